@@ -1,0 +1,1 @@
+"""The domain's verbs of the ``robot-assets`` command."""

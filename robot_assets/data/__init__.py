@@ -1,0 +1,1 @@
+"""Images and labels: simulate, import, validate, split, pack."""

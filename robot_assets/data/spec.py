@@ -1,0 +1,79 @@
+"""Parameters of a data set: where its images come from and how they are split."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from robot_assets.spec import Spec
+
+SIMULATED_CLASSES = ("pedestrian", "cyclist", "car", "robot", "cone", "bin")
+"""What the sidewalk simulation can draw, in the order of its category ids."""
+
+
+class SimulationSource(Spec):
+    """Images of a simulated sidewalk, rendered from a seed."""
+
+    kind: Literal["simulation"]
+    images: int = Field(gt=0)
+    sessions: int = Field(gt=2, description="recording sessions; each has a place, weather and light of its own")
+    width: int = Field(ge=64, le=4096)
+    height: int = Field(ge=64, le=4096)
+    seed: int = Field(ge=0)
+
+    @model_validator(mode="after")
+    def _enough_images(self) -> SimulationSource:
+        if self.images < self.sessions:
+            raise ValueError(f"images={self.images} is fewer than sessions={self.sessions}: raise images")
+        return self
+
+
+class DvcSource(Spec):
+    """Recorded images that a ``.dvc`` pointer in git names by hash."""
+
+    kind: Literal["dvc"]
+    pointer: str = Field(pattern=r"^[^/.][^\0]*\.dvc$", description="path of the pointer inside the project")
+
+
+class SplitSpec(Spec):
+    """Shares of the images of each split. A recording session goes to exactly one split."""
+
+    train: float = Field(gt=0, lt=1)
+    val: float = Field(gt=0, lt=1)
+    test: float = Field(gt=0, lt=1)
+    seed: int = Field(default=0, ge=0)
+
+    @model_validator(mode="after")
+    def _sums_to_one(self) -> SplitSpec:
+        total = self.train + self.val + self.test
+        if abs(total - 1) > 1e-6:
+            raise ValueError(f"train + val + test is {total:g}, needed 1: change one of the three")
+        return self
+
+
+class DatasetSpec(Spec):
+    """One entry of ``datasets`` in params.yaml."""
+
+    source: Annotated[SimulationSource | DvcSource, Field(discriminator="kind")]
+    classes: tuple[str, ...] = Field(min_length=1)
+    split: SplitSpec
+    calibration_images: int = Field(default=128, gt=0, description="images of train that PTQ calibrates with")
+    near_duplicate_bits: int = Field(
+        default=2, ge=0, le=16, description="perceptual hashes that differ in at most so many bits are duplicates"
+    )
+    exempt_classes: dict[str, str] = Field(
+        default_factory=dict, description="class -> why it may be absent from a split"
+    )
+
+    @model_validator(mode="after")
+    def _classes_agree(self) -> DatasetSpec:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes has a name twice: remove one")
+        unknown = set(self.exempt_classes) - set(self.classes)
+        if unknown:
+            raise ValueError(f"exempt_classes names {sorted(unknown)}, which classes does not have")
+        if self.source.kind == "simulation" and not set(self.classes) <= set(SIMULATED_CLASSES):
+            strange = sorted(set(self.classes) - set(SIMULATED_CLASSES))
+            raise ValueError(f"classes has {strange}; the simulation draws {list(SIMULATED_CLASSES)}")
+        return self

@@ -1,0 +1,1 @@
+"""ONNX out of a quantized model, and the parity gate."""

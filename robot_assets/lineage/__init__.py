@@ -1,0 +1,1 @@
+"""Records, code versions and staleness: pure functions on plain records."""

@@ -1,0 +1,152 @@
+"""``params.yaml`` -> frozen models. Parsed once, at the edge; unknown and contradictory keys are refused.
+
+Each room of the domain owns the model of its own slice (``robot_assets/<room>/spec.py``); this module only
+puts them together and checks what crosses from one to another. No stage imports it, so that adding a
+parameter to one stage leaves the code version of the others alone.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from robot_assets.data.spec import DatasetSpec
+from robot_assets.engines.spec import TargetSpec
+from robot_assets.errors import ParamsError
+from robot_assets.models.spec import NetworkSpec
+from robot_assets.quantization.spec import QuantizationSpec
+from robot_assets.spec import Spec
+from robot_assets.training.spec import TrainingSpec
+
+NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
+"""Names of data sets, models and targets become asset keys, group names, paths and node labels."""
+
+
+class StoreSpec(Spec):
+    """Where artifacts live."""
+
+    url: str = Field(description="any fsspec URL, or a path inside the project: s3://bucket/prefix, .robot_assets/store")
+
+
+class ModelSpec(Spec):
+    """One entry of ``models`` in params.yaml."""
+
+    task: Literal["detection"]
+    dataset: str
+    targets: tuple[str, ...] = Field(min_length=1)
+    network: NetworkSpec
+    training: TrainingSpec
+    quantization: QuantizationSpec
+
+
+class Params(Spec):
+    """The whole of ``params.yaml``."""
+
+    store: StoreSpec
+    datasets: dict[str, DatasetSpec]
+    models: dict[str, ModelSpec]
+    targets: dict[str, TargetSpec]
+
+    @model_validator(mode="after")
+    def _names_and_references(self) -> Params:
+        for section in ("datasets", "models", "targets"):
+            for name in getattr(self, section):
+                if not NAME_PATTERN.match(name):
+                    raise ValueError(f"{section}.{name}: a name is lower-case letters, digits and underscores")
+        for name, model in self.models.items():
+            if model.dataset not in self.datasets:
+                raise ValueError(
+                    f"models.{name}.dataset is {model.dataset!r}; datasets has {sorted(self.datasets)}"
+                )
+            strange = [target for target in model.targets if target not in self.targets]
+            if strange:
+                raise ValueError(f"models.{name}.targets has {strange}; targets has {sorted(self.targets)}")
+        return self
+
+
+def load_params(path: Path) -> Params:
+    """Read and validate ``params.yaml``.
+
+    Raises:
+        ParamsError: The file is missing, is not YAML, or has an unknown, missing or contradictory key.
+    """
+    try:
+        document = yaml.load(path.read_bytes(), Loader=_UniqueKeyLoader)
+    except FileNotFoundError:
+        raise ParamsError(
+            f"no parameters at {path}",
+            needed="a params.yaml at the top of the project",
+            fix="run the command inside a robot-assets project, or restore the file: git checkout params.yaml",
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ParamsError(
+            f"{path} is not readable YAML: {error}", needed="valid YAML in UTF-8", fix="mend the line named above"
+        ) from None
+    return parse_params(document, origin=str(path))
+
+
+def parse_params(document: Any, origin: str = "params.yaml") -> Params:
+    """Validate an already loaded document; ``origin`` names it in errors.
+
+    Raises:
+        ParamsError: An unknown, missing or contradictory key.
+    """
+    try:
+        return Params.model_validate(document)
+    except ValidationError as error:
+        lines = [_sentence(detail) for detail in error.errors(include_url=False)]
+        raise ParamsError(
+            f"{origin} has {len(lines)} mistake{'s' if len(lines) > 1 else ''}:\n    " + "\n    ".join(lines),
+            needed="only known keys, each with a valid value that agrees with the others",
+            fix=f"edit {origin} at the keys named above",
+        ) from None
+
+
+def _sentence(detail: Any) -> str:
+    """One mistake as one line, with the nearest known key when the key is unknown."""
+    steps = [step for step in detail["loc"] if step not in ("simulation", "dvc")]
+    place = ".".join(str(step) for step in steps) or "the document"
+    if detail["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(str(steps[-1]), sorted(_every_key()), n=1, cutoff=0.6)
+        return f"{place}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+    if detail["type"] == "missing":
+        return f"{place}: missing"
+    message = detail["msg"].removeprefix("Value error, ")
+    shown = "" if isinstance(detail["input"], dict) else f" (found {detail['input']!r})"
+    return f"{place}: {message}{shown}"
+
+
+def _every_key() -> set[str]:
+    """All field names of all parameter models."""
+    keys: set[str] = set()
+    pending: list[type[Spec]] = list(Spec.__subclasses__())
+    while pending:
+        model = pending.pop()
+        keys |= set(model.model_fields)
+        pending += model.__subclasses__()
+    return keys
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys; here a key given twice is an error."""
+
+
+def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[Any] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)  # type: ignore[no-untyped-call]
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"the key {key!r} is given twice", key_node.start_mark
+            )
+        seen.add(key)
+    loader.flatten_mapping(node)
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)

@@ -1,0 +1,93 @@
+"""Atomic publication: a final name holds either the old bytes or the new ones, at every instant.
+
+Write beside, fsync, rename. A process killed in the middle leaves a hidden ``.NAME.*.part`` next to the final
+name, which the next publication of that name removes.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_SUFFIX = ".part"
+
+
+@contextmanager
+def publishing_directory(final: Path) -> Iterator[Path]:
+    """Yield an empty staging directory that becomes ``final`` when the block ends without an error.
+
+    What stood at ``final`` is replaced. On an error the staging directory is removed and ``final`` untouched.
+    """
+    final.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(final)
+    staging = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=_SUFFIX, dir=final.parent))
+    staging.chmod(0o755)
+    try:
+        yield staging
+        _fsync_tree(staging)
+        _swap(staging, final)
+    except BaseException:
+        shutil.rmtree(staging, ignore_errors=True)
+        raise
+
+
+@contextmanager
+def publishing_file(final: Path) -> Iterator[Path]:
+    """Yield the path of a staging file that becomes ``final`` when the block ends without an error."""
+    final.parent.mkdir(parents=True, exist_ok=True)
+    _remove_leftovers(final)
+    handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=_SUFFIX, dir=final.parent)
+    os.close(handle)
+    staging = Path(name)
+    staging.chmod(0o644)
+    try:
+        yield staging
+        _fsync(staging)
+        os.replace(staging, final)
+        _fsync(final.parent)
+    except BaseException:
+        staging.unlink(missing_ok=True)
+        raise
+
+
+def _swap(staging: Path, final: Path) -> None:
+    """Rename ``staging`` to ``final``; an old directory steps aside first, since rename cannot replace one."""
+    if not final.exists():
+        os.rename(staging, final)
+    else:
+        aside = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=_SUFFIX, dir=final.parent))
+        os.rename(final, aside / "old")
+        os.rename(staging, final)
+        shutil.rmtree(aside, ignore_errors=True)
+    _fsync(final.parent)
+
+
+def _remove_leftovers(final: Path) -> None:
+    """Remove what a killed publication of the same name left behind.
+
+    Two live publications of one name would remove each other's staging: callers hold one writer per name.
+    """
+    for leftover in final.parent.glob(f".{final.name}.*{_SUFFIX}"):
+        if leftover.is_dir():
+            shutil.rmtree(leftover, ignore_errors=True)
+        else:
+            leftover.unlink(missing_ok=True)
+
+
+def _fsync_tree(root: Path) -> None:
+    for folder, _, files in os.walk(root):
+        for name in files:
+            _fsync(Path(folder, name))
+        _fsync(Path(folder))
+
+
+def _fsync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,1 @@
+"""One TensorRT-style quantizer; PTQ and QAT with it."""

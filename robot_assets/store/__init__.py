@@ -1,0 +1,1 @@
+"""Content-addressed artifacts, byte for byte a DVC remote."""
