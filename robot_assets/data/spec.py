@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import PurePosixPath
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from robot_assets.spec import Spec
 
@@ -33,7 +34,15 @@ class DvcSource(Spec):
     """Recorded images that a ``.dvc`` pointer in git names by hash."""
 
     kind: Literal["dvc"]
-    pointer: str = Field(pattern=r"^[^/.][^\0]*\.dvc$", description="path of the pointer inside the project")
+    pointer: str = Field(description="path of the pointer inside the project, ending in .dvc")
+
+    @field_validator("pointer")
+    @classmethod
+    def _stays_inside(cls, pointer: str) -> str:
+        path = PurePosixPath(pointer)
+        if path.is_absolute() or ".." in path.parts or path.suffix != ".dvc":
+            raise ValueError("needed a relative path inside the project that ends in .dvc")
+        return pointer
 
 
 class SplitSpec(Spec):
