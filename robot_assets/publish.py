@@ -6,6 +6,7 @@ name, which the next publication of that name removes.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
 import tempfile
@@ -55,15 +56,23 @@ def publishing_file(final: Path) -> Iterator[Path]:
 
 
 def _swap(staging: Path, final: Path) -> None:
-    """Rename ``staging`` to ``final``; an old directory steps aside first, since rename cannot replace one."""
+    """Put ``staging`` at ``final``; an old directory there changes places with it in one system call."""
     if not final.exists():
         os.rename(staging, final)
     else:
-        aside = Path(tempfile.mkdtemp(prefix=f".{final.name}.", suffix=_SUFFIX, dir=final.parent))
-        os.rename(final, aside / "old")
-        os.rename(staging, final)
-        shutil.rmtree(aside, ignore_errors=True)
+        _exchange(staging, final)
+        shutil.rmtree(staging, ignore_errors=True)
     _fsync(final.parent)
+
+
+def _exchange(one: Path, other: Path) -> None:
+    """Swap two paths atomically: rename(2) cannot replace a directory that holds files, renameat2(2) can swap."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    here = -100  # AT_FDCWD
+    rename_exchange = 2
+    if libc.renameat2(here, os.fsencode(one), here, os.fsencode(other), rename_exchange) != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(one), None, str(other))
 
 
 def _remove_leftovers(final: Path) -> None:
