@@ -1,0 +1,178 @@
+"""Boxes drawn on camera images: what a model saw, next to what was there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from robot_assets.figures.style import Colour, class_colour, pixel_font, text_colour_on
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+
+Rectangle = tuple[int, int, int, int]
+
+_READABLE_SIDE = 640
+_CASING: Colour = (20, 22, 25)
+
+
+def draw_detections(
+    image: npt.NDArray[np.uint8],
+    boxes: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike | None,
+    classes: Sequence[str],
+    *,
+    scale: int | None = None,
+) -> npt.NDArray[np.uint8]:
+    """Draw boxes with their class and score on a copy of an image.
+
+    A tag moves aside for the tags of more certain boxes; where there is no free place the box goes without,
+    and its colour still says the class.
+
+    Args:
+        image: uint8 (H, W, 3), RGB.
+        boxes: (n, 4) xyxy in pixels of ``image``; parts outside are cut off.
+        labels: (n,) class indices.
+        scores: (n,) in [0, 1], or None for boxes without (ground truth).
+        classes: Names by class index.
+        scale: Whole factor by which the image is enlarged, so that text stays readable; by default 2 when its
+            longer side is below 640 pixels, else 1.
+
+    Returns:
+        uint8 (H * scale, W * scale, 3), RGB.
+
+    Raises:
+        ValueError: Arrays that do not fit together, a box that is not finite, a label without a class.
+    """
+    marks = _checked(image, boxes, labels, scores, classes)
+    factor = _scale_of(image) if scale is None else scale
+    canvas = _enlarged(image, factor)
+    _draw_solid(canvas, marks, factor, classes)
+    return np.asarray(canvas)
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """Checked boxes: float64 (n, 4), int64 (n,), float64 (n,) or None."""
+
+    boxes: npt.NDArray[np.float64]
+    labels: npt.NDArray[np.int64]
+    scores: npt.NDArray[np.float64] | None
+
+    def weakest_first(self) -> list[int]:
+        """Order of drawing: certain boxes cover uncertain ones, small ones cover large ones."""
+        wide, high = self.boxes[:, 2] - self.boxes[:, 0], self.boxes[:, 3] - self.boxes[:, 1]
+        strength = -wide * high if self.scores is None else self.scores
+        return [int(i) for i in np.argsort(strength, kind="stable")]
+
+
+def _checked(
+    image: npt.NDArray[np.uint8],
+    boxes: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    scores: npt.ArrayLike | None,
+    classes: Sequence[str],
+) -> _Marks:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"image is {image.dtype} {image.shape}; needed: uint8 (H, W, 3)")
+    corners = np.asarray(boxes, dtype=np.float64)
+    corners = corners.reshape(-1, 4) if corners.size == 0 else corners
+    indices = np.asarray(labels, dtype=np.int64).reshape(-1)
+    certainties = None if scores is None else np.asarray(scores, dtype=np.float64).reshape(-1)
+    if corners.ndim != 2 or corners.shape[1] != 4:
+        raise ValueError(f"boxes are {corners.shape}; needed: (n, 4)")
+    if len(indices) != len(corners) or (certainties is not None and len(certainties) != len(corners)):
+        found = "" if certainties is None else f" and {len(certainties)} scores"
+        raise ValueError(f"{len(corners)} boxes with {len(indices)} labels{found}; needed: one of each a box")
+    if not np.isfinite(corners).all():
+        raise ValueError("a box has a coordinate that is not finite")
+    if len(indices) and not 0 <= indices.min() <= indices.max() < len(classes):
+        raise ValueError(f"labels {indices.min()}..{indices.max()} with {len(classes)} classes")
+    return _Marks(corners, indices, certainties)
+
+
+def _scale_of(image: npt.NDArray[np.uint8]) -> int:
+    return 2 if max(image.shape[:2]) < _READABLE_SIDE else 1
+
+
+def _enlarged(image: npt.NDArray[np.uint8], scale: int) -> Image:
+    from PIL import Image as Images
+
+    if scale < 1:
+        raise ValueError(f"scale {scale}; needed: 1 or more")
+    picture = Images.fromarray(image)
+    size = (picture.width * scale, picture.height * scale)
+    return picture if scale == 1 else picture.resize(size, Images.Resampling.BICUBIC)
+
+
+def _draw_solid(canvas: Image, marks: _Marks, scale: float, classes: Sequence[str]) -> None:
+    from PIL import ImageDraw as Draws
+
+    pen = Draws.Draw(canvas)
+    visible: list[tuple[int, Rectangle]] = []
+    for i in marks.weakest_first():
+        if (box := _on_canvas(marks.boxes[i], scale, canvas.size)) is not None:
+            visible.append((i, box))
+            _outline(pen, box, class_colour(int(marks.labels[i])))
+    taken: list[Rectangle] = []
+    for i, box in reversed(visible):
+        label = int(marks.labels[i])
+        text = classes[label] if marks.scores is None else f"{classes[label]} {marks.scores[i]:.2f}"
+        _tag(pen, canvas.size, box, text, class_colour(label), taken)
+
+
+def _on_canvas(box: npt.NDArray[np.float64], scale: float, size: tuple[int, int]) -> Rectangle | None:
+    """Inclusive pixel rectangle of a box, or None where it lies outside the picture."""
+    left, top = np.floor(box[:2] * scale)
+    right, bottom = np.ceil(box[2:] * scale) - 1
+    if right < max(left, 0) or bottom < max(top, 0) or left >= size[0] or top >= size[1]:
+        return None
+    return int(max(left, 0)), int(max(top, 0)), int(min(right, size[0] - 1)), int(min(bottom, size[1] - 1))
+
+
+def _outline(pen: ImageDraw, box: Rectangle, colour: Colour) -> None:
+    """Two pixels of colour inside the box; one dark pixel around it keeps it crisp on any background."""
+    left, top, right, bottom = box
+    pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=_CASING)
+    pen.rectangle(box, outline=colour, width=2 if min(right - left, bottom - top) >= 4 else 1)
+
+
+def _tag(
+    pen: ImageDraw, size: tuple[int, int], box: Rectangle, text: str, colour: Colour, taken: list[Rectangle]
+) -> None:
+    font = pixel_font(_font_size(size))
+    ascent, descent = font.getmetrics()
+    wide, high = round(font.getlength(text)) + 8, ascent + descent
+    for x, y in _places(box, wide, high, size):
+        spot = (x, y, x + wide - 1, y + high - 1)
+        if not any(_overlap(spot, other) for other in taken):
+            taken.append(spot)
+            pen.rectangle(spot, fill=colour)
+            pen.text((x + 4, y), text, fill=text_colour_on(colour), font=font)
+            return
+
+
+def _font_size(size: tuple[int, int]) -> int:
+    return min(20, max(11, round(max(size) / 60)))
+
+
+def _places(box: Rectangle, wide: int, high: int, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Where a tag may go, best first: above, below, beside, then inside the box."""
+    left, top, right, bottom = box
+    columns = (left, right - wide + 1)
+    spots = [(x, y) for y in (top - high, bottom + 1) for x in columns]
+    spots += [(right + 1, top), (left - wide, top), (left + 2, top + 2)]
+    for x, y in spots:
+        within = min(max(x, 0), size[0] - wide)
+        if within >= 0 and 0 <= y <= size[1] - high and abs(within - x) < wide:
+            yield within, y
+
+
+def _overlap(one: Rectangle, other: Rectangle) -> bool:
+    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]

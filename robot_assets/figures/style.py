@@ -1,0 +1,133 @@
+"""The look that all pictures share: palette, type, the card that a figure stands on, PNG bytes.
+
+A class or a variant has one colour everywhere. Figures stand on an opaque near-white card, so that they read
+the same on a white page and in a dark interface.
+"""
+
+from __future__ import annotations
+
+import io
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFont import FreeTypeFont
+
+Colour = tuple[int, int, int]
+
+CARD = "#fcfcfa"
+INK = "#26292e"
+MUTED = "#6b7078"
+FAINT = "#d9dbdd"
+ALARM = "#b3261e"
+
+# After Wong, "Points of view: Color blindness", Nature Methods 8 (2011), which tells eight things apart under
+# every common colour deficiency. The first classes also stand out from a lawn, a road and a dark hall; black
+# is left to text (violet stands in) and yellow, invisible on white, is darkened.
+_CLASSES: tuple[Colour, ...] = (
+    (230, 159, 0),  # orange
+    (86, 180, 233),  # sky blue
+    (204, 121, 167),  # reddish purple
+    (120, 94, 240),  # violet
+    (213, 94, 0),  # vermilion
+    (0, 158, 115),  # bluish green
+    (196, 182, 30),  # dark yellow
+    (0, 114, 178),  # blue
+)
+
+_FONT_FILES = {False: "DejaVuSans.ttf", True: "DejaVuSans-Bold.ttf"}
+
+
+def class_colour(index: int) -> Colour:
+    """Colour of a class, stable by its index.
+
+    Args:
+        index: Class index from 0. Past the eighth the palette begins again, each round darker by a third.
+
+    Returns:
+        RGB in 0..255.
+
+    Raises:
+        ValueError: The index is negative.
+    """
+    if index < 0:
+        raise ValueError(f"class index {index}; it counts from 0")
+    lap, position = divmod(index, len(_CLASSES))
+    red, green, blue = _CLASSES[position]
+    fade = (2 / 3) ** lap
+    return round(red * fade), round(green * fade), round(blue * fade)
+
+
+def hex_colour(colour: Colour) -> str:
+    """``#rrggbb`` of an RGB triple."""
+    return "#{:02x}{:02x}{:02x}".format(*colour)
+
+
+def rgb_colour(text: str) -> Colour:
+    """RGB triple of ``#rrggbb``."""
+    return int(text[1:3], 16), int(text[3:5], 16), int(text[5:7], 16)
+
+
+def text_colour_on(background: Colour) -> Colour:
+    """Black or white, whichever contrasts more with a background (WCAG 2.2 relative luminance)."""
+    linear = [(c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in background]
+    luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+    return (0, 0, 0) if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else (255, 255, 255)
+
+
+@lru_cache(maxsize=32)
+def pixel_font(size: int, *, bold: bool = False) -> FreeTypeFont:
+    """DejaVu Sans as Matplotlib brings it, for drawing on images.
+
+    The basic layout engine is named, so that the pixels do not depend on whether this machine has Raqm.
+
+    Args:
+        size: Height of the em square in pixels.
+        bold: Whether to take the bold cut.
+    """
+    import matplotlib
+    from PIL import ImageFont
+
+    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / _FONT_FILES[bold]
+    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
+
+
+def image_png(image: Image, *, size_bytes_max: int | None = None) -> bytes:
+    """PNG of a picture that has photographs in it, kept below a size.
+
+    A photograph is what PNG is worst at: when the exact pixels do not fit, the number of colours goes down
+    first, then the resolution.
+
+    Args:
+        image: An RGB picture.
+        size_bytes_max: The most bytes that the PNG may have; None keeps every pixel as it is.
+
+    Returns:
+        PNG bytes, the same for the same picture.
+
+    Raises:
+        ValueError: The budget is too small for any readable picture.
+    """
+    from PIL import Image as Images
+
+    exact = _png(image)
+    if size_bytes_max is None or len(exact) <= size_bytes_max:
+        return exact
+    shrink = 1.0
+    while shrink > 0.2:
+        size = (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
+        smaller = image if shrink == 1.0 else image.resize(size, Images.Resampling.LANCZOS)
+        for colours in (256, 128, 64):
+            few = smaller.quantize(colours, method=Images.Quantize.MEDIANCUT, dither=Images.Dither.NONE)
+            if len(data := _png(few)) <= size_bytes_max:
+                return data
+        shrink *= 0.9
+    raise ValueError(f"a picture of {image.width}x{image.height} does not fit in {size_bytes_max} bytes")
+
+
+def _png(image: Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
