@@ -1,0 +1,141 @@
+"""The graph that ``params.yaml`` describes: every stage with its code, its parameters, its inputs, its gates.
+
+Pure data. Dagster's asset definitions and the staleness rules are both made from it, so that they cannot
+disagree about what depends on what.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from robot_assets.params import ModelSpec, Params
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A blocking check on an asset: what depends on the asset waits until it passes.
+
+    ``module`` and ``params`` give the gate a code version of its own: a changed budget asks for the gate again
+    without asking for the asset again.
+    """
+
+    name: str
+    module: str
+    params: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One asset.
+
+    Attributes:
+        asset: Name, such as ``robocup_detector/engine/cpu``.
+        module: The domain module that makes it; None for an observed asset, which is made elsewhere.
+        params: The slice of parameters that the module reads.
+        inputs: Names of the assets that it reads.
+        gates: Its blocking checks.
+    """
+
+    asset: str
+    module: str | None
+    params: Mapping[str, Any] = field(default_factory=dict)
+    inputs: tuple[str, ...] = ()
+    gates: tuple[Gate, ...] = ()
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether its version is read off the world instead of being produced here."""
+        return self.module is None
+
+
+def raw_name(dataset: str) -> str:
+    """Asset of the images and labels as they were recorded."""
+    return f"raw/{dataset}"
+
+
+def dataset_name(dataset: str) -> str:
+    """Asset of the validated, split and packed data set."""
+    return f"datasets/{dataset}"
+
+
+def platform_name(target: str) -> str:
+    """Observed asset of the device that a target names."""
+    return f"platform/{target}"
+
+
+def model_asset(model: str, stage: str) -> str:
+    """Asset of one stage of a model: checkpoint, ptq, qat, onnx."""
+    return f"{model}/{stage}"
+
+
+def engine_name(model: str, target: str) -> str:
+    """Asset of one model's engine for one target."""
+    return f"{model}/engine/{target}"
+
+
+def build_graph(params: Params) -> dict[str, Stage]:
+    """All stages by asset name, inputs before what reads them."""
+    stages = [*_data_stages(params), *_platform_stages(params)]
+    for name, model in params.models.items():
+        stages += _model_stages(name, model, params)
+    return {stage.asset: stage for stage in stages}
+
+
+def _data_stages(params: Params) -> Iterator[Stage]:
+    for name, spec in params.datasets.items():
+        if spec.source.kind == "simulation":
+            source = {"source": spec.source.model_dump(mode="json")}
+            yield Stage(raw_name(name), "robot_assets.data.simulate", source)
+        else:
+            yield Stage(raw_name(name), None)
+        rest = spec.model_dump(mode="json", exclude={"source"})
+        gates = tuple(
+            Gate(gate, "robot_assets.data.checks", rest)
+            for gate in ("no_leakage", "classes_in_every_split", "boxes_sane")
+        )
+        yield Stage(dataset_name(name), "robot_assets.data.dataset", rest, (raw_name(name),), gates)
+
+
+def _platform_stages(params: Params) -> Iterator[Stage]:
+    for target in params.targets:
+        yield Stage(platform_name(target), None)
+
+
+def _model_stages(name: str, model: ModelSpec, params: Params) -> Iterator[Stage]:
+    data = dataset_name(model.dataset)
+    checkpoint, ptq, qat, onnx = (model_asset(name, stage) for stage in ("checkpoint", "ptq", "qat", "onnx"))
+    dump = model.model_dump(mode="json")
+    quantization = dump["quantization"]
+
+    yield Stage(
+        checkpoint,
+        "robot_assets.training.loop",
+        {"network": dump["network"], "training": dump["training"]},
+        (data,),
+    )
+    yield Stage(ptq, "robot_assets.quantization.ptq", {"ptq": quantization["ptq"]}, (checkpoint, data))
+    yield Stage(
+        qat,
+        "robot_assets.quantization.qat",
+        {"qat": quantization["qat"], "training": dump["training"]},
+        (checkpoint, data),
+    )
+    parity = Gate("parity", "robot_assets.export.parity", inputs=(data,))
+    yield Stage(onnx, "robot_assets.export.onnx_export", {}, (checkpoint, ptq, qat, data), (parity,))
+    for target in model.targets:
+        spec = params.targets[target].model_dump(mode="json")
+        budgets = spec.pop("gate")
+        gates = (
+            Gate("accuracy", "robot_assets.engines.gate", budgets, (checkpoint, data)),
+            Gate("latency", "robot_assets.engines.gate", budgets),
+        )
+        yield Stage(
+            engine_name(name, target),
+            "robot_assets.engines.onnxruntime_engine",
+            {"target": spec},
+            (onnx, platform_name(target)),
+            gates,
+        )

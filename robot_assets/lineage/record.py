@@ -1,0 +1,95 @@
+"""What a materialization leaves behind for staleness and audit: what was really read, run and written."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from robot_assets.spec import Spec
+
+RECORDED_LIBRARIES = ("dagster", "numpy", "onnx", "onnxruntime", "pillow", "torch", "torchao", "panda3d")
+IMAGE_VARIABLE = "ROBOT_ASSETS_IMAGE"
+
+
+class Record(Spec):
+    """One materialization, as the process that ran it saw it.
+
+    Attributes:
+        asset: Name of the asset, such as ``sidewalk_detector/checkpoint``.
+        data_version: md5 (or md5.dir) of what was written, as ``dvc`` says it.
+        code_version: Computed in the process that ran.
+        desired_state: Name of the state that this run was to reach: see ``desired_state``.
+        inputs: Data version of every input that was opened, by asset name.
+        params: The slice of ``params.yaml`` that the stage read.
+        git_commit: HEAD of the project, None outside of git.
+        git_dirty: Whether tracked files differed from HEAD.
+        image: Container image, from $ROBOT_ASSETS_IMAGE.
+        node: Host name of the machine.
+        libraries: Versions of the libraries that can change the bytes.
+        size_bytes: Bytes written.
+        files: Files written.
+        started_at: UTC, ISO 8601.
+        duration_s: Seconds of work.
+        run_id: Dagster's run.
+    """
+
+    asset: str
+    data_version: str
+    code_version: str
+    desired_state: str
+    inputs: dict[str, str]
+    params: dict[str, Any]
+    git_commit: str | None
+    git_dirty: bool | None
+    image: str | None
+    node: str
+    libraries: dict[str, str]
+    size_bytes: int
+    files: int
+    started_at: str
+    duration_s: float
+    run_id: str
+
+
+def desired_state(asset: str, code_version: str, inputs: Mapping[str, str]) -> str:
+    """Name of the state (asset, code version, input hashes): the run key of a rebuild. 32 hex digits."""
+    text = json.dumps([asset, code_version, sorted(inputs.items())], separators=(",", ":"))
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def surroundings(root: Path) -> dict[str, Any]:
+    """The fields of a record that describe where it ran: commit, image, node, libraries."""
+    commit = _git(root, "rev-parse", "HEAD")
+    status = _git(root, "status", "--porcelain", "--untracked-files=no") if commit else None
+    return {
+        "git_commit": commit,
+        "git_dirty": None if status is None else bool(status),
+        "image": os.environ.get(IMAGE_VARIABLE),
+        "node": platform.node(),
+        "libraries": _libraries(),
+    }
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _libraries() -> dict[str, str]:
+    found = {}
+    for name in RECORDED_LIBRARIES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
