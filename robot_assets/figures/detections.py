@@ -9,15 +9,22 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from robot_assets.figures.sheet import cell_width, contact_sheet, fitted
 from robot_assets.figures.style import Colour, class_colour, pixel_font, text_colour_on
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont
+
+__all__ = ["Sample", "contact_sheet", "draw_detections", "prediction_sheet"]
 
 Rectangle = tuple[int, int, int, int]
 
 _READABLE_SIDE = 640
+_DASH = 4
+_TAG_PADDING = 4
+_WHITE: Colour = (255, 255, 255)
 _CASING: Colour = (20, 22, 25)
 
 
@@ -120,11 +127,15 @@ def _draw_solid(canvas: Image, marks: _Marks, scale: float, classes: Sequence[st
         if (box := _on_canvas(marks.boxes[i], scale, canvas.size)) is not None:
             visible.append((i, box))
             _outline(pen, box, class_colour(int(marks.labels[i])))
-    taken: list[Rectangle] = []
+    tags: list[Rectangle] = []
+    font = pixel_font(_font_size(canvas.size))
     for i, box in reversed(visible):
         label = int(marks.labels[i])
         text = classes[label] if marks.scores is None else f"{classes[label]} {marks.scores[i]:.2f}"
-        _tag(pen, canvas.size, box, text, class_colour(label), taken)
+        others = [other for j, other in visible if j != i]
+        if (spot := _free_place(font, text, box, canvas.size, tags, others)) is not None:
+            tags.append(spot)
+            _tag(pen, spot, text, class_colour(label), font)
 
 
 def _on_canvas(box: npt.NDArray[np.float64], scale: float, size: tuple[int, int]) -> Rectangle | None:
@@ -143,19 +154,25 @@ def _outline(pen: ImageDraw, box: Rectangle, colour: Colour) -> None:
     pen.rectangle(box, outline=colour, width=2 if min(right - left, bottom - top) >= 4 else 1)
 
 
-def _tag(
-    pen: ImageDraw, size: tuple[int, int], box: Rectangle, text: str, colour: Colour, taken: list[Rectangle]
-) -> None:
-    font = pixel_font(_font_size(size))
+def _free_place(
+    font: FreeTypeFont,
+    text: str,
+    box: Rectangle,
+    size: tuple[int, int],
+    tags: Sequence[Rectangle],
+    boxes: Sequence[Rectangle],
+) -> Rectangle | None:
+    """Where a tag hides no other tag, and the least of other boxes; None where there is no place."""
     ascent, descent = font.getmetrics()
-    wide, high = round(font.getlength(text)) + 8, ascent + descent
-    for x, y in _places(box, wide, high, size):
-        spot = (x, y, x + wide - 1, y + high - 1)
-        if not any(_overlap(spot, other) for other in taken):
-            taken.append(spot)
-            pen.rectangle(spot, fill=colour)
-            pen.text((x + 4, y), text, fill=text_colour_on(colour), font=font)
-            return
+    wide, high = round(font.getlength(text)) + 2 * _TAG_PADDING, ascent + descent
+    spots = [(x, y, x + wide - 1, y + high - 1) for x, y in _places(box, wide, high, size)]
+    free = [spot for spot in spots if not any(_shared(spot, tag) for tag in tags)]
+    return min(free, key=lambda spot: sum(_shared(spot, other) for other in boxes), default=None)
+
+
+def _tag(pen: ImageDraw, spot: Rectangle, text: str, colour: Colour, font: FreeTypeFont) -> None:
+    pen.rectangle(spot, fill=colour)
+    pen.text((spot[0] + _TAG_PADDING, spot[1]), text, fill=text_colour_on(colour), font=font)
 
 
 def _font_size(size: tuple[int, int]) -> int:
@@ -174,5 +191,119 @@ def _places(box: Rectangle, wide: int, high: int, size: tuple[int, int]) -> Iter
             yield within, y
 
 
-def _overlap(one: Rectangle, other: Rectangle) -> bool:
-    return one[0] <= other[2] and other[0] <= one[2] and one[1] <= other[3] and other[1] <= one[3]
+def _shared(one: Rectangle, other: Rectangle) -> int:
+    """Pixels that two rectangles have in common."""
+    wide = min(one[2], other[2]) - max(one[0], other[0]) + 1
+    high = min(one[3], other[3]) - max(one[1], other[1]) + 1
+    return max(wide, 0) * max(high, 0)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image with what is there and what a model saw.
+
+    Attributes:
+        image: uint8 (H, W, 3), RGB.
+        truth_boxes: (n, 4) xyxy in pixels of the image.
+        truth_labels: (n,) class indices.
+        boxes: (m, 4) xyxy of the predictions that are worth showing: filter by score first.
+        labels: (m,) class indices.
+        scores: (m,) in [0, 1].
+    """
+
+    image: npt.NDArray[np.uint8]
+    truth_boxes: npt.ArrayLike
+    truth_labels: npt.ArrayLike
+    boxes: npt.ArrayLike
+    labels: npt.ArrayLike
+    scores: npt.ArrayLike
+
+
+def prediction_sheet(
+    samples: Sequence[Sample],
+    classes: Sequence[str],
+    *,
+    columns: int = 3,
+    width: int = 840,
+    size_bytes_max: int = 150_000,
+) -> bytes:
+    """Samples side by side: ground truth dashed in white, predictions solid in the colour of their class.
+
+    Below each image stands how many objects were found (same class, IoU of at least 0.5, each object once,
+    the most certain prediction first, as COCO counts) and how many predictions match nothing.
+
+    Args:
+        samples: What to show, in this order.
+        classes: Names by class index.
+        columns: Images in a row.
+        width: Width of the sheet in pixels.
+        size_bytes_max: The most bytes that the PNG may have; see ``style.image_png``.
+
+    Returns:
+        PNG bytes.
+
+    Raises:
+        ValueError: A sample that does not fit together (see ``draw_detections``), or no columns.
+    """
+    cell = cell_width(width, columns)
+    pictures, captions = [], []
+    for sample in samples:
+        truth = _checked(sample.image, sample.truth_boxes, sample.truth_labels, None, classes)
+        seen = _checked(sample.image, sample.boxes, sample.labels, sample.scores, classes)
+        pictures.append(_drawn_sample(sample.image, truth, seen, classes, cell))
+        captions.append(_outcome(truth, seen))
+    note = "White dashes: ground truth.  Colour: prediction with its score."
+    return contact_sheet(pictures, columns, captions, note=note, width=width, size_bytes_max=size_bytes_max)
+
+
+def _drawn_sample(
+    image: npt.NDArray[np.uint8], truth: _Marks, seen: _Marks, classes: Sequence[str], width: int
+) -> npt.NDArray[np.uint8]:
+    from PIL import Image as Images
+    from PIL import ImageDraw as Draws
+
+    scale = width / image.shape[1]
+    canvas = Images.fromarray(fitted(image, width))
+    pen = Draws.Draw(canvas)
+    for corners in truth.boxes:
+        if (box := _on_canvas(corners, scale, canvas.size)) is not None:
+            _dashed(pen, box)
+    _draw_solid(canvas, seen, scale, classes)
+    return np.asarray(canvas)
+
+
+def _dashed(pen: ImageDraw, box: Rectangle) -> None:
+    """White dashes on a dark line, a little outside the box: a prediction that fits hides none of it."""
+    left, top, right, bottom = box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2
+    pen.rectangle((left, top, right, bottom), outline=_CASING)
+    for x in range(left, right + 1, _DASH * 2):
+        for y in (top, bottom):
+            pen.line((x, y, min(x + _DASH - 1, right), y), fill=_WHITE)
+    for y in range(top, bottom + 1, _DASH * 2):
+        for x in (left, right):
+            pen.line((x, y, x, min(y + _DASH - 1, bottom)), fill=_WHITE)
+
+
+def _outcome(truth: _Marks, seen: _Marks) -> str:
+    found = _matches(truth, seen)
+    false = len(seen.boxes) - found
+    what = f"{found} of {len(truth.boxes)} found" if len(truth.boxes) else "nothing to find"
+    return f"{what}, {false} false" if false else what
+
+
+def _matches(truth: _Marks, seen: _Marks) -> int:
+    """How many objects were found: greedy by falling score, as pycocotools does it, at an IoU of 0.5."""
+    free = list(range(len(truth.boxes)))
+    for i in reversed(seen.weakest_first()):
+        rivals = [j for j in free if truth.labels[j] == seen.labels[i]]
+        overlaps = [(_iou(truth.boxes[j], seen.boxes[i]), j) for j in rivals]
+        overlap, best = max(overlaps, default=(0.0, -1))
+        if overlap >= 0.5:
+            free.remove(best)
+    return len(truth.boxes) - len(free)
+
+
+def _iou(one: npt.NDArray[np.float64], other: npt.NDArray[np.float64]) -> float:
+    shared = np.prod(np.maximum(np.minimum(one[2:], other[2:]) - np.maximum(one[:2], other[:2]), 0))
+    union = np.prod(one[2:] - one[:2]) + np.prod(other[2:] - other[:2]) - shared
+    return float(shared / union) if union > 0 else 0.0

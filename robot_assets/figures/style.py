@@ -110,21 +110,35 @@ def image_png(image: Image, *, size_bytes_max: int | None = None) -> bytes:
     Raises:
         ValueError: The budget is too small for any readable picture.
     """
-    from PIL import Image as Images
-
     exact = _png(image)
     if size_bytes_max is None or len(exact) <= size_bytes_max:
         return exact
     shrink = 1.0
     while shrink > 0.2:
-        size = (max(1, round(image.width * shrink)), max(1, round(image.height * shrink)))
-        smaller = image if shrink == 1.0 else image.resize(size, Images.Resampling.LANCZOS)
-        for colours in (256, 128, 64):
-            few = smaller.quantize(colours, method=Images.Quantize.MEDIANCUT, dither=Images.Dither.NONE)
-            if len(data := _png(few)) <= size_bytes_max:
+        smaller = _resized(image, shrink)
+        for colours in (240, 120):
+            if len(data := _png(_with_few_colours(smaller, colours))) <= size_bytes_max:
                 return data
-        shrink *= 0.9
+        shrink *= 0.92
     raise ValueError(f"a picture of {image.width}x{image.height} does not fit in {size_bytes_max} bytes")
+
+
+def _resized(image: Image, factor: float) -> Image:
+    from PIL import Image as Images
+
+    size = (max(1, round(image.width * factor)), max(1, round(image.height * factor)))
+    return image if factor == 1.0 else image.resize(size, Images.Resampling.LANCZOS)
+
+
+def _with_few_colours(image: Image, colours: int) -> Image:
+    """Median cut, beside which the colours that mean something keep their exact value."""
+    from PIL import Image as Images
+
+    found = image.quantize(colours, method=Images.Quantize.MEDIANCUT).getpalette() or []
+    kept = [*_CLASSES, rgb_colour(CARD), rgb_colour(INK), (0, 0, 0), (255, 255, 255)]
+    palette = Images.new("P", (1, 1))
+    palette.putpalette([value for colour in kept for value in colour] + found[: 3 * colours])
+    return image.quantize(palette=palette, dither=Images.Dither.NONE)
 
 
 def _png(image: Image) -> bytes:
