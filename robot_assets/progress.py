@@ -34,3 +34,8 @@ def listening(listener: Listener) -> Iterator[None]:
 def report(what: str, done: int, total: int, note: str = "") -> None:
     """Say that ``done`` of ``total`` steps of ``what`` are behind us. Cheap; call it once per batch."""
     _listener.get()(what, done, total, note)
+
+
+def current() -> Listener:
+    """The listener in force, for one that wants to pass on what it hears."""
+    return _listener.get()

@@ -51,7 +51,14 @@ class Built:
 
 @dataclass(frozen=True)
 class Status:
-    """The state of one asset with its causes, one sentence each, and the name of its desired state."""
+    """The state of one asset.
+
+    Attributes:
+        state: Fresh or not.
+        causes: Why not, one sentence each.
+        desired_state: Its name; None while an input is not fresh, since the inputs' hashes are not known yet.
+        due_gates: Gates that failed or have not run on this state.
+    """
 
     state: State
     causes: tuple[str, ...] = ()
@@ -122,7 +129,7 @@ def _gate_status(stage: Stage, mine: Built, built: Mapping[str, Built], wanted: 
         elif not result.passed:
             failed.append(gate.name)
     if failed:
-        return Status(State.GATE_FAILED, tuple(f"{name} failed" for name in failed), wanted, tuple(due))
+        return Status(State.GATE_FAILED, tuple(f"{name} failed" for name in failed), wanted, (*failed, *due))
     if due:
         return Status(State.GATE_DUE, tuple(f"{name} has not run on this state" for name in due), wanted, tuple(due))
     return Status(State.FRESH, (), wanted)

@@ -1,0 +1,59 @@
+# `make` prints this help. The two environments: .venv is the project's own; .venv-dvc holds the `dvc` command,
+# which cannot share one with Dagster (docs/decisions/001-isolated-dvc.md).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export DAGSTER_HOME ?= $(CURDIR)/.dagster
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo ui test check format repro bench clean
+
+help:  ## Print this help
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+
+setup: $(VENV)/.ready .venv-dvc/.ready $(BIN)/dvc  ## Create both environments
+
+$(VENV)/.ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "error: $(PYTHON) is too old; needed Python 3.11 or newer; fix: make setup PYTHON=python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[training,dev]'
+	@touch $@
+
+.venv-dvc/.ready:
+	$(PYTHON) -m venv .venv-dvc
+	.venv-dvc/bin/python -m pip install --quiet --disable-pip-version-check 'dvc[s3]==3.67.1'
+	@touch $@
+
+$(BIN)/dvc: $(VENV)/.ready .venv-dvc/.ready
+	ln -sf ../../.venv-dvc/bin/dvc $@
+
+demo: setup  ## From simulated images to a checked int8 engine
+	@robot-assets build sidewalk_detector
+
+ui: setup  ## Open the Dagster UI on 127.0.0.1:3000
+	robot-assets ui
+
+test: setup  ## Run the tests
+	pytest
+
+check: setup  ## Lint, types, and the rule that the domain never imports Dagster
+	ruff check .
+	ruff format --check .
+	mypy
+	lint-imports
+
+format: setup  ## Format the code
+	ruff check --fix .
+	ruff format .
+
+repro: setup  ## The data side without Dagster: dvc repro
+	dvc repro
+
+bench: setup  ## Run every benchmark
+	@for script in benchmarks/*.py; do echo "== $$script"; python $$script || exit 1; done
+
+clean:  ## Remove what can be made again (environments, instance and store stay)
+	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .robot_assets/work

@@ -1,0 +1,134 @@
+"""Produced assets: one Dagster asset for each stage of the graph. A body is three moves: open the inputs, one
+domain call, ``materialized``. What the domain call does is in ``robot_assets``; what the page shows, in
+``metadata.py``.
+"""
+
+from collections.abc import Callable, Mapping
+
+import dagster as dg
+
+from dagster_project import metadata
+from dagster_project.names import asset_key, group_name
+from dagster_project.resources.workshop import Step, Workshop
+from robot_assets.lineage.graph import Stage, dataset_name, engine_name, model_asset, platform_name, raw_name
+from robot_assets.lineage.staleness import stage_code_version
+from robot_assets.params import ModelSpec, Params
+
+Body = Callable[[Step], dg.MaterializeResult]
+
+
+def produced_assets(params: Params, graph: Mapping[str, Stage]) -> list[dg.AssetsDefinition]:
+    """One asset for every stage that is made here."""
+    assets = []
+    for name, spec in params.datasets.items():
+        if spec.source.kind == "simulation":
+            assets.append(simulated(graph[raw_name(name)], params, name))
+        assets.append(dataset(graph[dataset_name(name)], params, name))
+    for name, model in params.models.items():
+        assets += [stage(graph, model, name) for stage in (checkpoint, ptq, qat, onnx)]
+        assets += [engine(graph, params, name, target) for target in model.targets]
+    return assets
+
+
+def simulated(stage: Stage, params: Params, name: str) -> dg.AssetsDefinition:
+    source = params.datasets[name].source
+
+    def body(step: Step) -> dg.MaterializeResult:
+        from robot_assets.data.simulate import simulate
+
+        summary = simulate(source, step.output)
+        return step.materialized(*metadata.simulated(summary, step.output))
+
+    return _asset(stage, body, "Images and labels of a simulated sidewalk, rendered from a seed.", {"panda3d"})
+
+
+def dataset(stage: Stage, params: Params, name: str) -> dg.AssetsDefinition:
+    spec = params.datasets[name]
+
+    def body(step: Step) -> dg.MaterializeResult:
+        from robot_assets.data.dataset import build_dataset
+
+        summary = build_dataset(step.input(raw_name(name)), spec, step.output)
+        return step.materialized(*metadata.dataset(summary, step.output))
+
+    return _asset(stage, body, "Validated, split by recording session, packed for memory-mapped reading.", {"dvc"})
+
+
+def checkpoint(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDefinition:
+    data = dataset_name(model.dataset)
+
+    def body(step: Step) -> dg.MaterializeResult:
+        from robot_assets.training.loop import train
+
+        dataset = step.input(data)
+        summary = train(dataset, model.network, model.training, step.output, step.scratch)
+        return step.materialized(*metadata.checkpoint(summary, step.output, dataset))
+
+    stage = graph[model_asset(name, "checkpoint")]
+    return _asset(stage, body, "The best FP32 weights by validation mAP@50, as safetensors.", {"pytorch"})
+
+
+def ptq(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDefinition:
+    def body(step: Step) -> dg.MaterializeResult:
+        from robot_assets.quantization.ptq import ptq
+
+        trained, dataset = step.input(model_asset(name, "checkpoint")), step.input(dataset_name(model.dataset))
+        summary = ptq(trained, dataset, model.quantization.ptq, step.output)
+        return step.materialized(*metadata.ptq(summary))
+
+    stage = graph[model_asset(name, "ptq")]
+    return _asset(stage, body, "Post-training quantization: the calibrators compete on the validation split.", {"pytorch"})
+
+
+def qat(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDefinition:
+    def body(step: Step) -> dg.MaterializeResult:
+        from robot_assets.quantization.qat import qat
+
+        trained, dataset = step.input(model_asset(name, "checkpoint")), step.input(dataset_name(model.dataset))
+        summary = qat(trained, dataset, model.quantization.qat, model.training, step.output, step.scratch)
+        return step.materialized(*metadata.qat(summary))
+
+    stage = graph[model_asset(name, "qat")]
+    return _asset(stage, body, "Quantization-aware training, beside an FP32 control with the same extra training.", {"pytorch"})
+
+
+def onnx(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDefinition:
+    def body(step: Step) -> dg.MaterializeResult:
+        from robot_assets.export.onnx_export import export_onnx
+
+        trained, post, aware = (step.input(model_asset(name, part)) for part in ("checkpoint", "ptq", "qat"))
+        summary = export_onnx(trained, post, aware, step.input(dataset_name(model.dataset)), step.output)
+        return step.materialized(*metadata.onnx(summary, step.output))
+
+    stage = graph[model_asset(name, "onnx")]
+    return _asset(stage, body, "The better of PTQ and QAT as one ONNX file with Q/DQ nodes (opset 17, IR 8).", {"onnx"})
+
+
+def engine(graph: Mapping[str, Stage], params: Params, name: str, target: str) -> dg.AssetsDefinition:
+    spec = params.targets[target]
+
+    def body(step: Step) -> dg.MaterializeResult:
+        from robot_assets.engines.onnxruntime_engine import build_engine
+
+        step.input(platform_name(target))
+        summary = build_engine(step.input(model_asset(name, "onnx")), spec, step.output)
+        return step.materialized(*metadata.engine(summary, step.output))
+
+    stage = graph[engine_name(name, target)]
+    return _asset(stage, body, f"The int8 engine for {target}, checked on {target}.", {"onnx"})
+
+
+def _asset(stage: Stage, body: Body, description: str, kinds: set[str]) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=asset_key(stage.asset),
+        deps=[asset_key(name) for name in stage.inputs],
+        group_name=group_name(stage.asset),
+        code_version=stage_code_version(stage),
+        description=description,
+        kinds=kinds,
+    )
+    def produced(context: dg.AssetExecutionContext, workshop: Workshop) -> dg.MaterializeResult:
+        with workshop.step(context, stage) as step:
+            return body(step)
+
+    return produced

@@ -1,0 +1,82 @@
+"""Blocking checks: one for each gate of the graph. What depends on an asset waits until its gates have passed."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import dagster as dg
+
+from dagster_project import metadata
+from dagster_project.instance_reader import GATE_STATE_KEY
+from dagster_project.names import asset_key
+from dagster_project.resources.workshop import Workshop, failing_readably
+from robot_assets.lineage.graph import Gate, Stage, dataset_name
+from robot_assets.lineage.staleness import Built, gate_state
+from robot_assets.params import Params
+from robot_assets.verdict import Verdict
+
+_DESCRIPTIONS = {
+    "no_leakage": "No recording session and no near-duplicate image is in two splits.",
+    "classes_in_every_split": "Every class is in every split, unless params.yaml exempts it by name.",
+    "boxes_sane": "Every box is finite, inside its image, and there once.",
+    "parity": "The ONNX graph answers as the quantized PyTorch model does.",
+    "accuracy": "The engine loses no more mAP@50 against its checkpoint than the target allows.",
+    "latency": "The engine keeps the latency budget of its target.",
+}
+
+
+def gate_checks(params: Params, graph: Mapping[str, Stage]) -> list[dg.AssetChecksDefinition]:
+    return [_check(params, stage, gate) for stage in graph.values() for gate in stage.gates]
+
+
+def _check(params: Params, stage: Stage, gate: Gate) -> dg.AssetChecksDefinition:
+    read = (stage.asset, *gate.inputs)
+
+    @dg.asset_check(
+        asset=asset_key(stage.asset),
+        name=gate.name,
+        blocking=True,
+        additional_deps=[asset_key(name) for name in gate.inputs],
+        description=_DESCRIPTIONS[gate.name],
+    )
+    def check(context: dg.AssetCheckExecutionContext, workshop: Workshop) -> dg.AssetCheckResult:
+        with failing_readably():
+            versions = {name: workshop.version(context.instance, name) for name in read}
+            opened = {name: workshop.open(name, version) for name, version in versions.items()}
+            verdict = _judge(params, stage, gate, opened)
+        built = {name: Built(version) for name, version in versions.items()}
+        return dg.AssetCheckResult(
+            passed=verdict.passed,
+            description=verdict.summary if verdict.passed else f"{verdict.summary}\n\nfix: {verdict.fix}",
+            metadata={**metadata.verdict(verdict), GATE_STATE_KEY: gate_state(stage.asset, gate, built)},
+        )
+
+    return check
+
+
+def _judge(params: Params, stage: Stage, gate: Gate, opened: Mapping[str, Path]) -> Verdict:
+    """Call the domain's gate of that name."""
+    artifact = opened[stage.asset]
+    room, _, rest = stage.asset.partition("/")
+    if room == "datasets":
+        from robot_assets.data import checks
+
+        spec = params.datasets[rest]
+        judge = {
+            "no_leakage": checks.check_leakage,
+            "classes_in_every_split": checks.check_classes,
+            "boxes_sane": checks.check_boxes,
+        }[gate.name]
+        return judge(artifact, spec)
+    model = params.models[room]
+    if gate.name == "parity":
+        from robot_assets.export.parity import check_parity
+
+        return check_parity(artifact, opened[dataset_name(model.dataset)])
+    from robot_assets.engines import gate as engine_gate
+
+    budget = params.targets[rest.removeprefix("engine/")].gate
+    if gate.name == "latency":
+        return engine_gate.check_latency(artifact, budget)
+    return engine_gate.check_accuracy(
+        artifact, opened[f"{room}/checkpoint"], opened[dataset_name(model.dataset)], budget
+    )

@@ -1,0 +1,145 @@
+"""``robot-assets``: the verbs of the domain, and ``build`` and ``status``, which need the instance."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from robot_assets.cli import data, engine
+from robot_assets.cli.console import answer, console, errors_for_people, progress_bars
+from robot_assets.project import Project, find_project
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import dagster as dg
+
+app = typer.Typer(
+    help="Datasets, checkpoints, quantized models and engines for robots, as versioned assets.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(data.app, name="data")
+app.add_typer(engine.app, name="engine")
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
+
+
+@app.command()
+def build(
+    selection: Annotated[
+        list[str] | None,
+        typer.Argument(help="Asset names, model names or Dagster asset selections; none means everything."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Materialize what is missing or stale among the selection and its ancestors.
+
+    Example: robot-assets build sidewalk_detector
+    """
+    from dagster_project import build as building
+
+    project, instance, definitions = _open()
+    why: dict[str, str] = {}
+
+    def announce(name: str, status: Any) -> None:
+        why[name] = "; ".join(status.causes)
+        if not as_json:
+            console().print(f"[bold]{name}[/bold] [dim]{status.state}: {why[name]}[/dim]")
+
+    with progress_bars():
+        wanted = building.build(project, definitions, instance, selection or [], announce)
+    report = {"built": why, "assets": _summary(instance, wanted)}
+    answer(report, as_json, lambda: _print_table(report))
+
+
+@app.command()
+def status(
+    selection: Annotated[list[str] | None, typer.Argument(help="As for build; none means everything.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is fresh, stale or missing, and why. Exit code 1 when something is not fresh.
+
+    Example: robot-assets status sidewalk_detector
+    """
+    from dagster_project import build as building
+
+    project, instance, definitions = _open()
+    found = building.present_statuses(project, definitions, instance, selection or [])
+    data = {name: {"state": str(one.state), "causes": list(one.causes)} for name, one in found.items()}
+    answer(data, as_json, lambda: _print_statuses(data))
+    if any(row["state"] != "fresh" for row in data.values()):
+        raise typer.Exit(1)
+
+
+@app.command()
+def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
+    """Open the Dagster UI and daemon on this checkout's instance, for this machine alone.
+
+    Example: robot-assets ui --port 3001
+    """
+    from dagster_project.local_instance import ensure_dagster_home
+
+    project = find_project()
+    ensure_dagster_home(project.root)
+    os.chdir(project.root)
+    dagster = str(Path(sys.executable).with_name("dagster"))
+    os.execv(dagster, [dagster, "dev", "--host", "127.0.0.1", "--port", str(port)])
+
+
+def _print_statuses(data: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("asset", "state", "why", box=None, header_style="bold", pad_edge=False)
+    for name, row in data.items():
+        table.add_row(name, row["state"], "; ".join(row["causes"]))
+    console().print(table)
+
+
+def _open() -> tuple[Project, dg.DagsterInstance, dg.Definitions]:
+    """The project, its instance and its code location. Dagster is imported here, so that --help stays quick."""
+    from dagster_project.local_instance import ensure_dagster_home
+
+    project = find_project()
+    ensure_dagster_home(project.root)
+    import dagster as dg
+
+    from dagster_project.definitions import defs
+
+    return project, dg.DagsterInstance.get(), defs
+
+
+def _summary(instance: dg.DagsterInstance, names: Sequence[str]) -> dict[str, dict[str, object]]:
+    from dagster_project.instance_reader import latest_metadata
+
+    found = {}
+    for name, metadata in latest_metadata(instance, names).items():
+        record = metadata["record"]
+        found[name] = {
+            "data_version": record["data_version"],
+            "duration_s": record["duration_s"],
+            "headline": metadata["headline"],
+        }
+    return {name: found[name] for name in names if name in found}
+
+
+def _print_table(report: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("asset", "data version", "duration", "headline", box=None, header_style="bold", pad_edge=False)
+    for name, row in report["assets"].items():
+        mark = "" if name in report["built"] else "[dim]"
+        table.add_row(f"{mark}{name}", row["data_version"], f"{row['duration_s']:.1f} s", row["headline"])
+    console().print(table)
+    count = len(report["built"])
+    console().print(f"built {count} assets" if count else "everything is fresh")
+
+
+def main() -> None:
+    """Entry point of the ``robot-assets`` command."""
+    with errors_for_people():
+        app(prog_name="robot-assets")

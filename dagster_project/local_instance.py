@@ -1,0 +1,26 @@
+"""The Dagster instance of a checkout: ``.dagster/`` beside ``params.yaml``, unless DAGSTER_HOME names another.
+
+The command line, ``make ui`` and a plain ``dagster dev`` with the same DAGSTER_HOME share runs and history.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from robot_assets.publish import publishing_file
+
+_CONFIGURATION = """\
+# The local instance: SQLite files in this folder. In a cluster the instance is configured in k8s/.
+telemetry:
+  enabled: false
+"""
+
+
+def ensure_dagster_home(root: Path) -> Path:
+    """Set DAGSTER_HOME to the checkout's own instance unless it is set; make the folder when it is new."""
+    home = Path(os.environ.setdefault("DAGSTER_HOME", str(root / ".dagster")))
+    if not (home / "dagster.yaml").exists():
+        with publishing_file(home / "dagster.yaml") as staging:
+            staging.write_text(_CONFIGURATION)
+    return home

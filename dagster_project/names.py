@@ -1,0 +1,23 @@
+"""Asset names <-> Dagster keys, and the names of groups. Nothing else decides what an asset is called.
+
+The domain says ``sidewalk_detector/engine/cpu``; Dagster says ``AssetKey(["sidewalk_detector", "engine", "cpu"])``.
+"""
+
+import dagster as dg
+
+DATA_GROUP = "data"
+PLATFORM_GROUP = "platforms"
+
+
+def asset_key(name: str) -> dg.AssetKey:
+    return dg.AssetKey(name.split("/"))
+
+
+def asset_name(key: dg.AssetKey) -> str:
+    return "/".join(key.path)
+
+
+def group_name(asset: str) -> str:
+    """Data and platforms have a group each; everything else is in the group of its model."""
+    room = asset.split("/")[0]
+    return {"raw": DATA_GROUP, "datasets": DATA_GROUP, "platform": PLATFORM_GROUP}.get(room, room)

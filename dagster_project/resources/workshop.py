@@ -1,0 +1,165 @@
+"""The workshop: what an asset body gets its inputs from and hands its output to.
+
+One step of one run: resolve the inputs to hashes, open them read-only from the store, give the domain function
+an output folder, add what it wrote to the store, and say what happened as a record and as metadata.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+
+from dagster_project.instance_reader import latest_data_version
+from dagster_project.observed import observed_version, open_observed
+from robot_assets import progress
+from robot_assets.errors import DataError, RobotAssetsError
+from robot_assets.lineage.graph import Stage
+from robot_assets.lineage.record import Record, desired_state, surroundings
+from robot_assets.lineage.staleness import stage_code_version
+from robot_assets.project import Project
+
+RECORD_KEY = "record"
+HEADLINE_KEY = "headline"
+_SECONDS_BETWEEN_LOG_LINES = 15.0
+
+
+@dataclass
+class Step:
+    """One materialization of one stage, from resolved inputs to the returned result."""
+
+    context: dg.AssetExecutionContext
+    project: Project
+    stage: Stage
+    inputs: Mapping[str, str]
+    started: float = field(default_factory=time.monotonic)
+    started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    opened: set[str] = field(default_factory=set)
+
+    @cached_property
+    def code_version(self) -> str:
+        return stage_code_version(self.stage)
+
+    @cached_property
+    def desired_state(self) -> str:
+        return desired_state(self.stage.asset, self.code_version, self.inputs)
+
+    @property
+    def output(self) -> Path:
+        """Where the domain function publishes its artifact."""
+        return self._bench / "output"
+
+    @property
+    def scratch(self) -> Path:
+        """Survives a killed run: the next run for the same desired state finds it again."""
+        return self._bench / "scratch"
+
+    @property
+    def _bench(self) -> Path:
+        return self.project.state / "work" / self.desired_state
+
+    def input(self, name: str) -> Path:
+        """Open an input, read-only, at exactly the version that the record will name."""
+        self.opened.add(name)
+        return open_observed(self.project, name, self.inputs[name]) or self.project.store.open(self.inputs[name])
+
+    def materialized(self, headline: str, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
+        """Add the output to the store and say what was made, of what, and how long it took."""
+        if self.opened != set(self.stage.inputs):
+            raise RuntimeError(
+                f"{self.stage.asset} declares inputs {sorted(self.stage.inputs)} and opened {sorted(self.opened)}"
+            )
+        artifact = self.project.store.add(self.output)
+        record = Record(
+            asset=self.stage.asset,
+            data_version=artifact.digest,
+            code_version=self.code_version,
+            desired_state=self.desired_state,
+            inputs=dict(self.inputs),
+            params=dict(self.stage.params),
+            size_bytes=artifact.size_bytes,
+            files=artifact.files,
+            started_at=self.started_at,
+            duration_s=round(time.monotonic() - self.started, 3),
+            run_id=self.context.run_id,
+            **surroundings(self.project.root),
+        )
+        shutil.rmtree(self._bench)
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(artifact.digest),
+            metadata={
+                HEADLINE_KEY: headline,
+                **metadata,
+                "size_bytes": artifact.size_bytes,
+                "duration_s": record.duration_s,
+                RECORD_KEY: dg.MetadataValue.json(record.model_dump(mode="json")),
+            },
+        )
+
+
+class Workshop(dg.ConfigurableResource):
+    """Opens a project's store for asset bodies and checks."""
+
+    root: str
+
+    @property
+    def project(self) -> Project:
+        return Project(Path(self.root))
+
+    @contextmanager
+    def step(self, context: dg.AssetExecutionContext, stage: Stage) -> Iterator[Step]:
+        """Run one stage: its progress is logged, and an error that a person can mend reads as one."""
+        with failing_readably(), progress.listening(_logging(context)):
+            inputs = {name: self.version(context.instance, name) for name in stage.inputs}
+            yield Step(context, self.project, stage, inputs)
+
+    def version(self, instance: dg.DagsterInstance, name: str) -> str:
+        """The present data version of an asset: read off the world when it is observed, else from the instance."""
+        version = observed_version(self.project, name) or latest_data_version(instance, name)
+        if version is None:
+            raise DataError(
+                f"{name} has no version yet",
+                needed=f"a materialization of {name} before what reads it",
+                fix=f"robot-assets build {name}",
+            )
+        return version
+
+    def open(self, name: str, version: str) -> Path:
+        """Open an asset at a version, read-only."""
+        project = self.project
+        return open_observed(project, name, version) or project.store.open(version)
+
+
+@contextmanager
+def failing_readably() -> Iterator[None]:
+    """Turn an error that a person can mend into a Dagster failure without a retry: trying again won't help."""
+    try:
+        yield
+    except RobotAssetsError as error:
+        raise dg.Failure(
+            description=f"{error.found}\n\nneeded: {error.needed}\n\nfix: {error.fix}",
+            metadata={"found": error.found, "needed": error.needed, "fix": error.fix},
+            allow_retries=False,
+        ) from error
+
+
+def _logging(context: dg.AssetExecutionContext) -> progress.Listener:
+    """Pass progress on to the terminal, and log a line every so often for who watches in the UI."""
+    outer = progress.current()
+    last = 0.0
+
+    def listen(what: str, done: int, total: int, note: str) -> None:
+        nonlocal last
+        outer(what, done, total, note)
+        now = time.monotonic()
+        if now - last >= _SECONDS_BETWEEN_LOG_LINES:
+            last = now
+            context.log.info(f"{what}: {done} of {total} {note}".rstrip())
+
+    return listen
