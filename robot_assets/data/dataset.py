@@ -1,0 +1,235 @@
+"""Raw images -> a validated, split and packed data set.
+
+Every image is decoded once, here; whatever stands downstream may trust the result. Sessions tied together by
+near-duplicate images are kept in one split, so that nothing of what is measured has been seen in training.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+
+import numpy as np
+
+from robot_assets.data.boxes import Box
+from robot_assets.data.coco import read_coco
+from robot_assets.data.duplicates import linked_groups, near_pairs
+from robot_assets.data.findings import BadItem, Finding, disk_trouble_named, listing, plural
+from robot_assets.data.images import inspect_image, read_bytes
+from robot_assets.data.labels import LabelWriter, write_json
+from robot_assets.data.source import Entry, Source
+from robot_assets.data.spec import DatasetSpec
+from robot_assets.data.split import SPLITS, Unit, split_units
+from robot_assets.errors import DataError
+from robot_assets.progress import report
+from robot_assets.publish import publishing_directory
+
+
+@dataclass(frozen=True)
+class DatasetSummary:
+    """What was packed.
+
+    Attributes:
+        classes: Names in the order of their index.
+        images: Images of each split.
+        boxes: Boxes of each split, by class.
+        sessions: Recording sessions of each split.
+        calibration_images: Images of train that quantization calibrates with.
+        linked_sessions: Groups of sessions that near-duplicate images tie together.
+    """
+
+    classes: tuple[str, ...]
+    images: dict[str, int]
+    boxes: dict[str, dict[str, int]]
+    sessions: dict[str, tuple[str, ...]]
+    calibration_images: int
+    linked_sessions: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """One validated image; ``Box.category`` indexes the classes of the data set."""
+
+    entry: Entry
+    session: str
+    width: int
+    height: int
+    boxes: tuple[Box, ...]
+    perceptual_hash: int | None
+    md5: str
+
+
+def build_dataset(raw: Path, spec: DatasetSpec, out: Path) -> DatasetSummary:
+    """Validate ``raw``, split it by session and pack it.
+
+    Args:
+        raw: annotations.json and images/SESSION/FILE, as an import or the simulation leaves them.
+        spec: Classes, shares of the splits, calibration and near-duplicates.
+        out: Becomes dataset.json, calibration.json, NOTICE and train/, val/, test/. What stood there is replaced.
+
+    Raises:
+        DataError: A bad image or box, classes that contradict the labels, too few sessions, or a full disk.
+    """
+    with disk_trouble_named(out):
+        source = read_coco(raw)
+        numbers = _class_numbers(source, spec, raw)
+        frames = _validated(source, numbers, raw, spec)
+        units, linked = _units(frames, spec)
+        sessions = split_units(units, spec.split)
+        home = {session: split for split, names in sessions.items() for session in names}
+        by_split = {split: [frame for frame in frames if home[frame.session] == split] for split in SPLITS}
+        calibration = _calibration(by_split["train"], spec)
+        with publishing_directory(out) as staging:
+            boxes = {split: _pack(by_split[split], spec.classes, staging / split) for split in SPLITS}
+            summary = DatasetSummary(
+                classes=spec.classes,
+                images={split: len(by_split[split]) for split in SPLITS},
+                boxes=boxes,
+                sessions=sessions,
+                calibration_images=len(calibration),
+                linked_sessions=linked,
+            )
+            write_json(staging / "calibration.json", {"indices": calibration})
+            _describe(summary, frames, staging)
+            if (raw / "NOTICE").is_file():
+                (staging / "NOTICE").write_bytes((raw / "NOTICE").read_bytes())
+    return summary
+
+
+def _class_numbers(source: Source, spec: DatasetSpec, raw: Path) -> dict[int, int]:
+    """Category index in the raw data -> class index in the data set."""
+    absent = [name for name in spec.classes if name not in source.categories]
+    if absent:
+        raise DataError(
+            f"{raw}/annotations.json has no category {', '.join(map(repr, absent))}",
+            needed=f"every class of params.yaml among its categories {list(source.categories)}",
+            fix="mend datasets.NAME.classes in params.yaml",
+        )
+    return {source.categories.index(name): number for number, name in enumerate(spec.classes)}
+
+
+def _validated(source: Source, numbers: dict[int, int], raw: Path, spec: DatasetSpec) -> list[_Frame]:
+    """All images in the order of their names. One bad item refuses the data set: an import has already sorted."""
+    findings: list[Finding] = list(source.findings)
+    frames: list[_Frame] = []
+    for done, entry in enumerate(source.entries, start=1):
+        report("validate images", done, len(source.entries))
+        try:
+            frames.append(_frame(entry, numbers, source.categories))
+        except BadItem as bad:
+            findings.append(bad.finding)
+    if findings:
+        raise DataError(
+            f"{raw} has {plural(len(findings), 'bad item')}:{listing(findings)}",
+            needed="raw data without a single bad item",
+            fix="mend them in the source and import or simulate it again",
+        )
+    if not frames:
+        raise DataError(f"{raw} has no image", needed="images with labels", fix="import or simulate it again")
+    return frames
+
+
+def _frame(entry: Entry, numbers: dict[int, int], categories: Sequence[str]) -> _Frame:
+    encoded = read_bytes(entry.path, entry.file_name)
+    facts = inspect_image(encoded, entry.file_name)
+    boxes = entry.read_boxes(facts.width, facts.height)
+    for box in boxes:
+        if box.category not in numbers:
+            raise BadItem(
+                entry.file_name,
+                f"an annotation of {categories[box.category]!r}, which datasets.NAME.classes does not have",
+                "add the class to params.yaml, or remove its annotations from the raw data",
+            )
+    return _Frame(
+        entry=entry,
+        session=PurePosixPath(entry.file_name).parent.as_posix(),
+        width=facts.width,
+        height=facts.height,
+        boxes=tuple(replace(box, category=numbers[box.category]) for box in boxes),
+        perceptual_hash=facts.perceptual_hash,
+        md5=hashlib.md5(encoded, usedforsecurity=False).hexdigest(),
+    )
+
+
+def _units(frames: list[_Frame], spec: DatasetSpec) -> tuple[list[Unit], tuple[tuple[str, ...], ...]]:
+    """Sessions, those with near-duplicates of one another as one unit; and the groups of more than one."""
+    pairs = near_pairs([frame.perceptual_hash for frame in frames], spec.near_duplicate_bits)
+    links = {(frames[i].session, frames[j].session) for i, j in pairs}
+    groups = linked_groups({frame.session for frame in frames}, sorted(links))
+    images = Counter(frame.session for frame in frames)
+    boxes: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for frame in frames:
+        boxes[frame.session].update(spec.classes[box.category] for box in frame.boxes)
+    units = [
+        Unit(
+            sessions=group,
+            images=sum(images[session] for session in group),
+            boxes=sum((boxes[session] for session in group), Counter()),
+        )
+        for group in groups
+    ]
+    return units, tuple(group for group in groups if len(group) > 1)
+
+
+def _calibration(train: list[_Frame], spec: DatasetSpec) -> list[int]:
+    """Indices into train, taken in turn from every session, so that every place and light is seen."""
+    if spec.calibration_images > len(train):
+        raise DataError(
+            f"calibration_images is {spec.calibration_images}, and train has {plural(len(train), 'image')}",
+            needed="at most as many calibration images as train has",
+            fix=f"set datasets.NAME.calibration_images in params.yaml to {len(train)} or less, or bring more data",
+        )
+    seed = f"{spec.split.seed}/calibration"
+    queues: defaultdict[str, list[tuple[bytes, int]]] = defaultdict(list)
+    for index, frame in enumerate(train):
+        lot = hashlib.sha256(f"{seed}/{frame.entry.file_name}".encode()).digest()
+        queues[frame.session].append((lot, index))
+    turns = [
+        (turn, lot, index) for queue in queues.values() for turn, (lot, index) in enumerate(sorted(queue))
+    ]
+    return sorted(index for _, _, index in sorted(turns)[: spec.calibration_images])
+
+
+def _pack(frames: list[_Frame], classes: tuple[str, ...], folder: Path) -> dict[str, int]:
+    """Write one split; returns its boxes by class."""
+    folder.mkdir()
+    writer = LabelWriter(classes)
+    offsets = [0]
+    with (folder / "images.bin").open("wb") as bin_file:
+        for frame in frames:
+            encoded = read_bytes(frame.entry.path, frame.entry.file_name)
+            if hashlib.md5(encoded, usedforsecurity=False).hexdigest() != frame.md5:
+                raise DataError(
+                    f"{frame.entry.path} changed while it was read",
+                    needed="raw data that nobody writes to",
+                    fix="run the same command again",
+                )
+            bin_file.write(encoded)
+            offsets.append(offsets[-1] + len(encoded))
+            writer.add(frame.entry.file_name, frame.session, frame.width, frame.height, frame.boxes)
+            report(f"pack {folder.name}", writer.images, len(frames))
+    np.save(folder / "offsets.npy", np.array(offsets, dtype=np.int64), allow_pickle=False)
+    writer.write(folder / "annotations.json", description=f"{folder.name} split")
+    return writer.boxes_by_class()
+
+
+def _describe(summary: DatasetSummary, frames: list[_Frame], staging: Path) -> None:
+    document = {
+        "classes": summary.classes,
+        "splits": {
+            split: {
+                "images": summary.images[split],
+                "boxes": summary.boxes[split],
+                "sessions": summary.sessions[split],
+            }
+            for split in SPLITS
+        },
+        "linked_sessions": summary.linked_sessions,
+        "source_md5": {frame.entry.file_name: frame.md5 for frame in frames},
+    }
+    text = json.dumps(document, indent=1, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    (staging / "dataset.json").write_text(text + "\n", "utf-8")

@@ -1,0 +1,75 @@
+"""Near-duplicate images: pairs whose 64-bit perceptual hashes differ in few bits."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+
+
+def near_pairs(hashes: Sequence[int | None], bits: int) -> list[tuple[int, int]]:
+    """Pairs of indices (i < j) whose hashes differ in at most ``bits`` bits, sorted; None is like nothing.
+
+    Two hashes that differ in at most ``bits`` bits agree in at least one of ``bits + 1`` bands (pigeonhole), so
+    only hashes that share a band are compared. Source: M. Norouzi et al., "Fast search in Hamming space with
+    multi-index hashing", 2012.
+    """
+    import numpy as np
+
+    hashed = [(index, value) for index, value in enumerate(hashes) if value is not None]
+    values, inverse = np.unique(
+        np.array([value for _, value in hashed], dtype=np.uint64), return_inverse=True
+    )
+    members: list[list[int]] = [[] for _ in values]
+    for (index, _), value in zip(hashed, inverse.tolist(), strict=True):
+        members[value].append(index)
+    pairs = {(i, j) for same in members for i, j in _neighbours(same)}
+    for one, other in _near_values(values, bits):
+        pairs |= {(min(i, j), max(i, j)) for i in members[one] for j in members[other]}
+    return sorted(pairs)
+
+
+def _neighbours(same: list[int]) -> Iterable[tuple[int, int]]:
+    """Pairs among images of one hash: all of a few, a chain of many, which connects them as well."""
+    if len(same) <= 16:
+        return [(i, j) for at, i in enumerate(same) for j in same[at + 1 :]]
+    return list(zip(same, same[1:], strict=False))
+
+
+def _near_values(values: np.ndarray, bits: int) -> set[tuple[int, int]]:
+    """Pairs of different values (uint64, sorted) within ``bits``."""
+    import numpy as np
+
+    edges = np.linspace(0, 64, bits + 2).astype(int).tolist()
+    found: set[tuple[int, int]] = set()
+    for low, high in zip(edges, edges[1:], strict=False):
+        band = (values >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
+        order = np.argsort(band, kind="stable")
+        cuts = np.flatnonzero(np.diff(band[order])) + 1
+        for bucket in np.split(order, cuts):
+            for at, index in enumerate(bucket[:-1].tolist()):
+                rest = bucket[at + 1 :]
+                near = rest[np.bitwise_count(values[rest] ^ values[index]) <= bits]
+                found |= {(min(index, other), max(index, other)) for other in near.tolist()}
+    return found
+
+
+def linked_groups(names: Iterable[str], links: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
+    """Connected components of ``names`` under ``links``, each sorted, in the order of their first name."""
+    parent = {name: name for name in names}
+
+    def root(name: str) -> str:
+        while parent[name] != name:
+            parent[name] = parent[parent[name]]
+            name = parent[name]
+        return name
+
+    for one, other in links:
+        first, second = sorted((root(one), root(other)))
+        parent[second] = first
+    groups: dict[str, list[str]] = {}
+    for name in sorted(parent):
+        groups.setdefault(root(name), []).append(name)
+    return [tuple(group) for group in groups.values()]

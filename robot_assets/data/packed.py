@@ -1,0 +1,145 @@
+"""Read a packed split: one file of encoded images, mapped into memory, and one of labels.
+
+A split costs two open files however many images it has, and workers that read it share one page cache.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robot_assets.data.images import decode_rgb
+from robot_assets.data.split import SPLITS
+from robot_assets.errors import DataError
+
+Pixels = np.ndarray[Any, np.dtype[np.uint8]]
+Floats = np.ndarray[Any, np.dtype[np.float32]]
+Integers = np.ndarray[Any, np.dtype[np.int64]]
+
+
+class PackedSplit:
+    """Images and labels of one split, in pack order.
+
+    Crowd regions (COCO's iscrowd) are in :meth:`coco`, where evaluation ignores them, but not in :meth:`boxes`.
+    Pickling keeps the path and maps the file again, so data-loader workers may get one.
+    """
+
+    def __init__(self, folder: Path, indices: Sequence[int] | None = None) -> None:
+        """Open ``folder``, or only the images at ``indices`` of it.
+
+        Raises:
+            DataError: The files are missing or do not fit one another.
+        """
+        self._folder = folder
+        document = _read_json(folder / "annotations.json")
+        count = len(document["images"])
+        self._indices = tuple(range(count)) if indices is None else tuple(indices)
+        if any(not 0 <= index < count for index in self._indices):
+            raise _broken(folder, f"an index is not below {count}")
+        self._images = [document["images"][index] for index in self._indices]
+        self._categories = document["categories"]
+        self._annotations = _by_image(document["annotations"])
+        self.classes: tuple[str, ...] = tuple(category["name"] for category in self._categories)
+        self.names: tuple[str, ...] = tuple(image["file_name"] for image in self._images)
+        self.sessions: tuple[str, ...] = tuple(image["session"] for image in self._images)
+        self.image_ids: tuple[int, ...] = tuple(image["id"] for image in self._images)
+        self._map(count)
+
+    def _map(self, count: int) -> None:
+        try:
+            self._offsets = np.load(self._folder / "offsets.npy", allow_pickle=False)
+            self._bytes = np.memmap(self._folder / "images.bin", dtype=np.uint8, mode="r")
+        except (OSError, ValueError) as error:
+            raise _broken(self._folder, str(error)) from None
+        if self._offsets.shape != (count + 1,) or int(self._offsets[-1]) != len(self._bytes):
+            raise _broken(self._folder, "offsets.npy, images.bin and annotations.json do not fit one another")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return PackedSplit, (self._folder, self._indices)
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def encoded(self, i: int) -> bytes:
+        """JPEG or PNG bytes of image ``i``, as they were recorded."""
+        at = self._indices[i]
+        return self._bytes[int(self._offsets[at]) : int(self._offsets[at + 1])].tobytes()
+
+    def image(self, i: int) -> Pixels:
+        """Image ``i`` as uint8 (H, W, 3), RGB."""
+        return decode_rgb(self.encoded(i))
+
+    def boxes(self, i: int) -> Floats:
+        """Boxes of image ``i`` as float32 (n, 4): left, top, right, bottom in pixels."""
+        rows = [annotation["bbox"] for annotation in self._objects(i)]
+        boxes = np.array(rows, dtype=np.float64).reshape(-1, 4)
+        boxes[:, 2:] += boxes[:, :2]
+        return boxes.astype(np.float32)
+
+    def labels(self, i: int) -> Integers:
+        """Class index of each box of image ``i``, int64 (n,)."""
+        return np.array([annotation["category_id"] - 1 for annotation in self._objects(i)], dtype=np.int64)
+
+    def coco(self) -> dict[str, Any]:
+        """COCO ground truth; ``category_id`` is the class index + 1."""
+        annotations = [a for image_id in self.image_ids for a in self._annotations[image_id]]
+        return {
+            "info": {},
+            "licenses": [],
+            "images": [dict(image) for image in self._images],
+            "annotations": [dict(annotation) for annotation in annotations],
+            "categories": [dict(category) for category in self._categories],
+        }
+
+    def _objects(self, i: int) -> list[dict[str, Any]]:
+        return [a for a in self._annotations[self.image_ids[i]] if not a["iscrowd"]]
+
+
+def open_split(dataset: Path, name: str) -> PackedSplit:
+    """Open "train", "val" or "test" of a packed data set.
+
+    Raises:
+        DataError: No such split, or its files do not fit one another.
+    """
+    if name not in SPLITS:
+        raise DataError(f"no split {name!r}", needed=", ".join(SPLITS), fix="name one of them")
+    return PackedSplit(dataset / name)
+
+
+def open_calibration(dataset: Path) -> PackedSplit:
+    """Open the images of train that quantization calibrates with.
+
+    Raises:
+        DataError: The files are missing or do not fit one another.
+    """
+    return PackedSplit(dataset / "train", _read_json(dataset / "calibration.json")["indices"])
+
+
+def _by_image(annotations: list[dict[str, Any]]) -> defaultdict[int, list[dict[str, Any]]]:
+    grouped: defaultdict[int, list[dict[str, Any]]] = defaultdict(list)
+    for annotation in annotations:
+        grouped[annotation["image_id"]].append(annotation)
+    return grouped
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise _broken(path.parent, f"{path.name}: {error}") from None
+    if not isinstance(document, dict):
+        raise _broken(path.parent, f"{path.name} is not an object")
+    return document
+
+
+def _broken(folder: Path, reason: str) -> DataError:
+    return DataError(
+        f"{folder} is no packed split: {reason}",
+        needed="a data set that build_dataset has made",
+        fix="build it again: robot-assets data build NAME, or materialize datasets/NAME",
+    )

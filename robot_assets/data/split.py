@@ -1,0 +1,158 @@
+"""Divide recording sessions among train, val and test.
+
+A unit is one session, or several that near-duplicate images tie together; it goes to exactly one split. The
+result depends on the units and the seed, never on the order in which they are given.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from robot_assets.data.spec import SplitSpec
+from robot_assets.errors import DataError
+
+SPLITS = ("train", "val", "test")
+_RESTARTS = 12
+_ABSENT_CLASS = 1000.0
+_IMAGE_WEIGHT = 4.0
+_UNIT_WEIGHT = 0.2
+"""Many small sessions judge a model better than one large one of the same size."""
+Array = np.ndarray[Any, Any]
+Assignment = list[int]
+_SWAPPED_UNITS = 150
+"""Swaps are quadratic in the units; with more units than this, moves alone come close enough."""
+
+
+@dataclass(frozen=True)
+class Unit:
+    """Sessions that must stay together.
+
+    Attributes:
+        sessions: Their names, sorted.
+        images: How many images they have.
+        boxes: Boxes by class; a class without boxes may be left out.
+    """
+
+    sessions: tuple[str, ...]
+    images: int
+    boxes: Mapping[str, int]
+
+
+def split_units(units: Sequence[Unit], spec: SplitSpec) -> dict[str, tuple[str, ...]]:
+    """Sessions of each split, sorted.
+
+    Every class gets into every split where that is possible; then the shares of images come as close to ``spec`` as
+    they can, and those of each class less strictly. Greedy iterative stratification (K. Sechidis et al., "On the
+    stratification of multi-label data", 2011) from several starts, each improved by moves and swaps; the best wins.
+
+    Raises:
+        DataError: Fewer than three units.
+    """
+    ordered = sorted(units, key=lambda unit: unit.sessions)
+    if len(ordered) < len(SPLITS):
+        raise DataError(
+            f"{len(ordered)} independent recording session(s)",
+            needed="at least 3, since a session is never divided between train, val and test",
+            fix="record or import more sessions (a session is a folder of images); sessions that share near-duplicate "
+            "images count as one: datasets.NAME.near_duplicate_bits in params.yaml says what a near-duplicate is",
+        )
+    search = _Search(ordered, (spec.train, spec.val, spec.test))
+    best: Assignment = []
+    for restart in range(_RESTARTS):
+        found = search.improved(search.greedy(f"{spec.seed}/{restart}"))
+        if not best or search.cost(found) < search.cost(best):
+            best = found
+    return {
+        name: tuple(
+            sorted(s for unit, at in zip(ordered, best, strict=True) if at == index for s in unit.sessions)
+        )
+        for index, name in enumerate(SPLITS)
+    }
+
+
+class _Search:
+    """Cost of an assignment (unit -> index of its split), and the way to a cheap one.
+
+    Columns of the counts are images, units, then boxes of each class.
+    """
+
+    def __init__(self, units: Sequence[Unit], shares: Sequence[float]) -> None:
+        classes = sorted({name for unit in units for name, count in unit.boxes.items() if count})
+        rows = [[unit.images, 1, *(unit.boxes.get(name, 0) for name in classes)] for unit in units]
+        self._names = ["/".join(unit.sessions) for unit in units]
+        self._counts = np.array(rows, dtype=np.float64)
+        self._wanted = np.outer(np.array(shares), self._counts.sum(axis=0))
+        self._weights = np.array([_IMAGE_WEIGHT, _UNIT_WEIGHT] + [1.0 / max(len(classes), 1)] * len(classes))
+        # A class in fewer units than splits cannot be everywhere; it must not drown the rest of the cost.
+        self._possible = (self._counts > 0).sum(axis=0) >= len(shares)
+
+    def cost(self, assignment: Assignment) -> float:
+        """Cost of a whole assignment."""
+        totals = self._totals(assignment)
+        return round(sum(float(self._cost_of(split, totals[split])) for split in range(len(totals))), 9)
+
+    def greedy(self, seed: str) -> Assignment:
+        """Large units and those with much of a class first, each where most is missing; ``seed`` shuffles a little."""
+        lots = [hashlib.sha256(f"{seed}/{name}".encode()).digest() for name in self._names]
+        jitter = np.array([0.5 + lot[0] / 255 for lot in lots])
+        weight = ((self._counts / self._counts.sum(axis=0)).sum(axis=1) * jitter).round(9)
+        order = sorted(range(len(lots)), key=lambda unit: (-weight[unit], lots[unit]))
+        totals = np.zeros_like(self._wanted)
+        assignment = [0] * len(lots)
+        for unit in order:
+            missing = ((self._wanted - totals) / self._wanted)[:, self._counts[unit] > 0]
+            assignment[unit] = int(np.argmax(missing.mean(axis=1).round(9)))
+            totals[assignment[unit]] += self._counts[unit]
+        return assignment
+
+    def improved(self, assignment: Assignment) -> Assignment:
+        """Take the best move or swap of units as long as one makes it cheaper."""
+        while True:
+            steps = [self._best_move(assignment)]
+            if len(assignment) <= _SWAPPED_UNITS:
+                steps.append(self._best_swap(assignment))
+            gain, changes = min(steps, key=lambda step: step[0])
+            if gain > -1e-9:
+                return assignment
+            for unit, split in changes:
+                assignment[unit] = split
+
+    def _best_move(self, assignment: Assignment) -> tuple[float, list[tuple[int, int]]]:
+        totals, here = self._totals(assignment), np.array(assignment)
+        now = np.array([self._cost_of(split, totals[split]) for split in range(len(totals))])
+        without = self._cost_of(here, totals[here] - self._counts) - now[here]
+        gains = np.stack(
+            [self._cost_of(s, totals[s] + self._counts) - now[s] for s in range(len(totals))], axis=1
+        )
+        gains += without[:, None]
+        gains[np.arange(len(here)), here] = 0.0
+        unit, split = divmod(int(np.argmin(gains.round(9))), len(totals))
+        return float(gains[unit, split]), [(unit, split)]
+
+    def _best_swap(self, assignment: Assignment) -> tuple[float, list[tuple[int, int]]]:
+        totals, here = self._totals(assignment), np.array(assignment)
+        now = np.array([self._cost_of(split, totals[split]) for split in range(len(totals))])
+        # traded[i, j]: change of the split of unit i when j comes in its place.
+        traded = self._cost_of(
+            here[:, None], totals[here][:, None] + self._counts[None] - self._counts[:, None]
+        )
+        gains = traded - now[here][:, None]
+        gains = np.where(here[:, None] == here[None], 0.0, gains + gains.T)
+        one, other = divmod(int(np.argmin(gains.round(9))), len(here))
+        return float(gains[one, other]), [(one, assignment[other]), (other, assignment[one])]
+
+    def _totals(self, assignment: Assignment) -> Array:
+        totals = np.zeros_like(self._wanted)
+        np.add.at(totals, np.array(assignment), self._counts)
+        return totals
+
+    def _cost_of(self, split: int | Array, totals: Array) -> Array:
+        """Cost of splits (...) with totals (..., columns)."""
+        deviation = (totals - self._wanted[split]) / self._wanted[split]
+        absent = ((totals < 0.5) & self._possible).sum(axis=-1)
+        return np.asarray((deviation**2 * self._weights).sum(axis=-1) + _ABSENT_CLASS * absent)

@@ -1,0 +1,97 @@
+"""Walk a source tree that somebody else made: no link followed, no name trusted."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from robot_assets.data.findings import Finding, shown
+from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES
+from robot_assets.errors import DataError
+
+NOTICE_NAMES = ("NOTICE", "NOTICE.txt", "NOTICE.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING")
+
+
+@dataclass
+class Tree:
+    """Plain files of a source, by their path below it ("20250114/r2/a.jpg"), in sorted order."""
+
+    files: dict[str, Path] = field(default_factory=dict)
+    findings: list[Finding] = field(default_factory=list)
+
+    def images(self) -> list[str]:
+        """Paths of what looks like a JPEG or PNG."""
+        return [name for name in self.files if PurePosixPath(name).suffix.lower() in SUFFIXES]
+
+
+def walk(source: Path) -> Tree:
+    """Every plain file below ``source``; hidden files are left alone, everything odd is a finding.
+
+    Raises:
+        DataError: ``source`` is no folder, is a link, or has no file in it.
+    """
+    if source.is_symlink() or not source.is_dir():
+        raise DataError(
+            f"{source} is " + ("a symlink" if source.is_symlink() else "not a folder"),
+            needed="the folder that the images lie in",
+            fix="name the folder itself",
+        )
+    tree = Tree()
+    _walk(source, "", tree)
+    if not tree.files and not tree.findings:
+        raise DataError(
+            f"{source} is an empty folder",
+            needed="images with their labels",
+            fix="check the path, or copy the data",
+        )
+    tree.files = dict(sorted(tree.files.items()))
+    tree.findings += [
+        Finding(name, "not a JPEG or PNG image", "convert it to JPEG or PNG, or remove it")
+        for name in tree.files
+        if PurePosixPath(name).suffix.lower() in FOREIGN_SUFFIXES
+    ]
+    return tree
+
+
+def _walk(folder: Path, below: str, tree: Tree) -> None:
+    """Recurse by hand: ``os.walk`` would neither show empty folders apart nor name what it cannot read."""
+    with os.scandir(folder) as listing:
+        entries = sorted((entry for entry in listing if not entry.name.startswith(".")), key=lambda e: e.name)
+    if not entries and below:
+        tree.findings.append(
+            Finding(shown(below), "an empty folder", "copy its images, or remove the folder")
+        )
+    for entry in entries:
+        name = f"{below}/{entry.name}" if below else entry.name
+        fault = _fault(entry)
+        if fault:
+            tree.findings.append(Finding(shown(name), *fault))
+        elif entry.is_dir(follow_symlinks=False):
+            _walk(Path(entry.path), name, tree)
+        else:
+            tree.files[name] = Path(entry.path)
+
+
+def _fault(entry: os.DirEntry[str]) -> tuple[str, str] | None:
+    if not entry.name.isprintable():
+        try:
+            entry.name.encode("utf-8")
+        except UnicodeEncodeError:
+            return "a name that is not UTF-8", "rename it (convmv -t utf8)"
+        return "a name with control characters", "rename it"
+    if entry.is_symlink():
+        return "a symlink", "replace it by the file or folder that it points to"
+    if not entry.is_file(follow_symlinks=False) and not entry.is_dir(follow_symlinks=False):
+        return "neither a file nor a folder", "remove it"
+    return None
+
+
+def notice_of(source: Path) -> bytes:
+    """Text of the notice and licence files at the top of a source, which travel with everything derived."""
+    texts = []
+    for name in NOTICE_NAMES:
+        path = source / name
+        if path.is_file() and not path.is_symlink():
+            texts.append(path.read_bytes())
+    return b"\n\n".join(texts)

@@ -1,0 +1,150 @@
+"""Read YOLO labels: one text file an image, ``class cx cy w h`` relative to the image, one line a box.
+
+Two layouts: labels beside their images, or ``labels/`` mirroring ``images/``. Class names come from ``obj.names``,
+``classes.txt`` or the ``names`` of ``data.yaml``, at the top of the source.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+import yaml
+
+from robot_assets.data.boxes import Box, fault_of, make_box
+from robot_assets.data.findings import BadItem, Finding
+from robot_assets.data.source import Entry, Source
+from robot_assets.data.tree import Tree, walk
+from robot_assets.errors import DataError
+
+_NAME_FILES = ("obj.names", "classes.txt", "data.yaml")
+_NOT_LABELS = {
+    "classes.txt",
+    "train.txt",
+    "val.txt",
+    "valid.txt",
+    "test.txt",
+    "README.txt",
+    "LICENSE.txt",
+    "NOTICE.txt",
+}
+_MAX_LABEL_BYTES = 1024 * 1024
+
+
+def read_yolo(source: Path) -> Source:
+    """Find the images of a YOLO source; labels are read one image at a time, later.
+
+    Raises:
+        DataError: No folder, an empty one, no class names or no image.
+    """
+    tree = walk(source)
+    categories = _class_names(source)
+    mirrored = "images/" if (source / "images").is_dir() and (source / "labels").is_dir() else ""
+    images = [name for name in tree.images() if name.startswith(mirrored)]
+    if not images and not tree.findings:
+        raise DataError(f"{source} has no image", needed="JPEG or PNG files", fix="check the path")
+    labels = {name: _label_name(name, mirrored) for name in images}
+    shared = Counter(labels.values())
+    findings = list(tree.findings)
+    entries = []
+    for name in images:
+        if shared[labels[name]] > 1:
+            findings.append(
+                Finding(name, f"shares {labels[name]} with another image", "rename one of the two")
+            )
+            continue
+        read = partial(_read_boxes, tree, labels[name], categories)
+        entries.append(Entry(name.removeprefix(mirrored), tree.files[name], read))
+    findings += _orphans(tree, set(labels.values()), mirrored)
+    return Source(categories, tuple(entries), tuple(findings))
+
+
+def _label_name(image: str, mirrored: str) -> str:
+    label = PurePosixPath(image).with_suffix(".txt").as_posix()
+    return "labels/" + label.removeprefix(mirrored) if mirrored else label
+
+
+def _orphans(tree: Tree, expected: set[str], mirrored: str) -> list[Finding]:
+    """Labels whose image is missing: a copy that lost files looks like this."""
+    below = "labels/" if mirrored else ""
+    return [
+        Finding(name, "a label without its image", "bring the image back, or remove the label")
+        for name in tree.files
+        if name.endswith(".txt")
+        and name.startswith(below)
+        and name not in expected
+        and not ("/" not in name and name in _NOT_LABELS)
+    ]
+
+
+def _class_names(source: Path) -> tuple[str, ...]:
+    path = next((source / name for name in _NAME_FILES if (source / name).is_file()), None)
+    if path is None:
+        raise DataError(
+            f"{source} has no class names",
+            needed="obj.names or classes.txt with one name a line, or data.yaml with names",
+            fix=f"write them to {source / 'obj.names'} in the order of the ids",
+        )
+    try:
+        text = path.read_text("utf-8")
+        names = _yaml_names(text) if path.suffix == ".yaml" else [line.strip() for line in text.splitlines()]
+    except (UnicodeDecodeError, yaml.YAMLError) as error:
+        raise DataError(f"{path}: {error}", needed="class names in UTF-8", fix="mend that file") from None
+    while names and not names[-1]:
+        names.pop()
+    if not names or not all(names) or len(set(names)) != len(names):
+        raise DataError(
+            f"{path}: the class names are {names}",
+            needed="names that are neither empty nor twice",
+            fix="mend it",
+        )
+    return tuple(names)
+
+
+def _yaml_names(text: str) -> list[str]:
+    document = yaml.safe_load(text)
+    names = document.get("names") if isinstance(document, dict) else None
+    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
+        names = [names[index] for index in range(len(names))]
+    return [str(name) for name in names] if isinstance(names, list) else []
+
+
+def _read_boxes(tree: Tree, label: str, categories: tuple[str, ...], width: int, height: int) -> list[Box]:
+    """Boxes of one label file; an empty file says that nothing is in the image."""
+    path = tree.files.get(label)
+    if path is None:
+        raise BadItem(label, "missing label file", "bring it back; an image without objects has an empty one")
+    if path.stat().st_size > _MAX_LABEL_BYTES:
+        raise BadItem(label, "a label file of more than 1 MiB", "look what wrote it")
+    try:
+        lines = path.read_text("utf-8").splitlines()
+    except UnicodeDecodeError:
+        raise BadItem(label, "label text that is not UTF-8", "write it again as plain text") from None
+    return [
+        _box(f"{label}:{number}", line.split(), categories, width, height)
+        for number, line in enumerate(lines, start=1)
+        if line.strip()
+    ]
+
+
+def _box(place: str, columns: list[str], categories: tuple[str, ...], width: int, height: int) -> Box:
+    if len(columns) != 5:
+        raise BadItem(place, f"{len(columns)} columns, needed 5: class cx cy w h", "mend that line")
+    if not columns[0].isascii() or not columns[0].isdigit() or int(columns[0][:9]) >= len(categories):
+        known = f"0 to {len(categories) - 1}"
+        raise BadItem(
+            place, f"unknown class id {columns[0]!r}, needed {known}", "mend the line, or add the name"
+        )
+    try:
+        cx, cy, w, h = (float(column) for column in columns[1:])
+    except ValueError:
+        raise BadItem(place, f"not numbers: {' '.join(columns[1:])!r}", "mend that line") from None
+    if not all(math.isfinite(value) for value in (cx, cy, w, h)):
+        raise BadItem(place, f"NaN or infinite: {' '.join(columns[1:])!r}", "mend or remove that line")
+    rectangle = ((cx - w / 2) * width, (cy - h / 2) * height, w * width, h * height)
+    fault = fault_of(*rectangle, width, height)
+    if fault:
+        raise BadItem(place, fault, "mend or remove that line")
+    return make_box(int(columns[0]), rectangle, (width, height))
