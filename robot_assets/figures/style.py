@@ -37,6 +37,19 @@ _CLASSES: tuple[Colour, ...] = (
     (0, 114, 178),  # blue
 )
 
+# Float in greys, post-training quantization in blues, quantization-aware training in vermilion.
+_VARIANTS = (
+    ("control", "#9298a1"),
+    ("percentile", "#56b4e9"),
+    ("ptq", "#0072b2"),
+    ("qat", "#d55e00"),
+    ("int8", "#009e73"),
+    ("fp32", "#565d66"),
+)
+_OTHER_VARIANT = "#785ef0"
+
+SPLITS = {"train": "#565d66", "val": "#0072b2", "test": "#d55e00"}
+
 _FONT_FILES = {False: "DejaVuSans.ttf", True: "DejaVuSans-Bold.ttf"}
 
 
@@ -58,6 +71,12 @@ def class_colour(index: int) -> Colour:
     red, green, blue = _CLASSES[position]
     fade = (2 / 3) ** lap
     return round(red * fade), round(green * fade), round(blue * fade)
+
+
+def variant_colour(name: str) -> str:
+    """Colour of a variant of a model by its name: ``FP32 control``, ``PTQ mse``, ``QAT``, ``INT8``."""
+    plain = name.casefold()
+    return next((colour for word, colour in _VARIANTS if word in plain), _OTHER_VARIANT)
 
 
 def hex_colour(colour: Colour) -> str:

@@ -1,0 +1,162 @@
+"""What a data set is made of: boxes of each class, recording sessions of each split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from robot_assets.figures.chart import SMALL, TEXT, empty_card, new_card, panel, png_bytes
+from robot_assets.figures.style import (
+    ALARM,
+    CARD,
+    INK,
+    MUTED,
+    SPLITS,
+    class_colour,
+    hex_colour,
+    rgb_colour,
+    text_colour_on,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+_ROW = 34
+_TOP = 114
+
+
+def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
+    """Draw the share that each class has of the boxes of each split.
+
+    Shares, so that splits of different size compare by eye; the numbers beside them are boxes. A class that a
+    split lacks is called out.
+
+    Args:
+        counts: Split to class to number of boxes. The classes stand in the order of their index, which gives
+            them their colour; a class that a split does not name has none there.
+
+    Returns:
+        PNG bytes.
+    """
+    classes = list(dict.fromkeys(name for split in counts.values() for name in split))
+    if not classes:
+        return empty_card("Boxes of each class", "The data set has no classes yet.")
+    total = sum(sum(split.values()) for split in counts.values())
+    height = _TOP + _ROW * len(classes) + 26
+    figure = new_card(
+        height, _balance_headline(counts, classes), f"{total:,} boxes; share of each split's boxes"
+    )
+    left, right, gap = 130.0, 820.0, 26.0
+    wide = (right - left - gap * (len(counts) - 1)) / len(counts)
+    widest = max(_share(split, name) for split in counts.values() for name in classes) or 1.0
+    for column, (split, boxes) in enumerate(counts.items()):
+        start = left + column * (wide + gap)
+        axes = panel(figure, start, _TOP, start + wide, height - 26)
+        axes.set_xlim(0, widest * 1.75)
+        axes.set_ylim(len(classes) - 0.5, -0.5)
+        axes.set_xticks([])
+        axes.set_yticks(range(len(classes)) if column == 0 else [], labels=classes if column == 0 else [])
+        axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, pad=8)
+        axes.axvline(0, color=MUTED, linewidth=0.8)
+        axes.set_title(split, loc="left", size=TEXT, weight="bold", color=INK, pad=10)
+        for row, name in enumerate(classes):
+            _class_bar(axes, row, boxes.get(name, 0), _share(boxes, name))
+    return png_bytes(figure)
+
+
+def session_split(sessions: Mapping[str, Mapping[str, int]]) -> bytes:
+    """Draw each split as a strip of its recording sessions, each as long as it has images.
+
+    Args:
+        sessions: Split to session to number of images.
+
+    Returns:
+        PNG bytes.
+    """
+    sessions = {split: found for split, found in sessions.items() if found}
+    if not sessions:
+        return empty_card("Recording sessions", "The data set has no images yet.")
+    count = sum(len(found) for found in sessions.values())
+    images = sum(sum(found.values()) for found in sessions.values())
+    height = 92 + 52 * len(sessions) + 14
+    note = f"{count:,} sessions, {images:,} images; no session is in two splits. Each block is one session."
+    figure = new_card(height, "Which recordings went where", note)
+    axes = panel(figure, 130, 92, 820, height - 14)
+    longest = max(sum(found.values()) for found in sessions.values())
+    axes.set_xlim(0, longest)
+    axes.set_ylim(len(sessions) - 0.5, -0.5)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    for row, (split, found) in enumerate(sessions.items()):
+        _strip(axes, row, split, found, images)
+    return png_bytes(figure)
+
+
+def _share(boxes: Mapping[str, int], name: str) -> float:
+    return boxes.get(name, 0) / max(sum(boxes.values()), 1)
+
+
+def _balance_headline(counts: Mapping[str, Mapping[str, int]], classes: list[str]) -> str:
+    missing = [
+        f"{name} in {split}" for split, boxes in counts.items() for name in classes if not boxes.get(name)
+    ]
+    if missing:
+        return f"No box of {missing[0]}" + (f", and {len(missing) - 1} more gaps" if len(missing) > 1 else "")
+    totals = {name: sum(boxes.get(name, 0) for boxes in counts.values()) for name in classes}
+    rare, common = min(totals, key=lambda n: totals[n]), max(totals, key=lambda n: totals[n])
+    if rare == common:
+        return f"{totals[rare]:,} boxes of {rare}"
+    return f"{common} is {totals[common] / totals[rare]:.0f}× as frequent as {rare}"
+
+
+def _class_bar(axes: Axes, row: int, count: int, share: float) -> None:
+    axes.barh(row, share, height=0.58, color=hex_colour(class_colour(row)))
+    text = f"{count:,}  {_percent(share)}" if count else "none"
+    axes.annotate(
+        text,
+        (share, row),
+        xytext=(6, 0),
+        textcoords="offset points",
+        va="center",
+        size=SMALL,
+        color=INK if count else ALARM,
+        weight="normal" if count else "bold",
+    )
+
+
+def _percent(share: float) -> str:
+    return f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
+
+
+def _strip(axes: Axes, row: int, split: str, sessions: Mapping[str, int], images: int) -> None:
+    colour = SPLITS.get(split, MUTED)
+    here = sum(sessions.values())
+    axes.annotate(
+        f"{split}\n",
+        (0, row),
+        xytext=(-10, -7),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        color=INK,
+        size=TEXT,
+        weight="bold",
+    )
+    axes.annotate(
+        f"\n{here:,}  {_percent(here / images)}",
+        (0, row),
+        xytext=(-10, 5),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        color=MUTED,
+        size=SMALL,
+    )
+    pixels_an_image = 690 / axes.get_xlim()[1]
+    start = 0
+    for name, size in sorted(sessions.items(), key=lambda item: (-item[1], item[0])):
+        axes.barh(row, size, left=start, height=0.66, color=colour, edgecolor=CARD, linewidth=1)
+        if size * pixels_an_image > 6.6 * len(name) + 8:
+            white = "#%02x%02x%02x" % text_colour_on(rgb_colour(colour))
+            axes.text(start + size / 2, row, name, ha="center", va="center", size=8, color=white)
+        start += size

@@ -1,0 +1,89 @@
+"""The card that every chart stands on: Matplotlib's objects alone, no pyplot, no state shared by figures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from robot_assets.figures.style import CARD, FAINT, INK, MUTED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+WIDTH = 840
+_DPI = 100
+
+# Points at 100 dpi. At 700 pixels wide the smallest is still ten pixels high.
+TITLE = 13.0
+TEXT = 9.5
+SMALL = 9.0
+
+
+def new_card(height: int, title: str, subtitle: str = "", *, width: int = WIDTH) -> Figure:
+    """An opaque card with what the picture says at its top left.
+
+    Args:
+        height: In pixels.
+        title: The finding in a few words.
+        subtitle: What is shown and in which unit.
+        width: In pixels.
+    """
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor=CARD)
+    figure.text(20 / width, 1 - 18 / height, title, size=TITLE, weight="bold", color=INK, va="top")
+    figure.text(20 / width, 1 - 46 / height, subtitle, size=TEXT, color=MUTED, va="top")
+    return figure
+
+
+def panel(figure: Figure, left: float, top: float, right: float, bottom: float) -> Axes:
+    """Axes inside a card, given in pixels from its top left corner, without frame or tick marks."""
+    width, height = figure.get_size_inches() * _DPI
+    place = (left / width, 1 - bottom / height, (right - left) / width, (bottom - top) / height)
+    axes = figure.add_axes(place, facecolor="none")
+    for spine in axes.spines.values():
+        spine.set_visible(False)
+    axes.tick_params(length=0, colors=MUTED, labelsize=SMALL, pad=5)
+    axes.set_axisbelow(True)
+    return axes
+
+
+def rules(axes: Axes, along: str) -> None:
+    """Faint lines across an axis, ``x`` or ``y``."""
+    axes.grid(visible=True, axis=along, color=FAINT, linewidth=0.7)  # type: ignore[arg-type]
+
+
+def png_bytes(figure: Figure) -> bytes:
+    """PNG of a figure; the same figure gives the same bytes."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    buffer = io.BytesIO()
+    FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]
+    return buffer.getvalue()
+
+
+def empty_card(title: str, reason: str) -> bytes:
+    """A card that says why there is nothing to show yet."""
+    return png_bytes(new_card(92, title, reason))
+
+
+def spread(positions: Sequence[float], gap: float) -> list[float]:
+    """Move labels apart until no two are closer than ``gap``, each as little as it can.
+
+    Clusters of labels that touch are laid out around the mean of where they wanted to be (pool adjacent
+    violators), so order is kept and no label drifts to one side.
+    """
+    order = sorted(range(len(positions)), key=lambda i: positions[i])
+    pools: list[tuple[float, int]] = []
+    for rank, i in enumerate(order):
+        pools.append((positions[i] - rank * gap, 1))
+        while len(pools) > 1 and pools[-2][0] > pools[-1][0]:
+            (one, few), (other, many) = pools[-2:]
+            pools[-2:] = [((one * few + other * many) / (few + many), few + many)]
+    starts = [start for start, count in pools for _ in range(count)]
+    moved = [0.0] * len(positions)
+    for rank, i in enumerate(order):
+        moved[i] = starts[rank] + rank * gap
+    return moved

@@ -1,0 +1,159 @@
+"""How a training went: loss and accuracy over its epochs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from robot_assets.figures.chart import SMALL, TEXT, empty_card, new_card, panel, png_bytes, rules, spread
+from robot_assets.figures.style import CARD, INK, MUTED
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Curve = list[tuple[float, float]]
+
+_ACCURACY = {"val_map50": ("mAP@50", "#0072b2"), "val_map50_95": ("mAP@50-95", "#56b4e9")}
+_LOSSES = ("#d55e00", "#cc79a7", "#785ef0", "#c4b61e", "#009e73")
+_ROUND = [1, 2, 5, 10]
+_HEIGHT = 400
+_TOP, _BOTTOM = 112, _HEIGHT - 52
+
+
+def training_curves(history: Sequence[Mapping[str, object]], *, best_epoch: int | None = None) -> bytes:
+    """Draw validation accuracy and the parts of the loss over the epochs.
+
+    Args:
+        history: A row per epoch with ``epoch``, ``loss``, any ``loss_*`` parts, and ``val_map50`` and
+            ``val_map50_95`` in [0, 1]. A value that is missing, None or not finite leaves a gap.
+        best_epoch: The epoch whose weights were kept; by default the first with the highest ``val_map50``.
+
+    Returns:
+        PNG bytes.
+
+    Raises:
+        ValueError: A row without ``epoch``.
+    """
+    if not history:
+        return empty_card("Training", "No epoch has finished yet.")
+    accuracy = {key: curve for key in _ACCURACY if (curve := _curve(history, key))}
+    losses = {key: curve for key in _loss_names(history) if (curve := _curve(history, key))}
+    best = _best(accuracy.get("val_map50", []), best_epoch)
+    title = f"{len(history)} epoch{'s' if len(history) > 1 else ''}, not validated yet"
+    if best is not None:
+        title = f"mAP@50 of {best[1]:.3f} at epoch {best[0]:g}"
+    figure = new_card(_HEIGHT, title, "Validation accuracy and training loss over the epochs")
+    left = panel(figure, 58, _TOP, 340, _BOTTOM)
+    right = panel(figure, 518, _TOP, 736, _BOTTOM)
+    for axes, name in ((left, "Validation accuracy"), (right, "Training loss")):
+        axes.set_title(name, loc="left", size=TEXT, color=INK, pad=12)
+        axes.set_xlabel("epoch", size=SMALL, color=MUTED)
+        _epoch_axis(axes, [_number(row.get("epoch")) for row in history])
+        rules(axes, "y")
+    _draw(left, {_ACCURACY[k][0]: (curve, _ACCURACY[k][1]) for k, curve in accuracy.items()})
+    _draw(right, {_loss_title(k): (curve, _loss_colour(k, losses)) for k, curve in losses.items()})
+    if best is not None:
+        _mark_best(left, best)
+    return png_bytes(figure)
+
+
+def _number(value: object) -> float | None:
+    if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value):
+        return float(value)
+    return None
+
+
+def _curve(history: Sequence[Mapping[str, object]], key: str) -> Curve:
+    points: Curve = []
+    for number, row in enumerate(history):
+        if (epoch := _number(row.get("epoch"))) is None:
+            raise ValueError(f"row {number} of the history has no epoch: {sorted(row)}")
+        if (value := _number(row.get(key))) is not None:
+            points.append((epoch, value))
+    return points
+
+
+def _loss_names(history: Sequence[Mapping[str, object]]) -> list[str]:
+    return sorted({key for row in history for key in row if key == "loss" or key.startswith("loss_")})
+
+
+def _loss_title(key: str) -> str:
+    return "total" if key == "loss" else key.removeprefix("loss_").replace("_", " ")
+
+
+def _loss_colour(key: str, losses: Mapping[str, Curve]) -> str:
+    parts = [name for name in losses if name != "loss"]
+    return INK if key == "loss" else _LOSSES[parts.index(key) % len(_LOSSES)]
+
+
+def _best(curve: Curve, epoch: int | None) -> tuple[float, float] | None:
+    if epoch is not None:
+        return next((point for point in curve if point[0] == epoch), None)
+    return max(curve, key=lambda point: point[1], default=None)
+
+
+def _epoch_axis(axes: Axes, epochs: Sequence[float | None]) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    known = [epoch for epoch in epochs if epoch is not None]
+    low, high = min(known, default=0.0), max(known, default=1.0)
+    pad = 0.5 if low == high else (high - low) * 0.02
+    axes.set_xlim(low - pad, high + pad)
+    if low == high:
+        axes.set_xticks([low])
+    else:
+        axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=_ROUND))
+
+
+def _draw(axes: Axes, curves: Mapping[str, tuple[Curve, str]]) -> None:
+    """Lines from zero up, each named at its right end."""
+    from matplotlib.ticker import MaxNLocator
+
+    highest = max((value for curve, _ in curves.values() for _, value in curve), default=1.0) or 1.0
+    ceiling = highest * 1.12
+    axes.set_ylim(min(0.0, *(v for curve, _ in curves.values() for _, v in curve), 0.0), ceiling)
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=_ROUND))
+    if not curves:
+        axes.text(0.5, 0.5, "not measured yet", transform=axes.transAxes, ha="center", size=TEXT, color=MUTED)
+        return
+    ends = spread([curve[-1][1] for curve, _ in curves.values()], ceiling * 0.075)
+    for (name, (curve, colour)), y in zip(curves.items(), ends, strict=True):
+        marker = "o" if len(curve) == 1 else ""
+        axes.plot(*zip(*curve, strict=True), color=colour, linewidth=1.8, marker=marker, clip_on=False)
+        axes.annotate(
+            f"{name} {curve[-1][1]:.3f}" if ceiling < 10 else f"{name} {curve[-1][1]:.1f}",
+            (1.0, y),
+            xycoords=("axes fraction", "data"),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            color=colour,
+            size=TEXT,
+            annotation_clip=False,
+        )
+
+
+def _mark_best(axes: Axes, best: tuple[float, float]) -> None:
+    colour = _ACCURACY["val_map50"][1]
+    axes.plot(
+        *best,
+        marker="o",
+        markersize=8,
+        color=colour,
+        markeredgecolor=CARD,
+        markeredgewidth=1.5,
+        clip_on=False,
+    )
+    low, high = axes.get_xlim()
+    side = "right" if best[0] > (low + high) / 2 else "left"
+    axes.annotate(
+        f"best {best[1]:.3f}",
+        best,
+        xytext=(0, 8),
+        textcoords="offset points",
+        ha=side,
+        size=TEXT,
+        weight="bold",
+        color=colour,
+    )
