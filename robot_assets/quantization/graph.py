@@ -1,0 +1,171 @@
+"""From a network to a folded graph, to a prepared one, to a quantized one. Needs torch; import it late.
+
+- *folded*: the exported ATen graph with batch norm inside the convolutions;
+- *prepared*: the same with a quantizer on every quantized edge, to calibrate or to train;
+- *quantized*: the same with quantize/dequantize pairs and int8 weights, which exports to ONNX Q/DQ nodes.
+
+A quantized graph is determined by the network's spec, the folded weights and the activation scales, so that is
+all that is ever written down: no pickle.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping
+
+import torch
+from torch import nn
+from torch.fx import GraphModule, Node
+
+from robot_assets.errors import QuantizationError
+from robot_assets.models.spec import NetworkSpec
+from robot_assets.quantization.fake_quantize import ActivationQuantizer, Mode, Quantizers
+from robot_assets.quantization.folding import fold_batch_norms
+from robot_assets.quantization.quantizer import SymmetricQuantizer
+
+
+def prepare(network: nn.Module, spec: NetworkSpec) -> GraphModule:
+    """Capture ``network`` (in eval), fold its batch norms and put a quantizer on every quantized edge.
+
+    The result takes float32 images (N, 3, H, W) RGB in [0, 1] of any N, returns the raw heads, can be called in
+    train and eval alike (there is nothing left that behaves differently) and starts transparent.
+    """
+    from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
+
+    # Two images: a batch of one would be specialized to one.
+    images = torch.zeros(2, 3, spec.input_height, spec.input_width)
+    batch = torch.export.Dim("batch", min=1, max=4096)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        captured = torch.export.export(network.eval(), (images,), dynamic_shapes=({0: batch},)).module()
+        fold_batch_norms(captured)
+        prepared: GraphModule = prepare_pt2e(captured, SymmetricQuantizer())
+    prepared.delete_all_unused_submodules()
+    _drop_unused_tensors(prepared)
+    _allow_train_and_eval(prepared)
+    set_mode(prepared, "transparent")
+    return prepared
+
+
+def convert(prepared: GraphModule) -> GraphModule:
+    """The quantized graph of a calibrated prepared one, which is used up. Takes images (N, 3, H, W)."""
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
+
+    set_mode(prepared, "transparent")
+    prepared.to("cpu")
+    height, width = _input_size(prepared)
+    with warnings.catch_warnings(), torch.no_grad():
+        warnings.simplefilter("ignore")
+        prepared(torch.zeros(1, 3, height, width))  # shows every weight to its quantizer
+        quantized: GraphModule = convert_pt2e(prepared)
+    _allow_train_and_eval(quantized)
+    return quantized
+
+
+def set_mode(prepared: GraphModule, mode: Mode) -> None:
+    """Make every quantizer of ``prepared`` transparent, observing or quantizing."""
+    for module in prepared.modules():
+        if isinstance(module, Quantizers):
+            module.mode = mode
+
+
+def activation_quantizers(prepared: GraphModule) -> dict[str, ActivationQuantizer]:
+    """Quantizers by the name of the tensor they stand on; a shared one has the name of its first tensor."""
+    named: dict[str, ActivationQuantizer] = {}
+    seen: set[int] = set()
+    for node in prepared.graph.nodes:
+        if node.op != "call_module":
+            continue
+        module = prepared.get_submodule(str(node.target))
+        if isinstance(module, ActivationQuantizer) and id(module) not in seen:
+            seen.add(id(module))
+            source = node.args[0]
+            named[source.name if isinstance(source, Node) else str(node.name)] = module
+    return named
+
+
+def apply_scales(prepared: GraphModule, scales: Mapping[str, float]) -> None:
+    """Give every activation quantizer its scale.
+
+    Raises:
+        QuantizationError: The scales are not exactly those that the graph needs, or one is not above 0.
+    """
+    quantizers = activation_quantizers(prepared)
+    if set(scales) != set(quantizers):
+        missing, strange = sorted(set(quantizers) - set(scales)), sorted(set(scales) - set(quantizers))
+        raise QuantizationError(
+            f"activation scales that do not fit the network: missing {missing[:4]}, unknown {strange[:4]}",
+            needed=f"one scale for each of its {len(quantizers)} quantized tensors",
+            fix="quantize the checkpoint again; the network has changed since",
+        )
+    for name, scale in scales.items():
+        if not 0 < scale < float("inf"):
+            raise QuantizationError(
+                f"scale {scale!r} of tensor {name!r}",
+                needed="a scale above 0",
+                fix="quantize the checkpoint again",
+            )
+        quantizers[name].scale = float(scale)
+
+
+def folded_weights(prepared: GraphModule) -> dict[str, torch.Tensor]:
+    """Weights and biases of the folded convolutions, contiguous on the CPU, by their name in the graph."""
+    return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in _tensors(prepared)}
+
+
+def load_folded_weights(prepared: GraphModule, weights: Mapping[str, torch.Tensor]) -> None:
+    """Overwrite the folded weights in place.
+
+    Raises:
+        QuantizationError: A name or a shape differs, named with both sides.
+    """
+    own = dict(_tensors(prepared))
+    if set(own) != set(weights):
+        differing = sorted(set(own) ^ set(weights))
+        raise QuantizationError(
+            f"weights that do not fit the network: {differing[:4]} on one side only",
+            needed=f"its {len(own)} folded tensors",
+            fix="quantize the checkpoint again; the network has changed since",
+        )
+    with torch.no_grad():
+        for name, tensor in own.items():
+            if tensor.shape != weights[name].shape:
+                raise QuantizationError(
+                    f"{name}: shape {tuple(weights[name].shape)} in the file",
+                    needed=f"shape {tuple(tensor.shape)}",
+                    fix="quantize the checkpoint again; the network has changed since",
+                )
+            tensor.copy_(weights[name])
+
+
+def _tensors(prepared: GraphModule) -> Iterator[tuple[str, torch.Tensor]]:
+    switches = ("fake_quant_enabled", "observer_enabled")
+    for name, tensor in sorted(prepared.state_dict(keep_vars=True).items()):
+        if not name.endswith(switches):
+            yield name, tensor
+
+
+def _drop_unused_tensors(module: GraphModule) -> None:
+    """Remove what folding left behind: batch norm tensors that no node reads."""
+    used = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
+    for name, _ in list(_tensors(module)):
+        if name in used:
+            continue
+        owner, _, leaf = name.rpartition(".")
+        delattr(module.get_submodule(owner), leaf)
+
+
+def _allow_train_and_eval(module: GraphModule) -> None:
+    """Let ``train()`` and ``eval()`` be called: torchao refuses both, for the sake of layers that we have not."""
+    for name in ("train", "eval"):
+        vars(module).pop(name, None)
+
+
+def _input_size(module: GraphModule) -> tuple[int, int]:
+    for node in module.graph.nodes:
+        if node.op == "placeholder":
+            shape = node.meta["val"].shape
+            return int(shape[2]), int(shape[3])
+    raise QuantizationError(
+        "a graph without an input", needed="one input of images", fix="quantize the checkpoint again"
+    )
