@@ -7,7 +7,9 @@ from dataclasses import dataclass
 
 OVERSHOOT_PX = 1.5
 """Annotators draw a little past the edge, and tools round; more than this is a box of another image."""
-SMALLEST_PX = 1e-3
+SMALLEST_PX = 0.5
+"""A thinner box holds no pixel; what is left of one that is clipped has to be larger as well."""
+ROUNDING_PX = 1e-3
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ def fault_of(x: float, y: float, width: float, height: float, image_width: int, 
     if not all(math.isfinite(value) for value in (x, y, width, height)):
         return "NaN or infinite box"
     if width < SMALLEST_PX or height < SMALLEST_PX:
-        return f"box of {width:.6g}x{height:.6g} px, needed a positive size"
+        return f"box of {width:.6g}x{height:.6g} px, needed at least {SMALLEST_PX} px a side"
     overshoot = max(-x, -y, x + width - image_width, y + height - image_height)
     if overshoot > OVERSHOOT_PX:
         return f"label outside the image: {overshoot:.1f} px past the edge of {image_width}x{image_height}"
@@ -68,7 +70,7 @@ def make_box(
     """
     left, top, right, bottom = clipped_edges(*rectangle, *size)
     x, y, width, height = rectangle
-    clipped = max(left - x, top - y, x + width - right, y + height - bottom) > SMALLEST_PX
+    clipped = max(left - x, top - y, x + width - right, y + height - bottom) > ROUNDING_PX
     x, y = round(left, 4), round(top, 4)
     # Rounding must not push the far edge out again.
     width, height = min(round(right - left, 4), size[0] - x), min(round(bottom - top, 4), size[1] - y)

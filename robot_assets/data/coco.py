@@ -21,8 +21,8 @@ def read_coco(source: Path) -> Source:
     """Find the images of a COCO source; boxes are checked one image at a time, later.
 
     Args:
-        source: The JSON file, or the folder with ``annotations.json`` or ``annotations/*.json``. Images are looked for
-            below ``images/SPLIT``, ``images/`` and the folder itself.
+        source: The JSON file, or the folder with ``annotations.json`` or ``annotations/*.json``. Images are
+            looked for below ``images/SPLIT``, ``images/`` and the folder itself.
 
     Raises:
         DataError: No folder, no JSON, malformed JSON, or categories that contradict themselves.
@@ -85,7 +85,8 @@ def _categories(path: Path, document: dict[str, Any]) -> dict[int, str]:
         number = category.get("id") if isinstance(category, dict) else None
         name = category.get("name") if isinstance(category, dict) else None
         if (
-            not _is_int(number)
+            number is None
+            or not _is_int(number)
             or not isinstance(name, str)
             or not name
             or number in names

@@ -19,9 +19,9 @@ from robot_assets.data.boxes import Box
 from robot_assets.data.coco import read_coco
 from robot_assets.data.duplicates import linked_groups, near_pairs
 from robot_assets.data.findings import BadItem, Finding, disk_trouble_named, listing, plural
-from robot_assets.data.images import inspect_image, read_bytes
+from robot_assets.data.images import read_bytes
 from robot_assets.data.labels import LabelWriter, write_json
-from robot_assets.data.source import Entry, Source
+from robot_assets.data.source import Entry, Source, load
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS, Unit, split_units
 from robot_assets.errors import DataError
@@ -69,7 +69,8 @@ def build_dataset(raw: Path, spec: DatasetSpec, out: Path) -> DatasetSummary:
     Args:
         raw: annotations.json and images/SESSION/FILE, as an import or the simulation leaves them.
         spec: Classes, shares of the splits, calibration and near-duplicates.
-        out: Becomes dataset.json, calibration.json, NOTICE and train/, val/, test/. What stood there is replaced.
+        out: Becomes dataset.json, calibration.json, NOTICE and train/, val/, test/. What stood there is
+            replaced.
 
     Raises:
         DataError: A bad image or box, classes that contradict the labels, too few sessions, or a full disk.
@@ -113,7 +114,7 @@ def _class_numbers(source: Source, spec: DatasetSpec, raw: Path) -> dict[int, in
 
 
 def _validated(source: Source, numbers: dict[int, int], raw: Path, spec: DatasetSpec) -> list[_Frame]:
-    """All images in the order of their names. One bad item refuses the data set: an import has already sorted."""
+    """All images in the order of their names. One bad item refuses all: an import has already sorted."""
     findings: list[Finding] = list(source.findings)
     frames: list[_Frame] = []
     for done, entry in enumerate(source.entries, start=1):
@@ -134,10 +135,8 @@ def _validated(source: Source, numbers: dict[int, int], raw: Path, spec: Dataset
 
 
 def _frame(entry: Entry, numbers: dict[int, int], categories: Sequence[str]) -> _Frame:
-    encoded = read_bytes(entry.path, entry.file_name)
-    facts = inspect_image(encoded, entry.file_name)
-    boxes = entry.read_boxes(facts.width, facts.height)
-    for box in boxes:
+    item = load(entry)
+    for box in item.boxes:
         if box.category not in numbers:
             raise BadItem(
                 entry.file_name,
@@ -147,11 +146,11 @@ def _frame(entry: Entry, numbers: dict[int, int], categories: Sequence[str]) -> 
     return _Frame(
         entry=entry,
         session=PurePosixPath(entry.file_name).parent.as_posix(),
-        width=facts.width,
-        height=facts.height,
-        boxes=tuple(replace(box, category=numbers[box.category]) for box in boxes),
-        perceptual_hash=facts.perceptual_hash,
-        md5=hashlib.md5(encoded, usedforsecurity=False).hexdigest(),
+        width=item.facts.width,
+        height=item.facts.height,
+        boxes=tuple(replace(box, category=numbers[box.category]) for box in item.boxes),
+        perceptual_hash=item.facts.perceptual_hash,
+        md5=hashlib.md5(item.encoded, usedforsecurity=False).hexdigest(),
     )
 
 
@@ -181,7 +180,7 @@ def _calibration(train: list[_Frame], spec: DatasetSpec) -> list[int]:
         raise DataError(
             f"calibration_images is {spec.calibration_images}, and train has {plural(len(train), 'image')}",
             needed="at most as many calibration images as train has",
-            fix=f"set datasets.NAME.calibration_images in params.yaml to {len(train)} or less, or bring more data",
+            fix=f"set datasets.NAME.calibration_images in params.yaml to at most {len(train)}, or add data",
         )
     seed = f"{spec.split.seed}/calibration"
     queues: defaultdict[str, list[tuple[bytes, int]]] = defaultdict(list)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,9 @@ if TYPE_CHECKING:
 def near_pairs(hashes: Sequence[int | None], bits: int) -> list[tuple[int, int]]:
     """Pairs of indices (i < j) whose hashes differ in at most ``bits`` bits, sorted; None is like nothing.
 
-    Two hashes that differ in at most ``bits`` bits agree in at least one of ``bits + 1`` bands (pigeonhole), so
-    only hashes that share a band are compared. Source: M. Norouzi et al., "Fast search in Hamming space with
-    multi-index hashing", 2012.
+    Two hashes that differ in at most ``bits`` bits agree in at least one of ``bits + 1`` bands (pigeonhole),
+    so only hashes that share a band are compared. Source: M. Norouzi et al., "Fast search in Hamming space
+    with multi-index hashing", 2012.
     """
     import numpy as np
 
@@ -35,7 +36,7 @@ def _neighbours(same: list[int]) -> Iterable[tuple[int, int]]:
     """Pairs among images of one hash: all of a few, a chain of many, which connects them as well."""
     if len(same) <= 16:
         return [(i, j) for at, i in enumerate(same) for j in same[at + 1 :]]
-    return list(zip(same, same[1:], strict=False))
+    return list(itertools.pairwise(same))
 
 
 def _near_values(values: np.ndarray, bits: int) -> set[tuple[int, int]]:
@@ -44,7 +45,7 @@ def _near_values(values: np.ndarray, bits: int) -> set[tuple[int, int]]:
 
     edges = np.linspace(0, 64, bits + 2).astype(int).tolist()
     found: set[tuple[int, int]] = set()
-    for low, high in zip(edges, edges[1:], strict=False):
+    for low, high in itertools.pairwise(edges):
         band = (values >> np.uint64(low)) & np.uint64((1 << (high - low)) - 1)
         order = np.argsort(band, kind="stable")
         cuts = np.flatnonzero(np.diff(band[order])) + 1

@@ -127,8 +127,8 @@ def perceptual_hash(image: Image.Image) -> int | None:
     """64-bit DCT hash: the signs of the low frequencies around their median; None for a blank image.
 
     The lowest 8x8 frequencies, the constant one left out of the median, of the 32x32 grey image. Source:
-    C. Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010. Blank images (a covered
-    lens) would all be alike, and would tie together every session that has one, though they teach nothing.
+    C. Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010. Blank images (a
+    covered lens) would all be alike, and would tie together every session that has one.
     """
     import numpy as np
     from PIL import Image

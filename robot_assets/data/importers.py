@@ -1,23 +1,20 @@
 """Bring somebody's labelled images into ``data/raw``: COCO labels, one folder a recording session.
 
 Images are copied byte for byte. A source with more than 1 % bad items is refused, unless told to put them in
-quarantine; whatever is left out is listed beside the result. docs/decisions/002-importers.md says why the formats
-are read here and not by a library.
+quarantine; whatever is left out is listed beside the result. docs/decisions/002-importers.md says why the
+formats are read here and not by a library.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from robot_assets.data.boxes import Box
 from robot_assets.data.coco import read_coco
 from robot_assets.data.findings import BadItem, Finding, disk_trouble_named, listing, plural
-from robot_assets.data.images import inspect_image, read_bytes
 from robot_assets.data.labels import LabelWriter
-from robot_assets.data.source import Entry, Source
+from robot_assets.data.source import Entry, Source, load
 from robot_assets.data.tree import notice_of
 from robot_assets.data.yolo import read_yolo
 from robot_assets.errors import DataError
@@ -58,7 +55,8 @@ def import_dataset(format: str, source: Path, out: Path, *, quarantine: bool = F
 
     Args:
         format: "yolo" or "coco".
-        source: Folder of the source; for COCO also its JSON file. The session of an image is its folder in it.
+        source: Folder of the source; for COCO also its JSON file. The session of an image is its
+            folder in there.
         out: Becomes annotations.json, images/SESSION/FILE and NOTICE. What stood there is replaced.
         quarantine: Go on when more than 1 % of the items are bad.
 
@@ -76,7 +74,7 @@ def import_dataset(format: str, source: Path, out: Path, *, quarantine: bool = F
 
 
 def quarantine_path(out: Path) -> Path:
-    """Where the items that were left out of ``out`` are listed: beside it, since the artifact must not vary."""
+    """Where the items that were left out of ``out`` are listed: beside it, not in the artifact."""
     return out.parent / f"{out.name}.quarantine.json"
 
 
@@ -109,15 +107,12 @@ def _import(found: Source, source: Path, staging: Path, out: Path, quarantine: b
 
 def _import_entry(entry: Entry, staging: Path, writer: LabelWriter) -> None:
     """All checks come before the first byte is written; the bytes checked are the bytes written."""
-    encoded = read_bytes(entry.path, entry.file_name)
-    facts = inspect_image(encoded, entry.file_name)
-    boxes: Sequence[Box] = entry.read_boxes(facts.width, facts.height)
+    item = load(entry)
     target = staging / "images" / entry.file_name
     target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(encoded)
-    writer.add(
-        entry.file_name, PurePosixPath(entry.file_name).parent.as_posix(), facts.width, facts.height, boxes
-    )
+    target.write_bytes(item.encoded)
+    session = PurePosixPath(entry.file_name).parent.as_posix()
+    writer.add(entry.file_name, session, item.facts.width, item.facts.height, item.boxes)
 
 
 def _refuse_overlap(source: Path, out: Path) -> None:
@@ -140,7 +135,8 @@ def _refuse_too_many(findings: list[Finding], good: int, source: Path, quarantin
         )
     if len(findings) > BAD_SHARE_MAX * items and not quarantine:
         raise DataError(
-            f"{source}: {plural(len(findings), 'bad item')} of {items} ({len(findings) / items:.1%}):{listing(findings)}",
+            f"{source}: {plural(len(findings), 'bad item')} of {items} ({len(findings) / items:.1%}):"
+            + listing(findings),
             needed=f"at most {BAD_SHARE_MAX:.0%} bad items",
             fix="mend the items above, or leave them out: the same command with --quarantine",
         )

@@ -1,4 +1,4 @@
-"""Write COCO labels with equal bytes for equal content: ids from 1 in the order given, keys sorted, no NaN."""
+"""Write COCO labels: equal bytes for equal content, ids from 1 in the order given, keys sorted, no NaN."""
 
 from __future__ import annotations
 

@@ -25,7 +25,8 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 class PackedSplit:
     """Images and labels of one split, in pack order.
 
-    Crowd regions (COCO's iscrowd) are in :meth:`coco`, where evaluation ignores them, but not in :meth:`boxes`.
+    Crowd regions (COCO's iscrowd) are in :meth:`coco`, where evaluation ignores them, and absent from
+    :meth:`boxes`.
     Pickling keeps the path and maps the file again, so data-loader workers may get one.
     """
 

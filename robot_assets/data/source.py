@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from robot_assets.data.boxes import Box
-from robot_assets.data.findings import Finding
+from robot_assets.data.findings import BadItem, Finding
+from robot_assets.data.images import ImageFacts, inspect_image, read_bytes
 
 
 @dataclass(frozen=True)
@@ -40,3 +41,31 @@ class Source:
     entries: tuple[Entry, ...]
     findings: tuple[Finding, ...] = field(default=())
     unlisted: int = 0
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """One image that passed every check: its bytes as they lie in the source, and its boxes."""
+
+    encoded: bytes
+    facts: ImageFacts
+    boxes: tuple[Box, ...]
+
+
+def load(entry: Entry) -> Labelled:
+    """Read and check one image and its labels.
+
+    Raises:
+        BadItem: Something about the image or one of its boxes.
+    """
+    encoded = read_bytes(entry.path, entry.file_name)
+    facts = inspect_image(encoded, entry.file_name)
+    boxes = tuple(entry.read_boxes(facts.width, facts.height))
+    seen = set()
+    for box in boxes:
+        key = (box.category, box.x, box.y, box.width, box.height)
+        if key in seen:
+            place = f"{box.x:g}, {box.y:g}, {box.width:g}, {box.height:g}"
+            raise BadItem(entry.file_name, f"the same box twice: {place} px", "remove one of the two labels")
+        seen.add(key)
+    return Labelled(encoded, facts, boxes)

@@ -46,9 +46,10 @@ class Unit:
 def split_units(units: Sequence[Unit], spec: SplitSpec) -> dict[str, tuple[str, ...]]:
     """Sessions of each split, sorted.
 
-    Every class gets into every split where that is possible; then the shares of images come as close to ``spec`` as
-    they can, and those of each class less strictly. Greedy iterative stratification (K. Sechidis et al., "On the
-    stratification of multi-label data", 2011) from several starts, each improved by moves and swaps; the best wins.
+    Every class gets into every split where that is possible; then the shares of images come as close to
+    ``spec`` as they can, and those of each class less strictly. Greedy iterative stratification (K. Sechidis
+    et al., "On the stratification of multi-label data", 2011) from several starts, each improved by moves and
+    swaps; the best wins.
 
     Raises:
         DataError: Fewer than three units.
@@ -58,8 +59,8 @@ def split_units(units: Sequence[Unit], spec: SplitSpec) -> dict[str, tuple[str, 
         raise DataError(
             f"{len(ordered)} independent recording session(s)",
             needed="at least 3, since a session is never divided between train, val and test",
-            fix="record or import more sessions (a session is a folder of images); sessions that share near-duplicate "
-            "images count as one: datasets.NAME.near_duplicate_bits in params.yaml says what a near-duplicate is",
+            fix="record or import more sessions (a session is a folder of images); those that share "
+            "near-duplicate images count as one: see datasets.NAME.near_duplicate_bits in params.yaml",
         )
     search = _Search(ordered, (spec.train, spec.val, spec.test))
     best: Assignment = []
@@ -97,7 +98,7 @@ class _Search:
         return round(sum(float(self._cost_of(split, totals[split])) for split in range(len(totals))), 9)
 
     def greedy(self, seed: str) -> Assignment:
-        """Large units and those with much of a class first, each where most is missing; ``seed`` shuffles a little."""
+        """Units with much of anything first, each where most is missing; ``seed`` shuffles a little."""
         lots = [hashlib.sha256(f"{seed}/{name}".encode()).digest() for name in self._names]
         jitter = np.array([0.5 + lot[0] / 255 for lot in lots])
         weight = ((self._counts / self._counts.sum(axis=0)).sum(axis=1) * jitter).round(9)

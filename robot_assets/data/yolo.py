@@ -1,7 +1,7 @@
 """Read YOLO labels: one text file an image, ``class cx cy w h`` relative to the image, one line a box.
 
-Two layouts: labels beside their images, or ``labels/`` mirroring ``images/``. Class names come from ``obj.names``,
-``classes.txt`` or the ``names`` of ``data.yaml``, at the top of the source.
+Two layouts: labels beside their images, or ``labels/`` mirroring ``images/``. Class names come from
+``obj.names``, ``classes.txt`` or the ``names`` of ``data.yaml``, at the top of the source.
 """
 
 from __future__ import annotations

@@ -1,0 +1,192 @@
+"""The gates of a packed data set. They read the packed bytes alone and trust nothing that the build noted."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import math
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robot_assets.data.boxes import ROUNDING_PX, SMALLEST_PX
+from robot_assets.data.findings import plural
+from robot_assets.data.images import perceptual_hash
+from robot_assets.data.packed import PackedSplit, open_split
+from robot_assets.data.spec import DatasetSpec
+from robot_assets.data.split import SPLITS
+from robot_assets.progress import report
+from robot_assets.verdict import Verdict
+
+_NAMED = 10
+"""So many examples are named in the facts of a verdict."""
+_BUILD_AGAIN = "build it again: robot-assets build datasets/NAME (or: robot-assets data build NAME)"
+
+
+def check_leakage(dataset: Path, spec: DatasetSpec) -> Verdict:
+    """No recording session, and no near-duplicate image, in two splits.
+
+    Raises:
+        DataError: The data set cannot be read.
+    """
+    splits = {name: open_split(dataset, name) for name in SPLITS}
+    shared = {
+        f"{one}/{other}": sorted(set(splits[one].sessions) & set(splits[other].sessions))
+        for one, other in itertools.combinations(SPLITS, 2)
+    }
+    straddling = sorted({session for sessions in shared.values() for session in sessions})
+    hashes = {name: _hashes(split) for name, split in splits.items()}
+    pairs = [
+        {"bits": bits, "images": [f"{one}: {splits[one].names[i]}", f"{other}: {splits[other].names[j]}"]}
+        for one, other in itertools.combinations(SPLITS, 2)
+        for i, j, bits in _near(hashes[one], hashes[other], spec.near_duplicate_bits)
+    ]
+    facts: dict[str, object] = {
+        "sessions_in_two_splits": straddling[:_NAMED],
+        "sessions_in_two_splits_count": len(straddling),
+        "near_duplicates": pairs[:_NAMED],
+        "near_duplicates_count": len(pairs),
+        "near_duplicate_bits": spec.near_duplicate_bits,
+    }
+    if straddling or pairs:
+        return Verdict(
+            passed=False,
+            summary=f"{plural(len(straddling), 'session')} and {plural(len(pairs), 'near-duplicate pair')} of images "
+            "straddle splits",
+            fix=f"{_BUILD_AGAIN}; it keeps sessions with near-duplicates in one split. Where the pairs shown "
+            "are not duplicates, lower datasets.NAME.near_duplicate_bits in params.yaml",
+            facts=facts,
+        )
+    sessions = sum(len(set(split.sessions)) for split in splits.values())
+    images = sum(len(split) for split in splits.values())
+    return Verdict(
+        passed=True,
+        summary=f"{sessions} sessions, each in one split; no near-duplicates across splits in {images} images",
+        facts=facts,
+    )
+
+
+def check_classes(dataset: Path, spec: DatasetSpec) -> Verdict:
+    """Every class in every split, except those that ``params.yaml`` exempts with a reason.
+
+    Raises:
+        DataError: The data set cannot be read.
+    """
+    counts: dict[str, dict[str, int]] = {}
+    for name in SPLITS:
+        split = open_split(dataset, name)
+        boxes = Counter(split.classes[label] for i in range(len(split)) for label in split.labels(i).tolist())
+        counts[name] = {label: boxes[label] for label in spec.classes}
+    absent = [f"{label} in {name}" for label in spec.classes for name in SPLITS if not counts[name][label]]
+    exempt = [entry for entry in absent if entry.rpartition(" in ")[0] in spec.exempt_classes]
+    missing = [entry for entry in absent if entry not in exempt]
+    facts: dict[str, object] = {
+        "boxes": counts,
+        "absent": missing,
+        "exempted": {label: spec.exempt_classes[label] for label in sorted(spec.exempt_classes)},
+    }
+    if missing:
+        return Verdict(
+            passed=False,
+            summary=f"no box of {', '.join(missing)}",
+            fix="bring sessions that have this class, or change datasets.NAME.split (seed or shares) in "
+            "params.yaml; if it is too rare for three splits, say why under datasets.NAME.exempt_classes",
+            facts=facts,
+        )
+    rarest = min(
+        (
+            (counts[name][label], label, name)
+            for label in spec.classes
+            for name in SPLITS
+            if counts[name][label]
+        ),
+        default=(0, "nothing", "any split"),
+    )
+    summary = f"{len(spec.classes)} classes in {len(SPLITS)} splits; fewest boxes: "
+    summary += f"{rarest[0]} of {rarest[1]} in {rarest[2]}"
+    reasons = [f"{entry} ({spec.exempt_classes[entry.rpartition(' in ')[0]]})" for entry in exempt]
+    return Verdict(passed=True, summary=summary + _exempted(reasons), facts=facts)
+
+
+def check_boxes(dataset: Path, spec: DatasetSpec) -> Verdict:
+    """Every box finite, inside its image, not degenerate, and there once.
+
+    Raises:
+        DataError: The data set cannot be read.
+    """
+    faults: list[str] = []
+    total = 0
+    for name in SPLITS:
+        document = open_split(dataset, name).coco()
+        total += len(document["annotations"])
+        faults += [f"{name}/annotations.json: {fault}" for fault in _box_faults(document, len(spec.classes))]
+    facts: dict[str, object] = {"boxes": total, "faults": faults[:_NAMED], "faults_count": len(faults)}
+    if faults:
+        return Verdict(
+            passed=False,
+            summary=f"{len(faults)} of {total} boxes are not sane, first: {faults[0]}",
+            fix=f"mend them in the raw data, then {_BUILD_AGAIN}",
+            facts=facts,
+        )
+    return Verdict(
+        passed=True, summary=f"{total} boxes finite, inside, distinct and large enough", facts=facts
+    )
+
+
+def _exempted(reasons: list[str]) -> str:
+    return f"; exempted in params.yaml: {', '.join(reasons)}" if reasons else ""
+
+
+def _hashes(split: PackedSplit) -> list[int | None]:
+    from PIL import Image
+
+    hashes = []
+    for i in range(len(split)):
+        report("look for near-duplicates", i + 1, len(split))
+        with Image.open(io.BytesIO(split.encoded(i))) as image:
+            hashes.append(perceptual_hash(image))
+    return hashes
+
+
+def _near(one: list[int | None], other: list[int | None], bits: int) -> list[tuple[int, int, int]]:
+    """(i, j, bits that differ) of near pairs. Compares every pair: the build finds them in another way."""
+    right = np.array([0 if value is None else value for value in other], dtype=np.uint64)
+    is_blank = np.array([value is None for value in other], dtype=bool)
+    found = []
+    for i, value in enumerate(one):
+        if value is not None:
+            differing = np.bitwise_count(right ^ np.uint64(value))
+            near = np.flatnonzero((differing <= bits) & ~is_blank)
+            found += [(i, j, int(differing[j])) for j in near.tolist()]
+    return found
+
+
+def _box_faults(document: dict[str, Any], classes: int) -> list[str]:
+    sizes = {
+        image["id"]: (image["width"], image["height"], image["file_name"]) for image in document["images"]
+    }
+    seen: set[tuple[object, ...]] = set()
+    faults = []
+    for annotation in document["annotations"]:
+        width, height, file_name = sizes[annotation["image_id"]]
+        key = (annotation["image_id"], annotation["category_id"], *annotation["bbox"])
+        fault = "the same box twice" if key in seen else _box_fault(annotation, width, height, classes)
+        seen.add(key)
+        if fault:
+            faults.append(f"annotation {annotation['id']} of {file_name}: {fault}")
+    return faults
+
+
+def _box_fault(annotation: dict[str, Any], width: int, height: int, classes: int) -> str:
+    x, y, w, h = annotation["bbox"]
+    if not all(math.isfinite(value) for value in (x, y, w, h)):
+        return "not finite"
+    if min(w, h) < SMALLEST_PX - ROUNDING_PX:
+        return f"degenerate: {w:g}x{h:g} px"
+    if min(x, y) < 0 or x + w > width + ROUNDING_PX or y + h > height + ROUNDING_PX:
+        return f"outside the image of {width}x{height}: {annotation['bbox']}"
+    if not 1 <= annotation["category_id"] <= classes:
+        return f"unknown class id {annotation['category_id']}"
+    return ""
