@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from robot_assets.figures.chart import SMALL, TEXT, empty_card, new_card, panel, png_bytes
+from robot_assets.figures.chart import SMALL, TEXT, empty_card, new_card, panel, png_bytes, row_name
 from robot_assets.figures.style import (
     ALARM,
     CARD,
@@ -55,11 +56,12 @@ def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
         axes.set_xlim(0, widest * 1.75)
         axes.set_ylim(len(classes) - 0.5, -0.5)
         axes.set_xticks([])
-        axes.set_yticks(range(len(classes)) if column == 0 else [], labels=classes if column == 0 else [])
-        axes.tick_params(axis="y", labelsize=TEXT, labelcolor=INK, pad=8)
+        axes.set_yticks([])
         axes.axvline(0, color=MUTED, linewidth=0.8)
         axes.set_title(split, loc="left", size=TEXT, weight="bold", color=INK, pad=10)
         for row, name in enumerate(classes):
+            if column == 0:
+                row_name(axes, row, name)
             _class_bar(axes, row, boxes.get(name, 0), _share(boxes, name))
     return png_bytes(figure)
 
@@ -79,8 +81,8 @@ def session_split(sessions: Mapping[str, Mapping[str, int]]) -> bytes:
     count = sum(len(found) for found in sessions.values())
     images = sum(sum(found.values()) for found in sessions.values())
     height = 92 + 52 * len(sessions) + 14
-    note = f"{count:,} sessions, {images:,} images; no session is in two splits. Each block is one session."
-    figure = new_card(height, "Which recordings went where", note)
+    note = f"{count:,} sessions, {images:,} images. Each block is one session, as long as it has images."
+    figure = new_card(height, _split_headline(sessions), note)
     axes = panel(figure, 130, 92, 820, height - 14)
     longest = max(sum(found.values()) for found in sessions.values())
     axes.set_xlim(0, longest)
@@ -90,6 +92,16 @@ def session_split(sessions: Mapping[str, Mapping[str, int]]) -> bytes:
     for row, (split, found) in enumerate(sessions.items()):
         _strip(axes, row, split, found, images)
     return png_bytes(figure)
+
+
+def _split_headline(sessions: Mapping[str, Mapping[str, int]]) -> str:
+    everywhere = Counter(name for found in sessions.values() for name in found)
+    torn = sorted(name for name, splits in everywhere.items() if splits > 1)
+    if torn:
+        return f"Session {torn[0]} is in more than one split" + (
+            f", with {len(torn) - 1} others" * (len(torn) > 1)
+        )
+    return "No recording session is in two splits"
 
 
 def _share(boxes: Mapping[str, int], name: str) -> float:
@@ -106,7 +118,11 @@ def _balance_headline(counts: Mapping[str, Mapping[str, int]], classes: list[str
     rare, common = min(totals, key=lambda n: totals[n]), max(totals, key=lambda n: totals[n])
     if rare == common:
         return f"{totals[rare]:,} boxes of {rare}"
-    return f"{common} is {totals[common] / totals[rare]:.0f}× as frequent as {rare}"
+    return f"{common} is {_times(totals[common] / totals[rare])} as frequent as {rare}"
+
+
+def _times(ratio: float) -> str:
+    return f"{ratio:.0f}×" if ratio >= 9.5 else f"{ratio:.1f}×"
 
 
 def _class_bar(axes: Axes, row: int, count: int, share: float) -> None:
@@ -131,32 +147,15 @@ def _percent(share: float) -> str:
 def _strip(axes: Axes, row: int, split: str, sessions: Mapping[str, int], images: int) -> None:
     colour = SPLITS.get(split, MUTED)
     here = sum(sessions.values())
-    axes.annotate(
-        f"{split}\n",
-        (0, row),
-        xytext=(-10, -7),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        color=INK,
-        size=TEXT,
-        weight="bold",
-    )
-    axes.annotate(
-        f"\n{here:,}  {_percent(here / images)}",
-        (0, row),
-        xytext=(-10, 5),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        color=MUTED,
-        size=SMALL,
-    )
+    row_name(axes, row, split, weight="bold", lift=6)
+    row_name(axes, row, f"{here:,}  {_percent(here / images)}", colour=MUTED, lift=-7)
     pixels_an_image = 690 / axes.get_xlim()[1]
     start = 0
     for name, size in sorted(sessions.items(), key=lambda item: (-item[1], item[0])):
         axes.barh(row, size, left=start, height=0.66, color=colour, edgecolor=CARD, linewidth=1)
-        if size * pixels_an_image > 6.6 * len(name) + 8:
-            white = "#%02x%02x%02x" % text_colour_on(rgb_colour(colour))
-            axes.text(start + size / 2, row, name, ha="center", va="center", size=8, color=white)
+        if size * pixels_an_image > 7.1 * len(name) + 6:
+            ink = hex_colour(text_colour_on(rgb_colour(colour)))
+            axes.text(
+                start + size / 2, row, name, ha="center", va="center", size=8, color=ink, parse_math=False
+            )
         start += size

@@ -20,6 +20,8 @@ TITLE = 13.0
 TEXT = 9.5
 SMALL = 9.0
 
+_NAME_LENGTH = 18
+
 
 def new_card(height: int, title: str, subtitle: str = "", *, width: int = WIDTH) -> Figure:
     """An opaque card with what the picture says at its top left.
@@ -33,8 +35,10 @@ def new_card(height: int, title: str, subtitle: str = "", *, width: int = WIDTH)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor=CARD)
-    figure.text(20 / width, 1 - 18 / height, title, size=TITLE, weight="bold", color=INK, va="top")
-    figure.text(20 / width, 1 - 46 / height, subtitle, size=TEXT, color=MUTED, va="top")
+    figure.text(
+        20 / width, 1 - 18 / height, title, size=TITLE, weight="bold", color=INK, va="top", parse_math=False
+    )
+    figure.text(20 / width, 1 - 46 / height, subtitle, size=TEXT, color=MUTED, va="top", parse_math=False)
     return figure
 
 
@@ -53,6 +57,42 @@ def panel(figure: Figure, left: float, top: float, right: float, bottom: float) 
 def rules(axes: Axes, along: str) -> None:
     """Faint lines across an axis, ``x`` or ``y``."""
     axes.grid(visible=True, axis=along, color=FAINT, linewidth=0.7)  # type: ignore[arg-type]
+
+
+def row_name(
+    axes: Axes,
+    row: float,
+    name: str,
+    *,
+    colour: str = INK,
+    weight: str = "normal",
+    gap: float = 12,
+    lift: float = 0,
+) -> None:
+    """Name of a row, left of its axes; a long one ends in an ellipsis.
+
+    Args:
+        axes: Where the row is.
+        row: Its height in the axes' own units.
+        name: Shown as it is: a dollar sign begins no formula.
+        colour: Of the text.
+        weight: Of the text.
+        gap: Points between the text and the axes.
+        lift: Points by which the text stands above the row.
+    """
+    axes.annotate(
+        name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1].rstrip()}…",
+        (0.0, row),
+        xycoords=("axes fraction", "data"),
+        xytext=(-gap, lift),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        color=colour,
+        size=TEXT if colour != MUTED else SMALL,
+        weight=weight,
+        parse_math=False,
+    )
 
 
 def png_bytes(figure: Figure) -> bytes:

@@ -6,8 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from robot_assets.figures.chart import SMALL, TEXT, empty_card, new_card, panel, png_bytes, rules
-from robot_assets.figures.style import ALARM, CARD, INK, MUTED, class_colour, hex_colour, variant_colour
+from robot_assets.figures.chart import SMALL, TEXT, empty_card, new_card, panel, png_bytes, row_name, rules
+from robot_assets.figures.style import ALARM, CARD, INK, MUTED, variant_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +24,7 @@ def variant_comparison(
     reference: str | None = None,
     drop_points_max: float | None = None,
     measure: str = "mAP@50",
+    split: str = "validation",
 ) -> bytes:
     """Draw each variant as a dot, with its distance to the FP32 checkpoint in points (hundredths).
 
@@ -31,11 +32,12 @@ def variant_comparison(
     tenth of a point looks like what it is.
 
     Args:
-        variants: Value in [0, 1] by name, drawn in this order; None or a value that is not finite was not measured.
+        variants: Value in [0, 1] by name, drawn in this order; None, or what is not finite, was not measured.
         chosen: The variant that goes on, or None.
         reference: What the others are measured against; by default the first variant.
         drop_points_max: Points that a variant may lose; drawn as a line where it lies within the axis.
         measure: Name of the value.
+        split: Where it was measured.
 
     Returns:
         PNG bytes.
@@ -51,7 +53,7 @@ def variant_comparison(
         return empty_card(f"{measure} by variant", "No variant has been measured yet.")
     base = reference or next(iter(variants))
     height = _TOP + _ROW * len(variants) + 44
-    figure = new_card(height, _headline(values, chosen, base, measure), _axis_note(measure, base))
+    figure = new_card(height, _headline(values, chosen, base, measure), _axis_note(measure, split))
     axes = panel(figure, 172, _TOP, 600, height - 44)
     low, high = _zoom(list(values.values()))
     axes.set_xlim(low, high)
@@ -75,23 +77,29 @@ def per_class_comparison(
     classes: Sequence[str],
     *,
     measure: str = "AP50",
+    split: str = "validation",
 ) -> bytes:
-    """Draw each class as a line with a dot per variant: which class quantization hurts.
+    """Draw a dot per class and variant: which class quantization hurts, against the first variant.
 
     Args:
         values: Variant to class to value in [0, 1]; None, or a class that is missing, was not measured.
         classes: The classes from top to bottom, in order of their index.
         measure: Name of the value.
+        split: Where it was measured.
 
     Returns:
         PNG bytes.
     """
     if not values or not classes:
         return empty_card(f"{measure} by class", "No variant has been measured yet.")
-    height = 118 + 34 * len(classes) + 44
-    figure = new_card(height, f"{measure} by class", "Each dot is a variant")
+    height = 118 + 46 * len(classes) + 44
+    figure = new_card(
+        height,
+        f"{measure} by class",
+        f"{measure} on the {split} split, and each variant's distance to {next(iter(values))}",
+    )
     axes = panel(figure, 172, 118, 780, height - 44)
-    axes.set_xlim(0, 1)
+    axes.set_xlim(*_tenths([v for found in values.values() for v in found.values()]))
     axes.set_ylim(len(classes) - 0.5, -0.5)
     axes.set_yticks([])
     rules(axes, "x")
@@ -106,14 +114,14 @@ def _headline(values: Mapping[str, float], chosen: str | None, base: str, measur
         return f"{measure} by variant"
     if base not in values or base == chosen:
         return f"{chosen}: {measure} {values[chosen]:.3f}"
-    return (
-        f"{chosen}: {measure} {values[chosen]:.3f}, {_points(values[chosen] - values[base])} points to {base}"
-    )
+    lead = _points(values[chosen] - values[base]).removeprefix("±")
+    side = "level with" if lead == "0.0" else f"{lead[1:]} points {'above' if lead[0] == '+' else 'below'}"
+    return f"{chosen}: {measure} {values[chosen]:.3f}, {side} {base}"
 
 
-def _axis_note(measure: str, base: str) -> str:
+def _axis_note(measure: str, split: str) -> str:
     return (
-        f"{measure} on the validation split. The axis is zoomed; differences to {base} are in points (0.01)."
+        f"{measure} on the {split} split; differences in points (hundredths). The axis does not begin at 0."
     )
 
 
@@ -127,6 +135,13 @@ def _zoom(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
     middle, half = (low + high) / 2, max(high - low, _NARROWEST) / 2 * 1.25
     return middle - half, middle + half
+
+
+def _tenths(values: Sequence[float | None]) -> tuple[float, float]:
+    """Whole tenths around what was measured."""
+    known = [value for value in values if value is not None and math.isfinite(value)]
+    low, high = math.floor(min(known, default=0.0) * 10), math.ceil(max(known, default=1.0) * 10)
+    return (low - (low == high)) / 10, high / 10
 
 
 def _mark_gate(axes: Axes, zero: float, drop_points_max: float | None) -> None:
@@ -155,22 +170,9 @@ def _variant_row(
     axes: Axes, row: int, name: str, value: float | None, *, zero: float | None, chosen: bool
 ) -> None:
     colour, weight = variant_colour(name), "bold" if chosen else "normal"
-    axes.annotate(
-        name,
-        (0.0, row),
-        xycoords=("axes fraction", "data"),
-        xytext=(-14, 0),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        color=INK,
-        size=TEXT,
-        weight=weight,
-    )
+    row_name(axes, row, name, weight=weight, gap=14)
     if value is None:
-        axes.text(
-            sum(axes.get_xlim()) / 2, row, "not measured", ha="center", va="center", color=MUTED, size=SMALL
-        )
+        _beside(axes, row, "not measured", 36, MUTED, align="right")
         return
     if zero is not None:
         axes.plot((zero, value), (row, row), color=colour, linewidth=2.2, solid_capstyle="butt")
@@ -194,43 +196,40 @@ def _variant_row(
 
 
 def _class_row(axes: Axes, row: int, name: str, values: Mapping[str, float | None]) -> None:
-    axes.annotate(
-        name,
-        (0.0, row),
-        xycoords=("axes fraction", "data"),
-        xytext=(-14, 0),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        color=INK,
-        size=TEXT,
-    )
+    row_name(axes, row, name, gap=14)
     known = {
         variant: value for variant, value in values.items() if value is not None and math.isfinite(value)
     }
     if not known:
-        axes.text(0.01, row, "no object of this class", va="center", color=MUTED, size=SMALL)
+        axes.text(axes.get_xlim()[0], row, " not measured", va="center", color=MUTED, size=SMALL)
         return
-    axes.plot(
-        (min(known.values()), max(known.values())), (row, row), color=hex_colour(class_colour(0)), linewidth=0
-    )
-    axes.plot((min(known.values()), max(known.values())), (row, row), color=MUTED, linewidth=1.2, zorder=1)
+    lanes = {name: row + ((i + 0.5) / len(values) - 0.5) * 0.62 for i, name in enumerate(values)}
+    base = known.get(next(iter(values)))
+    if base is not None:
+        reference = variant_colour(next(iter(values)))
+        axes.plot((base, base), (row - 0.36, row + 0.36), color=reference, linewidth=1.2, zorder=1)
     for variant, value in known.items():
-        axes.plot(value, row, "o", color=variant_colour(variant), markersize=8, markeredgecolor=CARD)
+        lane, colour = lanes[variant], variant_colour(variant)
+        if base is not None:
+            axes.plot((base, value), (lane, lane), color=colour, linewidth=1.6, zorder=1)
+        axes.plot(value, lane, "o", color=colour, markersize=6.5, markeredgecolor=CARD)
 
 
 def _variant_key(axes: Axes, variants: Sequence[str]) -> None:
     """Names of the variants in their colours, above the first row."""
-    for number, name in enumerate(variants):
+    start = 0.0
+    for name in variants:
         axes.annotate(
             f"● {name}",
-            (number / max(len(variants), 4), 1.0),
+            (0.0, 1.0),
             xycoords="axes fraction",
-            xytext=(0, 10),
+            xytext=(start, 10),
             textcoords="offset points",
             color=variant_colour(name),
             size=TEXT,
+            parse_math=False,
         )
+        start += 6.0 * len(name) + 26
 
 
 def _above(axes: Axes, x: float, text: str, colour: str) -> None:
