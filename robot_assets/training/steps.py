@@ -1,0 +1,146 @@
+"""The training step and the epoch: what training from scratch, fine-tuning and QAT have in common."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from robot_assets.errors import TrainingError
+from robot_assets.models.assign import Grid
+from robot_assets.models.loss import detection_loss
+from robot_assets.models.spec import NetworkSpec
+from robot_assets.progress import report
+from robot_assets.training.batches import Batch, Batches
+from robot_assets.training.device import uses_bfloat16
+from robot_assets.training.ema import MovingAverage
+from robot_assets.training.schedule import Schedule
+from robot_assets.training.spec import TrainingSpec
+
+GRADIENT_NORM_MAX = 10.0
+
+
+@dataclass(frozen=True)
+class EpochLosses:
+    """Means over the steps of an epoch.
+
+    Attributes:
+        total: The loss.
+        cls: Its class part.
+        box: Its box part.
+        learning_rate: Of the last step.
+    """
+
+    total: float
+    cls: float
+    box: float
+    learning_rate: float
+
+    def as_json(self) -> dict[str, float]:
+        """Plain data for ``history.json``."""
+        return {
+            "loss": round(self.total, 6),
+            "loss_cls": round(self.cls, 6),
+            "loss_box": round(self.box, 6),
+            "learning_rate": self.learning_rate,
+        }
+
+
+class Stepper:
+    """Trains a module with the heads of a detector, one epoch at a time.
+
+    It never switches the module between train and eval: an exported module (QAT) does that in its own way.
+
+    Args:
+        module: float32 (N, 3, H, W) in [0, 1] -> raw heads in the order of ``output_names``.
+        network: The network whose heads those are.
+        spec: Optimizer and precision.
+        schedule: Learning rate by step.
+        device: Where ``module`` is.
+        is_mixed: Whether bfloat16 may be used at all; QAT says no.
+
+    Attributes:
+        module: What is trained.
+        optimizer: AdamW over its parameters.
+        trained_images: Images seen by this process.
+        seconds: Seconds spent in :meth:`epoch` by this process.
+    """
+
+    def __init__(
+        self,
+        module: nn.Module,
+        network: NetworkSpec,
+        spec: TrainingSpec,
+        schedule: Schedule,
+        device: torch.device,
+        *,
+        is_mixed: bool = True,
+    ) -> None:
+        self.module = module
+        self.optimizer = make_optimizer(module, spec)
+        self.trained_images = 0
+        self.seconds = 0.0
+        self._schedule = schedule
+        self._grid = Grid(network, device)
+        self._device = device
+        self._is_mixed = is_mixed and uses_bfloat16(spec, device)
+
+    def epoch(self, batches: Batches, epoch: int, *, average: MovingAverage | None = None) -> EpochLosses:
+        """Train on the batches of epoch number ``epoch``, from 0.
+
+        Raises:
+            TrainingError: The loss is not finite. The weights are then worthless.
+        """
+        began = time.perf_counter()
+        sums = torch.zeros(3, device=self._device)
+        rate = 0.0
+        for number, batch in enumerate(_watched(batches, epoch)):
+            rate = self._schedule.at(epoch * len(batches) + number)
+            sums += self.step(batch, rate, place=f"epoch {epoch + 1}, step {number + 1} of {len(batches)}")
+            if average is not None:
+                average.update(self.module)
+            self.trained_images += len(batch.images)
+        total, cls, box = (sums / len(batches)).tolist()
+        self.seconds += time.perf_counter() - began
+        return EpochLosses(total, cls, box, rate)
+
+    def step(self, batch: Batch, learning_rate: float, place: str) -> torch.Tensor:
+        """One optimizer step. Returns the detached (total, cls, box) losses; ``place`` is named in errors."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=self._is_mixed):
+            heads = self.module(batch.images)
+        loss = detection_loss(heads, batch.targets, self._grid)
+        self.optimizer.zero_grad(set_to_none=True)
+        loss.total.backward()  # type: ignore[no-untyped-call]
+        norm = nn.utils.clip_grad_norm_(self.module.parameters(), GRADIENT_NORM_MAX)
+        if not math.isfinite(float(loss.total.detach())) or not math.isfinite(float(norm)):
+            raise TrainingError(
+                f"the loss is {float(loss.total):g} and the gradient {float(norm):g} at {place}, "
+                f"learning rate {learning_rate:g}",
+                needed="finite numbers",
+                fix="lower training.learning_rate or raise training.warmup_epochs in params.yaml, "
+                "and build again; if it stays, check the boxes: robot-assets data check",
+            )
+        self.optimizer.step()
+        return torch.stack([loss.total.detach(), loss.cls, loss.box])
+
+
+def make_optimizer(module: nn.Module, spec: TrainingSpec) -> torch.optim.AdamW:
+    """AdamW (arXiv 1711.05101); biases and norms, which have one axis, do not decay."""
+    trained = [leaf for leaf in module.parameters() if leaf.requires_grad]
+    groups = [
+        {"params": [leaf for leaf in trained if leaf.ndim > 1], "weight_decay": spec.weight_decay},
+        {"params": [leaf for leaf in trained if leaf.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=spec.learning_rate, foreach=True)
+
+
+def _watched(batches: Batches, epoch: int) -> Iterator[Batch]:
+    for number, batch in enumerate(batches.epoch(epoch)):
+        yield batch
+        report(f"train epoch {epoch + 1}", number + 1, len(batches))
