@@ -1,0 +1,125 @@
+"""Boxes out of instance masks: what can be seen of an actor, and whether that is enough for a label."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_assets.data.simulation.render import Frame, Stage, View
+from robot_assets.data.simulation.traffic import Actor
+
+PIXELS_MIN = 24
+"""An actor with fewer visible pixels than this gets no label: nobody could tell what it is."""
+
+VISIBLE_MIN = 0.25
+"""An actor of which less than this share can be seen, behind others or beyond the border, gets no label."""
+
+_CLEARLY_VISIBLE = 0.92  # share of the projected bounds above which nobody needs to ask for the silhouette
+
+
+@dataclass(frozen=True)
+class Label:
+    """One labelled actor.
+
+    Attributes:
+        name: class.
+        box: x, y, width, height in pixels, of what is visible.
+        area: visible pixels.
+    """
+
+    name: str
+    box: tuple[int, int, int, int]
+    area: int
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Visible pixels of one actor, and its projected bounds (left, top, right, bottom), not cut at the border."""
+
+    actor: Actor
+    box: tuple[int, int, int, int]
+    area: int
+    bounds: tuple[float, float, float, float]
+
+
+def label(stage: Stage, view: View, frame: Frame, actors: Sequence[Actor]) -> list[Label]:
+    """Label what is visible enough, in the order of the instance ids.
+
+    The share that is visible is (visible pixels / pixels of the silhouette with nothing before it) times the
+    share of its projected bounds that lies within the image.
+    """
+    visible = _visible(frame.ids, len(actors) and max(actor.item.ident for actor in actors))
+    seen = []
+    for actor in sorted(actors, key=lambda actor: actor.item.ident):
+        if actor.item.ident in visible:
+            box, area = visible[actor.item.ident]
+            if area >= PIXELS_MIN:
+                seen.append(_Seen(actor, box, area, _bounds(stage, view, actor)))
+    # Only where something cuts the visible box short is the silhouette worth a look of its own.
+    doubtful = [one for one in seen if _filled(stage, one) < _CLEARLY_VISIBLE or _overlapped(one, seen)]
+    silhouettes = stage.silhouettes([one.actor.item for one in doubtful])
+    share = {id(one): min(one.area / max(total, 1), 1.0) for one, total in zip(doubtful, silhouettes, strict=True)}
+    return [
+        Label(one.actor.name, one.box, one.area)
+        for one in seen
+        if share.get(id(one), 1.0) * _inside(stage, one.bounds) >= VISIBLE_MIN
+    ]
+
+
+def _visible(ids: NDArray[np.uint8], last: int) -> dict[int, tuple[tuple[int, int, int, int], int]]:
+    """Box and pixel count of each id from 1 to ``last`` that is anywhere in the mask."""
+    rows, columns = np.nonzero(ids - np.uint8(1) < np.uint8(last))  # 0 wraps around to 255
+    values = ids[rows, columns]
+    found = {}
+    for ident in range(1, last + 1):
+        mine = np.flatnonzero(values == ident)
+        if mine.size:
+            x, y = columns[mine], rows[mine]
+            left, top = int(x.min()), int(y.min())
+            found[ident] = ((left, top, int(x.max()) + 1 - left, int(y.max()) + 1 - top), int(mine.size))
+    return found
+
+
+def _bounds(stage: Stage, view: View, actor: Actor) -> tuple[float, float, float, float]:
+    """Project the corners of an actor's bounds: left, top, right, bottom in pixels."""
+    cos, sin = math.cos(view.heading), math.sin(view.heading)
+    nod, rise = math.cos(view.pitch), math.sin(view.pitch)
+    us, vs = [], []
+    for dx in (actor.low[0], actor.high[0]):
+        for dy in (actor.low[1], actor.high[1]):
+            for dz in (actor.low[2], actor.high[2]):
+                x, y, z = actor.x + dx - view.x, actor.y + dy - view.y, actor.z + dz - view.z
+                forward, left = x * cos + y * sin, -x * sin + y * cos
+                depth = max(forward * nod + z * rise, 0.15)
+                us.append(stage.width / 2 - left / depth * stage.focal)
+                vs.append(stage.height / 2 - (z * nod - forward * rise) / depth * stage.focal)
+    return min(us), min(vs), max(us), max(vs)
+
+
+def _inside(stage: Stage, bounds: tuple[float, float, float, float]) -> float:
+    """Share of the projected bounds that lies within the image."""
+    left, top, right, bottom = bounds
+    width = max(min(right, stage.width) - max(left, 0.0), 0.0)
+    height = max(min(bottom, stage.height) - max(top, 0.0), 0.0)
+    return width * height / max((right - left) * (bottom - top), 1e-6)
+
+
+def _filled(stage: Stage, seen: _Seen) -> float:
+    """Height of the visible box as a share of the projected bounds within the image."""
+    top, bottom = max(seen.bounds[1], 0.0), min(seen.bounds[3], float(stage.height))
+    return seen.box[3] / max(bottom - top, 1.0)
+
+
+def _overlapped(seen: _Seen, others: Sequence[_Seen]) -> bool:
+    """Whether a nearer actor may stand before this one."""
+    left, top, right, bottom = seen.bounds
+    for other in others:
+        if other is not seen and other.actor.x < seen.actor.x:
+            a, b, c, d = other.bounds
+            if a < right and left < c and b < bottom and top < d:
+                return True
+    return False

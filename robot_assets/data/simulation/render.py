@@ -1,0 +1,361 @@
+"""Panda3D's software renderer behind a small stage: colour frames, instance masks and silhouettes.
+
+Only the graphics engine is used, never ``ShowBase``: nothing global stays behind, so that a stage can be opened
+again in the same process. No display and no GL driver are needed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_assets.data.simulation.shapes import Floats, Ints, Point
+from robot_assets.errors import DataError
+
+Bytes = NDArray[np.uint8]
+
+SKY = 255
+"""Value of a mask pixel that shows the sky; 0 is ground and walls, items have ids from 1 to 254."""
+
+_TILES = 8  # how many silhouettes one atlas holds
+_NEAR, _FAR = 0.12, 260.0
+
+
+@dataclass(frozen=True)
+class View:
+    """Where the camera stands: metres, and radians (heading counter-clockwise from +x, pitch upwards)."""
+
+    x: float
+    y: float
+    z: float
+    heading: float
+    pitch: float
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What one look at the stage gives.
+
+    Attributes:
+        colour: uint8 (height, width, 3), RGB.
+        ids: uint8 (height, width), instance ids; 0 is the street and ``SKY`` the sky.
+        shadow: bool (height, width), ground that an item keeps the sun from.
+    """
+
+    colour: Bytes
+    ids: Bytes
+    shadow: NDArray[np.bool_]
+
+
+class Item:
+    """One thing on the stage that has an id: an actor, a tree, a lamp."""
+
+    def __init__(self, ident: int, nodes: Sequence[Any]) -> None:
+        self.ident = ident
+        self._nodes = nodes
+
+    @property
+    def scene(self) -> Any:
+        """Node under which only this item stands."""
+        return self._nodes[0]
+
+    def place(self, x: float, y: float, z: float) -> None:
+        """Move the item and its shadow."""
+        for node in self._nodes:
+            node.get_child(0).set_pos(x, y, z)
+
+    def remove(self) -> None:
+        """Take the item off the stage."""
+        for node in self._nodes:
+            node.remove_node()
+
+
+class Stage:
+    """Street, items and cameras of one recording session.
+
+    Args:
+        width: of the images, pixels.
+        height: of the images, pixels.
+        field_of_view: horizontal, radians.
+        towards_sun: unit vector; shadows fall away from it.
+    """
+
+    def __init__(self, engine: Engine, width: int, height: int, field_of_view: float, towards_sun: Point) -> None:
+        from panda3d import core
+
+        self._core, self._engine = core, engine
+        self.width, self.height = width, height
+        self.focal = width / 2 / math.tan(field_of_view / 2)
+        self._root = core.NodePath("stage")
+        self._root.set_two_sided(False)
+        self._shadows = {level: self._shadow_plane(towards_sun, level) for level in (0.0, -0.12)}
+        engine.aim(self._root, self.focal)
+
+    def _shadow_plane(self, towards_sun: Point, level: float) -> Any:
+        """Node that flattens what stands under it onto the ground, along the rays of the sun."""
+        x, y, z = towards_sun
+        flat = 0.001
+        plane = self._root.attach_new_node("shadows")
+        plane.set_mat(
+            self._core.LMatrix4(
+                1, 0, 0, 0, 0, 1, 0, 0, -x / z, -y / z, flat, 0, level * x / z, level * y / z, level + 0.02, 1
+            )
+        )
+        plane.set_tag("instance", "shadow")
+        plane.set_two_sided(True)
+        plane.hide(self._engine.colour_bit)
+        return plane
+
+    def add_surface(self, points: Floats, triangles: Ints, colours: Bytes, uvs: Floats, texture: Any) -> None:
+        """Add a textured part of the street: float32 (n, 3), int32 (m, 3), uint8 (n, 4), float32 (n, 2)."""
+        node = self._root.attach_new_node(self.geometry(points, triangles, colours, uvs))
+        node.set_texture(texture)
+        node.set_two_sided(True)
+
+    def add_sky(self, points: Floats, triangles: Ints, colours: Bytes, uvs: Floats, texture: Any) -> Any:
+        """Add the sky, which the mask camera does not see. Returns its node, to be kept around the camera."""
+        node = self._root.attach_new_node(self.geometry(points, triangles, colours, uvs))
+        node.set_texture(texture)
+        node.set_two_sided(True)
+        node.hide(self._engine.mask_bit)
+        return node
+
+    def add_item(self, ident: int, geometry: Any, *, shadow_level: float | None = 0.0) -> Item:
+        """Add a thing with an id from 1 to 254 and, unless ``shadow_level`` is None, its shadow.
+
+        Args:
+            ident: value of its pixels in the mask.
+            geometry: from ``geometry``; several items may share one.
+            shadow_level: height of the ground that its shadow falls on, metres: 0 or -0.12.
+        """
+        holder = self._root.attach_new_node("item")
+        holder.set_tag("instance", str(ident))
+        nodes = [holder]
+        if shadow_level is not None:
+            nodes.append(self._shadows[shadow_level].attach_new_node("shadow"))
+        for node in nodes:
+            node.attach_new_node("pose").attach_new_node(geometry)
+        return Item(ident, nodes)
+
+    def geometry(self, points: Floats, triangles: Ints, colours: Bytes, uvs: Floats | None = None) -> Any:
+        """Upload a mesh: float32 (n, 3), int32 (m, 3), uint8 (n, 4) RGBA and, where textured, float32 (n, 2)."""
+        core = self._core
+        layout = core.GeomVertexFormat.get_v3c4() if uvs is None else core.GeomVertexFormat.get_v3c4t2()
+        columns = [np.ascontiguousarray(points, np.float32).view(np.uint8), colours]
+        if uvs is not None:
+            columns.append(np.ascontiguousarray(uvs, np.float32).view(np.uint8))
+        data = core.GeomVertexData("mesh", layout, core.Geom.UH_static)
+        data.unclean_set_num_rows(len(points))
+        data.modify_array_handle(0).copy_data_from(np.concatenate(columns, axis=1).tobytes())
+        primitive = core.GeomTriangles(core.Geom.UH_static)
+        primitive.set_index_type(core.Geom.NT_uint16)
+        index = primitive.modify_vertices(triangles.size)
+        index.unclean_set_num_rows(triangles.size)
+        index.modify_handle().copy_data_from(triangles.astype(np.uint16).tobytes())
+        geom = core.Geom(data)
+        geom.add_primitive(primitive)
+        node = core.GeomNode("mesh")
+        node.add_geom(geom)
+        return node
+
+    def look(self, view: View) -> Frame:
+        """Draw the stage as seen from ``view``."""
+        return self._engine.draw(view)
+
+    def silhouettes(self, items: Sequence[Item]) -> list[int]:
+        """Count the pixels that each item would cover with nothing before it, from the last view.
+
+        Counted at half the resolution and scaled, so good to a few pixels.
+        """
+        counts: list[int] = []
+        for start in range(0, len(items), _TILES):
+            counts += self._engine.silhouettes([item.scene for item in items[start : start + _TILES]])
+        return counts
+
+    def close(self) -> None:
+        """Take everything off the stage."""
+        self._root.remove_node()
+
+
+class Engine:
+    """The renderer and its three off-screen buffers; one for all sessions of a simulation.
+
+    Raises:
+        DataError: Panda3D is not installed, or has no software renderer.
+    """
+
+    def __init__(self, width: int, height: int) -> None:
+        core = _panda3d()
+        self._core = core
+        self.width, self.height = width, height
+        # Four samples a pixel, as long as the renderer's buffers stay within what it can address.
+        self._fine = 2 if max(width, height) <= 1024 else 1
+        self.colour_bit, self.mask_bit = core.BitMask32.bit(0), core.BitMask32.bit(1)
+        pipe = core.GraphicsPipeSelection.get_global_ptr().make_pipe("TinyOffscreenGraphicsPipe", "p3tinydisplay")
+        if pipe is None:
+            raise DataError(
+                "this Panda3D has no software renderer (p3tinydisplay)",
+                needed="the panda3d wheel from PyPI",
+                fix="pip install --force-reinstall panda3d==1.10.16",
+            )
+        self._engine = core.GraphicsEngine(pipe)
+        self._pipe = pipe
+        self._lens = core.PerspectiveLens()
+        self._lens.set_near_far(_NEAR, _FAR)
+        self._colour = self._buffer("colour", width * self._fine, height * self._fine)
+        self._mask = self._buffer("mask", width, height)
+        tile = (max(width // 2, 1), max(height // 2, 1))
+        self._tile = tile
+        self._atlas = self._buffer("atlas", tile[0], tile[1] * _TILES)
+        self._rig = core.NodePath("rig")
+        self._colour_camera = self._camera(self._colour, self.colour_bit)
+        self._mask_camera = self._camera(self._mask, self.mask_bit)
+        self._mask[0].set_clear_color(core.LColor(1, 0, 0, 1))
+        self._flatten(self._mask_camera.node(), core.LColor(0, 0, 0, 1))
+        self._tag_instances(self._mask_camera.node())
+        self._tile_cameras = [self._tile_camera(index) for index in range(_TILES)]
+        self._atlas[0].set_active(False)
+
+    def _buffer(self, name: str, width: int, height: int) -> tuple[Any, Any]:
+        core = self._core
+        pixels = core.FrameBufferProperties()
+        pixels.set_rgba_bits(8, 8, 8, 8)
+        pixels.set_depth_bits(24)
+        size = core.WindowProperties.size(width, height)
+        buffer = self._engine.make_output(self._pipe, name, 0, pixels, size, core.GraphicsPipe.BF_refuse_window)
+        if buffer is None:
+            raise DataError(
+                f"the renderer has no buffer of {width}x{height} pixels",
+                needed="an image size that fits into memory",
+                fix="lower width and height of the simulation in params.yaml",
+            )
+        texture = core.Texture(name)
+        buffer.add_render_texture(texture, core.GraphicsOutput.RTM_copy_ram)
+        buffer.set_clear_color(core.LColor(0, 0, 0, 1))
+        return buffer, texture
+
+    def _camera(self, target: tuple[Any, Any], bit: Any) -> Any:
+        camera = self._core.Camera(target[1].get_name())
+        camera.set_lens(self._lens)
+        camera.set_camera_mask(bit)
+        node = self._rig.attach_new_node(camera)
+        target[0].make_display_region().set_camera(node)
+        return node
+
+    def _tile_camera(self, index: int) -> Any:
+        """Build the camera of one tile of the atlas: everything that it sees is white."""
+        camera = self._core.Camera(f"tile{index}")
+        camera.set_lens(self._lens)
+        camera.set_camera_mask(self.mask_bit)
+        self._flatten(camera, self._core.LColor(1, 1, 1, 1))
+        node = self._rig.attach_new_node(camera)
+        region = self._atlas[0].make_display_region(0, 1, index / _TILES, (index + 1) / _TILES)
+        region.set_camera(node)
+        return node
+
+    def _flatten(self, camera: Any, colour: Any) -> None:
+        camera.set_initial_state(self._flat(colour))
+
+    def _flat(self, colour: Any) -> Any:
+        core = self._core
+        state = core.RenderState.make(core.ColorAttrib.make_flat(colour), 100)
+        for attribute in (core.TextureAttrib.make_all_off(), core.LightAttrib.make_all_off()):
+            state = state.add_attrib(attribute, 100)
+        return state
+
+    def _tag_instances(self, camera: Any) -> None:
+        core = self._core
+        camera.set_tag_state_key("instance")
+        for ident in range(1, SKY):
+            state = core.RenderState.make(core.ColorAttrib.make_flat(core.LColor((ident + 0.5) / 255, 0, 0, 1)), 200)
+            camera.set_tag_state(str(ident), state)
+        shadow = core.RenderState.make(core.ColorAttrib.make_flat(core.LColor(0, 1, 0, 1)), 200)
+        camera.set_tag_state("shadow", shadow)
+
+    def aim(self, root: Any, focal: float) -> None:
+        """Point all cameras at a stage; ``focal`` in pixels of the image."""
+        self._lens.set_film_size(self.width, self.height)
+        self._lens.set_focal_length(focal)
+        self._rig.reparent_to(root)
+
+    def draw(self, view: View) -> Frame:
+        """Draw colour and masks of the stage that was aimed at last."""
+        # Panda's cameras look along +y; ours along +x.
+        self._rig.set_pos_hpr(
+            view.x, view.y, view.z, math.degrees(view.heading) - 90.0, math.degrees(view.pitch), 0
+        )
+        self._engine.render_frame()
+        mask = _pixels(self._mask[1])
+        colour = _pixels(self._colour[1])
+        if self._fine == 2:
+            colour = _halved(colour)
+        return Frame(colour[::-1, :, 2::-1], mask[::-1, :, 2], mask[::-1, :, 1] > 0)
+
+    def silhouettes(self, scenes: Sequence[Any]) -> list[int]:
+        """Pixels (of the full resolution) that each scene alone covers."""
+        core = self._core
+        nothing = core.NodePath("nothing")
+        for index, camera in enumerate(self._tile_cameras):
+            camera.node().set_scene(scenes[index] if index < len(scenes) else nothing)
+        self._only(self._atlas[0])
+        self._engine.render_frame()
+        self._only(self._colour[0], self._mask[0])
+        tiles = _pixels(self._atlas[1])[:, :, 2].reshape(_TILES, self._tile[1], self._tile[0])
+        counts = np.count_nonzero(tiles, axis=(1, 2))
+        return [4 * int(count) for count in counts[: len(scenes)]]
+
+    def _only(self, *active: Any) -> None:
+        for buffer, _ in (self._colour, self._mask, self._atlas):
+            buffer.set_active(buffer in active)
+
+    def texture(self, pixels: Bytes, *, repeat_v: bool = True) -> Any:
+        """Upload an uint8 (h, w, 3) RGB texture; h and w are powers of two. Row 0 is its top."""
+        core = self._core
+        texture = core.Texture()
+        height, width, _ = pixels.shape
+        texture.setup_2d_texture(width, height, core.Texture.T_unsigned_byte, core.Texture.F_rgb)
+        texture.set_ram_image(np.ascontiguousarray(pixels[::-1, :, ::-1]).tobytes())
+        texture.set_minfilter(core.SamplerState.FT_linear_mipmap_linear)
+        texture.set_magfilter(core.SamplerState.FT_linear)
+        texture.set_wrap_u(core.SamplerState.WM_repeat)
+        texture.set_wrap_v(core.SamplerState.WM_repeat if repeat_v else core.SamplerState.WM_clamp)
+        return texture
+
+    def close(self) -> None:
+        """Free the buffers."""
+        self._rig.remove_node()
+        self._engine.remove_all_windows()
+
+
+def _panda3d() -> Any:
+    try:
+        from panda3d import core
+    except ImportError as error:
+        raise DataError(
+            f"Panda3D cannot be imported: {error}",
+            needed="panda3d 1.10.16, which the simulation renders with",
+            fix="pip install 'robot-assets[training]'",
+        ) from None
+    return core
+
+
+def _pixels(texture: Any) -> Bytes:
+    """Pixels of a buffer, uint8 (h, w, 4), BGRA, bottom row first."""
+    image = np.frombuffer(texture.get_ram_image(), np.uint8)
+    return image.reshape(texture.get_y_size(), texture.get_x_size(), 4)
+
+
+def _halved(pixels: Bytes) -> Bytes:
+    """Average blocks of 2x2 pixels, four bytes at a time; rounding down, then up, so that nothing drifts."""
+    height, width, _ = pixels.shape
+    words = pixels.view(np.uint32)[:, :, 0]
+    a, b = words[0::2], words[1::2]
+    rows = (a & b) + (((a ^ b) & np.uint32(0xFEFEFEFE)) >> np.uint32(1))
+    a, b = rows[:, 0::2], rows[:, 1::2]
+    blocks: Bytes = ((a | b) - (((a ^ b) & np.uint32(0xFEFEFEFE)) >> np.uint32(1))).view(np.uint8)
+    return blocks.reshape(height // 2, width // 2, 4)

@@ -1,0 +1,410 @@
+"""The street of one session: ground, kerbs, road marks, houses, sky, and the things that nobody labels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from robot_assets.data.simulation import textures
+from robot_assets.data.simulation.actors import PAINT, RUBBER, Random, pick
+from robot_assets.data.simulation.render import Engine, Stage
+from robot_assets.data.simulation.shapes import Floats, Light, Mesh, ball, box, lathe, lit, merge, placed, tube
+from robot_assets.data.simulation.weather import Weather
+
+ROAD_LEVEL = -0.12
+"""Height of the road surface, metres; the sidewalk is at 0."""
+
+_BEHIND, _AHEAD = 12.0, 150.0  # how far the street reaches behind the first and beyond the last frame
+
+
+@dataclass(frozen=True)
+class Place:
+    """Cross-section of a street, metres; all distances are from the middle of the sidewalk.
+
+    Attributes:
+        side: +1 where the road is on the left hand of the robot, -1 on the right.
+        half_width: of the sidewalk.
+        verge: width of the grass between sidewalk and kerb, 0 for none.
+        setback: from the edge of the sidewalk to the houses.
+        bike_lane: width, 0 for none.
+        parking: width, 0 for none.
+        lane: width of each of the two lanes.
+        gardens: whether hedges and lawns are before the houses.
+    """
+
+    side: int
+    half_width: float
+    verge: float
+    setback: float
+    bike_lane: float
+    parking: float
+    lane: float
+    gardens: bool
+
+    @property
+    def kerb(self) -> float:
+        """Where the kerb is."""
+        return self.half_width + self.verge
+
+    @property
+    def lanes_from(self) -> float:
+        """Where the first driving lane begins."""
+        return self.kerb + 0.2 + self.bike_lane + self.parking
+
+    @property
+    def far_kerb(self) -> float:
+        """Where the sidewalk on the other side of the road begins."""
+        return self.lanes_from + 2 * self.lane + 0.4
+
+
+def choose_place(rng: Random) -> Place:
+    """Draw a street."""
+    gardens = bool(rng.random() < 0.4)
+    return Place(
+        side=1 if rng.random() < 0.5 else -1,
+        half_width=float(rng.uniform(1.5, 2.4)),
+        verge=float(rng.uniform(0.9, 1.6)) if rng.random() < 0.4 else 0.0,
+        setback=float(rng.uniform(2.5, 5.0)) if gardens else float(rng.uniform(0.0, 0.5)),
+        bike_lane=1.5 if rng.random() < 0.5 else 0.0,
+        parking=2.1 if rng.random() < 0.65 else 0.0,
+        lane=float(rng.uniform(2.9, 3.4)),
+        gardens=gardens,
+    )
+
+
+class Street:
+    """Builds a place onto a stage and says how far away its surfaces are."""
+
+    def __init__(self, rng: Random, engine: Engine, stage: Stage, place: Place, weather: Weather, travel: float) -> None:
+        self._rng, self._engine, self._stage = rng, engine, stage
+        self.place, self._weather = place, weather
+        self._start, self._end = -_BEHIND, travel + _AHEAD
+        self._ground()
+        self._marks()
+        self._houses()
+        self.sky = self._sky()
+
+    def _shade(self, normal: tuple[float, float, float], dim: float = 1.0) -> tuple[float, float, float]:
+        """Light that arrives on a surface."""
+        light = self._weather.light
+        facing = max(sum(n * s for n, s in zip(normal, light.towards_sun, strict=True)), 0.0)
+        up = (normal[2] + 1) / 2
+        r, g, b = (
+            min((k * up + o * (1 - up) + s * facing) * dim, 1.0)
+            for k, o, s in zip(light.sky, light.ground, light.sun, strict=True)
+        )
+        return (r, g, b)
+
+    def _quads(self, corners: list[list[tuple[float, float, float]]], uvs: list[Any], colours: list[Any], texture: Any) -> None:
+        """Add quads, each of four corners given in order around it."""
+        side = self.place.side
+        points = np.array(corners, np.float32).reshape(-1, 3) * np.array([1, side, 1], np.float32)
+        first = np.arange(len(corners), dtype=np.int32)[:, None] * 4
+        triangles = (first[:, :, None] + np.array([[0, 1, 2], [0, 2, 3]], np.int32)[None]).reshape(-1, 3)
+        rgba = np.full((len(points), 4), 255, np.uint8)
+        rgba[:, :3] = np.repeat(np.array(colours, np.float32) * 255, 4, axis=0)
+        self._stage.add_surface(points, triangles, rgba, np.array(uvs, np.float32).reshape(-1, 2), texture)
+
+    def _strip(self, y0: float, y1: float, z0: float, z1: float, texture: Any, metres: float, dim: float = 1.0) -> None:
+        """Band along the whole street, from (y0, z0) to (y1, z1); the texture repeats every ``metres``."""
+        normal = (0.0, 0.0, 1.0) if abs(z1 - z0) < 0.01 else (0.0, 1.0 * self.place.side, 0.0)
+        corners, uvs = [], []
+        reach = abs(y1 - y0) + abs(z1 - z0)
+        x = self._start
+        while x < self._end:
+            after = min(x + 12.0, self._end)
+            corners.append([(x, y0, z0), (after, y0, z0), (after, y1, z1), (x, y1, z1)])
+            a, b, v = x / metres, after / metres, reach / metres
+            uvs.append([(a, 0), (b, 0), (b, v), (a, v)])
+            x = after
+        self._quads(corners, uvs, [self._shade(normal, dim)] * len(corners), texture)
+
+    def _ground(self) -> None:
+        rng, place = self._rng, self.place
+        style = textures.PAVINGS[int(rng.integers(len(textures.PAVINGS)))]
+        paving = self._engine.texture(textures.paving(rng, style))
+        lawn = self._engine.texture(textures.grass(rng))
+        stone = self._engine.texture(textures.concrete(rng))
+        road = self._engine.texture(textures.asphalt(rng))
+        wet = 0.78 if self._weather.rain else 1.0
+        edge = place.half_width
+        self._strip(-edge, edge, 0, 0, paving, 2.4, wet)
+        front = lawn if place.gardens else paving
+        self._strip(-edge - place.setback - 0.2, -edge, 0, 0, front, 3.0, wet)
+        if place.verge:
+            self._strip(edge, place.kerb, 0, 0, lawn, 3.0, wet)
+        self._strip(place.kerb, place.kerb + 0.18, 0.0, 0.0, stone, 4.0, wet)
+        self._strip(place.kerb + 0.18, place.kerb + 0.2, 0.0, ROAD_LEVEL, stone, 4.0, 0.8 * wet)
+        self._strip(place.kerb + 0.2, place.far_kerb, ROAD_LEVEL, ROAD_LEVEL, road, 5.0, wet * 0.92)
+        self._strip(place.far_kerb, place.far_kerb + 0.02, ROAD_LEVEL, 0.0, stone, 4.0, 0.85 * wet)
+        self._strip(place.far_kerb, place.far_kerb + 3.2, 0.0, 0.0, paving, 2.4, wet * 0.95)
+
+    def _marks(self) -> None:
+        """Lane marks, the edge of a bicycle lane, a zebra crossing."""
+        rng, place = self._rng, self.place
+        z = ROAD_LEVEL + 0.012
+        white, bike = [], []
+        middle = place.lanes_from + place.lane
+        x = self._start
+        while x < self._end:
+            white.append((x, middle - 0.06, x + 3.0, middle + 0.06))
+            x += 6.0
+        if place.parking:
+            y = place.lanes_from
+            white.append((self._start, y - 0.06, self._end, y + 0.06))
+        if place.bike_lane:
+            edge = place.kerb + 0.2 + place.bike_lane
+            white.append((self._start, edge - 0.06, self._end, edge + 0.06))
+            if rng.random() < 0.6:
+                bike.append((self._start, place.kerb + 0.25, self._end, edge - 0.1))
+        x = float(rng.uniform(6, 30))
+        while x < self._end:
+            y = place.kerb + 0.5
+            while y < place.far_kerb - 0.5:
+                white.append((x, y, x + 3.2, y + 0.5))
+                y += 1.0
+            x += float(rng.uniform(45, 80))
+        tone = self._engine.texture(np.clip(textures.asphalt(rng).astype(np.int32) + 130, 0, 235).astype(np.uint8))
+        self._marking(bike, z - 0.006, tone, pick(rng, ((0.62, 0.25, 0.2), (0.25, 0.45, 0.3)), 0.03))
+        self._marking(white, z, tone, (1.0, 1.0, 1.0))
+
+    def _marking(self, rectangles: list[tuple[float, float, float, float]], z: float, texture: Any, colour: Any) -> None:
+        if not rectangles:
+            return
+        pieces = []
+        for x0, y0, x1, y1 in rectangles:
+            x = x0
+            while x < x1 - 1e-3:
+                after = min(x + 12.0, x1)
+                pieces.append([(x, y0, z), (after, y0, z), (after, y1, z), (x, y1, z)])
+                x = after
+        uvs = [[(p[0] / 3, p[1] / 3) for p in piece] for piece in pieces]
+        shade = self._shade((0, 0, 1))
+        self._quads(pieces, uvs, [tuple(s * c for s, c in zip(shade, colour, strict=True))] * len(pieces), texture)
+
+    def _houses(self) -> None:
+        rng, place, engine = self._rng, self.place, self._engine
+        looks = [textures.facade_look(rng, self._weather.lit) for _ in range(4)]
+        walls = [engine.texture(textures.facade(rng, look)) for look in looks]
+        fronts = [engine.texture(textures.shopfront(rng, look)) for look in looks]
+        tall = float(rng.uniform(6, 17))
+        near, far = -(place.half_width + place.setback), place.far_kerb + 3.2
+        for wall_y, inwards in ((near, 1.0), (far, -1.0)):
+            faces: list[list[Any]] = [[] for _ in range(8)]
+            x = self._start
+            while x < self._end:
+                width = 6.0 * float(rng.integers(1, 5))
+                height = 4.0 + 3.0 * max(1, round(tall * float(rng.uniform(0.6, 1.3)) / 3))
+                self._house(faces, int(rng.integers(4)), (x, x + width), wall_y, inwards, height)
+                x += width + (float(rng.uniform(1.5, 6)) if rng.random() < 0.25 else 0.0)
+            for index, pieces in enumerate(faces):
+                if pieces:
+                    corners, uvs, colours = (list(column) for column in zip(*pieces, strict=True))
+                    self._quads(corners, uvs, colours, (walls + fronts)[index])
+        if place.gardens:
+            self._hedges(near)
+
+    def _house(
+        self, faces: list[list[Any]], look: int, span: tuple[float, float], y: float, inwards: float, height: float
+    ) -> None:
+        """Append front, sides and cornice of one house; ``inwards`` is the sign of y towards the street."""
+        x0, x1 = span
+        side = self.place.side
+        tone = float(self._rng.uniform(0.88, 1.05))
+        front = self._shade((0.0, inwards * side, 0.0), tone)
+        u0 = float(self._rng.integers(4)) / 4
+        u1 = u0 + (x1 - x0) / 12
+        base = [(x0, y, -0.12), (x1, y, -0.12), (x1, y, 4.0), (x0, y, 4.0)]
+        faces[4 + look].append((base, [(u0, 0), (u1, 0), (u1, 1), (u0, 1)], front))
+        upper = [(x0, y, 4.0), (x1, y, 4.0), (x1, y, height), (x0, y, height)]
+        top = (height - 4.0) / 12
+        faces[look].append((upper, [(u0, 0), (u1, 0), (u1, top), (u0, top)], front))
+        back = y - inwards * 9
+        for x, normal in ((x0, -1.0), (x1, 1.0)):
+            wall = [(x, y, -0.12), (x, back, -0.12), (x, back, height), (x, y, height)]
+            faces[look].append((wall, [(0, 0), (0.75, 0), (0.75, top), (0, top)], self._shade((normal, 0, 0), tone * 0.9)))
+        out = y + inwards * 0.35
+        dark = tuple(c * 0.75 for c in front)
+        for z in (3.9, height):
+            cornice = [(x0, out, z), (x1, out, z), (x1, out, z + 0.25), (x0, out, z + 0.25)]
+            faces[look].append((cornice, [(0.01, 0.01)] * 4, front))
+            under = [(x0, out, z), (x1, out, z), (x1, y, z), (x0, y, z)]
+            faces[look].append((under, [(0.01, 0.01)] * 4, dark))
+
+    def _hedges(self, wall_y: float) -> None:
+        """Hedges and low walls along the edge of the sidewalk, with gaps for the gates."""
+        rng = self._rng
+        leaves = self._engine.texture(textures.leaves(rng))
+        y, depth = -self.place.half_width - 0.25, 0.7
+        front, top = self._shade((0.0, float(self.place.side), 0.0)), self._shade((0, 0, 1))
+        end_shade = self._shade((-1.0, 0.0, 0.0))
+        corners, uvs, colours = [], [], []
+        x = self._start
+        while x < self._end:
+            length, height = float(rng.uniform(3, 11)), float(rng.uniform(0.6, 1.5))
+            x1, back = x + length, max(y - depth, wall_y)
+            for piece, shade in (
+                ([(x, y, 0), (x1, y, 0), (x1, y, height), (x, y, height)], front),
+                ([(x, y, height), (x1, y, height), (x1, back, height), (x, back, height)], top),
+                ([(x, y, 0), (x, back, 0), (x, back, height), (x, y, height)], end_shade),
+            ):
+                corners.append(piece)
+                uvs.append([(p[0] / 3, (p[1] + p[2]) / 3) for p in piece])
+                colours.append(shade)
+            x = x1 + float(rng.uniform(1.2, 4))
+        self._quads(corners, uvs, colours, leaves)
+
+    def _sky(self) -> Any:
+        weather = self._weather
+        panorama = textures.sky(self._rng, weather.zenith, weather.horizon, weather.cover, weather.cloud)
+        texture = self._engine.texture(panorama, repeat_v=False)
+        sides, radius, top = 24, 215.0, 120.0
+        points, uvs = [], []
+        for i in range(sides + 1):
+            angle = 2 * math.pi * i / sides
+            for z in (-12.0, top):
+                points.append((radius * math.cos(angle), radius * math.sin(angle), z))
+                uvs.append((2 * i / sides, max(z, 0.0) / top * 0.996 + 0.002))
+        triangles = []
+        for i in range(sides):
+            a = 2 * i
+            triangles += [(a, a + 2, a + 3), (a, a + 3, a + 1)]
+        colours = np.full((len(points), 4), 255, np.uint8)
+        return self._stage.add_sky(
+            np.array(points, np.float32), np.array(triangles, np.int32), colours, np.array(uvs, np.float32), texture
+        )
+
+    def distances(self, camera_height: float, pitch: float) -> Floats:
+        """Distance of the empty street in every pixel, float32 (height, width), metres; 150 for the sky."""
+        stage, place = self._stage, self.place
+        v = (np.arange(stage.height, dtype=np.float32)[:, None] + np.float32(0.5 - stage.height / 2)) / np.float32(stage.focal)
+        u = (np.arange(stage.width, dtype=np.float32)[None, :] + np.float32(0.5 - stage.width / 2)) / np.float32(stage.focal)
+        down = v * np.float32(math.cos(pitch)) - np.float32(math.sin(pitch))
+        ahead = np.maximum(np.float32(math.cos(pitch)) + v * np.float32(math.sin(pitch)), 0.05)
+        left = -u * np.float32(place.side)  # towards the road
+        ground = np.where(down > 1e-4, np.float32(camera_height) / np.maximum(down, 1e-4), np.float32(1e4))
+        wall = np.where(left > 0, place.far_kerb + 3.2, place.half_width + place.setback)
+        sideways = wall.astype(np.float32) / np.maximum(np.abs(left), 1e-4)
+        reach: Floats = np.minimum(np.minimum(ground, sideways) * ahead, 150).astype(np.float32)
+        return reach
+
+
+def tree(rng: Random) -> Mesh:
+    """A street tree: a trunk, and a crown of rough lumps."""
+    bark, green = (0.3, 0.24, 0.18), pick(rng, ((0.2, 0.36, 0.12), (0.28, 0.4, 0.14), (0.42, 0.36, 0.12), (0.5, 0.28, 0.1)), 0.03)
+    height = float(rng.uniform(2.3, 3.2))
+    parts = [tube((0, 0, 0), (0.05, 0.02, height), 0.13, bark, tip=0.7, sides=6)]
+    for _ in range(5):
+        reach = float(rng.uniform(0.7, 1.2))
+        centre = (float(rng.uniform(-0.9, 0.9)), float(rng.uniform(-0.9, 0.9)), height + float(rng.uniform(0.2, 1.8)))
+        lump = ball(centre, (reach, reach, reach * 0.8), green, 8)
+        rough = 1 + (rng.random((len(lump.points), 1), dtype=np.float32) - np.float32(0.5)) * np.float32(0.3)
+        tone = 1 + (rng.random((len(lump.points), 1), dtype=np.float32) - np.float32(0.5)) * np.float32(0.7)
+        middle = np.array(centre, np.float32)
+        parts.append(Mesh(middle + (lump.points - middle) * rough, lump.triangles, lump.colours * tone, lump.glow))
+    return merge(parts)
+
+
+def lamp(rng: Random) -> Mesh:
+    """A street lamp whose arm reaches over the road."""
+    grey = pick(rng, ((0.25, 0.27, 0.28), (0.5, 0.51, 0.52), (0.12, 0.2, 0.16)), 0.02)
+    parts = [tube((0, 0, 0), (0, 0, 5.2), 0.09, grey, tip=0.6, sides=6), tube((0, 0, 0), (0, 0, 0.8), 0.13, grey, sides=6)]
+    parts += [tube((0, 0, 5.1), (0, 1.1, 5.4), 0.04, grey, sides=4), box((0, 1.3, 5.38), (0.22, 0.55, 0.1), (1, 0.95, 0.8), glow=0.5)]
+    return merge(parts)
+
+
+def sign(rng: Random) -> Mesh:
+    """A traffic sign on a pole."""
+    face = pick(rng, ((0.1, 0.25, 0.65), (0.75, 0.08, 0.08), (0.9, 0.9, 0.9)), 0.03)
+    parts = [tube((0, 0, 0), (0, 0, 2.5), 0.035, (0.5, 0.5, 0.52), sides=5)]
+    parts.append(tube((-0.05, 0, 2.3), (-0.07, 0, 2.3), 0.31, face, sides=12))
+    parts.append(tube((-0.071, 0, 2.3), (-0.075, 0, 2.3), 0.2, (0.92, 0.92, 0.92), sides=12))
+    return merge(parts)
+
+
+def bollard(rng: Random) -> Mesh:
+    """A bollard, easily taken for a bin or a cone from afar."""
+    colour = pick(rng, ((0.15, 0.15, 0.16), (0.5, 0.5, 0.5), (0.5, 0.14, 0.1)), 0.02)
+    parts = [lathe((0, 0, 0), ((0.09, 0), (0.085, 0.82), (0.1, 0.84), (0.1, 0.9), (0.05, 0.95)), colour, 8)]
+    parts.append(lathe((0, 0, 0.66), ((0.088, 0), (0.088, 0.1)), (0.88, 0.88, 0.86), 8))
+    return merge(parts)
+
+
+def bench(rng: Random) -> Mesh:
+    """A bench with slats."""
+    wood, iron = pick(rng, ((0.45, 0.3, 0.18), (0.3, 0.2, 0.13), (0.2, 0.3, 0.22)), 0.03), (0.15, 0.15, 0.16)
+    parts = [box((0, (i - 1) * 0.15, 0.45), (1.7, 0.12, 0.04), wood) for i in range(3)]
+    parts += [box((0, -0.25, 0.6 + i * 0.14), (1.7, 0.04, 0.1), wood) for i in range(2)]
+    parts += [box((s * 0.7, -0.03, 0.22), (0.06, 0.45, 0.44), iron) for s in (-1, 1)]
+    parts += [box((s * 0.7, -0.27, 0.6), (0.06, 0.05, 0.4), iron) for s in (-1, 1)]
+    return merge(parts)
+
+
+def planter(rng: Random) -> Mesh:
+    """A flower tub."""
+    tub = pick(rng, ((0.55, 0.52, 0.48), (0.5, 0.3, 0.22), (0.25, 0.26, 0.28)), 0.03)
+    parts = [box((0, 0, 0.24), (0.62, 0.62, 0.48), tub, taper=1.15)]
+    for _ in range(4):
+        x, y = (float(v) for v in rng.uniform(-0.2, 0.2, 2))
+        parts.append(ball((x, y, 0.6), (0.22, 0.22, 0.2), pick(rng, ((0.2, 0.38, 0.14), (0.3, 0.42, 0.18))), 6))
+        parts.append(ball((x * 1.3, y * 1.3, 0.78), (0.07, 0.07, 0.06), pick(rng, PAINT), 5))
+    return merge(parts)
+
+
+def scooter(rng: Random) -> Mesh:
+    """A parked kick scooter."""
+    paint = pick(rng, ((0.9, 0.4, 0.1), (0.2, 0.7, 0.4), (0.15, 0.15, 0.16)), 0.03)
+    parts = [box((0, 0, 0.13), (0.9, 0.16, 0.05), paint), tube((0.45, 0, 0.1), (0.36, 0, 1.1), 0.03, paint, sides=5)]
+    parts.append(tube((0.36, -0.25, 1.1), (0.36, 0.25, 1.1), 0.018, RUBBER, sides=4))
+    parts += [tube((x, -0.03, 0.1), (x, 0.03, 0.1), 0.1, RUBBER, sides=9) for x in (-0.45, 0.47)]
+    return merge(parts)
+
+
+@dataclass(frozen=True)
+class Prop:
+    """A thing without a label that stands at a place for the whole session."""
+
+    geometry: Any
+    x: float
+    y: float
+    z: float
+    casts: bool
+
+
+def furnish(rng: Random, stage: Stage, place: Place, light: Light, travel: float) -> list[Prop]:
+    """Choose and place the unlabelled things along the street, in the order of x."""
+    props: list[Prop] = []
+    kerb_row, far_row = place.kerb - 0.35, place.far_kerb + 0.5
+    wall_row = -place.half_width + 0.35
+
+    def models(build: Callable[[Random], Mesh], count: int, turn: float = 0.0) -> list[Any]:
+        made = []
+        for _ in range(count):
+            mesh = placed(build(rng), turn=turn if place.side > 0 else -turn)
+            if place.side < 0:
+                mesh = Mesh(mesh.points * np.array([1, -1, 1], np.float32), mesh.triangles[:, ::-1], mesh.colours, mesh.glow)
+            made.append(stage.geometry(mesh.points, mesh.triangles, lit(mesh, light)))
+        return made
+
+    def row(choices: list[Any], y: float, step: tuple[float, float], wander: float, casts: bool) -> None:
+        x = float(rng.uniform(1, step[1]))
+        while x < travel + 60:
+            across = y + float(rng.uniform(-wander, wander))
+            props.append(Prop(choices[int(rng.integers(len(choices)))], x, across * place.side, 0.0, casts))
+            x += float(rng.uniform(*step))
+
+    if rng.random() < 0.75:
+        trees = models(tree, 3)
+        row(trees, kerb_row, (9, 16), 0.1, True)
+        row(trees, far_row + 0.4, (10, 18), 0.2, False)
+    row(models(lamp, 1), kerb_row, (22, 28), 0.0, True)
+    row(models(sign, 2), kerb_row, (18, 45), 0.1, True)
+    if rng.random() < 0.5:
+        row(models(bollard, 1), kerb_row + 0.15, (3, 9), 0.0, True)
+    row(models(bench, 1) + models(planter, 2), wall_row, (9, 26), 0.0, True)
+    row(models(scooter, 2, 1.2), wall_row + 0.2, (18, 50), 0.2, True)
+    return sorted(props, key=lambda prop: (prop.x, prop.y))

@@ -1,0 +1,229 @@
+"""Weather, light and the camera's own flaws: chosen once a session, applied to every frame with NumPy."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_assets.data.simulation.actors import Random
+from robot_assets.data.simulation.render import SKY, Frame
+from robot_assets.data.simulation.shapes import Colour, Floats, Light, Point
+
+KINDS = ("clear", "fair", "overcast", "dusk", "fog", "rain")
+_SHARES = (0.26, 0.22, 0.2, 0.12, 0.08, 0.12)
+
+
+@dataclass(frozen=True)
+class Weather:
+    """What the sky does during one session.
+
+    Attributes:
+        kind: one of ``KINDS``.
+        light: what the surfaces are lit with.
+        zenith: RGB of the sky overhead.
+        horizon: RGB of the sky low down, and of the haze.
+        cloud: RGB of the clouds.
+        cover: share of the sky under cloud.
+        shadow: how much darker the ground is in shadow, 0 to 1.
+        haze: per metre; 0.003 is a clear day, 0.05 a thick fog.
+        rain: streaks in a frame; 0 when it is dry.
+        lit: share of windows with the light on.
+    """
+
+    kind: str
+    light: Light
+    zenith: Colour
+    horizon: Colour
+    cloud: Colour
+    cover: float
+    shadow: float
+    haze: float
+    rain: int
+    lit: float
+
+
+def _scaled(colour: Colour, factor: float) -> Colour:
+    return (colour[0] * factor, colour[1] * factor, colour[2] * factor)
+
+
+def _sun(rng: Random, elevation: float) -> Point:
+    azimuth = float(rng.uniform(0, 2 * math.pi))
+    return (
+        math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth), math.sin(elevation)
+    )  # fmt: skip
+
+
+def choose_weather(rng: Random, kind: str | None = None) -> Weather:
+    """Draw the weather of a session; ``kind`` fixes what is otherwise drawn by its usual share."""
+    drawn = KINDS[int(rng.choice(len(KINDS), p=_SHARES))]
+    return {"clear": _clear, "fair": _fair, "overcast": _overcast, "dusk": _dusk, "fog": _fog, "rain": _rain}[
+        kind or drawn
+    ](rng)
+
+
+def _clear(rng: Random) -> Weather:
+    warm = float(rng.uniform(0, 1))
+    sun = (0.78, 0.74 - 0.1 * warm, 0.66 - 0.22 * warm)
+    light = Light(_sun(rng, math.radians(float(rng.uniform(24, 62)))), sun, (0.46, 0.51, 0.6), (0.26, 0.24, 0.21))
+    return Weather("clear", light, (0.25, 0.45, 0.78), (0.7, 0.8, 0.9), (0.97, 0.97, 0.98), float(rng.uniform(0.1, 0.4)),
+                   float(rng.uniform(0.42, 0.56)), float(rng.uniform(0.002, 0.006)), 0, 0.03)  # fmt: skip
+
+
+def _fair(rng: Random) -> Weather:
+    light = Light(_sun(rng, math.radians(float(rng.uniform(30, 65)))), (0.55, 0.53, 0.5), (0.55, 0.58, 0.63), (0.27, 0.26, 0.25))
+    return Weather("fair", light, (0.42, 0.56, 0.78), (0.8, 0.85, 0.9), (0.9, 0.91, 0.93), float(rng.uniform(0.5, 0.7)),
+                   float(rng.uniform(0.28, 0.42)), float(rng.uniform(0.003, 0.008)), 0, 0.06)  # fmt: skip
+
+
+def _overcast(rng: Random) -> Weather:
+    grey = float(rng.uniform(0.62, 0.84))
+    light = Light(_sun(rng, math.radians(82)), (0.16, 0.16, 0.16), _scaled((0.8, 0.82, 0.86), grey + 0.12), (0.32, 0.32, 0.31))
+    return Weather("overcast", light, _scaled((0.86, 0.9, 0.96), grey), _scaled((1.0, 1.02, 1.05), grey), _scaled((0.98, 1, 1.03), grey * 0.92),
+                   float(rng.uniform(0.8, 1.0)), float(rng.uniform(0.2, 0.3)), float(rng.uniform(0.004, 0.012)), 0, 0.15)  # fmt: skip
+
+
+def _dusk(rng: Random) -> Weather:
+    red = float(rng.uniform(0.0, 1.0))
+    light = Light(_sun(rng, math.radians(float(rng.uniform(11, 20)))), (0.5, 0.32 - 0.08 * red, 0.16), (0.3, 0.31, 0.42), (0.16, 0.14, 0.14))
+    return Weather("dusk", light, (0.17, 0.22, 0.42), (0.88, 0.56 - 0.1 * red, 0.36), (0.62, 0.42, 0.4), float(rng.uniform(0.3, 0.6)),
+                   float(rng.uniform(0.3, 0.42)), float(rng.uniform(0.004, 0.01)), 0, 0.45)  # fmt: skip
+
+
+def _fog(rng: Random) -> Weather:
+    grey = float(rng.uniform(0.66, 0.82))
+    light = Light(_sun(rng, math.radians(82)), (0.1, 0.1, 0.1), _scaled((0.86, 0.87, 0.88), grey + 0.12), (0.34, 0.34, 0.34))
+    tone = _scaled((1.0, 1.01, 1.02), grey)
+    return Weather("fog", light, tone, tone, tone, 0.2, 0.16, float(rng.uniform(0.025, 0.05)), 0, 0.25)
+
+
+def _rain(rng: Random) -> Weather:
+    grey = float(rng.uniform(0.45, 0.62))
+    light = Light(_sun(rng, math.radians(84)), (0.08, 0.08, 0.09), _scaled((0.8, 0.84, 0.9), grey + 0.2), (0.3, 0.3, 0.32))
+    return Weather("rain", light, _scaled((0.8, 0.86, 0.95), grey), _scaled((1.0, 1.03, 1.08), grey), _scaled((0.86, 0.9, 0.95), grey), 0.95,
+                   0.2, float(rng.uniform(0.01, 0.02)), int(rng.integers(90, 240)), 0.35)  # fmt: skip
+
+
+class Sensor:
+    """The camera of one session: exposure, white balance, vignette, noise, blur, and rain before the lens.
+
+    Args:
+        rng: of the session.
+        weather: of the session.
+        height: of the images, pixels.
+        width: of the images, pixels.
+    """
+
+    def __init__(self, rng: Random, weather: Weather, height: int, width: int) -> None:
+        self._weather = weather
+        self._height, self._width = height, width
+        self._curves = self._tone_curves(rng)
+        self._vignette = self._vignetting(rng)
+        self._haze = np.asarray(weather.horizon, np.float32) * np.float32(255)
+        self._noise = self._noise_bank(rng)
+        self._blur = float(rng.choice([0.0, 0.0, 0.12, 0.2])) + (0.05 if weather.rain else 0.0)
+        self._streaks = self._rain_bank(rng) if weather.rain else None
+
+    def _tone_curves(self, rng: Random) -> Floats:
+        """Build one curve a channel, float32 (3, 256): exposure, white balance, contrast, as a camera would."""
+        exposure = float(rng.uniform(0.88, 1.18))
+        warmth, green = float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.02, 0.02))
+        contrast = float(rng.uniform(0.1, 0.55))
+        curves = np.empty((3, 256), np.float32)
+        for channel, gain in enumerate((1 + warmth, 1 + green, 1 - warmth)):
+            value = np.minimum(np.arange(256, dtype=np.float32) * np.float32(exposure * gain / 255), 1.15)
+            value = value / (1 + np.maximum(value - np.float32(0.75), 0) * np.float32(0.45))  # soft shoulder
+            value = np.clip(value, 0, 1)
+            steep = value * value * (3 - 2 * value)
+            curves[channel] = (value + (steep - value) * np.float32(contrast)) * 255
+        return curves
+
+    def _vignetting(self, rng: Random) -> Floats:
+        y = np.linspace(-1, 1, self._height, dtype=np.float32)[:, None]
+        x = np.linspace(-1, 1, self._width, dtype=np.float32)[None, :]
+        return (1 - np.float32(rng.uniform(0.04, 0.2)) * (x * x + y * y) * np.float32(0.6))[:, :, None]
+
+    def _noise_bank(self, rng: Random) -> NDArray[np.float32]:
+        """Noise of which each frame takes another window: grain that is half grey, half coloured."""
+        strength = float(rng.uniform(1.2, 3.6)) * (1.7 if self._weather.kind == "dusk" else 1.0)
+        size = (self._height + 64, self._width + 64)
+        grey = rng.standard_normal((*size, 1), dtype=np.float32)
+        bank: NDArray[np.float32] = (grey + rng.standard_normal((*size, 3), dtype=np.float32)) * np.float32(strength * 0.7)
+        return bank
+
+    def _rain_bank(self, rng: Random) -> NDArray[np.float32]:
+        """Slanted streaks, float32 (h, w, 1), of which each frame takes another window."""
+        height, width = self._height + 64, self._width + 64
+        bank = np.zeros((height, width), np.float32)
+        slant = float(rng.uniform(-0.35, 0.35))
+        for _ in range(self._weather.rain):
+            length = int(rng.integers(height // 24 + 2, height // 7 + 4))
+            rows = int(rng.integers(0, height)) + np.arange(length)
+            columns = (int(rng.integers(0, width)) + (np.arange(length) * np.float32(slant)).astype(np.int64)) % width
+            bank[rows % height, columns] += np.float32(rng.uniform(14, 46))
+        bank[:, 1:] += bank[:, :-1] * np.float32(0.5)
+        return bank[:, :, None]
+
+    def develop(self, frame: Frame, clearness: Floats, rng: Random) -> NDArray[np.uint8]:
+        """Turn a rendered frame into what the camera records.
+
+        Args:
+            frame: as rendered.
+            clearness: float32 (height, width), share of light that comes through the haze.
+            rng: of the session; moves noise and rain from frame to frame.
+
+        Returns:
+            uint8 (height, width, 3), RGB.
+        """
+        image = frame.colour.astype(np.float32)
+        ground = frame.shadow & (frame.ids == 0)
+        image *= (1 - _softened(ground) * np.float32(self._weather.shadow))[:, :, None]
+        image -= self._haze
+        image *= clearness[:, :, None]
+        image += self._haze
+        top, left = (int(v) for v in rng.integers(0, 64, 2))
+        window = (slice(top, top + self._height), slice(left, left + self._width))
+        if self._streaks is not None:
+            image += self._streaks[window]
+        if self._blur:
+            _blur(image, np.float32(self._blur))
+        image *= self._vignette
+        image += self._noise[window]
+        exposed = np.clip(image, 0, 255).astype(np.uint8)
+        return np.stack([self._curves[c].astype(np.uint8)[exposed[:, :, c]] for c in range(3)], axis=2)
+
+
+def _softened(mask: NDArray[np.bool_]) -> Floats:
+    """Blur a mask with a 3x3 tent, so that shadows have soft edges."""
+    soft = mask.astype(np.float32)
+    soft[:, 1:-1] = (soft[:, :-2] + 2 * soft[:, 1:-1] + soft[:, 2:]) * np.float32(0.25)
+    soft[1:-1] = (soft[:-2] + 2 * soft[1:-1] + soft[2:]) * np.float32(0.25)
+    return soft
+
+
+def _blur(image: Floats, share: np.float32) -> None:
+    """Mix each pixel with its four neighbours, in place."""
+    around = (image[:-2, 1:-1] + image[2:, 1:-1] + image[1:-1, :-2] + image[1:-1, 2:]) * np.float32(0.25)
+    image[1:-1, 1:-1] += (around - image[1:-1, 1:-1]) * (share * np.float32(2))
+
+
+def clearness_of(distances: Floats, haze: float) -> Floats:
+    """Share of light that comes through ``distances`` metres of haze.
+
+    A rational curve in place of the exponential: its bits are the same on every processor.
+    """
+    depth = distances * np.float32(haze)
+    return 1 / (1 + depth + depth * depth * np.float32(0.5))
+
+
+def distance_map(ids: NDArray[np.uint8], street: Floats, of_item: Floats) -> Floats:
+    """Distance of every pixel, metres: the street's own, overridden where an item or the sky stands.
+
+    Args:
+        ids: uint8 (h, w).
+        street: float32 (h, w), distance of the empty street.
+        of_item: float32 (256,), distance of each id.
+    """
+    return np.where((ids == 0) | (ids == SKY), street, of_item[ids])
