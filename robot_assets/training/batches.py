@@ -1,6 +1,7 @@
 """Batches of augmented images. What is in one depends on the seed, the epoch and its place, nothing else.
 
-So a training that resumes at an epoch sees the very batches it would have seen, whatever the number of threads.
+So a training that resumes at an epoch sees the very batches that it would have seen, whatever the number of
+threads.
 """
 
 from __future__ import annotations
