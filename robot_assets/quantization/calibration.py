@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,11 +15,12 @@ from robot_assets.quantization.histogram import MagnitudeHistogram, mse_scale, p
 from robot_assets.quantization.spec import Calibrator, PtqSpec
 
 if TYPE_CHECKING:
+    import torch
     from torch.fx import GraphModule
 
     from robot_assets.data.packed import PackedSplit
     from robot_assets.models.spec import NetworkSpec
-    from robot_assets.training.evaluate import DetectionMetrics
+    from robot_assets.training.evaluate import DetectionMetrics, Split
 
 BATCH = 8
 
@@ -92,17 +93,16 @@ def best_of(map50: dict[str, float]) -> str:
     return max(map50, key=lambda name: map50[name])
 
 
-def evaluate_graph(graph: GraphModule, split: PackedSplit, network: NetworkSpec) -> DetectionMetrics:
-    """COCO metrics of a prepared or quantized graph on ``split``."""
+def evaluate_graph(
+    graph: GraphModule, split: Split, network: NetworkSpec, device: torch.device | None = None
+) -> DetectionMetrics:
+    """COCO metrics of a prepared or quantized graph, which is on ``device`` (the CPU), on ``split``."""
     import torch
 
     from robot_assets.training.evaluate import evaluate
+    from robot_assets.training.loop import network_infer
 
-    def infer(images: NDArray[np.float32]) -> Sequence[NDArray[np.floating]]:
-        with torch.no_grad():
-            return [head.numpy() for head in graph(torch.from_numpy(images))]
-
-    return evaluate(infer, split, network, batch_size=BATCH)
+    return evaluate(network_infer(graph, device or torch.device("cpu")), split, network, batch_size=BATCH)
 
 
 def _batches(split: PackedSplit, network: NetworkSpec) -> Iterator[tuple[int, NDArray[np.float32]]]:

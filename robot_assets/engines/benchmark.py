@@ -1,0 +1,117 @@
+"""How long one inference takes. Interleaved, so that a busy machine slows both sides alike. Needs no torch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from robot_assets.engines.onnxruntime_engine import load_engine, open_session
+from robot_assets.progress import report
+
+
+@dataclass(frozen=True)
+class Latencies:
+    """Wall-clock times of single inferences in milliseconds, pre- and post-processing left out.
+
+    Attributes:
+        milliseconds: One an inference, in the order they ran.
+    """
+
+    milliseconds: tuple[float, ...]
+
+    def percentile(self, percent: float) -> float:
+        """The latency that ``percent`` of the inferences stayed within."""
+        return float(np.percentile(self.milliseconds, percent))
+
+    @property
+    def p50(self) -> float:
+        """Median, ms."""
+        return self.percentile(50)
+
+    @property
+    def p95(self) -> float:
+        """95 % stayed within, ms."""
+        return self.percentile(95)
+
+    @property
+    def p99(self) -> float:
+        """99 % stayed within, ms."""
+        return self.percentile(99)
+
+    def as_json(self) -> dict[str, float | int]:
+        """Percentiles, rounded to the microsecond."""
+        return {
+            "latency_ms_p50": round(self.p50, 3),
+            "latency_ms_p95": round(self.p95, 3),
+            "latency_ms_p99": round(self.p99, 3),
+            "latency_ms_min": round(min(self.milliseconds), 3),
+            "inferences": len(self.milliseconds),
+        }
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """An engine beside the float ONNX, interleaved in one run on the same threads."""
+
+    engine: Latencies
+    float32: Latencies
+    threads: int
+
+    @property
+    def speedup(self) -> float:
+        """Median of the float ONNX over the engine's median."""
+        return self.float32.p50 / self.engine.p50
+
+
+def measure(engine: Path, inferences: int = 200, warmup: int = 20) -> Latencies:
+    """Latencies of an engine on the threads of its manifest, one image a call.
+
+    Raises:
+        EngineError: The engine does not load.
+    """
+    loaded = load_engine(engine)
+    images = _images(loaded.manifest.input.shape)
+    return interleave({"engine": lambda: loaded.infer(images)}, inferences, warmup)["engine"]
+
+
+def compare(engine: Path, float_onnx: Path, inferences: int = 200, warmup: int = 20) -> Comparison:
+    """Latencies of an engine and of ``float_onnx``, the checkpoint exported as it is.
+
+    Raises:
+        EngineError: One of them does not load.
+    """
+    loaded = load_engine(engine)
+    threads = loaded.manifest.threads
+    session = open_session(float_onnx, threads)
+    images = _images(loaded.manifest.input.shape)
+    name = session.get_inputs()[0].name
+    found = interleave(
+        {"engine": lambda: loaded.infer(images), "float32": lambda: session.run(None, {name: images})},
+        inferences,
+        warmup,
+    )
+    return Comparison(found["engine"], found["float32"], threads)
+
+
+def interleave(
+    calls: Mapping[str, Callable[[], object]], inferences: int, warmup: int
+) -> dict[str, Latencies]:
+    """Time each of ``calls`` in turn, ``inferences`` times after ``warmup`` rounds that do not count."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for done in range(warmup + inferences):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if done >= warmup:
+                times[name].append(1e3 * (time.perf_counter() - start))
+        report("benchmark", done + 1, warmup + inferences)
+    return {name: Latencies(tuple(values)) for name, values in times.items()}
+
+
+def _images(shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Noise: convolution times do not depend on what is in the image."""
+    return np.random.default_rng(0).random(shape, dtype=np.float32)

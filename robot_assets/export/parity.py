@@ -1,0 +1,151 @@
+"""Does the exported ONNX say what the torch graph said? Checked with ONNX Runtime's optimizations off; no torch.
+
+Single values may differ: a sum in another order lands on the other side of a rounding boundary, and from there
+one int8 step travels on. So the gate is on the share of values that differ and on accuracy, never on the maximum.
+The artifact holds what torch answered on a few images of val, so that the check runs where there is no torch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_assets.errors import ExportError
+from robot_assets.verdict import Verdict
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
+
+    from robot_assets.data.packed import PackedSplit
+    from robot_assets.models.spec import NetworkSpec
+
+MODEL = "model.onnx"
+CARD = "model.json"
+PARITY = "parity.json"
+REFERENCE = "reference.safetensors"
+
+IMAGES = 8
+TOLERANCE = 0.05
+"""A value differs when it is further from torch than this: 0.05 in a logit moves a score by at most 0.0125, and
+0.05 cells are less than half a pixel at stride 8."""
+DIFFERING_SHARE_MAX = 0.02
+DROP_POINTS_MAX = 0.2
+
+
+def check_parity(onnx_dir: Path, dataset: Path) -> Verdict:
+    """Run ``model.onnx`` of ``onnx_dir`` against what torch answered, and on the whole val split of ``dataset``.
+
+    Raises:
+        ExportError: The artifact is incomplete.
+    """
+    from robot_assets.data.packed import open_split
+
+    card, reference = _read(onnx_dir)
+    network = _network(card)
+    session = _plain_session(onnx_dir / MODEL)
+    val = open_split(dataset, "val")
+    share, largest = _compare(session, val, network, reference)
+    torch_map50 = float(card["choice"]["map50_val"][card["choice"]["method"]])
+    onnx_map50 = _map50(session, val, network)
+    moved = 100 * abs(onnx_map50 - torch_map50)
+    passed = share <= DIFFERING_SHARE_MAX and moved <= DROP_POINTS_MAX
+    summary = (
+        f"{100 * share:.3f} % of the values differ from torch (at most {100 * DIFFERING_SHARE_MAX:g} %), "
+        f"mAP@50 on val moved by {moved:.3f} points (at most {DROP_POINTS_MAX:g})"
+    )
+    facts: dict[str, object] = {
+        "differing_share": share,
+        "differing_share_max": DIFFERING_SHARE_MAX,
+        "largest_difference": largest,
+        "tolerance": TOLERANCE,
+        "images": len(reference["indices"]),
+        "map50_torch": torch_map50,
+        "map50_onnx": onnx_map50,
+        "moved_points": moved,
+        "moved_points_max": DROP_POINTS_MAX,
+    }
+    fix = (
+        ""
+        if passed
+        else (
+            "export again with `robot-assets build`; if it fails again, an operator was translated wrongly: compare the "
+            "heads one by one with ONNX Runtime's optimizations off"
+        )
+    )
+    return Verdict(passed, summary, fix, facts)
+
+
+def reference_indices(images: int) -> list[int]:
+    """Evenly spread indices of at most :data:`IMAGES` of ``images`` images."""
+    return sorted({int(index) for index in np.linspace(0, images - 1, min(IMAGES, images))})
+
+
+def differing_share(ours: Sequence[NDArray[np.floating]], theirs: Sequence[NDArray[np.floating]]) -> float:
+    """Share of values that differ by more than :data:`TOLERANCE`; all that are not finite differ."""
+    differing = sum(
+        int((~(np.abs(one - other) <= TOLERANCE)).sum()) for one, other in zip(ours, theirs, strict=True)
+    )
+    return differing / max(1, sum(one.size for one in ours))
+
+
+def _compare(
+    session: InferenceSession, val: PackedSplit, network: NetworkSpec, reference: dict[str, NDArray[Any]]
+) -> tuple[float, float]:
+    from robot_assets.models.decode import output_names
+
+    names = output_names(network)
+    ours: list[NDArray[np.floating]] = []
+    theirs: list[NDArray[np.floating]] = []
+    for row, index in enumerate(reference["indices"].tolist()):
+        ours += session.run(None, {"images": _input(val, index, network)})
+        theirs += [reference[name][row : row + 1] for name in names]
+    largest = max(float(np.abs(one - other).max()) for one, other in zip(ours, theirs, strict=True))
+    return differing_share(ours, theirs), largest
+
+
+def _input(split: PackedSplit, index: int, network: NetworkSpec) -> NDArray[np.float32]:
+    from robot_assets.models.preprocess import letterbox, to_input
+
+    return to_input([letterbox(split.image(index), network.input_height, network.input_width).image])
+
+
+def _map50(session: InferenceSession, val: PackedSplit, network: NetworkSpec) -> float:
+    from robot_assets.training.evaluate import evaluate
+
+    return evaluate(lambda images: session.run(None, {"images": images}), val, network).map50
+
+
+def _plain_session(path: Path) -> InferenceSession:
+    """A session that runs the graph as written: fused kernels round elsewhere, which is not what is asked."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def _network(card: dict[str, Any]) -> NetworkSpec:
+    from robot_assets.models.spec import NetworkSpec
+
+    return NetworkSpec.model_validate(card["network"])
+
+
+def _read(onnx_dir: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        card = json.loads((onnx_dir / CARD).read_bytes())
+        return card, load((onnx_dir / REFERENCE).read_bytes())
+    except (OSError, ValueError, SafetensorError) as error:
+        raise ExportError(
+            f"{onnx_dir} is not a whole ONNX artifact ({type(error).__name__}: {error})",
+            needed=f"{MODEL}, {CARD}, {PARITY} and {REFERENCE}",
+            fix="export again, or restore the whole directory from the store",
+        ) from None

@@ -1,0 +1,146 @@
+"""Would every TensorRT from 8.6 take this graph? Read node by node, before any device sees it.
+
+Needs onnx, not torch. Sources: the operator list of onnx-tensorrt 8.6, and the section on explicit quantization
+of the TensorRT developer guide: symmetric int8 only, one scale an activation, one an output channel of a weight,
+float biases.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robot_assets.errors import ExportError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from onnx import ModelProto, NodeProto
+
+OPSET = 17
+IR_VERSION = 8
+
+ALLOWED_OPERATORS = frozenset(
+    {
+        "Add",
+        "AveragePool",
+        "Clip",
+        "Concat",
+        "Conv",
+        "DequantizeLinear",
+        "GlobalAveragePool",
+        "Identity",
+        "MaxPool",
+        "Mul",
+        "QuantizeLinear",
+        "Relu",
+        "Reshape",
+        "Resize",
+        "Sigmoid",
+        "Slice",
+        "Split",
+        "Sub",
+        "Transpose",
+    }
+)
+"""Operators that TensorRT 8.6 to 11 run and that a detector needs."""
+
+
+def preflight(model: ModelProto, origin: Path) -> None:
+    """Refuse a graph that a TensorRT from 8.6 to 11 would refuse, or would run in float without saying so.
+
+    Args:
+        model: The loaded model; its tensors inside, not beside it.
+        origin: The file that errors name.
+
+    Raises:
+        ExportError: Lists every finding with the name of its node or tensor.
+    """
+    findings = [*_container(model), *_inputs(model), *_nodes(model)]
+    if findings:
+        shown = "\n    ".join(findings[:12]) + (
+            f"\n    and {len(findings) - 12} more" if len(findings) > 12 else ""
+        )
+        raise ExportError(
+            f"{origin} has {len(findings)} thing(s) that TensorRT would refuse:\n    {shown}",
+            needed=f"one file, opset {OPSET}, symmetric int8 Q/DQ, and only the operators in "
+            "robot_assets/export/preflight.py",
+            fix="change the network or the quantizer so that the named nodes go away, then export again",
+        )
+
+
+def _container(model: ModelProto) -> Iterator[str]:
+    from onnx import TensorProto
+
+    opsets = {opset.domain or "ai.onnx": opset.version for opset in model.opset_import}
+    if opsets != {"ai.onnx": OPSET}:
+        yield f"operator sets {opsets}, needed ai.onnx {OPSET} alone"
+    if model.ir_version > IR_VERSION:
+        yield f"IR version {model.ir_version}, needed at most {IR_VERSION}"
+    for function in model.functions:
+        yield f"local function {function.name!r}"
+    for tensor in model.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            yield f"tensor {tensor.name!r} has its data in another file"
+
+
+def _inputs(model: ModelProto) -> Iterator[str]:
+    for value in (*model.graph.input, *model.graph.output):
+        dimensions = value.type.tensor_type.shape.dim
+        if not dimensions or not all(dimension.dim_value > 0 for dimension in dimensions):
+            yield f"{value.name!r} has a shape that is not fixed"
+
+
+def _nodes(model: ModelProto) -> Iterator[str]:
+    tensors = _tensors(model)
+    for node in model.graph.node:
+        name = node.name or node.output[0]
+        if node.domain not in ("", "ai.onnx") or node.op_type not in ALLOWED_OPERATORS:
+            yield f"node {name!r}: operator {node.domain + '::' if node.domain else ''}{node.op_type}"
+        elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
+            for finding in _quantization(node, tensors):
+                yield f"node {name!r}: {finding}"
+
+
+def _tensors(model: ModelProto) -> dict[str, NDArray[Any]]:
+    from onnx import TensorProto, numpy_helper
+
+    return {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in model.graph.initializer
+        if tensor.data_location != TensorProto.EXTERNAL
+    }
+
+
+def _quantization(node: NodeProto, tensors: Mapping[str, NDArray[Any]]) -> Iterator[str]:
+    scale = tensors.get(node.input[1])
+    zero_point = tensors.get(node.input[2]) if len(node.input) > 2 and node.input[2] else None
+    if scale is None:
+        yield "the scale is not a constant"
+    elif not (scale > 0).all() or not (scale < float("inf")).all():
+        yield f"scale {scale.reshape(-1)[:3].tolist()}, needed above 0 and finite"
+    if zero_point is None:
+        yield "no constant zero point"
+    else:
+        yield from _zero_point(zero_point)
+    if scale is not None:
+        yield from _granularity(node, scale, tensors.get(node.input[0]))
+
+
+def _zero_point(zero_point: NDArray[Any]) -> Iterator[str]:
+    if str(zero_point.dtype) != "int8":
+        why = " (a quantized bias: keep biases float)" if str(zero_point.dtype) == "int32" else ""
+        yield f"quantized type {zero_point.dtype}, needed int8{why}"
+    if (zero_point != 0).any():
+        yield f"zero point {zero_point.reshape(-1)[:3].tolist()}, needed 0: int8 must be symmetric"
+
+
+def _granularity(node: NodeProto, scale: NDArray[Any], data: NDArray[Any] | None) -> Iterator[str]:
+    """Activations have one scale; weights one for each slice of axis 0, or one."""
+    if scale.size == 1:
+        return
+    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+    if data is None:
+        yield f"{scale.size} scales on an activation, needed one"
+    elif axis != 0 or scale.size != data.shape[0]:
+        yield f"{scale.size} scales on axis {axis} of a weight {tuple(data.shape)}, needed one an output channel"
