@@ -138,7 +138,7 @@ def image_png(image: Image, *, size_bytes_max: int | None = None) -> bytes:
         for colours in (240, 120):
             if len(data := _png(_with_few_colours(smaller, colours))) <= size_bytes_max:
                 return data
-        shrink *= 0.92
+        shrink *= min(0.95, max(0.6, (size_bytes_max / len(data)) ** 0.5))
     raise ValueError(f"a picture of {image.width}x{image.height} does not fit in {size_bytes_max} bytes")
 
 
@@ -151,13 +151,21 @@ def _resized(image: Image, factor: float) -> Image:
 
 def _with_few_colours(image: Image, colours: int) -> Image:
     """Median cut, beside which the colours that mean something keep their exact value."""
+    import numpy as np
     from PIL import Image as Images
 
     found = image.quantize(colours, method=Images.Quantize.MEDIANCUT).getpalette() or []
     kept = [*_CLASSES, rgb_colour(CARD), rgb_colour(INK), (0, 0, 0), (255, 255, 255)]
     palette = Images.new("P", (1, 1))
     palette.putpalette([value for colour in kept for value in colour] + found[: 3 * colours])
-    return image.quantize(palette=palette, dither=Images.Dither.NONE)
+    # Pillow looks colours up in coarse cells, so an exact one may land on its neighbour.
+    pixels = np.asarray(image)
+    indices = np.array(image.quantize(palette=palette, dither=Images.Dither.NONE))
+    for index, colour in enumerate(kept):
+        indices[(pixels == colour).all(axis=-1)] = index
+    few = Images.fromarray(indices)
+    few.putpalette(palette.getpalette() or [])
+    return few
 
 
 def _png(image: Image) -> bytes:
