@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.fx import GraphModule
@@ -15,7 +15,7 @@ from torch.fx import GraphModule
 from robot_assets.models.spec import NetworkSpec
 from robot_assets.progress import report
 from robot_assets.quantization.calibration import evaluate_graph
-from robot_assets.quantization.graph import folded_weights
+from robot_assets.quantization.graph import folded_weights, load_folded_weights
 from robot_assets.quantization.spec import QatSpec
 from robot_assets.training.batches import Batches
 from robot_assets.training.ema import MovingAverage
@@ -89,6 +89,7 @@ def fine_tune(
     """
     module = prepared.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     average = MovingAverage(module, training.ema_decay)
+    averaged = cast(GraphModule, average.network)
     steps = training.epochs * len(batches)
     schedule = Schedule(training.learning_rate, round(_WARMUP_SHARE * steps), steps)
     stepper = Stepper(module, network, training, schedule, device, is_mixed=False)
@@ -98,9 +99,9 @@ def fine_tune(
     while progress.epochs < training.epochs:
         number = progress.epochs
         losses = stepper.epoch(batches, number, average=average)
-        metrics = evaluate_graph(average.network, val, network, device)
+        metrics = evaluate_graph(averaged, val, network, device)
         if metrics.map50 > progress.best[0]:
-            progress.best = (metrics.map50, number + 1, folded_weights(average.network))
+            progress.best = (metrics.map50, number + 1, folded_weights(averaged))
         progress.history.append(
             {"epoch": number + 1, **losses.as_json(), "val_map50": round(metrics.map50, 6)}
         )
@@ -108,30 +109,11 @@ def fine_tune(
         _save(scratch, mark, progress, module, average, stepper)
         report(name, number + 1, training.epochs, f"loss {losses.total:.3f}, val mAP@50 {metrics.map50:.3f}")
     _, best_epoch, weights = progress.best
-    return Tuned(
-        weights,
-        _metrics_of(weights, average, start, best_epoch, val, network, device),
-        best_epoch,
-        progress.history,
-    )
-
-
-def _metrics_of(
-    weights: dict[str, torch.Tensor],
-    average: MovingAverage,
-    start: DetectionMetrics,
-    best_epoch: int,
-    val: Split,
-    network: NetworkSpec,
-    device: torch.device,
-) -> DetectionMetrics:
-    """All metrics of the kept weights; a resumed training remembers only the one that it is ranked by."""
-    from robot_assets.quantization.graph import load_folded_weights
-
     if best_epoch == 0:
-        return start
-    load_folded_weights(average.network, weights)
-    return evaluate_graph(average.network, val, network, device)
+        return Tuned(weights, start, 0, progress.history)
+    # A resumed training remembers the figure that it ranks by, not all of its metrics.
+    load_folded_weights(averaged, weights)
+    return Tuned(weights, evaluate_graph(averaged, val, network, device), best_epoch, progress.history)
 
 
 def _save(
