@@ -81,7 +81,9 @@ def session_split(sessions: Mapping[str, Mapping[str, int]]) -> bytes:
     count = sum(len(found) for found in sessions.values())
     images = sum(sum(found.values()) for found in sessions.values())
     height = 92 + 52 * len(sessions) + 14
-    note = f"{count:,} sessions, {images:,} images. Each block is one session, as long as it has images."
+    note = (
+        f"{count:,} sessions, {images:,} images. A block is a session, its length the number of its images."
+    )
     figure = new_card(height, _split_headline(sessions), note)
     axes = panel(figure, 130, 92, 820, height - 14)
     longest = max(sum(found.values()) for found in sessions.values())

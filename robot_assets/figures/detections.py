@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from PIL.ImageDraw import ImageDraw
     from PIL.ImageFont import FreeTypeFont
 
-__all__ = ["Sample", "contact_sheet", "draw_detections", "prediction_sheet"]
+__all__ = ["Sample", "contact_sheet", "draw_detections", "labelled_sheet", "prediction_sheet"]
 
 Rectangle = tuple[int, int, int, int]
 
@@ -254,6 +254,43 @@ def prediction_sheet(
         captions.append(_outcome(truth, seen))
     note = "White dashes: ground truth.  Colour: prediction with its score."
     return contact_sheet(pictures, columns, captions, note=note, width=width, size_bytes_max=size_bytes_max)
+
+
+def labelled_sheet(
+    images: Sequence[npt.NDArray[np.uint8]],
+    boxes: Sequence[npt.ArrayLike],
+    labels: Sequence[npt.ArrayLike],
+    classes: Sequence[str],
+    *,
+    columns: int = 3,
+    width: int = 840,
+    size_bytes_max: int = 150_000,
+) -> bytes:
+    """Images of a data set side by side with their labels, drawn at the size at which they are seen.
+
+    Args:
+        images: uint8 (H, W, 3), RGB.
+        boxes: For each image (n, 4) xyxy in its pixels.
+        labels: For each image (n,) class indices.
+        classes: Names by class index.
+        columns: Images in a row.
+        width: Width of the sheet in pixels.
+        size_bytes_max: The most bytes that the PNG may have; see ``style.image_png``.
+
+    Returns:
+        PNG bytes.
+
+    Raises:
+        ValueError: Arrays that do not fit together (see ``draw_detections``), or no columns.
+    """
+    cell = cell_width(width, columns)
+    pictures = []
+    for image, corners, indices in zip(images, boxes, labels, strict=True):
+        nothing = _checked(image, [], [], None, classes)
+        pictures.append(
+            _drawn_sample(image, nothing, _checked(image, corners, indices, None, classes), classes, cell)
+        )
+    return contact_sheet(pictures, columns, width=width, size_bytes_max=size_bytes_max)
 
 
 def _drawn_sample(

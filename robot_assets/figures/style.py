@@ -44,6 +44,7 @@ _VARIANTS = (
     ("ptq", "#0072b2"),
     ("qat", "#d55e00"),
     ("int8", "#009e73"),
+    ("engine", "#009e73"),
     ("fp32", "#565d66"),
 )
 _OTHER_VARIANT = "#785ef0"

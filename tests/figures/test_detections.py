@@ -3,7 +3,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from robot_assets.figures.detections import Sample, contact_sheet, draw_detections, prediction_sheet
+from robot_assets.figures.detections import (
+    Sample,
+    contact_sheet,
+    draw_detections,
+    labelled_sheet,
+    prediction_sheet,
+)
 from robot_assets.figures.style import class_colour
 
 CLASSES = ("ball", "obstacle", "human")
@@ -140,6 +146,20 @@ def test_class_colours_survive_when_a_sheet_is_cut_down_to_its_budget(photo, pix
 def test_a_budget_that_no_picture_meets_is_refused(photo):
     with pytest.raises(ValueError, match="does not fit in 100 bytes"):
         contact_sheet([photo], 1, size_bytes_max=100)
+
+
+def test_labels_on_a_sheet_are_as_readable_as_on_one_image(photo, pixels):
+    sheet = pixels(
+        labelled_sheet([photo] * 3, [[[20, 30, 60, 70]], [], [[5, 5, 9, 9]]], [[1], [], [0]], CLASSES)
+    )
+    tag = draw_detections(photo, [[20, 30, 60, 70]], [1], None, CLASSES, scale=2)
+    assert (sheet == class_colour(1)).all(axis=-1).sum() > 0.9 * (tag == class_colour(1)).all(axis=-1).sum()
+    assert (sheet == class_colour(0)).all(axis=-1).sum() > 200
+
+
+def test_images_without_their_labels_are_refused(photo):
+    with pytest.raises(ValueError, match="shorter"):
+        labelled_sheet([photo, photo], [[]], [[]], CLASSES)
 
 
 def test_a_sheet_lays_images_out_in_rows(photo, pixels):
