@@ -53,8 +53,8 @@ def check_leakage(dataset: Path, spec: DatasetSpec) -> Verdict:
     if straddling or pairs:
         return Verdict(
             passed=False,
-            summary=f"{plural(len(straddling), 'session')} and {plural(len(pairs), 'near-duplicate pair')} of images "
-            "straddle splits",
+            summary=f"{plural(len(straddling), 'session')} and {plural(len(pairs), 'near-duplicate pair')} "
+            "of images straddle splits",
             fix=f"{_BUILD_AGAIN}; it keeps sessions with near-duplicates in one split. Where the pairs shown "
             "are not duplicates, lower datasets.NAME.near_duplicate_bits in params.yaml",
             facts=facts,
@@ -63,7 +63,7 @@ def check_leakage(dataset: Path, spec: DatasetSpec) -> Verdict:
     images = sum(len(split) for split in splits.values())
     return Verdict(
         passed=True,
-        summary=f"{sessions} sessions, each in one split; no near-duplicates across splits in {images} images",
+        summary=f"{sessions} sessions, each in one split; no near-duplicates across, in {images} images",
         facts=facts,
     )
 

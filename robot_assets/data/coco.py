@@ -88,6 +88,7 @@ def _categories(path: Path, document: dict[str, Any]) -> dict[int, str]:
             number is None
             or not _is_int(number)
             or not isinstance(name, str)
+            or not name.isprintable()
             or not name
             or number in names
             or name in names.values()
@@ -143,7 +144,7 @@ class _Reader:
                 continue
             if name not in self.tree.files:
                 findings.append(
-                    Finding(place, f"no such image: {name}", "bring it back, or remove its entry")
+                    Finding(place, f"no such image: {shown(name)}", "bring it back, or remove its entry")
                 )
                 continue
             read = partial(_read_boxes, place, image, labels[image["id"]], numbers)

@@ -53,7 +53,8 @@ def plural(count: int, noun: str) -> str:
 
 def shown(name: str) -> str:
     """A file name that can be printed: bytes that are not UTF-8 appear as escapes."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    escaped = "".join(f"\\x{ord(c) - 0xDC00:02x}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in name)
+    return escaped.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 @contextmanager

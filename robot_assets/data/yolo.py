@@ -94,7 +94,7 @@ def _class_names(source: Path) -> tuple[str, ...]:
         raise DataError(f"{path}: {error}", needed="class names in UTF-8", fix="mend that file") from None
     while names and not names[-1]:
         names.pop()
-    if not names or not all(names) or len(set(names)) != len(names):
+    if not names or not all(name and name.isprintable() for name in names) or len(set(names)) != len(names):
         raise DataError(
             f"{path}: the class names are {names}",
             needed="names that are neither empty nor twice",

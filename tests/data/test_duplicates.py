@@ -1,0 +1,63 @@
+"""Near-duplicate images: found, and not imagined."""
+
+import io
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from robot_assets.data.duplicates import linked_groups, near_pairs
+from robot_assets.data.images import perceptual_hash
+from tests.data.image_sources import encoded_image
+
+hashes = st.lists(st.one_of(st.none(), st.integers(0, 2**64 - 1), st.integers(0, 15)), max_size=14)
+
+
+@settings(deadline=None)
+@given(hashes=hashes, bits=st.integers(0, 16))
+def test_the_pairs_are_those_of_comparing_all(hashes: list[int | None], bits: int) -> None:
+    assert near_pairs(hashes, bits) == [
+        (i, j)
+        for i, one in enumerate(hashes)
+        for j, other in enumerate(hashes)
+        if i < j and one is not None and other is not None and (one ^ other).bit_count() <= bits
+    ]
+
+
+def test_a_thousand_equal_hashes_are_connected_without_half_a_million_pairs() -> None:
+    pairs = near_pairs([7] * 1000, 2)
+    assert len(pairs) == 999
+    names = [str(number) for number in range(1000)]
+    assert len(linked_groups(names, [(names[i], names[j]) for i, j in pairs])) == 1
+
+
+def opened(seed: str) -> Image.Image:
+    return Image.open(io.BytesIO(encoded_image(seed, width=320, height=240)))
+
+
+def distance(one: Image.Image, other: Image.Image) -> int:
+    first, second = perceptual_hash(one), perceptual_hash(other)
+    assert first is not None
+    assert second is not None
+    return (first ^ second).bit_count()
+
+
+def test_the_same_scene_recompressed_resized_or_brightened_is_near() -> None:
+    image = opened("scene")
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=40)
+    assert distance(image, Image.open(buffer)) <= 2
+    assert distance(image, image.resize((200, 150))) <= 2
+    assert distance(image, ImageEnhance.Brightness(image).enhance(0.9)) <= 2
+
+
+def test_different_scenes_are_far() -> None:
+    assert min(distance(opened("scene"), opened(f"other {n}")) for n in range(50)) > 8
+
+
+def test_a_blank_frame_is_like_nothing() -> None:
+    black = np.zeros((240, 320, 3), dtype=np.uint8)
+    assert perceptual_hash(Image.fromarray(black)) is None
+    noise = np.random.default_rng(0).integers(0, 4, (240, 320, 3), dtype=np.uint8)
+    assert perceptual_hash(Image.fromarray(noise)) is None
