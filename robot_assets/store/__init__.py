@@ -1,1 +1,19 @@
-"""Content-addressed artifacts, byte for byte a DVC remote."""
+"""Content-addressed artifacts, byte for byte a DVC remote.
+
+``Store`` holds the verbs; each has a module of its own: ``adding``, ``opening``, ``reading``, ``transfer``.
+"""
+
+from robot_assets.store.artifact import Artifact, is_directory
+from robot_assets.store.pointer import Pointer, read_lock, read_pointer, write_pointer
+from robot_assets.store.store import Store, open_store
+
+__all__ = [
+    "Artifact",
+    "Pointer",
+    "Store",
+    "is_directory",
+    "open_store",
+    "read_lock",
+    "read_pointer",
+    "write_pointer",
+]

@@ -1,0 +1,169 @@
+"""Remotes: a directory, or anything that fsspec opens. Same layout as the cache, objects whole or absent."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from robot_assets.errors import RobotAssetsError, StoreError
+from robot_assets.store.cache import OBJECTS, READ_ONLY, object_name
+from robot_assets.store.failures import masked
+
+THREADS = 16
+_LISTED_FROM = 200
+"""From this number of objects on, listing folders is quicker than asking for each one."""
+_WHOLE_PUT = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss"}
+"""Protocols where an object appears when its last byte has arrived, and not before."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """Objects at a URL.
+
+    Attributes:
+        url: An fsspec URL or a local path. May hold credentials: print ``name`` instead.
+    """
+
+    url: str
+
+    @property
+    def name(self) -> str:
+        """The URL without credentials."""
+        return masked(self.url)
+
+    def __repr__(self) -> str:
+        return f"Remote({self.name!r})"
+
+    def where(self, oid: str) -> str:
+        """Where the object lies, or would lie, without credentials."""
+        return f"{self.name.rstrip('/')}/{object_name(oid)}"
+
+    def sizes(self, oids: Sequence[str]) -> dict[str, int]:
+        """Return the sizes in bytes of those of ``oids`` that the remote has.
+
+        Raises:
+            StoreError: The remote cannot be reached.
+        """
+        with self._explained("asking"), ThreadPoolExecutor(THREADS) as pool:
+            if len(oids) < _LISTED_FROM:
+                sizes = dict(zip(oids, pool.map(self._size, oids), strict=True))
+                return {oid: size for oid, size in sizes.items() if size is not None}
+            listed: dict[str, int] = {}
+            for part in pool.map(self._list, sorted({oid[:2] for oid in oids})):
+                listed.update(part)
+            return {oid: listed[oid] for oid in oids if oid in listed}
+
+    def download(self, oid: str, destination: str) -> None:
+        """Write the object's bytes to the existing local file ``destination``; the caller verifies them.
+
+        Raises:
+            FileNotFoundError: The remote lacks the object.
+            StoreError: The remote cannot be reached.
+        """
+        with self._explained("reading"):
+            self._fs.get_file(self._path(oid), destination)
+
+    def upload(self, source: str, oid: str) -> None:
+        """Put a local file, known to hash to ``oid``, on the remote; it appears there whole or not at all.
+
+        Raises:
+            StoreError: The remote cannot be reached or written to.
+        """
+        with self._explained("writing"):
+            if self._protocol in _WHOLE_PUT:
+                self._fs.put_file(source, self._path(oid))
+            else:
+                self._put_beside(source, self._path(oid))
+
+    def _put_beside(self, source: str, final: str) -> None:
+        """Put the file under a temporary name, then move it: where a put shows half-written files."""
+        beside = f"{self._root}/incoming/{uuid.uuid4().hex}"
+        for folder in (beside, final):
+            self._fs.makedirs(folder.rpartition("/")[0], exist_ok=True)
+        try:
+            self._fs.put_file(source, beside)
+            if self._protocol == "file":
+                _make_durable(beside)
+                os.replace(beside, final)
+            else:
+                self._fs.mv(beside, final)
+        except BaseException:
+            if self._fs.exists(beside):
+                self._fs.rm_file(beside)
+            raise
+
+    def _size(self, oid: str) -> int | None:
+        try:
+            return int(self._fs.info(self._path(oid))["size"])
+        except FileNotFoundError:
+            return None
+
+    def _list(self, prefix: str) -> dict[str, int]:
+        folder = f"{self._root}/{OBJECTS}/{prefix}"
+        try:
+            found = self._fs.ls(folder, detail=True)
+        except FileNotFoundError:
+            return {}
+        return {prefix + item["name"].rpartition("/")[2]: int(item["size"]) for item in found}
+
+    def _path(self, oid: str) -> str:
+        return f"{self._root}/{object_name(oid)}"
+
+    @property
+    def _fs(self) -> Any:
+        return self._opened[0]
+
+    @property
+    def _root(self) -> str:
+        return self._opened[1].rstrip("/")
+
+    @property
+    def _protocol(self) -> str:
+        protocol = self._fs.protocol
+        return str(protocol if isinstance(protocol, str) else protocol[0])
+
+    @cached_property
+    def _opened(self) -> tuple[Any, str]:
+        """The file system and the path in it. Listings are not cached: other machines write to it too."""
+        from fsspec.core import url_to_fs
+
+        with self._explained("opening"):
+            fs, root = url_to_fs(self.url, use_listings_cache=False, skip_instance_cache=True)
+        return fs, str(root)
+
+    @contextmanager
+    def _explained(self, doing: str) -> Iterator[None]:
+        """Say what went wrong without the credentials that a URL or a library's message may hold."""
+        try:
+            yield
+        except RobotAssetsError:
+            raise
+        except FileNotFoundError as error:
+            if doing == "reading":
+                raise
+            raise self._failure(doing, error) from None
+        except Exception as error:  # each fsspec protocol raises the exceptions of its own library
+            raise self._failure(doing, error) from None
+
+    def _failure(self, doing: str, error: Exception) -> StoreError:
+        return StoreError(
+            f"{doing} {self.name} failed: {type(error).__name__}: {masked(str(error))}",
+            needed="a remote that exists, is reachable, and that these credentials may read and write",
+            fix="check store.url in params.yaml, the network and the credentials (for s3: AWS_ACCESS_KEY_ID, "
+            "AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL), then run the same command again",
+        )
+
+
+def _make_durable(path: str) -> None:
+    os.chmod(path, READ_ONLY)
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

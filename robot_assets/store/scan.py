@@ -1,0 +1,98 @@
+"""What is at a path now: the files of an artifact with the facts by which a change shows."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+from robot_assets.errors import StoreError
+
+_NOT_IN_DVC = {".git", ".hg", ".dvc", ".dvcignore"}
+"""Names that ``dvc`` leaves out of a directory, or refuses: with them our digest would not be dvc's."""
+
+
+class Scanned(NamedTuple):
+    """A file as it was found. ``relpath`` is empty for an artifact that is one file."""
+
+    relpath: str
+    path: str
+    size_bytes: int
+    mtime_ns: int
+    ctime_ns: int
+    inode: int
+    mode: int
+
+
+def scan(path: Path) -> list[Scanned]:
+    """List the files of the artifact at ``path`` with their present facts, in no particular order.
+
+    Raises:
+        StoreError: Nothing is there, a directory has no file, or it holds something that an artifact cannot:
+            a symlink, a device or socket, a name that is not UTF-8, or a folder that ``dvc`` leaves out.
+    """
+    try:
+        found = path.stat()
+        if stat.S_ISREG(found.st_mode):
+            return [_scanned("", str(path), found)]
+        if not stat.S_ISDIR(found.st_mode):
+            raise _refused(str(path), "is not a regular file or a directory", "a file or a directory")
+        files = list(_walk(str(path), ""))
+    except FileNotFoundError as error:
+        raise _refused(
+            str(error.filename or path), "does not exist", "a file or a directory", "check the path"
+        ) from None
+    except OSError as error:
+        raise _refused(
+            str(error.filename or path), f"cannot be read: {error.strerror}", "a readable file"
+        ) from None
+    if not files:
+        raise _refused(
+            str(path), "is a directory without any file", "at least one file", "make its content first"
+        )
+    return files
+
+
+def _walk(folder: str, prefix: str) -> Iterator[Scanned]:
+    with os.scandir(folder) as listing:
+        for entry in listing:
+            _check_name(entry)
+            found = entry.stat(follow_symlinks=False)
+            relpath = prefix + entry.name
+            if stat.S_ISREG(found.st_mode):
+                yield _scanned(relpath, entry.path, found)
+            elif stat.S_ISDIR(found.st_mode):
+                yield from _walk(entry.path, relpath + "/")
+            elif stat.S_ISLNK(found.st_mode):
+                raise _refused(
+                    entry.path, "is a symlink", "real files only", "replace the link by the file itself"
+                )
+            else:
+                raise _refused(entry.path, "is a device, pipe or socket", "regular files only")
+
+
+def _check_name(entry: os.DirEntry[str]) -> None:
+    if not entry.name.isascii():
+        try:
+            entry.name.encode("utf-8")
+        except UnicodeEncodeError:
+            raise _refused(
+                ascii(os.fsencode(entry.path)),
+                "has a name that is not UTF-8",
+                "names in UTF-8",
+                "rename it, for example with convmv -t utf8",
+            ) from None
+    if entry.name in _NOT_IN_DVC:
+        raise _refused(entry.path, "is something that dvc leaves out of a directory", "data files only")
+
+
+def _scanned(relpath: str, path: str, found: os.stat_result) -> Scanned:
+    return Scanned(
+        relpath, path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_mode
+    )
+
+
+def _refused(path: str, what: str, needed: str, fix: str = "move it out of the artifact") -> StoreError:
+    return StoreError(f"{path} {what}", needed=needed, fix=f"{fix}, then add again")
