@@ -1,0 +1,173 @@
+"""``robot-assets engine``: run a built engine on images, and time it. Needs no torch, so it works on robots."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from robot_assets.cli.console import answer, console, progress_bars
+from robot_assets.errors import DataError, EngineError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from robot_assets.engines.onnxruntime_engine import Engine
+
+app = typer.Typer(help="Run and time built engines.", no_args_is_help=True)
+
+EngineArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="ENGINE", help="An asset name, a directory with engine.onnx, or a data version in the store."
+    ),
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
+
+asset_resolver: Callable[[str], Path] | None = None
+"""Opens the present version of an asset by name. Set by whoever knows the instance; None without Dagster."""
+
+
+@app.command()
+def run(
+    engine: EngineArgument,
+    images: Annotated[list[Path], typer.Argument(help="JPEG or PNG files.")],
+    out: Annotated[Path, typer.Option("--out", help="Directory for the drawn images.")],
+    score: Annotated[float, typer.Option(min=0.01, max=1.0, help="Lowest score that is drawn.")] = 0.3,
+    as_json: JsonOption = False,
+) -> None:
+    """Detect objects in IMAGES and draw them.
+
+    Example: robot-assets engine run sidewalk_detector/engine/cpu street.jpg --out drawn
+    """
+    from robot_assets.engines.onnxruntime_engine import load_engine
+
+    names = [f"{path.stem}.png" for path in images]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise DataError(
+            f"several images would become {twice[0]}",
+            needed="file names that differ before the suffix",
+            fix="run them one folder at a time, each with an --out of its own",
+        )
+    loaded = load_engine(open_engine(engine))
+    out.mkdir(parents=True, exist_ok=True)
+    rows = [_detect(loaded, path, out / name, score) for path, name in zip(images, names, strict=True)]
+    answer({"images": rows}, as_json, lambda: _print_rows(rows))
+
+
+@app.command()
+def bench(
+    engine: EngineArgument,
+    against: Annotated[
+        Path | None, typer.Option(help="A float ONNX with the same input, timed alternately with the engine.")
+    ] = None,
+    inferences: Annotated[int, typer.Option(min=10, help="Timed inferences.")] = 300,
+    as_json: JsonOption = False,
+) -> None:
+    """Time single inferences on this device, pre- and post-processing left out.
+
+    Example: robot-assets engine bench sidewalk_detector/engine/cpu
+    """
+    from robot_assets.engines.benchmark import compare, measure
+    from robot_assets.engines.manifest import load_manifest
+
+    folder = open_engine(engine)
+    with progress_bars():
+        if against is None:
+            latencies, extra = measure(folder, inferences), {}
+        else:
+            both = compare(folder, against, inferences)
+            latencies, extra = both.engine, {"float32": both.float32.as_json(), "speedup": both.speedup}
+    kernels = load_manifest(folder).kernels
+    data: dict[str, Any] = {
+        "engine": latencies.as_json(),
+        "int8_convolutions": kernels.int8_convolutions,
+        "float_convolutions": kernels.float_convolutions,
+        **extra,
+    }
+    answer(data, as_json, lambda: _print_bench(data))
+
+
+def open_engine(engine: str) -> Path:
+    """The directory of the engine that ``engine`` names.
+
+    Raises:
+        EngineError: It names nothing here.
+        StoreError: It is a version that the store does not have.
+    """
+    folder = Path(engine)
+    if folder.is_dir():
+        return folder
+    if re.fullmatch(r"[0-9a-f]{32}\.dir", engine):
+        from robot_assets.project import find_project
+
+        return find_project().store.open(engine)
+    if asset_resolver is not None:
+        return asset_resolver(engine)
+    raise EngineError(
+        f"{engine!r} is no directory here",
+        needed="a directory with engine.onnx and manifest.json, or a data version such as 0f3c....dir",
+        fix="robot-assets build MODEL builds its engines; the table it prints shows their data versions",
+    )
+
+
+def _detect(engine: Engine, path: Path, out: Path, score: float) -> dict[str, Any]:
+    from PIL import Image
+
+    from robot_assets.figures.detections import draw_detections
+    from robot_assets.publish import publishing_file
+
+    pixels = _read(path)
+    found = engine.detect(pixels, score)
+    classes = engine.manifest.classes
+    drawn = draw_detections(pixels, found.boxes, found.labels, found.scores, classes)
+    with publishing_file(out) as staging:
+        Image.fromarray(drawn).save(staging, format="PNG")
+    detections = [
+        {
+            "class": classes[int(label)],
+            "score": round(float(value), 4),
+            "box": [round(float(edge), 1) for edge in box],
+        }
+        for box, label, value in zip(found.boxes, found.labels, found.scores, strict=True)
+    ]
+    return {"image": str(path), "drawn": str(out), "detections": detections}
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
+    from robot_assets.data.findings import BadItem
+    from robot_assets.data.images import decode_rgb, inspect_image, read_bytes
+
+    try:
+        encoded = read_bytes(path, str(path))
+        inspect_image(encoded, str(path))
+    except BadItem as error:
+        finding = error.finding
+        raise DataError(
+            f"{finding.place}: {finding.found}", needed="a whole JPEG or PNG image", fix=finding.fix
+        ) from None
+    return decode_rgb(encoded)
+
+
+def _print_rows(rows: list[dict[str, Any]]) -> None:
+    for row in rows:
+        found = ", ".join(f"{one['class']} {one['score']:.2f}" for one in row["detections"]) or "nothing"
+        console().print(f"{row['drawn']}: {found}", highlight=False, markup=False)
+
+
+def _print_bench(data: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table("", "p50 ms", "p95 ms", "p99 ms", "min ms", box=None, header_style="bold", pad_edge=False)
+    for name in ("engine", "float32"):
+        if name in data:
+            row = data[name]
+            keys = ("latency_ms_p50", "latency_ms_p95", "latency_ms_p99", "latency_ms_min")
+            table.add_row(name, *(f"{row[key]:.2f}" for key in keys))
+    console().print(table)
+    text = f"{data['int8_convolutions']} convolutions in int8, {data['float_convolutions']} in float"
+    console().print(text + (f"; {data['speedup']:.2f}x the float model" if "speedup" in data else ""))
