@@ -118,9 +118,10 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.clip_grad_norm_(self.module.parameters(), GRADIENT_NORM_MAX)
-        if not math.isfinite(float(loss.total.detach())) or not math.isfinite(float(norm)):
+        value, slope = float(loss.total.detach()), float(norm)
+        if not math.isfinite(value) or not math.isfinite(slope):
             raise TrainingError(
-                f"the loss is {float(loss.total):g} and the gradient {float(norm):g} at {place}, "
+                f"the loss is {value:g} and the gradient {slope:g} at {place}, "
                 f"learning rate {learning_rate:g}",
                 needed="finite numbers",
                 fix="lower training.learning_rate or raise training.warmup_epochs in params.yaml, "

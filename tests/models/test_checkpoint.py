@@ -1,0 +1,78 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+import torch
+
+from robot_assets.errors import TrainingError
+from robot_assets.models.checkpoint import load_config, load_network, save_checkpoint
+from robot_assets.models.network import build_network
+from robot_assets.models.spec import NetworkSpec
+
+SPEC = NetworkSpec(input_height=64, input_width=64, width=8)
+CLASSES = ("ball", "goal post")
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    save_checkpoint(tmp_path, build_network(SPEC, 2).state_dict(), SPEC, CLASSES)
+    return tmp_path
+
+
+def test_a_loaded_network_computes_what_the_saved_one_did(checkpoint: Path) -> None:
+    images = torch.rand(1, 3, 64, 64)
+    loaded, config = load_network(checkpoint)
+
+    expected = build_network(SPEC, 2).eval()(images)
+    assert all(torch.equal(one, other) for one, other in zip(loaded(images), expected, strict=True))
+    assert (config.network, config.classes) == (SPEC, CLASSES)
+
+
+def test_the_same_weights_give_the_same_bytes_in_any_memory_format(checkpoint: Path, tmp_path: Path) -> None:
+    again = tmp_path / "again"
+    again.mkdir()
+    weights = build_network(SPEC, 2).to(memory_format=torch.channels_last).state_dict()
+    save_checkpoint(again, dict(reversed(weights.items())), SPEC, CLASSES)
+    for name in ("model.safetensors", "config.json"):
+        assert (again / name).read_bytes() == (checkpoint / name).read_bytes()
+
+
+def test_a_misfit_names_the_leaf_the_expected_shape_and_the_found_one(checkpoint: Path) -> None:
+    document = json.loads((checkpoint / "config.json").read_text())
+    document["network"]["width"] = 16
+    (checkpoint / "config.json").write_text(json.dumps(document))
+
+    text = re.escape("stage4.0.0.weight: expected float32 (16, 16, 3, 3), found float32 (8, 16, 3, 3)")
+    with pytest.raises(TrainingError, match=text):
+        load_network(checkpoint)
+
+
+def test_a_leaf_too_many_and_one_too_few_are_both_named(checkpoint: Path) -> None:
+    weights = build_network(SPEC, 2).state_dict()
+    weights["stranger"] = weights.pop("stem.0.weight")
+    save_checkpoint(checkpoint, weights, SPEC, CLASSES)
+
+    with pytest.raises(TrainingError) as caught:
+        load_network(checkpoint)
+    assert "stem.0.weight: expected float32 (16, 3, 3, 3), found nothing" in caught.value.found
+    assert "stranger: expected nothing, found float32 (16, 3, 3, 3)" in caught.value.found
+
+
+def test_truncated_weights_are_refused_by_file(checkpoint: Path) -> None:
+    weights = checkpoint / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(TrainingError, match=r"model\.safetensors is not a whole safetensors file"):
+        load_network(checkpoint)
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"network": {"input_height": 1}, "classes": []}', "{}"])
+def test_a_config_that_is_none_is_refused_by_file(checkpoint: Path, text: str) -> None:
+    (checkpoint / "config.json").write_text(text)
+    with pytest.raises(TrainingError, match=r"config\.json is not the config of a checkpoint"):
+        load_config(checkpoint)
+
+
+def test_a_missing_checkpoint_is_refused_by_path(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"no .*config\.json"):
+        load_config(tmp_path)

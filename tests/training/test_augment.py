@@ -1,0 +1,67 @@
+import numpy as np
+import pytest
+
+from robot_assets.training.augment import augment
+from robot_assets.training.images import Picture
+from robot_assets.training.spec import AugmentationSpec
+
+PLAIN = AugmentationSpec(mosaic=0, colour=0)
+
+
+def picture(seed: int) -> Picture:
+    """One white rectangle on black."""
+    rng = np.random.default_rng(seed)
+    left, top, width, height = (
+        rng.integers(5, 30),
+        rng.integers(5, 20),
+        rng.integers(20, 50),
+        rng.integers(15, 35),
+    )
+    image = np.zeros((64, 96, 3), np.uint8)
+    image[top : top + height, left : left + width] = 255
+    box = np.array([[left, top, left + width, top + height]], np.float32)
+    return Picture(image, box, np.array([seed % 3]))
+
+
+PICTURES = [picture(seed) for seed in range(8)]
+
+
+@pytest.mark.parametrize("mosaic", [0.0, 1.0])
+@pytest.mark.parametrize("seed", range(20))
+def test_boxes_stay_on_their_objects(mosaic: float, seed: int) -> None:
+    spec = AugmentationSpec(mosaic=mosaic, colour=0)
+    changed = augment(PICTURES, seed % 8, spec, np.random.default_rng(seed))
+    assert changed.image.shape == (64, 96, 3)
+    assert len(changed.boxes) == len(changed.labels)
+    for left, top, right, bottom in np.round(changed.boxes).astype(int):
+        inner = changed.image[top + 2 : bottom - 2, left + 2 : right - 2]
+        assert inner.size == 0 or inner.min() > 200
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_the_same_generator_gives_the_same_picture(seed: int) -> None:
+    one, same = (augment(PICTURES, 3, AugmentationSpec(), np.random.default_rng(seed)) for _ in range(2))
+    np.testing.assert_array_equal(one.image, same.image)
+    np.testing.assert_array_equal(one.boxes, same.boxes)
+
+
+def test_boxes_stay_inside_the_canvas() -> None:
+    for seed in range(50):
+        changed = augment(PICTURES, seed % 8, AugmentationSpec(), np.random.default_rng(seed))
+        assert (changed.boxes >= 0).all()
+        assert (changed.boxes <= [96, 64, 96, 64]).all()
+
+
+def test_a_picture_without_objects_is_fine() -> None:
+    empty = Picture(np.zeros((64, 96, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+    for seed in range(10):
+        changed = augment([empty], 0, AugmentationSpec(mosaic=1), np.random.default_rng(seed))
+        assert changed.boxes.shape == (0, 4)
+
+
+def test_the_source_is_left_as_it_was() -> None:
+    before = PICTURES[0].image.copy(), PICTURES[0].boxes.copy()
+    for seed in range(5):
+        augment(PICTURES, 0, AugmentationSpec(mosaic=1), np.random.default_rng(seed))
+    np.testing.assert_array_equal(PICTURES[0].image, before[0])
+    np.testing.assert_array_equal(PICTURES[0].boxes, before[1])

@@ -1,0 +1,67 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from robot_assets.data.packed import PackedSplit, open_split
+from robot_assets.models.decode import Detections
+from robot_assets.models.spec import NetworkSpec
+from robot_assets.training.evaluate import evaluate, score
+
+NETWORK = NetworkSpec(input_height=64, input_width=96, width=8)
+
+
+def perfect(split: PackedSplit) -> list[Detections]:
+    return [
+        Detections(split.boxes(index), np.full(len(split.boxes(index)), 0.9, np.float32), split.labels(index))
+        for index in range(len(split))
+    ]
+
+
+def test_perfect_detections_score_one(drawn_dataset: Path) -> None:
+    split = open_split(drawn_dataset, "val")
+    metrics = score(perfect(split), split.coco(), split.image_ids, split.classes)
+    assert metrics.map50 == pytest.approx(1)
+    assert metrics.map50_95 == pytest.approx(1)
+    assert set(metrics.per_class_ap50) == set(split.classes)
+    assert metrics.images == len(split)
+
+
+def test_a_class_that_the_split_lacks_has_no_score_and_does_not_count(drawn_dataset: Path) -> None:
+    split = open_split(drawn_dataset, "val")
+    truth = split.coco()
+    truth["annotations"] = [found for found in truth["annotations"] if found["category_id"] != 2]
+    only = [
+        Detections(one.boxes[one.labels != 1], one.scores[one.labels != 1], one.labels[one.labels != 1])
+        for one in perfect(split)
+    ]
+    metrics = score(only, truth, split.image_ids, split.classes)
+    assert metrics.per_class_ap50[split.classes[1]] is None
+    assert metrics.map50 == pytest.approx(1)
+
+
+def test_boxes_that_are_too_loose_count_at_half_but_not_at_strict_overlap(drawn_dataset: Path) -> None:
+    split = open_split(drawn_dataset, "val")
+    loose = []
+    for one in perfect(split):
+        sides = one.boxes[:, 2:] - one.boxes[:, :2]
+        grown = np.concatenate([one.boxes[:, :2], one.boxes[:, 2:] + sides * 0.25], axis=1)
+        loose.append(Detections(grown, one.scores, one.labels))
+    metrics = score(loose, split.coco(), split.image_ids, split.classes)
+    assert metrics.map50 == pytest.approx(1)
+    assert 0.2 < metrics.map50_95 < 0.6
+
+
+def test_nothing_found_scores_zero(drawn_dataset: Path) -> None:
+    split = open_split(drawn_dataset, "val")
+
+    def blind(images: np.ndarray) -> list[np.ndarray]:
+        return [
+            np.full((len(images), channels, *NETWORK.grid(stride)), -30, np.float32)
+            for stride in NETWORK.strides
+            for channels in (3, 4)
+        ]
+
+    metrics = evaluate(blind, split, NETWORK, batch_size=5)
+    assert metrics.map50 == 0
+    assert set(metrics.per_class_ap50.values()) == {0.0}
