@@ -155,7 +155,9 @@ def _is_due(status: Status) -> bool:
 
 
 def _wave(todo: Mapping[str, Status]) -> Wave:
-    rerun_gates = {name for name, status in todo.items() if status.state in (State.GATE_DUE, State.GATE_FAILED)}
+    rerun_gates = {
+        name for name, status in todo.items() if status.state in (State.GATE_DUE, State.GATE_FAILED)
+    }
     return Wave(
         assets=tuple(name for name in todo if name not in rerun_gates),
         gates=tuple((name, gate) for name in todo if name in rerun_gates for gate in todo[name].due_gates),
@@ -183,7 +185,11 @@ def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, wave: Wave) 
     if failure and failure.metadata and "fix" in failure.metadata:
         found, needed, fix = (str(failure.metadata[key].value) for key in ("found", "needed", "fix"))
         raise BuildError(f"{step}: {found}", needed=needed, fix=fix)
-    if any(evaluation.asset_check_key for evaluation in result.get_asset_check_evaluations() if not evaluation.passed):
+    if any(
+        evaluation.asset_check_key
+        for evaluation in result.get_asset_check_evaluations()
+        if not evaluation.passed
+    ):
         return
     raise BuildError(
         f"{step} failed in run {result.run_id}: {data.error.to_string() if data.error else 'no reason given'}",

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import dagster as dg
 
+    from robot_assets.lineage.staleness import Status
+
 app = typer.Typer(
     help="Datasets, checkpoints, quantized models and engines for robots, as versioned assets.",
     no_args_is_help=True,
@@ -46,12 +48,12 @@ def build(
     project, instance, definitions = _open()
     why: dict[str, str] = {}
 
-    def announce(name: str, status: Any) -> None:
-        why[name] = "; ".join(status.causes)
-        if not as_json:
-            console().print(f"[bold]{name}[/bold] [dim]{status.state}: {why[name]}[/dim]")
+    with progress_bars() as terminal:
 
-    with progress_bars():
+        def announce(name: str, status: Status) -> None:
+            why[name] = "; ".join(status.causes)
+            terminal.print(f"[bold]{name}[/bold]  [dim]{status.state}: {why[name]}[/dim]", highlight=False)
+
         wanted = building.build(project, definitions, instance, selection or [], announce)
     report = {"built": why, "assets": _summary(instance, wanted)}
     answer(report, as_json, lambda: _print_table(report))
@@ -59,7 +61,9 @@ def build(
 
 @app.command()
 def status(
-    selection: Annotated[list[str] | None, typer.Argument(help="As for build; none means everything.")] = None,
+    selection: Annotated[
+        list[str] | None, typer.Argument(help="As for build; none means everything.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is fresh, stale or missing, and why. Exit code 1 when something is not fresh.
@@ -130,13 +134,16 @@ def _summary(instance: dg.DagsterInstance, names: Sequence[str]) -> dict[str, di
 def _print_table(report: dict[str, Any]) -> None:
     from rich.table import Table
 
-    table = Table("asset", "data version", "duration", "headline", box=None, header_style="bold", pad_edge=False)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("asset", "data version", "duration", "headline"):
+        table.add_column(title, no_wrap=title != "headline", justify="right" if title == "duration" else "left")
     for name, row in report["assets"].items():
-        mark = "" if name in report["built"] else "[dim]"
-        table.add_row(f"{mark}{name}", row["data_version"], f"{row['duration_s']:.1f} s", row["headline"])
-    console().print(table)
+        style = "" if name in report["built"] else "dim"
+        version = row["data_version"].removesuffix(".dir")[:12]
+        table.add_row(name, version, f"{row['duration_s']:.1f} s", row["headline"], style=style)
+    console().print(table, highlight=False)
     count = len(report["built"])
-    console().print(f"built {count} assets" if count else "everything is fresh")
+    print(f"built {count} asset{'s' if count > 1 else ''}" if count else "everything is fresh")
 
 
 def main() -> None:

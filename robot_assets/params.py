@@ -30,7 +30,9 @@ NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
 class StoreSpec(Spec):
     """Where artifacts live."""
 
-    url: str = Field(description="any fsspec URL, or a path inside the project: s3://bucket/prefix, .robot_assets/store")
+    url: str = Field(
+        description="any fsspec URL, or a path inside the project: s3://bucket/prefix, .robot_assets/store"
+    )
 
 
 class ModelSpec(Spec):
@@ -57,7 +59,9 @@ class Params(Spec):
         for section in ("datasets", "models", "targets"):
             for name in getattr(self, section):
                 if not NAME_PATTERN.match(name):
-                    raise ValueError(f"{section}.{name}: a name is lower-case letters, digits and underscores")
+                    raise ValueError(
+                        f"{section}.{name}: a name is lower-case letters, digits and underscores"
+                    )
         for name, model in self.models.items():
             if model.dataset not in self.datasets:
                 raise ValueError(
@@ -85,7 +89,9 @@ def load_params(path: Path) -> Params:
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ParamsError(
-            f"{path} is not readable YAML: {error}", needed="valid YAML in UTF-8", fix="mend the line named above"
+            f"{path} is not readable YAML: {error}",
+            needed="valid YAML in UTF-8",
+            fix="mend the line named above",
         ) from None
     return parse_params(document, origin=str(path))
 

@@ -68,7 +68,7 @@ def _swap(staging: Path, final: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """Swap two paths atomically: rename(2) cannot replace a directory that holds files, renameat2(2) can swap."""
+    """Swap two paths atomically: rename(2) cannot replace a full directory, renameat2(2) can swap."""
     libc = ctypes.CDLL(None, use_errno=True)
     here = -100  # AT_FDCWD
     rename_exchange = 2

@@ -1,5 +1,7 @@
 """Observed assets: recorded data by its DVC pointer, devices by their fingerprint. No bytes are made here."""
 
+import warnings
+
 import dagster as dg
 
 from dagster_project.names import asset_key, group_name
@@ -9,6 +11,13 @@ from robot_assets.lineage.graph import Stage
 
 
 def observed_asset(stage: Stage) -> dg.AssetsDefinition | dg.SourceAsset:
+    with warnings.catch_warnings():
+        # Observable source assets are marked beta in the pinned version.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return _observed_asset(stage)
+
+
+def _observed_asset(stage: Stage) -> dg.AssetsDefinition | dg.SourceAsset:
     is_platform = stage.asset.startswith("platform/")
 
     @dg.observable_source_asset(

@@ -39,7 +39,9 @@ def simulated(stage: Stage, params: Params, name: str) -> dg.AssetsDefinition:
         summary = simulate(source, step.output)
         return step.materialized(*metadata.simulated(summary, step.output))
 
-    return _asset(stage, body, "Images and labels of a simulated sidewalk, rendered from a seed.", {"panda3d"})
+    return _asset(
+        stage, body, "Images and labels of a simulated sidewalk, rendered from a seed.", {"panda3d"}
+    )
 
 
 def dataset(stage: Stage, params: Params, name: str) -> dg.AssetsDefinition:
@@ -51,7 +53,9 @@ def dataset(stage: Stage, params: Params, name: str) -> dg.AssetsDefinition:
         summary = build_dataset(step.input(raw_name(name)), spec, step.output)
         return step.materialized(*metadata.dataset(summary, step.output))
 
-    return _asset(stage, body, "Validated, split by recording session, packed for memory-mapped reading.", {"dvc"})
+    return _asset(
+        stage, body, "Validated, split by recording session, packed for memory-mapped reading.", {"dvc"}
+    )
 
 
 def checkpoint(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDefinition:
@@ -72,24 +76,40 @@ def ptq(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDef
     def body(step: Step) -> dg.MaterializeResult:
         from robot_assets.quantization.ptq import ptq
 
-        trained, dataset = step.input(model_asset(name, "checkpoint")), step.input(dataset_name(model.dataset))
+        trained, dataset = (
+            step.input(model_asset(name, "checkpoint")),
+            step.input(dataset_name(model.dataset)),
+        )
         summary = ptq(trained, dataset, model.quantization.ptq, step.output)
         return step.materialized(*metadata.ptq(summary))
 
     stage = graph[model_asset(name, "ptq")]
-    return _asset(stage, body, "Post-training quantization: the calibrators compete on the validation split.", {"pytorch"})
+    return _asset(
+        stage,
+        body,
+        "Post-training quantization: the calibrators compete on the validation split.",
+        {"pytorch"},
+    )
 
 
 def qat(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDefinition:
     def body(step: Step) -> dg.MaterializeResult:
         from robot_assets.quantization.qat import qat
 
-        trained, dataset = step.input(model_asset(name, "checkpoint")), step.input(dataset_name(model.dataset))
+        trained, dataset = (
+            step.input(model_asset(name, "checkpoint")),
+            step.input(dataset_name(model.dataset)),
+        )
         summary = qat(trained, dataset, model.quantization.qat, model.training, step.output, step.scratch)
         return step.materialized(*metadata.qat(summary))
 
     stage = graph[model_asset(name, "qat")]
-    return _asset(stage, body, "Quantization-aware training, beside an FP32 control with the same extra training.", {"pytorch"})
+    return _asset(
+        stage,
+        body,
+        "Quantization-aware training, beside an FP32 control with the same extra training.",
+        {"pytorch"},
+    )
 
 
 def onnx(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDefinition:
@@ -98,10 +118,12 @@ def onnx(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDe
 
         trained, post, aware = (step.input(model_asset(name, part)) for part in ("checkpoint", "ptq", "qat"))
         summary = export_onnx(trained, post, aware, step.input(dataset_name(model.dataset)), step.output)
-        return step.materialized(*metadata.onnx(summary, step.output))
+        return step.materialized(*metadata.onnx(summary))
 
     stage = graph[model_asset(name, "onnx")]
-    return _asset(stage, body, "The better of PTQ and QAT as one ONNX file with Q/DQ nodes (opset 17, IR 8).", {"onnx"})
+    return _asset(
+        stage, body, "The better of PTQ and QAT as one ONNX file with Q/DQ nodes (opset 17, IR 8).", {"onnx"}
+    )
 
 
 def engine(graph: Mapping[str, Stage], params: Params, name: str, target: str) -> dg.AssetsDefinition:
@@ -111,8 +133,9 @@ def engine(graph: Mapping[str, Stage], params: Params, name: str, target: str) -
         from robot_assets.engines.onnxruntime_engine import build_engine
 
         step.input(platform_name(target))
-        summary = build_engine(step.input(model_asset(name, "onnx")), spec, step.output)
-        return step.materialized(*metadata.engine(summary, step.output))
+        exported = step.input(model_asset(name, "onnx"))
+        summary = build_engine(exported, spec, step.output)
+        return step.materialized(*metadata.engine(summary, step.output, exported, step.scratch))
 
     stage = graph[engine_name(name, target)]
     return _asset(stage, body, f"The int8 engine for {target}, checked on {target}.", {"onnx"})

@@ -67,7 +67,9 @@ class Step:
     def input(self, name: str) -> Path:
         """Open an input, read-only, at exactly the version that the record will name."""
         self.opened.add(name)
-        return open_observed(self.project, name, self.inputs[name]) or self.project.store.open(self.inputs[name])
+        return open_observed(self.project, name, self.inputs[name]) or self.project.store.open(
+            self.inputs[name]
+        )
 
     def materialized(self, headline: str, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
         """Add the output to the store and say what was made, of what, and how long it took."""

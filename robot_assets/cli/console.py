@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 
-def console() -> Console:
-    """The terminal, for tables and colour."""
+def console(*, stderr: bool = False) -> Console:
+    """The terminal, for tables and colour. Where output is not a terminal, lines are not cut to its width."""
     from rich.console import Console
 
-    return Console()
+    terminal = Console(stderr=stderr)
+    return terminal if terminal.is_terminal else Console(stderr=stderr, width=160)
 
 
 def answer(data: Mapping[str, Any], as_json: bool, text: Callable[[], None]) -> None:
@@ -47,25 +48,28 @@ def errors_for_people() -> Iterator[None]:
 
 
 @contextmanager
-def progress_bars() -> Iterator[None]:
-    """Show the progress of the enclosed work as bars on standard error."""
-    from rich.console import Console
+def progress_bars() -> Iterator[Console]:
+    """Show what is going on right now as one bar on standard error, and yield the console to print above it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("  [bold]{task.description:<24}"),
+        TextColumn("  {task.description:<20}"),
         BarColumn(bar_width=32),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
         TextColumn("[dim]{task.fields[note]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), refresh_per_second=4) as bars:
-        tasks: dict[str, Any] = {}
+    terminal = console(stderr=True)
+    with Progress(*columns, console=terminal, refresh_per_second=4, transient=True) as bars:
+        shown = bars.add_task("", visible=False, note="")
+        present = ""
 
         def show(what: str, done: int, total: int, note: str) -> None:
-            if what not in tasks or bars.tasks[tasks[what]].completed > done:
-                tasks[what] = bars.add_task(what, total=total, note=note)
-            bars.update(tasks[what], completed=done, total=total, note=note)
+            nonlocal present
+            if what != present:
+                present = what
+                bars.reset(shown)
+            bars.update(shown, description=what, completed=done, total=total, note=note, visible=True)
 
         with progress.listening(show):
-            yield
+            yield terminal

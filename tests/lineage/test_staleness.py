@@ -57,7 +57,9 @@ def test_a_changed_device_makes_exactly_its_engines_stale(everything_built):
         ENGINE: State.STALE,
         "robocup_detector/engine/cpu": State.STALE,
     }
-    assert statuses(GRAPH, everything_built)[ENGINE].causes == ("platform/cpu changed (version- -> another )",)
+    assert statuses(GRAPH, everything_built)[ENGINE].causes == (
+        "platform/cpu changed (version- -> another )",
+    )
 
 
 def test_a_change_that_is_undone_is_no_change(everything_built):

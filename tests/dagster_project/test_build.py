@@ -1,0 +1,158 @@
+"""From images to a checked int8 engine in one command; a second time there is nothing to do."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+
+import dagster as dg
+import pytest
+
+from dagster_project.names import asset_key
+from tests.dagster_project.conftest import Checkout
+
+ENGINE = "small_detector/engine/cpu"
+
+
+def materializations(checkout: Checkout, name: str) -> int:
+    with checkout.instance() as instance:
+        return len(instance.fetch_materializations(asset_key(name), limit=100).records)
+
+
+def latest(checkout: Checkout, name: str) -> dg.AssetMaterialization:
+    with checkout.instance() as instance:
+        event = instance.get_latest_materialization_event(asset_key(name))
+    assert event is not None
+    assert event.asset_materialization is not None
+    return event.asset_materialization
+
+
+def test_every_asset_up_to_the_engine_is_built(built):
+    report = built.build()
+    assert report["built"] == {}
+    assert list(report["assets"]) == [
+        "raw/small",
+        "datasets/small",
+        "small_detector/checkpoint",
+        "small_detector/ptq",
+        "small_detector/qat",
+        "small_detector/onnx",
+        ENGINE,
+    ]
+    assert all(row["headline"] for row in report["assets"].values())
+
+
+def test_a_record_names_what_was_read_and_where_it_ran(built):
+    record = latest(built, ENGINE).metadata["record"].value
+    assert (
+        record["inputs"]["small_detector/onnx"]
+        == latest(built, "small_detector/onnx").tags["dagster/data_version"]
+    )
+    assert set(record["inputs"]) == {"small_detector/onnx", "platform/cpu"}
+    assert record["data_version"] == latest(built, ENGINE).tags["dagster/data_version"]
+    assert record["libraries"]["onnxruntime"]
+    assert record["code_version"] == latest(built, ENGINE).tags["dagster/code_version"]
+
+
+@pytest.mark.parametrize(
+    ("name", "pictures"),
+    [
+        ("raw/small", {"examples"}),
+        ("datasets/small", {"class_balance", "sessions"}),
+        ("small_detector/checkpoint", {"curves", "predictions"}),
+        ("small_detector/onnx", {"variants"}),
+        (ENGINE, {"latency"}),
+    ],
+)
+def test_a_page_shows_pictures(built, name, pictures):
+    metadata = latest(built, name).metadata
+    for key in pictures:
+        assert metadata[key].value.startswith("!["), key
+        assert "data:image/png;base64,iVBOR" in metadata[key].value
+
+
+def test_gates_have_passed_on_what_stands(built):
+    rows = json.loads(built.run("robot-assets", "status", "--json").stdout)
+    assert {row["state"] for row in rows.values()} == {"fresh"}
+
+
+def test_the_store_lost_its_bytes_and_the_same_bytes_cut_off(copy_of_built):
+    before = latest(copy_of_built, "small_detector/onnx").tags["dagster/data_version"]
+    shutil.rmtree(copy_of_built.root / ".robot_assets")
+    built = copy_of_built.build("small_detector/onnx")["built"]
+    assert "the store has lost" in built["raw/small"]
+    assert latest(copy_of_built, "small_detector/onnx").tags["dagster/data_version"] == before
+
+
+def test_a_new_budget_runs_the_gate_and_refuses_with_what_to_do(copy_of_built):
+    def tighten(params):
+        params["targets"]["cpu"]["gate"]["latency_ms_p95_max"] = 0.0001
+
+    engines = materializations(copy_of_built, ENGINE)
+    copy_of_built.change(tighten)
+    done = copy_of_built.run("robot-assets", "build", check=False)
+    assert done.returncode == 1
+    assert "latency" in done.stderr
+    assert "fix:" in done.stderr
+    assert materializations(copy_of_built, ENGINE) == engines
+    copy_of_built.change(lambda params: params["targets"]["cpu"]["gate"].update(latency_ms_p95_max=1000.0))
+    assert list(copy_of_built.build()["built"]) == [ENGINE]
+    assert materializations(copy_of_built, ENGINE) == engines
+
+
+def test_a_failing_gate_stops_what_depends_on_it(copy_of_built):
+    def drop_a_class(params):
+        params["datasets"]["small"]["near_duplicate_bits"] = 16
+
+    checkpoints = materializations(copy_of_built, "small_detector/checkpoint")
+    copy_of_built.change(drop_a_class)
+    done = copy_of_built.run("robot-assets", "build", check=False)
+    if done.returncode:
+        assert materializations(copy_of_built, "small_detector/checkpoint") == checkpoints
+
+
+def test_a_build_killed_in_training_goes_on_and_ends_with_the_same_bytes(copy_of_built):
+    def train_longer(params):
+        params["models"]["small_detector"]["training"]["epochs"] = 6
+
+    copy_of_built.change(train_longer)
+    command = ["robot-assets", "build", "small_detector/checkpoint"]
+    build = subprocess.Popen(
+        command, cwd=copy_of_built.root, env=copy_of_built.environment, stderr=subprocess.DEVNULL, text=True
+    )
+    work = copy_of_built.root / ".robot_assets" / "work"
+    deadline = time.monotonic() + 120
+    while not list(work.glob("*/scratch/*")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    build.send_signal(signal.SIGKILL)
+    build.wait()
+    assert list(work.glob("*/scratch/*"))
+    copy_of_built.build("small_detector/checkpoint")
+    resumed = latest(copy_of_built, "small_detector/checkpoint").tags["dagster/data_version"]
+    assert list(work.iterdir()) == []
+
+    shutil.rmtree(copy_of_built.root / ".robot_assets")
+    copy_of_built.build("small_detector/checkpoint")
+    assert latest(copy_of_built, "small_detector/checkpoint").tags["dagster/data_version"] == resumed
+
+
+def test_a_selection_that_names_nothing_lists_the_names(built):
+    done = built.run("robot-assets", "build", "no_such_asset", check=False)
+    assert done.returncode == 1
+    assert "small_detector/checkpoint" in done.stderr
+
+
+def test_dagster_selection_strings_parse_and_materialize(copy_of_built):
+    before = materializations(copy_of_built, "datasets/small")
+    copy_of_built.run(
+        "dagster",
+        "asset",
+        "materialize",
+        "-m",
+        "dagster_project.definitions",
+        "--select",
+        'key:"datasets/small"',
+    )
+    assert materializations(copy_of_built, "datasets/small") == before + 1
+    assert copy_of_built.build()["built"] == {}

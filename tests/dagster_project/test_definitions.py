@@ -1,0 +1,111 @@
+"""The code location: every asset of the graph, nothing heavy at import, and the same through workspace.yaml."""
+
+import json
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import dagster as dg
+import pytest
+
+from dagster_project.definitions import build_definitions
+from dagster_project.names import asset_key
+from robot_assets.lineage.graph import build_graph
+from robot_assets.project import Project
+
+HEAVY = (
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "panda3d",
+    "datumaro",
+    "matplotlib",
+    "pycocotools",
+    "PIL",
+    "cv2",
+    "pandas",
+)
+
+
+def test_every_stage_of_the_graph_is_an_asset_with_its_inputs(repository):
+    project = Project(repository)
+    assets = build_definitions(project).resolve_asset_graph()
+    for stage in build_graph(project.params).values():
+        node = assets.get(asset_key(stage.asset))
+        assert node.parent_keys == {asset_key(name) for name in stage.inputs}
+        assert {key.name for key in node.check_keys} == {gate.name for gate in stage.gates}
+        assert bool(node.code_version) == (not stage.is_observed)
+
+
+def test_every_gate_blocks(repository):
+    definitions = build_definitions(Project(repository))
+    specs = [spec for check in definitions.asset_checks for spec in check.check_specs]
+    assert specs
+    assert all(spec.blocking for spec in specs)
+
+
+def test_nothing_heavy_is_imported_with_the_code_location(repository):
+    code = f"import sys, dagster_project.definitions; print([m for m in {HEAVY!r} if m in sys.modules])"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "[]"
+
+
+def test_the_definitions_are_loadable():
+    from dagster_project.definitions import defs
+
+    dg.Definitions.validate_loadable(defs)
+
+
+@pytest.fixture
+def web_server(built):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = subprocess.Popen(
+        ["robot-assets", "ui", "--port", str(port)],
+        cwd=built.root,
+        env=built.environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    yield f"http://127.0.0.1:{port}"
+    server.terminate()
+    server.wait(timeout=60)
+
+
+def ask(url: str, query: str) -> dict:
+    request = urllib.request.Request(
+        f"{url}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
+    )
+    with urllib.request.urlopen(request, timeout=20) as answer:
+        return json.load(answer)["data"]
+
+
+def when_up(url: str, query: str) -> dict:
+    deadline = time.monotonic() + 120
+    while True:
+        try:
+            return ask(url, query)
+        except (urllib.error.URLError, ConnectionError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)
+
+
+def test_the_ui_serves_the_same_instance_on_the_loopback_address_alone(web_server):
+    answer = when_up(
+        web_server, "{ assetNodes { groupName assetKey { path } assetMaterializations(limit: 1) { runId } } }"
+    )
+    nodes = {"/".join(node["assetKey"]["path"]): node for node in answer["assetNodes"]}
+    assert nodes["small_detector/engine/cpu"]["assetMaterializations"]
+    assert nodes["small_detector/engine/cpu"]["groupName"] == "small_detector"
+    port = int(web_server.rsplit(":", 1)[1])
+    listening = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True, check=True).stdout
+    assert [line.split()[3] for line in listening.splitlines() if line.split()[3].endswith(f":{port}")] == [
+        f"127.0.0.1:{port}"
+    ]
