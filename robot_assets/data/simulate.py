@@ -20,10 +20,11 @@ import numpy as np
 from PIL import Image
 
 from robot_assets.data.simulation.labels import Label, label
-from robot_assets.data.simulation.render import Engine, Item, Stage, View
+from robot_assets.data.simulation.render import IDS, Engine, Item, Stage, View
 from robot_assets.data.simulation.street import Place, Prop, Street, choose_place, furnish
+from robot_assets.data.simulation.textures import Grain
 from robot_assets.data.simulation.traffic import Actor, Traffic, Wardrobe
-from robot_assets.data.simulation.weather import Sensor, Weather, choose_weather, clearness_of, distance_map
+from robot_assets.data.simulation.weather import Sensor, Sky, Weather, choose_weather, clearness_map, clearness_of
 from robot_assets.data.spec import SIMULATED_CLASSES, SimulationSource
 from robot_assets.progress import report
 from robot_assets.publish import publishing_directory
@@ -73,11 +74,11 @@ def simulate(source: SimulationSource, out: Path) -> SimulationSummary:
     shares = _images_of_sessions(source)
     ledger = _Ledger()
     with publishing_directory(out) as staging, closing(Engine(source.width, source.height)) as engine:
-        wardrobe = Wardrobe(source.seed)
+        wardrobe, grain = Wardrobe(source.seed), Grain(source.seed)
         for index, count in enumerate(shares):
             name = f"sim{source.seed:02d}/s{index + 1:02d}"
             (staging / "images" / name).mkdir(parents=True)
-            for number, (image, labels) in enumerate(_recording(source, index, count, engine, wardrobe), start=1):
+            for number, (image, labels) in enumerate(_recording(source, index, count, engine, wardrobe, grain), start=1):
                 file = f"{name}/frame_{number:04d}.jpg"
                 (staging / "images" / file).write_bytes(_jpeg(image))
                 ledger.add(file, name, image.shape[:2], labels)
@@ -101,7 +102,7 @@ def _jpeg(image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
 
 
 def _recording(
-    source: SimulationSource, index: int, count: int, engine: Engine, wardrobe: Wardrobe
+    source: SimulationSource, index: int, count: int, engine: Engine, wardrobe: Wardrobe, grain: Grain
 ) -> Iterator[tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], list[Label]]]:
     """Drive along one street and yield an image, uint8 (height, width, 3) RGB, and its labels for each frame."""
     rng = np.random.default_rng([source.seed, 0, index])
@@ -113,19 +114,21 @@ def _recording(
     with closing(
         Stage(engine, source.width, source.height, mount.field_of_view, weather.light.towards_sun)
     ) as stage:
-        street = Street(rng, engine, stage, place, weather, travel)
+        street = Street(rng, grain, engine, stage, place, weather, travel)
         props = _Props(furnish(rng, stage, place, weather.light, travel), stage)
         traffic = Traffic(rng, stage, place, weather.light, wardrobe, math.tan(mount.field_of_view / 2))
-        sensor = Sensor(rng, weather, source.height, source.width)
-        empty = street.distances(mount.height, mount.pitch)
+        size = (source.height, source.width)
+        sensor = Sensor(rng, weather, *size)
+        sky = Sky(rng, weather, grain.cloud(rng), size, stage.focal, mount.pitch)
+        empty = clearness_of(street.distances(mount.height, mount.pitch), weather.haze)
         for view in views:
-            street.sky.set_pos(view.x, 0, 0)
             actors = traffic.step(view)
             standing = props.around(view)
             frame = stage.look(view)
-            distances = distance_map(frame.ids, empty, _distances(view, actors, standing))
+            before_items = clearness_of(_distances(view, actors, standing), weather.haze)
+            clearness = clearness_map(frame.ids, empty, before_items)
             labels = label(stage, view, frame, actors)
-            yield sensor.develop(frame, clearness_of(distances, weather.haze), rng), labels
+            yield sensor.develop(frame, sky.behind(view.heading), clearness, rng), labels
 
 
 @dataclass(frozen=True)
@@ -168,19 +171,20 @@ class _Props:
     def __init__(self, props: list[Prop], stage: Stage) -> None:
         self._waiting = props[::-1]
         self._standing: list[tuple[Prop, Item]] = []
-        self._free = list(range(254, _FIRST_PROP - 1, -1))
+        self._free = list(range(IDS, _FIRST_PROP - 1, -1))
         self._stage = stage
 
     def around(self, view: View) -> list[tuple[Prop, Item]]:
         """Let go of what is behind the camera and put up what comes into reach."""
         for prop, item in [pair for pair in self._standing if pair[0].x < view.x - 4.0]:
             item.remove()
-            self._free.append(item.ident)
+            if item.ident:
+                self._free.append(item.ident)
             self._standing.remove((prop, item))
         while self._waiting and self._free and self._waiting[-1].x < view.x + _PROPS_AHEAD:
             prop = self._waiting.pop()
-            level = 0.0 if prop.casts else None
-            item = self._stage.add_item(self._free.pop(), prop.geometry, shadow_level=level)
+            ident = self._free.pop() if prop.near else 0
+            item = self._stage.add_item(ident, prop.geometry, shadow_level=0.0 if prop.near else None)
             item.place(prop.x, prop.y, prop.z)
             self._standing.append((prop, item))
         return self._standing

@@ -18,8 +18,6 @@ PIXELS_MIN = 24
 VISIBLE_MIN = 0.25
 """An actor of which less than this share can be seen, behind others or beyond the border, gets no label."""
 
-_CLEARLY_VISIBLE = 0.92  # share of the projected bounds above which nobody needs to ask for the silhouette
-
 
 @dataclass(frozen=True)
 class Label:
@@ -59,8 +57,8 @@ def label(stage: Stage, view: View, frame: Frame, actors: Sequence[Actor]) -> li
             box, area = visible[actor.item.ident]
             if area >= PIXELS_MIN:
                 seen.append(_Seen(actor, box, area, _bounds(stage, view, actor)))
-    # Only where something cuts the visible box short is the silhouette worth a look of its own.
-    doubtful = [one for one in seen if _filled(stage, one) < _CLEARLY_VISIBLE or _overlapped(one, seen)]
+    # A silhouette never exceeds the bounds: what fills enough of them needs no look of its own.
+    doubtful = [one for one in seen if one.area < VISIBLE_MIN * _area(one.bounds)]
     silhouettes = stage.silhouettes([one.actor.item for one in doubtful])
     share = {id(one): min(one.area / max(total, 1), 1.0) for one, total in zip(doubtful, silhouettes, strict=True)}
     return [
@@ -108,18 +106,5 @@ def _inside(stage: Stage, bounds: tuple[float, float, float, float]) -> float:
     return width * height / max((right - left) * (bottom - top), 1e-6)
 
 
-def _filled(stage: Stage, seen: _Seen) -> float:
-    """Height of the visible box as a share of the projected bounds within the image."""
-    top, bottom = max(seen.bounds[1], 0.0), min(seen.bounds[3], float(stage.height))
-    return seen.box[3] / max(bottom - top, 1.0)
-
-
-def _overlapped(seen: _Seen, others: Sequence[_Seen]) -> bool:
-    """Whether a nearer actor may stand before this one."""
-    left, top, right, bottom = seen.bounds
-    for other in others:
-        if other is not seen and other.actor.x < seen.actor.x:
-            a, b, c, d = other.bounds
-            if a < right and left < c and b < bottom and top < d:
-                return True
-    return False
+def _area(bounds: tuple[float, float, float, float]) -> float:
+    return (bounds[2] - bounds[0]) * (bounds[3] - bounds[1])

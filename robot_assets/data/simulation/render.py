@@ -19,9 +19,10 @@ from robot_assets.errors import DataError
 
 Bytes = NDArray[np.uint8]
 
-SKY = 255
-"""Value of a mask pixel that shows the sky; 0 is ground and walls, items have ids from 1 to 254."""
+IDS = 255
+"""Items have ids from 1 to this one; 0 is the street and the sky."""
 
+_SAMPLES = (2, 1)  # per pixel, across and down: most edges of a street are upright
 _TILES = 8  # how many silhouettes one atlas holds
 _NEAR, _FAR = 0.12, 260.0
 
@@ -42,8 +43,9 @@ class Frame:
     """What one look at the stage gives.
 
     Attributes:
-        colour: uint8 (height, width, 3), RGB.
-        ids: uint8 (height, width), instance ids; 0 is the street and ``SKY`` the sky.
+        colour: uint8 (height, width, 4), BGRA; alpha is the share of the pixel that is not sky, and the colour is
+            already multiplied by it.
+        ids: uint8 (height, width), instance ids; 0 is the street and the sky.
         shadow: bool (height, width), ground that an item keeps the sun from.
     """
 
@@ -64,10 +66,10 @@ class Item:
         """Node under which only this item stands."""
         return self._nodes[0]
 
-    def place(self, x: float, y: float, z: float) -> None:
-        """Move the item and its shadow."""
+    def place(self, x: float, y: float, z: float, heading: float = 0.0) -> None:
+        """Move the item and its shadow; ``heading`` in radians, counter-clockwise from +x."""
         for node in self._nodes:
-            node.get_child(0).set_pos(x, y, z)
+            node.get_child(0).set_pos_hpr(x, y, z, math.degrees(heading), 0, 0)
 
     def remove(self) -> None:
         """Take the item off the stage."""
@@ -112,28 +114,29 @@ class Stage:
         return plane
 
     def add_surface(self, points: Floats, triangles: Ints, colours: Bytes, uvs: Floats, texture: Any) -> None:
-        """Add a textured part of the street: float32 (n, 3), int32 (m, 3), uint8 (n, 4), float32 (n, 2)."""
-        node = self._root.attach_new_node(self.geometry(points, triangles, colours, uvs))
-        node.set_texture(texture)
-        node.set_two_sided(True)
+        """Add a textured part of the street: float32 (n, 3), int32 (m, 3), uint8 (n, 4), float32 (n, 2).
 
-    def add_sky(self, points: Floats, triangles: Ints, colours: Bytes, uvs: Floats, texture: Any) -> Any:
-        """Add the sky, which the mask camera does not see. Returns its node, to be kept around the camera."""
+        The masks leave it out: nothing of the street stands before an item.
+        """
         node = self._root.attach_new_node(self.geometry(points, triangles, colours, uvs))
         node.set_texture(texture)
         node.set_two_sided(True)
+        # One colour a quad: the renderer's flat loop is much faster than the one that interpolates.
+        node.set_attrib(self._core.ShadeModelAttrib.make(self._core.ShadeModelAttrib.M_flat))
         node.hide(self._engine.mask_bit)
-        return node
 
     def add_item(self, ident: int, geometry: Any, *, shadow_level: float | None = 0.0) -> Item:
-        """Add a thing with an id from 1 to 254 and, unless ``shadow_level`` is None, its shadow.
+        """Add a thing with an id and, unless ``shadow_level`` is None, its shadow.
 
         Args:
-            ident: value of its pixels in the mask.
+            ident: value of its pixels in the mask, 1 to 255; 0 keeps it out of the masks: it is behind all others.
             geometry: from ``geometry``; several items may share one.
             shadow_level: height of the ground that its shadow falls on, metres: 0 or -0.12.
         """
         holder = self._root.attach_new_node("item")
+        if ident == 0:
+            holder.hide(self._engine.mask_bit)
+        holder.set_bin("background", 0)  # before the street that it covers
         holder.set_tag("instance", str(ident))
         nodes = [holder]
         if shadow_level is not None:
@@ -193,8 +196,6 @@ class Engine:
         core = _panda3d()
         self._core = core
         self.width, self.height = width, height
-        # Four samples a pixel, as long as the renderer's buffers stay within what it can address.
-        self._fine = 2 if max(width, height) <= 1024 else 1
         self.colour_bit, self.mask_bit = core.BitMask32.bit(0), core.BitMask32.bit(1)
         pipe = core.GraphicsPipeSelection.get_global_ptr().make_pipe("TinyOffscreenGraphicsPipe", "p3tinydisplay")
         if pipe is None:
@@ -207,7 +208,7 @@ class Engine:
         self._pipe = pipe
         self._lens = core.PerspectiveLens()
         self._lens.set_near_far(_NEAR, _FAR)
-        self._colour = self._buffer("colour", width * self._fine, height * self._fine)
+        self._colour = self._buffer("colour", width * _SAMPLES[0], height * _SAMPLES[1])
         self._mask = self._buffer("mask", width, height)
         tile = (max(width // 2, 1), max(height // 2, 1))
         self._tile = tile
@@ -215,7 +216,6 @@ class Engine:
         self._rig = core.NodePath("rig")
         self._colour_camera = self._camera(self._colour, self.colour_bit)
         self._mask_camera = self._camera(self._mask, self.mask_bit)
-        self._mask[0].set_clear_color(core.LColor(1, 0, 0, 1))
         self._flatten(self._mask_camera.node(), core.LColor(0, 0, 0, 1))
         self._tag_instances(self._mask_camera.node())
         self._tile_cameras = [self._tile_camera(index) for index in range(_TILES)]
@@ -236,7 +236,7 @@ class Engine:
             )
         texture = core.Texture(name)
         buffer.add_render_texture(texture, core.GraphicsOutput.RTM_copy_ram)
-        buffer.set_clear_color(core.LColor(0, 0, 0, 1))
+        buffer.set_clear_color(core.LColor(0, 0, 0, 0))
         return buffer, texture
 
     def _camera(self, target: tuple[Any, Any], bit: Any) -> Any:
@@ -271,8 +271,8 @@ class Engine:
     def _tag_instances(self, camera: Any) -> None:
         core = self._core
         camera.set_tag_state_key("instance")
-        for ident in range(1, SKY):
-            state = core.RenderState.make(core.ColorAttrib.make_flat(core.LColor((ident + 0.5) / 255, 0, 0, 1)), 200)
+        for ident in range(1, IDS + 1):
+            state = core.RenderState.make(core.ColorAttrib.make_flat(core.LColor(min(ident + 0.5, 255) / 255, 0, 0, 1)), 200)
             camera.set_tag_state(str(ident), state)
         shadow = core.RenderState.make(core.ColorAttrib.make_flat(core.LColor(0, 1, 0, 1)), 200)
         camera.set_tag_state("shadow", shadow)
@@ -292,9 +292,10 @@ class Engine:
         self._engine.render_frame()
         mask = _pixels(self._mask[1])
         colour = _pixels(self._colour[1])
-        if self._fine == 2:
-            colour = _halved(colour)
-        return Frame(colour[::-1, :, 2::-1], mask[::-1, :, 2], mask[::-1, :, 1] > 0)
+        if _SAMPLES[1] == 2:
+            colour = _averaged(colour[0::2], colour[1::2])
+        colour = _averaged(colour[:, 0::2], colour[:, 1::2])
+        return Frame(colour[::-1], np.ascontiguousarray(mask[::-1, :, 2]), mask[::-1, :, 1] > 0)
 
     def silhouettes(self, scenes: Sequence[Any]) -> list[int]:
         """Pixels (of the full resolution) that each scene alone covers."""
@@ -313,7 +314,7 @@ class Engine:
         for buffer, _ in (self._colour, self._mask, self._atlas):
             buffer.set_active(buffer in active)
 
-    def texture(self, pixels: Bytes, *, repeat_v: bool = True) -> Any:
+    def texture(self, pixels: Bytes) -> Any:
         """Upload an uint8 (h, w, 3) RGB texture; h and w are powers of two. Row 0 is its top."""
         core = self._core
         texture = core.Texture()
@@ -323,7 +324,7 @@ class Engine:
         texture.set_minfilter(core.SamplerState.FT_linear_mipmap_linear)
         texture.set_magfilter(core.SamplerState.FT_linear)
         texture.set_wrap_u(core.SamplerState.WM_repeat)
-        texture.set_wrap_v(core.SamplerState.WM_repeat if repeat_v else core.SamplerState.WM_clamp)
+        texture.set_wrap_v(core.SamplerState.WM_repeat)
         return texture
 
     def close(self) -> None:
@@ -350,12 +351,8 @@ def _pixels(texture: Any) -> Bytes:
     return image.reshape(texture.get_y_size(), texture.get_x_size(), 4)
 
 
-def _halved(pixels: Bytes) -> Bytes:
-    """Average blocks of 2x2 pixels, four bytes at a time; rounding down, then up, so that nothing drifts."""
-    height, width, _ = pixels.shape
-    words = pixels.view(np.uint32)[:, :, 0]
-    a, b = words[0::2], words[1::2]
-    rows = (a & b) + (((a ^ b) & np.uint32(0xFEFEFEFE)) >> np.uint32(1))
-    a, b = rows[:, 0::2], rows[:, 1::2]
-    blocks: Bytes = ((a | b) - (((a ^ b) & np.uint32(0xFEFEFEFE)) >> np.uint32(1))).view(np.uint8)
-    return blocks.reshape(height // 2, width // 2, 4)
+def _averaged(one: Bytes, other: Bytes) -> Bytes:
+    """Average two images of uint8 (h, w, 4), four bytes at a time."""
+    a, b = one.view(np.uint32)[:, :, 0], other.view(np.uint32)[:, :, 0]
+    mean: Bytes = ((a | b) - (((a ^ b) & np.uint32(0xFEFEFEFE)) >> np.uint32(1))).view(np.uint8)
+    return mean.reshape(*a.shape, 4)

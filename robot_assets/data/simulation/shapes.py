@@ -219,24 +219,28 @@ def normals(mesh: Mesh) -> Floats:
     return (total / np.maximum(length, 1e-12)).astype(np.float32)
 
 
-def lit(mesh: Mesh, light: Light) -> NDArray[np.uint8]:
+def lit(mesh: Mesh, normal: Floats, light: Light, turn: float = 0.0) -> NDArray[np.uint8]:
     """Vertex colours under ``light``: hemispheric sky and ground, a sun, and darkening near the ground.
+
+    Args:
+        mesh: to be lit.
+        normal: its vertex normals, from ``normals``.
+        light: sun and sky.
+        turn: heading that the mesh will have on the street, radians.
 
     Returns:
         uint8 (n, 4), RGBA.
     """
-    normal = normals(mesh)
+    cos, sin = math.cos(turn), math.sin(turn)
     x, y, z = light.towards_sun
-    facing = np.maximum(normal[:, 0] * x + normal[:, 1] * y + normal[:, 2] * z, 0.0)[:, None]
-    up = (normal[:, 2:3] + 1.0) * 0.5
-    arriving = (
-        np.asarray(light.sky, np.float32) * up
-        + np.asarray(light.ground, np.float32) * (1.0 - up)
-        + np.asarray(light.sun, np.float32) * facing
-    )
-    near_ground = np.clip(0.72 + mesh.points[:, 2:3] * 0.9, 0.72, 1.0)
-    glow = mesh.glow[:, None]
-    shade = mesh.colours * (arriving * near_ground * (1.0 - glow) + glow)
-    result = np.full((len(shade), 4), 255, np.uint8)
-    result[:, :3] = np.clip(shade * 255.0 + 0.5, 0, 255)
+    x, y = x * cos + y * sin, y * cos - x * sin
+    facing = np.maximum(normal[:, 0] * np.float32(x) + normal[:, 1] * np.float32(y) + normal[:, 2] * np.float32(z), 0.0)
+    up = (normal[:, 2] + np.float32(1)) * np.float32(0.5)
+    near_ground = np.clip(np.float32(0.72) + mesh.points[:, 2] * np.float32(0.9), 0.72, 1.0) * (1 - mesh.glow)
+    result = np.full((len(up), 4), 255, np.uint8)
+    for channel in range(3):
+        low, high = np.float32(light.ground[channel]), np.float32(light.sky[channel])
+        arriving = low + (high - low) * up + np.float32(light.sun[channel]) * facing
+        shade = mesh.colours[:, channel] * (arriving * near_ground + mesh.glow)
+        result[:, channel] = np.clip(shade * np.float32(255) + np.float32(0.5), 0, 255)
     return result

@@ -12,7 +12,7 @@ import numpy as np
 from robot_assets.data.simulation import textures
 from robot_assets.data.simulation.actors import PAINT, RUBBER, Random, pick
 from robot_assets.data.simulation.render import Engine, Stage
-from robot_assets.data.simulation.shapes import Floats, Light, Mesh, ball, box, lathe, lit, merge, placed, tube
+from robot_assets.data.simulation.shapes import Floats, Light, Mesh, ball, box, lathe, lit, merge, normals, placed, tube
 from robot_assets.data.simulation.weather import Weather
 
 ROAD_LEVEL = -0.12
@@ -79,14 +79,22 @@ def choose_place(rng: Random) -> Place:
 class Street:
     """Builds a place onto a stage and says how far away its surfaces are."""
 
-    def __init__(self, rng: Random, engine: Engine, stage: Stage, place: Place, weather: Weather, travel: float) -> None:
-        self._rng, self._engine, self._stage = rng, engine, stage
+    def __init__(
+        self,
+        rng: Random,
+        grain: textures.Grain,
+        engine: Engine,
+        stage: Stage,
+        place: Place,
+        weather: Weather,
+        travel: float,
+    ) -> None:
+        self._rng, self._grain, self._engine, self._stage = rng, grain, engine, stage
         self.place, self._weather = place, weather
         self._start, self._end = -_BEHIND, travel + _AHEAD
         self._ground()
         self._marks()
         self._houses()
-        self.sky = self._sky()
 
     def _shade(self, normal: tuple[float, float, float], dim: float = 1.0) -> tuple[float, float, float]:
         """Light that arrives on a surface."""
@@ -126,10 +134,10 @@ class Street:
     def _ground(self) -> None:
         rng, place = self._rng, self.place
         style = textures.PAVINGS[int(rng.integers(len(textures.PAVINGS)))]
-        paving = self._engine.texture(textures.paving(rng, style))
-        lawn = self._engine.texture(textures.grass(rng))
-        stone = self._engine.texture(textures.concrete(rng))
-        road = self._engine.texture(textures.asphalt(rng))
+        paving = self._engine.texture(textures.paving(rng, self._grain, style))
+        lawn = self._engine.texture(textures.grass(rng, self._grain))
+        stone = self._engine.texture(textures.concrete(rng, self._grain))
+        road = self._engine.texture(textures.asphalt(rng, self._grain))
         wet = 0.78 if self._weather.rain else 1.0
         edge = place.half_width
         self._strip(-edge, edge, 0, 0, paving, 2.4, wet)
@@ -168,7 +176,7 @@ class Street:
                 white.append((x, y, x + 3.2, y + 0.5))
                 y += 1.0
             x += float(rng.uniform(45, 80))
-        tone = self._engine.texture(np.clip(textures.asphalt(rng).astype(np.int32) + 130, 0, 235).astype(np.uint8))
+        tone = self._engine.texture(np.clip(textures.asphalt(rng, self._grain).astype(np.int32) + 130, 0, 235).astype(np.uint8))
         self._marking(bike, z - 0.006, tone, pick(rng, ((0.62, 0.25, 0.2), (0.25, 0.45, 0.3)), 0.03))
         self._marking(white, z, tone, (1.0, 1.0, 1.0))
 
@@ -189,18 +197,19 @@ class Street:
     def _houses(self) -> None:
         rng, place, engine = self._rng, self.place, self._engine
         looks = [textures.facade_look(rng, self._weather.lit) for _ in range(4)]
-        walls = [engine.texture(textures.facade(rng, look)) for look in looks]
-        fronts = [engine.texture(textures.shopfront(rng, look)) for look in looks]
+        walls = [engine.texture(textures.facade(rng, self._grain, look)) for look in looks]
+        fronts = [engine.texture(textures.shopfront(rng, self._grain, look)) for look in looks]
         tall = float(rng.uniform(6, 17))
         near, far = -(place.half_width + place.setback), place.far_kerb + 3.2
         for wall_y, inwards in ((near, 1.0), (far, -1.0)):
             faces: list[list[Any]] = [[] for _ in range(8)]
-            x = self._start
+            x, covered = self._start, 0.0
             while x < self._end:
                 width = 6.0 * float(rng.integers(1, 5))
                 height = 4.0 + 3.0 * max(1, round(tall * float(rng.uniform(0.6, 1.3)) / 3))
-                self._house(faces, int(rng.integers(4)), (x, x + width), wall_y, inwards, height)
-                x += width + (float(rng.uniform(1.5, 6)) if rng.random() < 0.25 else 0.0)
+                self._house(faces, int(rng.integers(4)), (x, x + width), wall_y, inwards, (covered, height))
+                gap = float(rng.uniform(1.5, 6)) if rng.random() < 0.25 else 0.0
+                x, covered = x + width + gap, 0.0 if gap else height
             for index, pieces in enumerate(faces):
                 if pieces:
                     corners, uvs, colours = (list(column) for column in zip(*pieces, strict=True))
@@ -209,10 +218,20 @@ class Street:
             self._hedges(near)
 
     def _house(
-        self, faces: list[list[Any]], look: int, span: tuple[float, float], y: float, inwards: float, height: float
+        self,
+        faces: list[list[Any]],
+        look: int,
+        span: tuple[float, float],
+        y: float,
+        inwards: float,
+        heights: tuple[float, float],
     ) -> None:
-        """Append front, sides and cornice of one house; ``inwards`` is the sign of y towards the street."""
+        """Append front, gable and cornice of one house; ``inwards`` is the sign of y towards the street.
+
+        Only what the camera can see is built: the gable that faces it, above the neighbour's roof.
+        """
         x0, x1 = span
+        covered, height = heights
         side = self.place.side
         tone = float(self._rng.uniform(0.88, 1.05))
         front = self._shade((0.0, inwards * side, 0.0), tone)
@@ -223,10 +242,12 @@ class Street:
         upper = [(x0, y, 4.0), (x1, y, 4.0), (x1, y, height), (x0, y, height)]
         top = (height - 4.0) / 12
         faces[look].append((upper, [(u0, 0), (u1, 0), (u1, top), (u0, top)], front))
-        back = y - inwards * 9
-        for x, normal in ((x0, -1.0), (x1, 1.0)):
-            wall = [(x, y, -0.12), (x, back, -0.12), (x, back, height), (x, y, height)]
-            faces[look].append((wall, [(0, 0), (0.75, 0), (0.75, top), (0, top)], self._shade((normal, 0, 0), tone * 0.9)))
+        if covered < height:
+            back, low = y - inwards * 9, covered or -0.12
+            gable = [(x0, y, low), (x0, back, low), (x0, back, height), (x0, y, height)]
+            v0, v1 = low / 12, height / 12
+            shade = self._shade((-1.0, 0.0, 0.0), tone * 0.9)
+            faces[look].append((gable, [(0, v0), (0.75, v0), (0.75, v1), (0, v1)], shade))
         out = y + inwards * 0.35
         dark = tuple(c * 0.75 for c in front)
         for z in (3.9, height):
@@ -238,7 +259,7 @@ class Street:
     def _hedges(self, wall_y: float) -> None:
         """Hedges and low walls along the edge of the sidewalk, with gaps for the gates."""
         rng = self._rng
-        leaves = self._engine.texture(textures.leaves(rng))
+        leaves = self._engine.texture(textures.leaves(rng, self._grain))
         y, depth = -self.place.half_width - 0.25, 0.7
         front, top = self._shade((0.0, float(self.place.side), 0.0)), self._shade((0, 0, 1))
         end_shade = self._shade((-1.0, 0.0, 0.0))
@@ -257,26 +278,6 @@ class Street:
                 colours.append(shade)
             x = x1 + float(rng.uniform(1.2, 4))
         self._quads(corners, uvs, colours, leaves)
-
-    def _sky(self) -> Any:
-        weather = self._weather
-        panorama = textures.sky(self._rng, weather.zenith, weather.horizon, weather.cover, weather.cloud)
-        texture = self._engine.texture(panorama, repeat_v=False)
-        sides, radius, top = 24, 215.0, 120.0
-        points, uvs = [], []
-        for i in range(sides + 1):
-            angle = 2 * math.pi * i / sides
-            for z in (-12.0, top):
-                points.append((radius * math.cos(angle), radius * math.sin(angle), z))
-                uvs.append((2 * i / sides, max(z, 0.0) / top * 0.996 + 0.002))
-        triangles = []
-        for i in range(sides):
-            a = 2 * i
-            triangles += [(a, a + 2, a + 3), (a, a + 3, a + 1)]
-        colours = np.full((len(points), 4), 255, np.uint8)
-        return self._stage.add_sky(
-            np.array(points, np.float32), np.array(triangles, np.int32), colours, np.array(uvs, np.float32), texture
-        )
 
     def distances(self, camera_height: float, pitch: float) -> Floats:
         """Distance of the empty street in every pixel, float32 (height, width), metres; 150 for the sky."""
@@ -366,13 +367,16 @@ def scooter(rng: Random) -> Mesh:
 
 @dataclass(frozen=True)
 class Prop:
-    """A thing without a label that stands at a place for the whole session."""
+    """A thing without a label that stands at a place for the whole session.
+
+    ``near`` ones stand on the robot's side of the road: they cast shadows and may hide an actor.
+    """
 
     geometry: Any
     x: float
     y: float
     z: float
-    casts: bool
+    near: bool
 
 
 def furnish(rng: Random, stage: Stage, place: Place, light: Light, travel: float) -> list[Prop]:
@@ -387,24 +391,24 @@ def furnish(rng: Random, stage: Stage, place: Place, light: Light, travel: float
             mesh = placed(build(rng), turn=turn if place.side > 0 else -turn)
             if place.side < 0:
                 mesh = Mesh(mesh.points * np.array([1, -1, 1], np.float32), mesh.triangles[:, ::-1], mesh.colours, mesh.glow)
-            made.append(stage.geometry(mesh.points, mesh.triangles, lit(mesh, light)))
+            made.append(stage.geometry(mesh.points, mesh.triangles, lit(mesh, normals(mesh), light)))
         return made
 
-    def row(choices: list[Any], y: float, step: tuple[float, float], wander: float, casts: bool) -> None:
+    def row(choices: list[Any], y: float, step: tuple[float, float], wander: float, near: bool = True) -> None:
         x = float(rng.uniform(1, step[1]))
         while x < travel + 60:
             across = y + float(rng.uniform(-wander, wander))
-            props.append(Prop(choices[int(rng.integers(len(choices)))], x, across * place.side, 0.0, casts))
+            props.append(Prop(choices[int(rng.integers(len(choices)))], x, across * place.side, 0.0, near))
             x += float(rng.uniform(*step))
 
     if rng.random() < 0.75:
         trees = models(tree, 3)
-        row(trees, kerb_row, (9, 16), 0.1, True)
-        row(trees, far_row + 0.4, (10, 18), 0.2, False)
-    row(models(lamp, 1), kerb_row, (22, 28), 0.0, True)
-    row(models(sign, 2), kerb_row, (18, 45), 0.1, True)
+        row(trees, kerb_row, (9, 16), 0.1)
+        row(trees, far_row + 0.4, (10, 18), 0.2, near=False)
+    row(models(lamp, 1), kerb_row, (22, 28), 0.0)
+    row(models(sign, 2), kerb_row, (18, 45), 0.1)
     if rng.random() < 0.5:
-        row(models(bollard, 1), kerb_row + 0.15, (3, 9), 0.0, True)
-    row(models(bench, 1) + models(planter, 2), wall_row, (9, 26), 0.0, True)
-    row(models(scooter, 2, 1.2), wall_row + 0.2, (18, 50), 0.2, True)
+        row(models(bollard, 1), kerb_row + 0.15, (3, 9), 0.0)
+    row(models(bench, 1) + models(planter, 2), wall_row, (9, 26), 0.0)
+    row(models(scooter, 2, 1.2), wall_row + 0.2, (18, 50), 0.2)
     return sorted(props, key=lambda prop: (prop.x, prop.y))

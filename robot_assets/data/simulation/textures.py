@@ -28,6 +28,30 @@ def clouds(rng: Random, height: int, width: int, coarsest: int = 4) -> Floats:
     return total / np.float32(norm)
 
 
+class Grain:
+    """A few fields of noise for a whole simulation; each texture takes one of them, shifted and mirrored."""
+
+    def __init__(self, seed: int) -> None:
+        rng = np.random.default_rng([seed, 2])
+        self._fields = [clouds(rng, SIZE, SIZE, coarsest) for coarsest in (4, 4, 4, 8, 8, 16)]
+        self._speckles = [rng.random((SIZE, SIZE), dtype=np.float32) for _ in range(4)]
+
+    def cloud(self, rng: Random, coarse: bool = True) -> Floats:
+        """Return a tiling field in about [0, 1], float32 (SIZE, SIZE)."""
+        return _shifted(rng, self._fields[int(rng.integers(0, 3) if coarse else rng.integers(3, 6))])
+
+    def speckle(self, rng: Random, amount: float) -> Floats:
+        """Return independent grain around 1, float32 (SIZE, SIZE)."""
+        noise = _shifted(rng, self._speckles[int(rng.integers(0, 4))])
+        return 1 + (noise - np.float32(0.5)) * np.float32(amount)
+
+
+def _shifted(rng: Random, field: Floats) -> Floats:
+    rows, columns = (int(v) for v in rng.integers(0, SIZE, 2))
+    moved: Floats = np.roll(field, (rows, columns), axis=(0, 1))
+    return moved[::-1] if rng.random() < 0.5 else moved
+
+
 def _stretched(grid: Floats, size: int, axis: int) -> Floats:
     """Interpolate smoothly along one axis, wrapping around."""
     cells = grid.shape[axis]
@@ -47,15 +71,10 @@ def _finished(shade: Floats, colour: Colour) -> Bytes:
     return np.clip(rgb, 0, 255).astype(np.uint8)
 
 
-def _speckle(rng: Random, amount: float) -> Floats:
-    noise: Floats = 1 + (rng.random((SIZE, SIZE), dtype=np.float32) - np.float32(0.5)) * np.float32(amount)
-    return noise
-
-
-def asphalt(rng: Random) -> Bytes:
+def asphalt(rng: Random, grain: Grain) -> Bytes:
     """Asphalt with patches, coarse grain and a few cracks."""
     tone = float(rng.uniform(0.26, 0.42))
-    shade = _speckle(rng, 0.35) * (0.8 + 0.4 * clouds(rng, SIZE, SIZE))
+    shade = grain.speckle(rng, 0.35) * (0.8 + 0.4 * grain.cloud(rng))
     for _ in range(int(rng.integers(0, 3))):
         y, x = rng.integers(0, SIZE, 2)
         h, w = rng.integers(30, 120, 2)
@@ -75,12 +94,12 @@ def _crack(rng: Random, shade: Floats) -> None:
 PAVINGS = ("slabs", "running", "plates", "cobbles")
 
 
-def paving(rng: Random, style: str) -> Bytes:
+def paving(rng: Random, grain: Grain, style: str) -> Bytes:
     """Sidewalk paving that covers 2.4 m by 2.4 m: square slabs, running bond, large plates or cobbles."""
     rows, columns, joint = {"slabs": (4, 4, 3), "running": (12, 6, 2), "plates": (1, 1, 3), "cobbles": (16, 16, 3)}[
         style
     ]
-    shade = _speckle(rng, 0.16) * (0.86 + 0.28 * clouds(rng, SIZE, SIZE))
+    shade = grain.speckle(rng, 0.16) * (0.86 + 0.28 * grain.cloud(rng))
     y, x = np.mgrid[0:SIZE, 0:SIZE]
     row = y * rows // SIZE
     shift = (row % 2) * (SIZE // columns // 2) if style in ("running", "cobbles") else 0
@@ -94,21 +113,21 @@ def paving(rng: Random, style: str) -> Bytes:
     return _finished(shade, colour)
 
 
-def grass(rng: Random) -> Bytes:
+def grass(rng: Random, grain: Grain) -> Bytes:
     """Lawn."""
-    shade = _speckle(rng, 0.5) * (0.7 + 0.6 * clouds(rng, SIZE, SIZE, 8))
+    shade = grain.speckle(rng, 0.5) * (0.7 + 0.6 * grain.cloud(rng, coarse=False))
     return _finished(shade, pick(rng, ((0.27, 0.38, 0.16), (0.33, 0.4, 0.2), (0.42, 0.42, 0.24)), 0.03))
 
 
-def leaves(rng: Random) -> Bytes:
+def leaves(rng: Random, grain: Grain) -> Bytes:
     """Dense foliage: a hedge seen from the side."""
-    shade = _speckle(rng, 0.7) * (0.45 + 1.1 * clouds(rng, SIZE, SIZE, 16))
+    shade = grain.speckle(rng, 0.7) * (0.45 + 1.1 * grain.cloud(rng, coarse=False))
     return _finished(shade, pick(rng, ((0.16, 0.3, 0.12), (0.22, 0.34, 0.14), (0.14, 0.26, 0.14)), 0.02))
 
 
-def concrete(rng: Random) -> Bytes:
+def concrete(rng: Random, grain: Grain) -> Bytes:
     """Kerb stones, with a joint every quarter of the texture."""
-    shade = _speckle(rng, 0.15) * (0.85 + 0.3 * clouds(rng, SIZE, SIZE))
+    shade = grain.speckle(rng, 0.15) * (0.85 + 0.3 * grain.cloud(rng))
     shade[:, :: SIZE // 4] *= np.float32(0.6)
     shade[:, 1 :: SIZE // 4] *= np.float32(0.7)
     return _finished(shade, (0.64, 0.63, 0.61))
@@ -143,9 +162,9 @@ def facade_look(rng: Random, lit: float) -> FacadeLook:
     return FacadeLook(material, pick(rng, _WALLS[material], 0.04), lit)
 
 
-def _wall(rng: Random, look: FacadeLook) -> Floats:
+def _wall(rng: Random, grain: Grain, look: FacadeLook) -> Floats:
     """Wall without openings, float32 (SIZE, SIZE, 3) in [0, 255]."""
-    shade = _speckle(rng, 0.12) * (0.86 + 0.28 * clouds(rng, SIZE, SIZE))
+    shade = grain.speckle(rng, 0.12) * (0.86 + 0.28 * grain.cloud(rng))
     if look.material == "brick":
         y, x = np.mgrid[0:SIZE, 0:SIZE]
         row = y // 4
@@ -178,9 +197,9 @@ def _pane(rng: Random, height: int, width: int, lit: bool) -> Floats:
     return pane
 
 
-def facade(rng: Random, look: FacadeLook) -> Bytes:
+def facade(rng: Random, grain: Grain, look: FacadeLook) -> Bytes:
     """Upper floors: four floors of four windows; covers 12 m by 12 m."""
-    rgb = _wall(rng, look)
+    rgb = _wall(rng, grain, look)
     cell = SIZE // 4
     wide = int(rng.integers(22, 40)) if look.material != "glass" else 58
     high = int(rng.integers(32, 44)) if look.material != "glass" else 56
@@ -203,9 +222,9 @@ def facade(rng: Random, look: FacadeLook) -> Bytes:
     return np.clip(rgb, 0, 255).astype(np.uint8)
 
 
-def shopfront(rng: Random, look: FacadeLook) -> Bytes:
+def shopfront(rng: Random, grain: Grain, look: FacadeLook) -> Bytes:
     """Ground floor: doors, shop windows, an awning or a sign; covers 12 m by 4 m."""
-    rgb = _wall(rng, look)
+    rgb = _wall(rng, grain, look)
     plinth = SIZE - 22
     rgb[plinth:] *= np.float32(0.6)
     at = int(rng.integers(6, 16))
@@ -259,19 +278,3 @@ def _sign(rng: Random, rgb: Floats) -> None:
         if rng.random() < 0.6:
             rgb[59:61, at : at + width] = ink
         at = min(at + width + 4, SIZE - 12)
-
-
-def sky(rng: Random, zenith: Colour, horizon: Colour, cover: float, cloud: Colour) -> Bytes:
-    """Panorama of 512 by 256: clouds over a gradient, horizon at the bottom row. Tiles along u only."""
-    height, width = 256, 512
-    rise = np.linspace(1.0, 0.0, height, dtype=np.float32)[:, None, None]
-    low, high = np.asarray(horizon, np.float32), np.asarray(zenith, np.float32)
-    rgb = low + (high - low) * (1 - (1 - rise) * (1 - rise))
-    field = clouds(rng, height, width, 4) * np.float32(0.7) + clouds(rng, height, width, 8) * np.float32(0.3)
-    field = field + np.float32(cover - 0.5) * 0.8
-    dense = np.clip((field - np.float32(0.48)) * 5, 0, 1)[:, :, None]
-    belly = (0.82 + 0.3 * np.clip(np.roll(field, -6, axis=0) - field + 0.4, 0, 1))[:, :, None]
-    rgb = rgb + (np.asarray(cloud, np.float32) * belly - rgb) * dense * np.float32(0.9)
-    return np.clip(rgb * 255, 0, 255).astype(np.uint8)
-
-

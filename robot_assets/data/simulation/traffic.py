@@ -9,11 +9,11 @@ import numpy as np
 
 from robot_assets.data.simulation.actors import BUILDERS, Random
 from robot_assets.data.simulation.render import Item, Stage, View
-from robot_assets.data.simulation.shapes import Light, Mesh, lit, placed
+from robot_assets.data.simulation.shapes import Floats, Light, Mesh, Point, lit, normals
 from robot_assets.data.simulation.street import ROAD_LEVEL, Place
 
 _SECONDS = 0.7  # between frames
-_WARDROBE = 48  # different meshes of each class in one simulation
+_WARDROBE = 24  # different meshes of each class in one simulation
 
 
 @dataclass(frozen=True)
@@ -40,20 +40,29 @@ HABITS = {
 }
 
 
+@dataclass(frozen=True)
+class Outfit:
+    """A mesh and its vertex normals, float32 (n, 3)."""
+
+    mesh: Mesh
+    normals: Floats
+
+
 class Wardrobe:
     """All meshes of a simulation, built when first asked for. Mesh k of a class depends on the seed alone."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
-        self._meshes: dict[tuple[str, int], Mesh] = {}
+        self._outfits: dict[tuple[str, int], Outfit] = {}
 
-    def mesh(self, name: str, index: int) -> Mesh:
+    def outfit(self, name: str, index: int) -> Outfit:
         """Return mesh ``index`` of class ``name``."""
         key = (name, index)
-        if key not in self._meshes:
+        if key not in self._outfits:
             rng = np.random.default_rng([self._seed, 1, tuple(BUILDERS).index(name), index])
-            self._meshes[key] = BUILDERS[name](rng)
-        return self._meshes[key]
+            mesh = BUILDERS[name](rng)
+            self._outfits[key] = Outfit(mesh, normals(mesh))
+        return self._outfits[key]
 
 
 @dataclass
@@ -68,6 +77,7 @@ class Actor:
     x: float
     y: float
     z: float
+    heading: float
     speed: float
     low: tuple[float, float, float]
     high: tuple[float, float, float]
@@ -109,7 +119,7 @@ class Traffic:
                     slot.actor = None
                     slot.wait = 1 if self._rng.random() < slot.habit.absent else 0
                 else:
-                    slot.actor.item.place(slot.actor.x, slot.actor.y, slot.actor.z)
+                    slot.actor.item.place(slot.actor.x, slot.actor.y, slot.actor.z, slot.actor.heading)
             if slot.actor is None:
                 if slot.wait:
                     slot.wait -= 1
@@ -128,23 +138,23 @@ class Traffic:
     def _enter(self, slot: _Slot, view: View) -> Actor | None:
         """Find a free place before the camera for a new actor; None when the street is full there."""
         rng = self._rng
-        mesh = self._wardrobe.mesh(slot.name, int(rng.integers(_WARDROBE)))
+        outfit = self._wardrobe.outfit(slot.name, int(rng.integers(_WARDROBE)))
         for _ in range(12):
             share = float(rng.random())
             ahead = slot.habit.nearest + (slot.habit.farthest - slot.habit.nearest) * share
             y, heading, speed, z = self._lane(slot.name)
             if abs(y * self._place.side - view.y) > ahead * self._spread * 0.92:
                 continue
-            turned = placed(mesh, turn=heading if self._place.side > 0 else -heading)
-            low, high = turned.points.min(axis=0), turned.points.max(axis=0)
-            bounds = (_triple(low), _triple(high))
+            heading *= self._place.side
+            bounds = _bounds(outfit.mesh, heading)
             x, y = view.x + ahead, y * self._place.side
             if self._is_taken(None, x, y, *bounds) or (ahead < 2.5 and abs(y - view.y) < 0.45):
                 continue
-            geometry = self._stage.geometry(turned.points, turned.triangles, lit(turned, self._light))
+            colours = lit(outfit.mesh, outfit.normals, self._light, heading)
+            geometry = self._stage.geometry(outfit.mesh.points, outfit.mesh.triangles, colours)
             item = self._stage.add_item(slot.ident, geometry, shadow_level=z)
-            item.place(x, y, z)
-            return Actor(slot.name, item, x, y, z, speed, *bounds)
+            item.place(x, y, z, heading)
+            return Actor(slot.name, item, x, y, z, heading, speed, *bounds)
         return None
 
     def _is_taken(
@@ -234,6 +244,11 @@ class Traffic:
         return y, -math.pi / 2 + float(rng.uniform(-0.5, 0.5)), 0.0, 0.0
 
 
-def _triple(values: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> tuple[float, float, float]:
-    x, y, z = (float(v) for v in values)
-    return (x, y, z)
+def _bounds(mesh: Mesh, heading: float) -> tuple[Point, Point]:
+    """Lowest and highest corner of a mesh that is turned by ``heading``."""
+    cos, sin = np.float32(math.cos(heading)), np.float32(math.sin(heading))
+    across, along = mesh.points[:, 0], mesh.points[:, 1]
+    axes = (across * cos - along * sin, across * sin + along * cos, mesh.points[:, 2])
+    low = (float(axes[0].min()), float(axes[1].min()), float(axes[2].min()))
+    high = (float(axes[0].max()), float(axes[1].max()), float(axes[2].max()))
+    return low, high

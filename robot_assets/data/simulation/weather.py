@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.data.simulation.actors import Random
-from robot_assets.data.simulation.render import SKY, Frame
+from robot_assets.data.simulation.render import Frame
 from robot_assets.data.simulation.shapes import Colour, Floats, Light, Point
 
 KINDS = ("clear", "fair", "overcast", "dusk", "fog", "rain")
@@ -126,35 +126,36 @@ class Sensor:
         self._blur = float(rng.choice([0.0, 0.0, 0.12, 0.2])) + (0.05 if weather.rain else 0.0)
         self._streaks = self._rain_bank(rng) if weather.rain else None
 
-    def _tone_curves(self, rng: Random) -> Floats:
-        """Build one curve a channel, float32 (3, 256): exposure, white balance, contrast, as a camera would."""
+    def _tone_curves(self, rng: Random) -> NDArray[np.uint8]:
+        """Build one curve a channel, uint8 (3, 256): exposure, white balance, contrast, as a camera would."""
         exposure = float(rng.uniform(0.88, 1.18))
         warmth, green = float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.02, 0.02))
         contrast = float(rng.uniform(0.1, 0.55))
-        curves = np.empty((3, 256), np.float32)
+        curves = np.empty((3, 256), np.uint8)
         for channel, gain in enumerate((1 + warmth, 1 + green, 1 - warmth)):
             value = np.minimum(np.arange(256, dtype=np.float32) * np.float32(exposure * gain / 255), 1.15)
             value = value / (1 + np.maximum(value - np.float32(0.75), 0) * np.float32(0.45))  # soft shoulder
             value = np.clip(value, 0, 1)
             steep = value * value * (3 - 2 * value)
-            curves[channel] = (value + (steep - value) * np.float32(contrast)) * 255
+            curves[channel] = (value + (steep - value) * np.float32(contrast)) * 255 + 0.5
         return curves
 
     def _vignetting(self, rng: Random) -> Floats:
         y = np.linspace(-1, 1, self._height, dtype=np.float32)[:, None]
         x = np.linspace(-1, 1, self._width, dtype=np.float32)[None, :]
-        return (1 - np.float32(rng.uniform(0.04, 0.2)) * (x * x + y * y) * np.float32(0.6))[:, :, None]
+        falloff: Floats = 1 - np.float32(rng.uniform(0.04, 0.2)) * (x * x + y * y) * np.float32(0.6)
+        return falloff
 
-    def _noise_bank(self, rng: Random) -> NDArray[np.float32]:
+    def _noise_bank(self, rng: Random) -> Floats:
         """Noise of which each frame takes another window: grain that is half grey, half coloured."""
         strength = float(rng.uniform(1.2, 3.6)) * (1.7 if self._weather.kind == "dusk" else 1.0)
         size = (self._height + 64, self._width + 64)
-        grey = rng.standard_normal((*size, 1), dtype=np.float32)
-        bank: NDArray[np.float32] = (grey + rng.standard_normal((*size, 3), dtype=np.float32)) * np.float32(strength * 0.7)
+        grey = rng.standard_normal((1, *size), dtype=np.float32)
+        bank: Floats = (grey + rng.standard_normal((3, *size), dtype=np.float32)) * np.float32(strength * 0.7)
         return bank
 
-    def _rain_bank(self, rng: Random) -> NDArray[np.float32]:
-        """Slanted streaks, float32 (h, w, 1), of which each frame takes another window."""
+    def _rain_bank(self, rng: Random) -> Floats:
+        """Slanted streaks, float32 (h, w), of which each frame takes another window."""
         height, width = self._height + 64, self._width + 64
         bank = np.zeros((height, width), np.float32)
         slant = float(rng.uniform(-0.35, 0.35))
@@ -164,35 +165,44 @@ class Sensor:
             columns = (int(rng.integers(0, width)) + (np.arange(length) * np.float32(slant)).astype(np.int64)) % width
             bank[rows % height, columns] += np.float32(rng.uniform(14, 46))
         bank[:, 1:] += bank[:, :-1] * np.float32(0.5)
-        return bank[:, :, None]
+        return bank
 
-    def develop(self, frame: Frame, clearness: Floats, rng: Random) -> NDArray[np.uint8]:
+    def develop(self, frame: Frame, sky: Floats, clearness: Floats, rng: Random) -> NDArray[np.uint8]:
         """Turn a rendered frame into what the camera records.
 
         Args:
             frame: as rendered.
+            sky: float32 (3, rows, width), RGB in [0, 255]; the sky behind the uppermost rows of the image.
             clearness: float32 (height, width), share of light that comes through the haze.
             rng: of the session; moves noise and rain from frame to frame.
 
         Returns:
             uint8 (height, width, 3), RGB.
         """
-        image = frame.colour.astype(np.float32)
         ground = frame.shadow & (frame.ids == 0)
-        image *= (1 - _softened(ground) * np.float32(self._weather.shadow))[:, :, None]
-        image -= self._haze
-        image *= clearness[:, :, None]
-        image += self._haze
+        through = clearness * self._vignette
+        veil = self._vignette - through
+        through *= 1 - _softened(ground) * np.float32(self._weather.shadow)
+        rows = sky.shape[1]
+        open_sky = (255 - frame.colour[:rows, :, 3]) * np.float32(1 / 255)
+        veil[:rows] *= 1 - open_sky
+        open_sky *= self._vignette[:rows]
         top, left = (int(v) for v in rng.integers(0, 64, 2))
         window = (slice(top, top + self._height), slice(left, left + self._width))
-        if self._streaks is not None:
-            image += self._streaks[window]
-        if self._blur:
-            _blur(image, np.float32(self._blur))
-        image *= self._vignette
-        image += self._noise[window]
-        exposed = np.clip(image, 0, 255).astype(np.uint8)
-        return np.stack([self._curves[c].astype(np.uint8)[exposed[:, :, c]] for c in range(3)], axis=2)
+        image = np.empty((self._height, self._width, 3), np.uint8)
+        for channel in range(3):
+            plane = frame.colour[:, :, 2 - channel].astype(np.float32)
+            plane *= through
+            plane += veil * self._haze[channel]
+            plane[:rows] += sky[channel] * open_sky
+            if self._streaks is not None:
+                plane += self._streaks[window]
+            if self._blur:
+                _blur(plane, np.float32(self._blur))
+            plane += self._noise[channel][window]
+            np.clip(plane, 0, 255, out=plane)
+            image[:, :, channel] = np.take(self._curves[channel], plane.astype(np.uint8))
+        return image
 
 
 def _softened(mask: NDArray[np.bool_]) -> Floats:
@@ -218,12 +228,80 @@ def clearness_of(distances: Floats, haze: float) -> Floats:
     return 1 / (1 + depth + depth * depth * np.float32(0.5))
 
 
-def distance_map(ids: NDArray[np.uint8], street: Floats, of_item: Floats) -> Floats:
-    """Distance of every pixel, metres: the street's own, overridden where an item or the sky stands.
+def clearness_map(ids: NDArray[np.uint8], street: Floats, of_item: Floats) -> Floats:
+    """Clearness of every pixel: the street's own, overridden where an item stands.
 
     Args:
         ids: uint8 (h, w).
-        street: float32 (h, w), distance of the empty street.
-        of_item: float32 (256,), distance of each id.
+        street: float32 (h, w), clearness before the empty street.
+        of_item: float32 (256,), clearness before each id.
     """
-    return np.where((ids == 0) | (ids == SKY), street, of_item[ids])
+    clearness = street.copy()
+    pixels = np.flatnonzero(ids)
+    clearness.ravel()[pixels] = of_item[ids.ravel()[pixels]]
+    return clearness
+
+
+class Sky:
+    """The sky of one session, a little wider than the image, so that it can turn with the robot.
+
+    Clouds lie on a plane far above, which gives them their perspective.
+
+    Args:
+        rng: of the session.
+        weather: of the session.
+        clouds: float32 (n, n) tiling noise in about [0, 1].
+        size: height and width of the images, pixels.
+        focal: focal length, pixels.
+        pitch: of the camera, radians.
+    """
+
+    def __init__(
+        self, rng: Random, weather: Weather, clouds: Floats, size: tuple[int, int], focal: float, pitch: float
+    ) -> None:
+        height, self._width = size
+        self._focal = focal
+        self._margin = int(focal * 0.2) + 2
+        horizon = height / 2 + focal * math.tan(pitch)
+        self.rows = int(min(max(horizon + 0.05 * focal, 1), height))
+        rise = ((horizon - np.arange(self.rows, dtype=np.float32)) / np.float32(focal))[:, None]
+        across = np.arange(self._width + 2 * self._margin, dtype=np.float32)[None, :] - np.float32(
+            self._margin + self._width / 2
+        )
+        steep = np.clip(rise * np.float32(1.6), 0, 1)
+        blue = 1 - (1 - steep) * (1 - steep)
+        up = np.maximum(rise, np.float32(0.02)) + np.float32(0.06)
+        cells = len(clouds)
+        scale = np.float32(cells / 16)
+        shift = rng.integers(0, cells, 2)
+        u = (1 / up) * scale + np.float32(shift[0])
+        v = (across / np.float32(focal) / up) * scale + np.float32(shift[1])
+        field = _sampled(clouds, np.broadcast_to(u, v.shape), v)
+        dense = np.clip((field + np.float32((weather.cover - 0.5) * 0.5) - np.float32(0.5)) * 5, 0, 1)
+        dense = dense * np.clip(rise * 6 + np.float32(0.25), 0, 1)
+        tone = np.float32(1.1) - np.clip(field - np.float32(0.45), 0, 1) * np.float32(0.5)
+        self._planes = np.empty((3, self.rows, across.shape[1]), np.float32)
+        for channel in range(3):
+            low, high = weather.horizon[channel], weather.zenith[channel]
+            clear = np.float32(low) + np.float32(high - low) * blue
+            cloudy = clear + (np.float32(weather.cloud[channel]) * tone - clear) * dense
+            self._planes[channel] = np.clip(cloudy, 0, 1) * 255
+
+    def behind(self, heading: float) -> Floats:
+        """Sky behind the upper rows of the image, float32 (3, rows, width) in [0, 255]."""
+        turned = self._margin - round(self._focal * math.tan(heading))
+        left = min(max(turned, 0), 2 * self._margin)
+        return self._planes[:, :, left : left + self._width]
+
+
+def _sampled(field: Floats, rows: Floats, columns: Floats) -> Floats:
+    """Sample a tiling field between its grid points."""
+    size = len(field)
+    top, left = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)
+    down, right = rows - top, columns - left
+    top, left = top % size, left % size
+    below, beside = (top + 1) % size, (left + 1) % size
+    upper = field[top, left] * (1 - right) + field[top, beside] * right
+    lower = field[below, left] * (1 - right) + field[below, beside] * right
+    result: Floats = (upper * (1 - down) + lower * down).astype(np.float32)
+    return result
