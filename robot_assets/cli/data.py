@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -44,7 +45,7 @@ def simulate(name: NameArgument, as_json: JsonOption = False) -> None:
         )
     with progress_bars():
         summary = render(source, project.raw(name))
-    facts = {"path": str(project.raw(name)), **dataclasses.asdict(summary)}
+    facts = {"path": _here(project.raw(name)), **dataclasses.asdict(summary)}
     answer(facts, as_json, lambda: _print_facts(facts))
 
 
@@ -73,10 +74,11 @@ def import_(
     with progress_bars():
         summary = import_dataset(format, source, out, quarantine=quarantine)
         artifact = project.store.add(out)
-        pointer = write_pointer(out, artifact)
+        pointer = out.with_name(f"{name}.dvc")
+        write_pointer(pointer, artifact)
     facts = {
-        "path": str(out),
-        "pointer": str(pointer),
+        "path": _here(out),
+        "pointer": _here(pointer),
         "version": artifact.digest,
         "images": summary.images,
         "sessions": summary.sessions,
@@ -84,7 +86,7 @@ def import_(
         "clipped": summary.clipped,
         "unlisted_images": summary.unlisted,
         "quarantined": [dataclasses.asdict(finding) for finding in summary.quarantined],
-        "quarantine_report": str(summary.quarantine_report) if summary.quarantine_report else None,
+        "quarantine_report": _here(summary.quarantine_report) if summary.quarantine_report else None,
     }
     answer(facts, as_json, lambda: _print_import(facts, summary))
 
@@ -101,7 +103,7 @@ def build(name: NameArgument, as_json: JsonOption = False) -> None:
     spec = _spec(project, name)
     with progress_bars():
         summary = build_dataset(_existing_raw(project, name), spec, project.packed(name))
-    facts = {"path": str(project.packed(name)), **dataclasses.asdict(summary)}
+    facts = {"path": _here(project.packed(name)), **dataclasses.asdict(summary)}
     answer(facts, as_json, lambda: _print_splits(facts))
 
 
@@ -136,6 +138,11 @@ def check(
     answer(facts, as_json, lambda: _print_check(facts, raw.findings, verdicts))
     if not facts["passed"]:
         raise typer.Exit(1)
+
+
+def _here(path: Path) -> str:
+    """A path as one would type it in the working directory."""
+    return os.path.relpath(path)
 
 
 def _verdicts(packed: Path, spec: DatasetSpec) -> dict[str, Verdict]:
