@@ -5,6 +5,7 @@ Needs torch; import it late. The state is saved after each epoch, so a kill cost
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -88,7 +89,10 @@ def fine_tune(
         TrainingError: The loss is not finite.
     """
     module = prepared.to(device=device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    average = MovingAverage(module, training.ema_decay)
+    with warnings.catch_warnings():
+        # torch warns of its own class when a graph is copied.
+        warnings.filterwarnings("ignore", message=".*LeafSpec", category=FutureWarning)
+        average = MovingAverage(module, training.ema_decay)
     averaged = cast(GraphModule, average.network)
     steps = training.epochs * len(batches)
     schedule = Schedule(training.learning_rate, round(_WARMUP_SHARE * steps), steps)

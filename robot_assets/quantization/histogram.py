@@ -86,6 +86,8 @@ def mse_scale(histogram: MagnitudeHistogram) -> float:
     _refuse_empty(histogram)
     seen = histogram.counts > 0
     values, weights = histogram.centres()[seen], histogram.counts[seen].astype(np.float64)
+    if histogram.largest == 0:
+        return 1.0
     thresholds = histogram.largest * np.geomspace(1.0, 1.0 / 40.0, _CANDIDATES)
     errors = [_squared_error(values, weights, threshold) for threshold in thresholds]
     return _as_float32(float(thresholds[int(np.argmin(errors))]) / LEVELS)
@@ -107,6 +109,6 @@ def _refuse_empty(histogram: MagnitudeHistogram) -> None:
 
 
 def _as_float32(scale: float) -> float:
-    """Round to float32, the precision that ONNX stores scales in; a dead tensor (all zero) gets scale 1."""
+    """Round to float32, the precision that ONNX stores scales in; a dead tensor (all zero) gets 1."""
     rounded = float(np.float32(scale))
     return rounded if rounded >= float(np.finfo(np.float32).tiny) else 1.0
