@@ -38,8 +38,16 @@ def read_coco(source: Path) -> Source:
         reader = _Reader(tree, path, document, categories)
         found = reader.entries(findings, listed)
         entries += found
-    unlisted = sum(name not in listed for name in tree.images())
-    return Source(categories, tuple(sorted(entries, key=lambda e: e.file_name)), tuple(findings), unlisted)
+    unlisted = [
+        Finding(
+            name, "an image that the labels do not list", "list it, without annotations if it shows nothing"
+        )
+        for name in tree.images()
+        if name not in listed
+    ]
+    return Source(
+        categories, tuple(sorted(entries, key=lambda e: e.file_name)), tuple(findings), tuple(unlisted)
+    )
 
 
 def _label_files(source: Path) -> tuple[Path, list[Path]]:
@@ -64,7 +72,7 @@ def _load(path: Path) -> dict[str, Any]:
     try:
         if path.is_symlink():
             raise ValueError("it is a symlink")
-        document = json.loads(path.read_bytes().decode("utf-8"))
+        document = json.loads(path.read_bytes().decode("utf-8-sig"))
         if not isinstance(document, dict):
             raise ValueError(f"a {type(document).__name__} at the top, needed an object")
         for key in ("images", "annotations", "categories"):

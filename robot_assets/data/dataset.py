@@ -17,7 +17,7 @@ import numpy as np
 
 from robot_assets.data.boxes import Box
 from robot_assets.data.coco import read_coco
-from robot_assets.data.duplicates import linked_groups, near_pairs
+from robot_assets.data.duplicates import linked_groups, near_links
 from robot_assets.data.findings import BadItem, Finding, disk_trouble_named, listing, plural
 from robot_assets.data.images import read_bytes
 from robot_assets.data.labels import LabelWriter, write_json
@@ -115,7 +115,7 @@ def _class_numbers(source: Source, spec: DatasetSpec, raw: Path) -> dict[int, in
 
 def _validated(source: Source, numbers: dict[int, int], raw: Path, spec: DatasetSpec) -> list[_Frame]:
     """All images in the order of their names. One bad item refuses all: an import has already sorted."""
-    findings: list[Finding] = list(source.findings)
+    findings: list[Finding] = [*source.findings, *source.unlisted]
     frames: list[_Frame] = []
     for done, entry in enumerate(source.entries, start=1):
         report("validate images", done, len(source.entries))
@@ -156,7 +156,7 @@ def _frame(entry: Entry, numbers: dict[int, int], categories: Sequence[str]) -> 
 
 def _units(frames: list[_Frame], spec: DatasetSpec) -> tuple[list[Unit], tuple[tuple[str, ...], ...]]:
     """Sessions, those with near-duplicates of one another as one unit; and the groups of more than one."""
-    pairs = near_pairs([frame.perceptual_hash for frame in frames], spec.near_duplicate_bits)
+    pairs = near_links([frame.perceptual_hash for frame in frames], spec.near_duplicate_bits)
     links = {(frames[i].session, frames[j].session) for i, j in pairs}
     groups = linked_groups({frame.session for frame in frames}, sorted(links))
     images = Counter(frame.session for frame in frames)

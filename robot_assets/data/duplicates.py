@@ -4,21 +4,19 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import Any
 
-if TYPE_CHECKING:
-    import numpy as np
+import numpy as np
 
 
-def near_pairs(hashes: Sequence[int | None], bits: int) -> list[tuple[int, int]]:
-    """Pairs of indices (i < j) whose hashes differ in at most ``bits`` bits, sorted; None is like nothing.
+def near_links(hashes: Sequence[int | None], bits: int) -> list[tuple[int, int]]:
+    """Pairs of indices that connect all images whose hashes differ in at most ``bits`` bits.
 
-    Two hashes that differ in at most ``bits`` bits agree in at least one of ``bits + 1`` bands (pigeonhole),
-    so only hashes that share a band are compared. Source: M. Norouzi et al., "Fast search in Hamming space
-    with multi-index hashing", 2012.
+    Not every near pair is among them, but every one is connected by them: a camera that stood still for an
+    hour has millions. None is like nothing. Two hashes that differ in at most ``bits`` bits agree in at
+    least one of ``bits + 1`` bands (pigeonhole), so only hashes that share a band are compared. Source: M.
+    Norouzi et al., "Fast search in Hamming space with multi-index hashing", 2012.
     """
-    import numpy as np
-
     hashed = [(index, value) for index, value in enumerate(hashes) if value is not None]
     values, inverse = np.unique(
         np.array([value for _, value in hashed], dtype=np.uint64), return_inverse=True
@@ -26,23 +24,13 @@ def near_pairs(hashes: Sequence[int | None], bits: int) -> list[tuple[int, int]]
     members: list[list[int]] = [[] for _ in values]
     for (index, _), value in zip(hashed, inverse.tolist(), strict=True):
         members[value].append(index)
-    pairs = {(i, j) for same in members for i, j in _neighbours(same)}
-    for one, other in _near_values(values, bits):
-        pairs |= {(min(i, j), max(i, j)) for i in members[one] for j in members[other]}
-    return sorted(pairs)
+    links = [link for same in members for link in itertools.pairwise(same)]
+    links += [(members[one][0], members[other][0]) for one, other in _near_values(values, bits)]
+    return sorted(links)
 
 
-def _neighbours(same: list[int]) -> Iterable[tuple[int, int]]:
-    """Pairs among images of one hash: all of a few, a chain of many, which connects them as well."""
-    if len(same) <= 16:
-        return [(i, j) for at, i in enumerate(same) for j in same[at + 1 :]]
-    return list(itertools.pairwise(same))
-
-
-def _near_values(values: np.ndarray, bits: int) -> set[tuple[int, int]]:
+def _near_values(values: np.ndarray[Any, np.dtype[np.uint64]], bits: int) -> set[tuple[int, int]]:
     """Pairs of different values (uint64, sorted) within ``bits``."""
-    import numpy as np
-
     edges = np.linspace(0, 64, bits + 2).astype(int).tolist()
     found: set[tuple[int, int]] = set()
     for low, high in itertools.pairwise(edges):

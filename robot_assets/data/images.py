@@ -99,8 +99,10 @@ def inspect_image(encoded: bytes, place: str) -> ImageFacts:
     if image.mode not in _MODES:
         raise BadItem(place, f"pixel mode {image.mode}, needed 8 bits a channel", "convert it to 8-bit RGB")
     try:
-        orientation = image.getexif().get(_ORIENTATION_TAG, 1)
-        image.load()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            orientation = image.getexif().get(_ORIENTATION_TAG, 1)
+            image.load()
     except _DECODER_ERRORS as error:
         raise BadItem(
             place, f"the image is damaged ({error})", "copy it again from the robot, or remove it"
@@ -120,7 +122,7 @@ def decode_rgb(encoded: bytes) -> np.ndarray:
     from PIL import Image
 
     with Image.open(io.BytesIO(encoded), formats=_FORMATS) as image:
-        return np.array(image.convert("RGB"))
+        return np.array(_opaque(image).convert("RGB"))
 
 
 def perceptual_hash(image: Image.Image) -> int | None:
@@ -133,13 +135,18 @@ def perceptual_hash(image: Image.Image) -> int | None:
     import numpy as np
     from PIL import Image
 
-    grey = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.BOX), dtype=np.float64)
+    grey = np.asarray(_opaque(image).convert("L").resize((32, 32), Image.Resampling.BOX), dtype=np.float64)
     if grey.std() < _BLANK_CONTRAST:
         return None
     basis = _cosines()
     low = (basis @ grey @ basis.T).round(6).ravel()
     bits = low > np.median(low[1:])
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
+
+
+def _opaque(image: Image.Image) -> Image.Image:
+    """Resolve the transparent colours of a palette first: Pillow warns when a conversion loses them."""
+    return image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
 
 
 def _cosines() -> np.ndarray:

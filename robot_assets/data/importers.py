@@ -99,7 +99,7 @@ def _import(found: Source, source: Path, staging: Path, out: Path, quarantine: b
         sessions=len(writer.sessions),
         classes=writer.boxes_by_class(),
         clipped=writer.clipped,
-        unlisted=found.unlisted,
+        unlisted=len(found.unlisted),
         quarantined=tuple(sorted(findings)),
         quarantine_report=quarantine_path(out) if findings else None,
     )

@@ -38,6 +38,8 @@ class PackedSplit:
         """
         self._folder = folder
         document = _read_json(folder / "annotations.json")
+        if not all(isinstance(document.get(key), list) for key in ("images", "annotations", "categories")):
+            raise _broken(folder, "annotations.json lacks images, annotations or categories")
         count = len(document["images"])
         self._indices = tuple(range(count)) if indices is None else tuple(indices)
         if any(not 0 <= index < count for index in self._indices):

@@ -36,7 +36,7 @@ def inspect_raw(raw: Path) -> RawReport:
         DataError: It has no readable labels at all.
     """
     source = read_coco(raw)
-    findings = list(source.findings)
+    findings = [*source.findings, *source.unlisted]
     sessions: set[str] = set()
     boxes: Counter[str] = Counter()
     images = 0

@@ -34,13 +34,14 @@ class Source:
         categories: Class names in the order of their ids.
         entries: Images with labels, by file name.
         findings: What is bad without even opening an image.
-        unlisted: Images that the labels do not speak of; they are not imported.
+        unlisted: Images that the labels do not speak of; an import leaves them be, and
+            in a raw data set, which an import has made, they are bad.
     """
 
     categories: tuple[str, ...]
     entries: tuple[Entry, ...]
     findings: tuple[Finding, ...] = field(default=())
-    unlisted: int = 0
+    unlisted: tuple[Finding, ...] = field(default=())
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from robot_assets.data.findings import Finding, shown
 from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES
 from robot_assets.errors import DataError
 
+MAX_DEPTH = 32
 NOTICE_NAMES = ("NOTICE", "NOTICE.txt", "NOTICE.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING")
 
 
@@ -58,6 +59,10 @@ def _walk(folder: Path, below: str, tree: Tree) -> None:
     """Recurse by hand: ``os.walk`` would neither show empty folders apart nor name what it cannot read."""
     with os.scandir(folder) as listing:
         entries = sorted((entry for entry in listing if not entry.name.startswith(".")), key=lambda e: e.name)
+    if below.count("/") >= MAX_DEPTH:
+        fix = "move it further up"
+        tree.findings.append(Finding(shown(below), f"a folder more than {MAX_DEPTH} folders down", fix))
+        return
     if not entries and below:
         tree.findings.append(
             Finding(shown(below), "an empty folder", "copy its images, or remove the folder")

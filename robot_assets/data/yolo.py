@@ -88,7 +88,7 @@ def _class_names(source: Path) -> tuple[str, ...]:
             fix=f"write them to {source / 'obj.names'} in the order of the ids",
         )
     try:
-        text = path.read_text("utf-8")
+        text = path.read_text("utf-8-sig")
         names = _yaml_names(text) if path.suffix == ".yaml" else [line.strip() for line in text.splitlines()]
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise DataError(f"{path}: {error}", needed="class names in UTF-8", fix="mend that file") from None
@@ -119,7 +119,7 @@ def _read_boxes(tree: Tree, label: str, categories: tuple[str, ...], width: int,
     if path.stat().st_size > _MAX_LABEL_BYTES:
         raise BadItem(label, "a label file of more than 1 MiB", "look what wrote it")
     try:
-        lines = path.read_text("utf-8").splitlines()
+        lines = path.read_text("utf-8-sig").splitlines()
     except UnicodeDecodeError:
         raise BadItem(label, "label text that is not UTF-8", "write it again as plain text") from None
     return [

@@ -11,16 +11,9 @@ import pytest
 from PIL import Image
 
 from robot_assets.data.checks import check_boxes, check_classes, check_leakage
-from robot_assets.data.dataset import build_dataset
 from robot_assets.data.packed import open_split
 from robot_assets.data.spec import DatasetSpec
 from tests.data.image_sources import read_labels, write_labels
-
-
-@pytest.fixture
-def packed(raw: Path, spec: DatasetSpec, tmp_path: Path) -> Path:
-    build_dataset(raw, spec, tmp_path / "packed")
-    return tmp_path / "packed"
 
 
 def spoil(packed: Path, split: str, change: Callable[[dict[str, Any]], None]) -> None:

@@ -52,9 +52,8 @@ def test_every_image_comes_out_of_the_pack_as_it_went_in(
     assert sorted(seen) == sorted(expected)
 
 
-def test_what_the_arrays_are(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
-    build_dataset(raw, spec, tmp_path / "out")
-    split = open_split(tmp_path / "out", "train")
+def test_what_the_arrays_are(packed: Path, spec: DatasetSpec) -> None:
+    split = open_split(packed, "train")
     assert split.classes == spec.classes
     assert (split.image(0).dtype, split.image(0).shape) == (np.uint8, (48, 64, 3))
     assert (split.boxes(0).dtype, split.labels(0).dtype) == (np.float32, np.int64)
@@ -113,9 +112,8 @@ def test_the_order_of_classes_is_that_of_the_parameters(raw: Path, spec: Dataset
     assert [two.classes[label] for label in two.labels(0)] == [one.classes[label] for label in one.labels(0)]
 
 
-def test_calibration_takes_from_every_session_of_train(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
-    build_dataset(raw, spec, tmp_path / "out")
-    train, calibration = open_split(tmp_path / "out", "train"), open_calibration(tmp_path / "out")
+def test_calibration_takes_from_every_session_of_train(packed: Path) -> None:
+    train, calibration = open_split(packed, "train"), open_calibration(packed)
     assert len(calibration) == 5
     assert set(calibration.names) <= set(train.names)
     assert len(set(calibration.sessions)) == min(5, len(set(train.sessions)))
@@ -124,19 +122,15 @@ def test_calibration_takes_from_every_session_of_train(raw: Path, spec: DatasetS
     np.testing.assert_array_equal(calibration.boxes(2), train.boxes(i))
 
 
-def test_a_split_survives_a_process_boundary_without_its_bytes(
-    raw: Path, spec: DatasetSpec, tmp_path: Path
-) -> None:
-    build_dataset(raw, spec, tmp_path / "out")
-    calibration = open_calibration(tmp_path / "out")
+def test_a_split_survives_a_process_boundary_without_its_bytes(packed: Path) -> None:
+    calibration = open_calibration(packed)
     packet = pickle.dumps(calibration)
     assert len(packet) < 1000
     assert pickle.loads(packet).encoded(0) == calibration.encoded(0)
 
 
-def test_the_notice_travels(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
-    build_dataset(raw, spec, tmp_path / "out")
-    assert (tmp_path / "out" / "NOTICE").read_bytes() == (raw / "NOTICE").read_bytes()
+def test_the_notice_travels(raw: Path, packed: Path) -> None:
+    assert (packed / "NOTICE").read_bytes() == (raw / "NOTICE").read_bytes()
 
 
 def test_the_description_counts_what_is_there(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
@@ -161,6 +155,12 @@ def test_sessions_that_share_a_near_duplicate_stay_together(
         assert summary.linked_sessions == (("d1/r1", "d3/r1", "d5/r1"),)
         homes = [name for name in SPLITS if {"d1/r1", "d3/r1", "d5/r1"} & set(summary.sessions[name])]
         assert len(homes) == 1
+
+
+def test_an_image_that_the_labels_do_not_list_is_named(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
+    shutil.copy(raw / "images" / "d1" / "r1" / "001.jpg", raw / "images" / "d1" / "r1" / "stray.jpg")
+    message = refused(raw, spec, tmp_path / "out")
+    assert "images/d1/r1/stray.jpg: an image that the labels do not list" in message
 
 
 def test_a_category_that_the_parameters_leave_out_contradicts_its_annotations(
@@ -202,13 +202,18 @@ def test_a_folder_that_is_not_raw_data_is_named(spec: DatasetSpec, tmp_path: Pat
     assert "has no COCO labels" in refused(tmp_path / "photos", spec, tmp_path / "out")
 
 
+def test_a_pack_without_its_tables_is_named(packed: Path) -> None:
+    write_labels(packed / "train", {})
+    with pytest.raises(DataError, match="lacks images, annotations or categories"):
+        open_split(packed, "train")
+
+
 @pytest.mark.parametrize("broken", ["images.bin", "offsets.npy", "annotations.json"])
-def test_a_damaged_pack_is_named(raw: Path, spec: DatasetSpec, tmp_path: Path, broken: str) -> None:
-    build_dataset(raw, spec, tmp_path / "out")
-    path = tmp_path / "out" / "train" / broken
+def test_a_damaged_pack_is_named(packed: Path, broken: str) -> None:
+    path = packed / "train" / broken
     path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(DataError, match="train is no packed split"):
-        open_split(tmp_path / "out", "train")
+        open_split(packed, "train")
 
 
 def test_a_split_of_another_name_is_refused(tmp_path: Path) -> None:

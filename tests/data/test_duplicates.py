@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from robot_assets.data.duplicates import linked_groups, near_pairs
+from robot_assets.data.duplicates import linked_groups, near_links
 from robot_assets.data.images import perceptual_hash
 from tests.data.image_sources import encoded_image
 
@@ -16,20 +16,23 @@ hashes = st.lists(st.one_of(st.none(), st.integers(0, 2**64 - 1), st.integers(0,
 
 @settings(deadline=None)
 @given(hashes=hashes, bits=st.integers(0, 16))
-def test_the_pairs_are_those_of_comparing_all(hashes: list[int | None], bits: int) -> None:
-    assert near_pairs(hashes, bits) == [
-        (i, j)
+def test_the_links_connect_what_comparing_all_pairs_connects(hashes: list[int | None], bits: int) -> None:
+    names = [f"{index:02}" for index in range(len(hashes))]
+    every = [
+        (names[i], names[j])
         for i, one in enumerate(hashes)
         for j, other in enumerate(hashes)
         if i < j and one is not None and other is not None and (one ^ other).bit_count() <= bits
     ]
+    links = [(names[i], names[j]) for i, j in near_links(hashes, bits)]
+    assert linked_groups(names, links) == linked_groups(names, every)
 
 
-def test_a_thousand_equal_hashes_are_connected_without_half_a_million_pairs() -> None:
-    pairs = near_pairs([7] * 1000, 2)
-    assert len(pairs) == 999
-    names = [str(number) for number in range(1000)]
-    assert len(linked_groups(names, [(names[i], names[j]) for i, j in pairs])) == 1
+def test_a_camera_that_stood_still_does_not_make_millions_of_links() -> None:
+    links = near_links([7] * 1000 + [6] * 1000, 2)
+    assert len(links) == 1999
+    names = [str(number) for number in range(2000)]
+    assert len(linked_groups(names, [(names[i], names[j]) for i, j in links])) == 1
 
 
 def opened(seed: str) -> Image.Image:
