@@ -1,0 +1,90 @@
+"""``engine run`` and ``engine bench`` as a person and as a machine call them."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from tests.detector_chain import whole
+from typer.testing import CliRunner
+
+from robot_assets.cli import engine as engine_cli
+from robot_assets.errors import DataError, EngineError
+
+
+@pytest.fixture
+def street(tmp_path):
+    pixels = np.full((64, 96, 3), 40, np.uint8)
+    pixels[15:40, 30:55] = (220, 40, 40)
+    path = tmp_path / "street.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(engine_cli.app, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def test_run_draws_what_it_finds(street, tmp_path):
+    done = invoke("run", whole().engine, street, "--out", tmp_path / "drawn", "--score", "0.2", "--json")
+    assert done.exit_code == 0
+    [row] = json.loads(done.stdout)["images"]
+    assert "red" in {one["class"] for one in row["detections"]}
+    drawn = np.asarray(Image.open(tmp_path / "drawn" / "street.png"))
+    assert drawn.shape[2] == 3
+    assert drawn.shape[0] % 64 == 0
+
+
+def test_run_tells_a_person_too(street, tmp_path):
+    done = invoke("run", whole().engine, street, "--out", tmp_path / "drawn", "--score", "0.2")
+    assert "red" in done.stdout
+
+
+def test_bench_prints_percentiles_for_a_machine():
+    done = invoke("bench", whole().engine, "--inferences", "10", "--json")
+    found = json.loads(done.stdout)
+    assert found["engine"]["inferences"] == 10
+    assert found["int8_convolutions"] == 18
+
+
+def test_bench_prints_a_table_for_a_person():
+    done = invoke("bench", whole().engine, "--inferences", "10")
+    assert "p95" in done.stdout
+    assert "18 convolutions in int8" in done.stdout
+
+
+@pytest.mark.parametrize("content", [b"", b"no image", None])
+def test_a_file_that_is_no_image_is_refused_by_name(tmp_path, content):
+    path = tmp_path / "broken.jpg"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(DataError, match=r"broken\.jpg"):
+        invoke("run", whole().engine, path, "--out", tmp_path / "drawn")
+
+
+def test_two_images_of_one_name_are_refused_before_anything_is_drawn(street, tmp_path):
+    (tmp_path / "b").mkdir()
+    other = tmp_path / "b" / "street.png"
+    other.write_bytes(street.read_bytes())
+    with pytest.raises(DataError, match=r"street\.png"):
+        invoke("run", whole().engine, street, other, "--out", tmp_path / "drawn")
+    assert not (tmp_path / "drawn").exists()
+
+
+def test_an_engine_that_is_not_there_is_refused(street, tmp_path):
+    with pytest.raises(EngineError, match="nowhere"):
+        invoke("run", "nowhere", street, "--out", tmp_path / "drawn")
+
+
+def test_an_asset_name_is_resolved_by_whoever_knows_the_instance(street, tmp_path, monkeypatch):
+    monkeypatch.setattr(engine_cli, "asset_resolver", {"small/engine/cpu": whole().engine}.__getitem__)
+    assert invoke("run", "small/engine/cpu", street, "--out", tmp_path / "drawn").exit_code == 0
+
+
+@pytest.mark.parametrize("verb", ["run", "bench"])
+def test_help_has_an_example(verb):
+    assert "Example: robot-assets engine" in invoke(verb, "--help").stdout
+
+
+def test_a_wrong_command_line_exits_with_2():
+    assert CliRunner().invoke(engine_cli.app, ["run"]).exit_code == 2

@@ -1,0 +1,153 @@
+"""An engine is what its manifest says, or it does not load."""
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from tests.detector_chain import CLASSES, NETWORK, TARGET, whole
+
+from robot_assets.engines.manifest import load_manifest, md5_of, save_manifest
+from robot_assets.engines.onnxruntime_engine import build_engine, load_engine
+from robot_assets.errors import EngineError
+from robot_assets.export.onnx_export import export_float
+
+
+@pytest.fixture
+def engine(tmp_path):
+    """A copy that a test may damage."""
+    return shutil.copytree(whole().engine, tmp_path / "engine")
+
+
+def rewrite_manifest(folder, **changes):
+    path = folder / "manifest.json"
+    path.write_text(json.dumps(json.loads(path.read_bytes()) | changes))
+
+
+def test_convolutions_run_in_int8_and_are_counted():
+    manifest = load_manifest(whole().engine)
+    assert manifest.kernels.int8_convolutions == 18
+    assert manifest.kernels.float_convolutions == 5  # the first one and the heads
+    assert manifest.kernels.int8["QLinearAdd"] == 5
+    assert "Relu" not in manifest.kernels.float32
+
+
+def test_the_manifest_says_what_the_engine_is_made_of():
+    chain = whole()
+    manifest = load_manifest(chain.engine)
+    assert manifest.onnx_md5 == md5_of(chain.onnx / "model.onnx")
+    assert manifest.engine_md5 == md5_of(chain.engine / "engine.onnx")
+    assert manifest.classes == CLASSES
+    assert manifest.network == NETWORK
+    assert manifest.input.shape == (1, 3, 64, 96)
+    assert not {key for key in json.loads((chain.engine / "manifest.json").read_bytes()) if "ms" in key.split("_")}
+
+
+def test_building_again_gives_the_same_bytes(tmp_path):
+    chain = whole()
+    build_engine(chain.onnx, TARGET, tmp_path / "again")
+    for name in ("engine.onnx", "manifest.json"):
+        assert (tmp_path / "again" / name).read_bytes() == (chain.engine / name).read_bytes()
+
+
+def test_it_finds_drawn_boxes_in_an_image_of_another_size():
+    from PIL import Image
+
+    loaded = load_engine(whole().engine)
+    pixels = np.full((128, 192, 3), 40, np.uint8)
+    pixels[30:80, 60:110] = (220, 40, 40)
+    large = np.asarray(Image.fromarray(pixels).resize((384, 256)))
+    found = loaded.detect(large, 0.2)
+    assert len(found.boxes)
+    best = found.boxes[0]
+    centre = ((best[0] + best[2]) / 2, (best[1] + best[3]) / 2)
+    assert CLASSES[found.labels[0]] == "red"
+    assert abs(centre[0] - 170) < 40
+    assert abs(centre[1] - 110) < 40
+
+
+def test_one_changed_byte_of_the_engine_is_refused_with_both_hashes(engine):
+    path = engine / "engine.onnx"
+    payload = bytearray(path.read_bytes())
+    payload[len(payload) // 2] ^= 1
+    path.write_bytes(payload)
+    with pytest.raises(EngineError) as caught:
+        load_engine(engine)
+    assert md5_of(path) in caught.value.found
+    assert load_manifest(engine).engine_md5 in caught.value.found
+
+
+@pytest.mark.parametrize("changes", [{"threads": 64}, {"classes": ["a", "b", "c"]}, {"engine_md5": "0" * 32}])
+def test_an_edited_manifest_is_refused(engine, changes):
+    rewrite_manifest(engine, **changes)
+    with pytest.raises(EngineError, match="digest"):
+        load_engine(engine)
+
+
+def test_an_unknown_key_in_the_manifest_is_refused(engine):
+    rewrite_manifest(engine, surprise=1)
+    with pytest.raises(EngineError, match="surprise"):
+        load_engine(engine)
+
+
+def test_an_engine_of_another_platform_is_refused_with_both_fingerprints(engine):
+    manifest = load_manifest(engine)
+    there = {**manifest.platform, "architecture": "aarch64"}
+    save_manifest(engine, manifest.model_copy(update={"platform": there, "platform_fingerprint": "f" * 32}))
+    with pytest.raises(EngineError) as caught:
+        load_engine(engine)
+    assert "f" * 32 in caught.value.found
+    assert manifest.platform_fingerprint in caught.value.found
+    assert "aarch64" in caught.value.found
+
+
+@pytest.mark.parametrize("name", ["engine.onnx", "manifest.json"])
+def test_a_missing_file_is_refused(engine, name):
+    (engine / name).unlink()
+    with pytest.raises(EngineError, match=name):
+        load_engine(engine)
+
+
+def test_an_input_of_another_shape_is_refused_with_both_shapes():
+    loaded = load_engine(whole().engine)
+    with pytest.raises(EngineError, match=r"\(2, 3, 64, 96\)") as caught:
+        loaded.infer(np.zeros((2, 3, 64, 96), np.float32))
+    assert "(1, 3, 64, 96)" in caught.value.needed
+
+
+def test_a_graph_without_quantization_makes_no_engine(tmp_path):
+    chain = whole()
+    shutil.copytree(chain.onnx, tmp_path / "onnx")
+    path = tmp_path / "onnx" / "model.onnx"
+    export_float(chain.checkpoint, path)
+    card = json.loads((tmp_path / "onnx" / "model.json").read_bytes()) | {"md5": md5_of(path)}
+    (tmp_path / "onnx" / "model.json").write_text(json.dumps(card))
+    with pytest.raises(EngineError, match="runs in int8"):
+        build_engine(tmp_path / "onnx", TARGET, tmp_path / "engine")
+    assert not (tmp_path / "engine").exists()
+
+
+def test_an_onnx_file_that_its_card_does_not_describe_makes_no_engine(tmp_path):
+    shutil.copytree(whole().onnx, tmp_path / "onnx")
+    model = onnx.load(tmp_path / "onnx" / "model.onnx")
+    model.graph.doc_string = "changed"
+    onnx.save(model, tmp_path / "onnx" / "model.onnx")
+    with pytest.raises(EngineError, match="md5"):
+        build_engine(tmp_path / "onnx", TARGET, tmp_path / "engine")
+
+
+def test_engines_load_and_run_without_torch():
+    import subprocess
+    import sys
+
+    program = (
+        "import sys, numpy as np\n"
+        "sys.modules['torch'] = None\n"
+        "from pathlib import Path\n"
+        "from robot_assets.engines.onnxruntime_engine import load_engine\n"
+        "from robot_assets.engines import benchmark, gate\n"
+        f"engine = load_engine(Path({str(whole().engine)!r}))\n"
+        "engine.detect(np.zeros((64, 96, 3), np.uint8))\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

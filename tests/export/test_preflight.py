@@ -1,0 +1,123 @@
+"""What TensorRT would refuse is refused before, by the name of the node."""
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+from tests.detector_chain import whole
+
+from robot_assets.errors import ExportError
+from robot_assets.export.preflight import preflight
+
+
+@pytest.fixture
+def model() -> onnx.ModelProto:
+    return onnx.load(whole().onnx / "model.onnx")
+
+
+def tensor(model: onnx.ModelProto, name: str) -> onnx.TensorProto:
+    return next(one for one in model.graph.initializer if one.name == name)
+
+
+def node(model: onnx.ModelProto, operator: str) -> onnx.NodeProto:
+    return next(one for one in model.graph.node if one.op_type == operator)
+
+
+def give(model: onnx.ModelProto, target: onnx.NodeProto, position: int, value: np.ndarray) -> None:
+    model.graph.initializer.append(numpy_helper.from_array(value, "planted"))
+    target.input[position] = "planted"
+
+
+def refusal(model: onnx.ModelProto, tmp_path) -> str:
+    with pytest.raises(ExportError) as caught:
+        preflight(model, tmp_path / "model.onnx")
+    return str(caught.value)
+
+
+def test_the_exported_graph_passes(model, tmp_path):
+    preflight(model, tmp_path / "model.onnx")
+    assert model.ir_version == 8
+    assert [(opset.domain, opset.version) for opset in model.opset_import] == [("", 17)]
+
+
+def test_a_uint8_activation_is_refused(model, tmp_path):
+    target = node(model, "QuantizeLinear")
+    give(model, target, 2, np.array(0, np.uint8))
+    message = refusal(model, tmp_path)
+    assert target.name in message
+    assert "uint8, needed int8" in message
+
+
+def test_a_zero_point_that_is_not_zero_is_refused(model, tmp_path):
+    target = node(model, "DequantizeLinear")
+    give(model, target, 2, np.array(3, np.int8))
+    message = refusal(model, tmp_path)
+    assert target.name in message
+    assert "zero point [3]" in message
+
+
+def test_a_quantized_bias_is_refused(model, tmp_path):
+    convolution = node(model, "Conv")
+    channels = numpy_helper.to_array(tensor(model, convolution.input[2])).size
+    model.graph.initializer.extend(
+        [
+            numpy_helper.from_array(np.zeros(channels, np.int32), "bias"),
+            numpy_helper.from_array(np.full(channels, 0.1, np.float32), "bias_scale"),
+            numpy_helper.from_array(np.zeros(channels, np.int32), "bias_zero"),
+        ]
+    )
+    planted = helper.make_node(
+        "DequantizeLinear", ["bias", "bias_scale", "bias_zero"], ["b"], name="bias_dq", axis=0
+    )
+    model.graph.node.insert(0, planted)
+    convolution.input[2] = "b"
+    message = refusal(model, tmp_path)
+    assert "'bias_dq'" in message
+    assert "keep biases float" in message
+
+
+@pytest.mark.parametrize("scale", [0.0, -0.5, float("inf"), float("nan")])
+def test_a_scale_that_is_not_above_zero_is_refused(model, tmp_path, scale):
+    target = node(model, "QuantizeLinear")
+    give(model, target, 1, np.array(scale, np.float32))
+    message = refusal(model, tmp_path)
+    assert target.name in message
+    assert "needed above 0" in message
+
+
+def test_scales_for_each_channel_of_an_activation_are_refused(model, tmp_path):
+    target = node(model, "QuantizeLinear")
+    give(model, target, 1, np.full(3, 0.1, np.float32))
+    assert "3 scales on an activation" in refusal(model, tmp_path)
+
+
+def test_an_operator_that_no_old_tensorrt_knows_is_refused(model, tmp_path):
+    target = node(model, "Relu")
+    target.op_type = "NonMaxSuppression"
+    message = refusal(model, tmp_path)
+    assert target.name in message
+    assert "NonMaxSuppression" in message
+
+
+def test_data_in_another_file_is_refused(model, tmp_path):
+    moved = max(model.graph.initializer, key=lambda one: one.ByteSize())
+    moved.data_location = TensorProto.EXTERNAL
+    message = refusal(model, tmp_path)
+    assert f"{moved.name!r} has its data in another file" in message
+
+
+def test_a_batch_of_any_size_is_refused(model, tmp_path):
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    assert "'images' has a shape that is not fixed" in refusal(model, tmp_path)
+
+
+def test_a_newer_operator_set_is_refused(model, tmp_path):
+    model.opset_import[0].version = 18
+    assert "needed ai.onnx 17" in refusal(model, tmp_path)
+
+
+def test_all_findings_are_listed_at_once(model, tmp_path):
+    model.ir_version = 10
+    node(model, "Relu").op_type = "Softplus"
+    message = refusal(model, tmp_path)
+    assert "has 2 thing(s)" in message
