@@ -84,8 +84,8 @@ def _head(rng: Random, centre: Point, radius: float, skin: Colour, helmet: Colou
 def _torso(hip: Point, neck: Point, depth: float, width: float, colour: Colour) -> Mesh:
     """Build a rounded torso from the hips to the neck."""
     shape = ((0.0, 0.82), (0.12, 0.95), (0.35, 0.86), (0.7, 1.06), (0.9, 1.0), (1.0, 0.5))
-    rings = np.empty((len(shape), 10, 3), np.float32)
-    angles = [2 * math.pi * i / 10 for i in range(10)]
+    rings = np.empty((len(shape), 8, 3), np.float32)
+    angles = [2 * math.pi * i / 8 for i in range(8)]
     circle = np.array([[math.cos(a) * depth, math.sin(a) * width] for a in angles], np.float32)
     for ring, (share, reach) in zip(rings, shape, strict=True):
         middle = [h + (n - h) * share for h, n in zip(hip, neck, strict=True)]
@@ -98,7 +98,7 @@ def _limb(points: Sequence[Point], radius: float, colours: Sequence[Colour], tip
     """Chain of tubes through ``points``, getting thinner; one colour a segment."""
     parts = []
     for start, end, colour in zip(points[:-1], points[1:], colours, strict=True):
-        parts.append(tube(start, end, radius, colour, tip=tip, sides=7))
+        parts.append(tube(start, end, radius, colour, tip=tip, is_open=True))
         radius *= tip
     return parts
 
@@ -128,7 +128,7 @@ def pedestrian(rng: Random) -> Mesh:
     elif outfit < 0.42:
         parts.append(lathe((0, 0, 0), ((0.25, 0.58), (0.22, 0.8), (0.17, 1.05)), top, 10, squash=1.1))
     parts += _arms(rng, lean, swing, girth, top, skin)
-    parts.append(tube((lean, 0, 1.46), (lean + 0.01, 0, 1.58), 0.055, skin))
+    parts.append(tube((lean, 0, 1.46), (lean + 0.01, 0, 1.58), 0.055, skin, is_open=True))
     parts += _head(rng, (lean + 0.03, 0.0, 1.66), 0.105, skin)
     parts += _baggage(rng, lean, girth)
     return placed(merge(parts), scale=height / 1.79)
@@ -146,7 +146,7 @@ def _arms(rng: Random, lean: float, swing: float, girth: float, sleeve: Colour, 
             elbow, hand = (lean + 0.05, 0.25 * girth, 1.14), (lean + 0.3, 0.12, 1.28)
             parts.append(box((hand[0] + 0.03, hand[1], hand[2] + 0.05), (0.02, 0.07, 0.14), (0.05, 0.05, 0.06)))
         parts += _limb((shoulder, elbow, hand), 0.058 * girth, (sleeve, lower), 0.78)
-        parts.append(ball(hand, (0.045, 0.035, 0.055), skin, 6))
+        parts.append(box(hand, (0.07, 0.055, 0.1), skin, taper=0.8))
     return parts
 
 
@@ -179,7 +179,7 @@ def cyclist(rng: Random) -> Mesh:
         elbow = (neck[0] + 0.16, side * 0.28, neck[2] - 0.32)
         parts += _limb((shoulder, elbow, (0.44, side * 0.24, 1.06)), 0.055, (top, skin), 0.8)
     helmet = pick(rng, CLOTHES) if _between(rng, 0, 1) < 0.6 else None
-    parts.append(tube(neck, (neck[0] + 0.04, 0, neck[2] + 0.1), 0.055, skin))
+    parts.append(tube(neck, (neck[0] + 0.04, 0, neck[2] + 0.1), 0.055, skin, is_open=True))
     parts += _head(rng, (neck[0] + 0.07, 0.0, neck[2] + 0.17), 0.105, skin, helmet)
     extra = _between(rng, 0, 1)
     if extra < 0.25:
@@ -198,13 +198,13 @@ def _bicycle(rng: Random, frame: Colour) -> list[Mesh]:
         (seat, pedal, 0.024), (pedal, head, 0.026), ((-0.2, 0, 0.82), head, 0.024),
         (rear, pedal, 0.017), (rear, seat, 0.017), (head, front, 0.022), (head, (0.38, 0, 1.05), 0.018),
     ):  # fmt: skip
-        parts.append(tube(start, end, radius, frame, sides=5))
+        parts.append(tube(start, end, radius, frame, sides=4, is_open=True))
     for centre in (rear, front):
         for spoke in range(3):
             angle = math.pi * spoke / 3 + 0.4
             dx, dz = 0.31 * math.cos(angle), 0.31 * math.sin(angle)
             start, end = (centre[0] - dx, 0.0, centre[2] - dz), (centre[0] + dx, 0.0, centre[2] + dz)
-            parts.append(tube(start, end, 0.006, metal, sides=3))
+            parts.append(tube(start, end, 0.006, metal, sides=3, is_open=True))
     parts.append(tube((0.42, -0.3, 1.05), (0.42, 0.3, 1.05), 0.016, metal, sides=4))
     parts.append(box((-0.24, 0, 0.94), (0.26, 0.16, 0.06), (0.08, 0.08, 0.08)))
     parts.append(box((0.5, 0, 0.95), (0.05, 0.07, 0.07), (1.0, 0.97, 0.85), glow=0.8))
@@ -243,7 +243,7 @@ def car(rng: Random) -> Mesh:
             y = side * (width / 2 - 0.09)
             arch = side * (width / 2 - 0.055)
             parts.append(tube((x, arch - 0.06, radius + 0.02), (x, arch + 0.06, radius + 0.02), radius + 0.07,
-                              (0.05, 0.05, 0.05), sides=12))  # fmt: skip
+                              (0.05, 0.05, 0.05), sides=10))  # fmt: skip
             parts.append(wheel((x, y + side * 0.02, radius), radius, 0.18, RUBBER, hub))
     parts += _car_lights(rng, length, width, belt)
     return merge(parts)

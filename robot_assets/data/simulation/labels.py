@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.data.simulation.render import Frame, Stage, View
+from robot_assets.data.simulation.shapes import facing_area
 from robot_assets.data.simulation.traffic import Actor
 
 PIXELS_MIN = 24
@@ -57,8 +58,8 @@ def label(stage: Stage, view: View, frame: Frame, actors: Sequence[Actor]) -> li
             box, area = visible[actor.item.ident]
             if area >= PIXELS_MIN:
                 seen.append(_Seen(actor, box, area, _bounds(stage, view, actor)))
-    # A silhouette never exceeds the bounds: what fills enough of them needs no look of its own.
-    doubtful = [one for one in seen if one.area < VISIBLE_MIN * _area(one.bounds)]
+    # What fills enough of the most that its silhouette could be needs no look of its own.
+    doubtful = [one for one in seen if one.area < VISIBLE_MIN * _most(stage, view, one)]
     silhouettes = stage.silhouettes([one.actor.item for one in doubtful])
     share = {id(one): min(one.area / max(total, 1), 1.0) for one, total in zip(doubtful, silhouettes, strict=True)}
     return [
@@ -106,5 +107,14 @@ def _inside(stage: Stage, bounds: tuple[float, float, float, float]) -> float:
     return width * height / max((right - left) * (bottom - top), 1e-6)
 
 
-def _area(bounds: tuple[float, float, float, float]) -> float:
-    return (bounds[2] - bounds[0]) * (bounds[3] - bounds[1])
+def _most(stage: Stage, view: View, seen: _Seen) -> float:
+    """Most pixels that the whole silhouette may have: those of its bounds, or of all surfaces that face us."""
+    actor, (left, top, right, bottom) = seen.actor, seen.bounds
+    dx, dy, dz = view.x - actor.x, view.y - actor.y, view.z - (actor.z + actor.high[2] / 2)
+    distance = math.sqrt(dx * dx + dy * dy + dz * dz)
+    reach = max(actor.high[0] - actor.low[0], actor.high[1] - actor.low[1]) / 2
+    scale = stage.focal / max(distance - reach, 0.1)
+    cos, sin = math.cos(actor.heading), math.sin(actor.heading)
+    towards = (dx * cos + dy * sin, dy * cos - dx * sin, dz)
+    square_metres = facing_area(actor.outfit.faces, (towards[0] / distance, towards[1] / distance, towards[2] / distance))
+    return min((right - left) * (bottom - top), square_metres * scale * scale)

@@ -117,15 +117,18 @@ def _skin(rings: int, sides: int) -> Ints:
     return np.array(triangles, np.int32)
 
 
-def loft(rings: Floats, colour: Colour, *, glow: float = 0.0) -> Mesh:
-    """Skin a stack of rings, float32 (rings, sides, 3), and close both ends.
+def loft(rings: Floats, colour: Colour, *, is_open: bool = False) -> Mesh:
+    """Skin a stack of rings, float32 (rings, sides, 3), and close both ends unless ``is_open``.
 
     Each ring runs counter-clockwise seen from the last ring.
     """
     count, sides, _ = rings.shape
+    if is_open:
+        skin = _skin(count, sides)[: 2 * sides * (count - 1)]
+        return _painted(np.ascontiguousarray(rings.reshape(-1, 3)), skin, colour)
     ends = np.stack([rings[0].mean(axis=0), rings[-1].mean(axis=0)])
     points = np.concatenate([rings.reshape(-1, 3), ends]).astype(np.float32)
-    return _painted(points, _skin(count, sides), colour, glow)
+    return _painted(points, _skin(count, sides), colour)
 
 
 def lathe(
@@ -140,7 +143,7 @@ def lathe(
     return loft(rings + np.asarray(centre, np.float32), colour)
 
 
-_BALL = [(math.sin(math.pi * i / 6), -math.cos(math.pi * i / 6)) for i in range(1, 6)]
+_BALL = [(math.sin(math.pi * i / 5), -math.cos(math.pi * i / 5)) for i in range(1, 5)]
 
 
 def ball(centre: Point, radii: Point, colour: Colour, sides: int = 8) -> Mesh:
@@ -153,8 +156,10 @@ def ball(centre: Point, radii: Point, colour: Colour, sides: int = 8) -> Mesh:
     return loft(rings + np.asarray(centre, np.float32), colour)
 
 
-def tube(start: Point, end: Point, radius: float, colour: Colour, *, tip: float = 1.0, sides: int = 7) -> Mesh:
-    """Build a closed tube from ``start`` to ``end`` whose end is ``tip`` times as thick as its start."""
+def tube(
+    start: Point, end: Point, radius: float, colour: Colour, *, tip: float = 1.0, sides: int = 6, is_open: bool = False
+) -> Mesh:
+    """Build a tube from ``start`` to ``end`` whose end is ``tip`` times as thick as its start."""
     along = [e - s for s, e in zip(start, end, strict=True)]
     length = math.sqrt(sum(a * a for a in along)) or 1e-6
     w = [a / length for a in along]
@@ -165,15 +170,15 @@ def tube(start: Point, end: Point, radius: float, colour: Colour, *, tip: float 
     across = circle[:, :1] * np.array(u, np.float32) + circle[:, 1:] * np.array(v, np.float32)
     bottom = across * np.float32(radius) + np.array(start, np.float32)
     top = across * np.float32(radius * tip) + np.array(end, np.float32)
-    return loft(np.stack([bottom, top]), colour)
+    return loft(np.stack([bottom, top]), colour, is_open=is_open)
 
 
-def wheel(centre: Point, radius: float, width: float, tyre: Colour, hub: Colour, sides: int = 12) -> Mesh:
+def wheel(centre: Point, radius: float, width: float, tyre: Colour, hub: Colour, sides: int = 10) -> Mesh:
     """Build a wheel that rolls along x: a dark tyre with a lighter hub on both faces."""
     x, y, z = centre
     half = width / 2
     parts = [tube((x, y - half, z), (x, y + half, z), radius, tyre, sides=sides)]
-    parts.append(tube((x, y - half - 0.01, z), (x, y + half + 0.01, z), radius * 0.6, hub, sides=8))
+    parts.append(tube((x, y - half - 0.01, z), (x, y + half + 0.01, z), radius * 0.6, hub, sides=6))
     return merge(parts)
 
 
@@ -206,10 +211,30 @@ def _unit(a: Point) -> Point:
     return (a[0] / length, a[1] / length, a[2] / length)
 
 
-def normals(mesh: Mesh) -> Floats:
-    """Area-weighted vertex normals, float32 (n, 3)."""
+def face_areas(mesh: Mesh) -> Floats:
+    """Normals of the triangles, as long as each triangle's area in square metres; float32 (m, 3)."""
     a, b, c = (mesh.points[mesh.triangles[:, i]] for i in range(3))
-    faces = np.cross(b - a, c - a)
+    u, v = b - a, c - a
+    halves: Floats = np.float32(0.5) * np.stack(
+        [
+            u[:, 1] * v[:, 2] - u[:, 2] * v[:, 1],
+            u[:, 2] * v[:, 0] - u[:, 0] * v[:, 2],
+            u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0],
+        ],
+        axis=1,
+    )
+    return halves
+
+
+def facing_area(faces: Floats, towards: Point) -> float:
+    """Area of the triangles that face the unit vector ``towards``, as seen from there; square metres."""
+    x, y, z = (np.float32(value) for value in towards)
+    seen = faces[:, 0] * x + faces[:, 1] * y + faces[:, 2] * z
+    return float(np.maximum(seen, 0).sum())
+
+
+def normals(mesh: Mesh, faces: Floats) -> Floats:
+    """Vertex normals, float32 (n, 3), weighted by the areas of ``faces``, from ``face_areas``."""
     count = len(mesh.points)
     index = mesh.triangles.ravel()
     total = np.stack(

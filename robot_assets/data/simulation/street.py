@@ -12,7 +12,7 @@ import numpy as np
 from robot_assets.data.simulation import textures
 from robot_assets.data.simulation.actors import PAINT, RUBBER, Random, pick
 from robot_assets.data.simulation.render import Engine, Stage
-from robot_assets.data.simulation.shapes import Floats, Light, Mesh, ball, box, lathe, lit, merge, normals, placed, tube
+from robot_assets.data.simulation.shapes import Floats, Light, Mesh, ball, box, face_areas, lathe, lit, merge, normals, placed, tube
 from robot_assets.data.simulation.weather import Weather
 
 ROAD_LEVEL = -0.12
@@ -196,18 +196,18 @@ class Street:
 
     def _houses(self) -> None:
         rng, place, engine = self._rng, self.place, self._engine
-        looks = [textures.facade_look(rng, self._weather.lit) for _ in range(4)]
+        looks = [textures.facade_look(rng, self._weather.lit) for _ in range(3)]
         walls = [engine.texture(textures.facade(rng, self._grain, look)) for look in looks]
         fronts = [engine.texture(textures.shopfront(rng, self._grain, look)) for look in looks]
         tall = float(rng.uniform(6, 17))
         near, far = -(place.half_width + place.setback), place.far_kerb + 3.2
         for wall_y, inwards in ((near, 1.0), (far, -1.0)):
-            faces: list[list[Any]] = [[] for _ in range(8)]
+            faces: list[list[Any]] = [[] for _ in range(6)]
             x, covered = self._start, 0.0
             while x < self._end:
                 width = 6.0 * float(rng.integers(1, 5))
                 height = 4.0 + 3.0 * max(1, round(tall * float(rng.uniform(0.6, 1.3)) / 3))
-                self._house(faces, int(rng.integers(4)), (x, x + width), wall_y, inwards, (covered, height))
+                self._house(faces, int(rng.integers(3)), (x, x + width), wall_y, inwards, (covered, height))
                 gap = float(rng.uniform(1.5, 6)) if rng.random() < 0.25 else 0.0
                 x, covered = x + width + gap, 0.0 if gap else height
             for index, pieces in enumerate(faces):
@@ -238,7 +238,7 @@ class Street:
         u0 = float(self._rng.integers(4)) / 4
         u1 = u0 + (x1 - x0) / 12
         base = [(x0, y, -0.12), (x1, y, -0.12), (x1, y, 4.0), (x0, y, 4.0)]
-        faces[4 + look].append((base, [(u0, 0), (u1, 0), (u1, 1), (u0, 1)], front))
+        faces[3 + look].append((base, [(u0, 0), (u1, 0), (u1, 1), (u0, 1)], front))
         upper = [(x0, y, 4.0), (x1, y, 4.0), (x1, y, height), (x0, y, height)]
         top = (height - 4.0) / 12
         faces[look].append((upper, [(u0, 0), (u1, 0), (u1, top), (u0, top)], front))
@@ -299,10 +299,10 @@ def tree(rng: Random) -> Mesh:
     bark, green = (0.3, 0.24, 0.18), pick(rng, ((0.2, 0.36, 0.12), (0.28, 0.4, 0.14), (0.42, 0.36, 0.12), (0.5, 0.28, 0.1)), 0.03)
     height = float(rng.uniform(2.3, 3.2))
     parts = [tube((0, 0, 0), (0.05, 0.02, height), 0.13, bark, tip=0.7, sides=6)]
-    for _ in range(5):
-        reach = float(rng.uniform(0.7, 1.2))
+    for _ in range(4):
+        reach = float(rng.uniform(0.8, 1.3))
         centre = (float(rng.uniform(-0.9, 0.9)), float(rng.uniform(-0.9, 0.9)), height + float(rng.uniform(0.2, 1.8)))
-        lump = ball(centre, (reach, reach, reach * 0.8), green, 8)
+        lump = ball(centre, (reach, reach, reach * 0.8), green, 7)
         rough = 1 + (rng.random((len(lump.points), 1), dtype=np.float32) - np.float32(0.5)) * np.float32(0.3)
         tone = 1 + (rng.random((len(lump.points), 1), dtype=np.float32) - np.float32(0.5)) * np.float32(0.7)
         middle = np.array(centre, np.float32)
@@ -391,7 +391,7 @@ def furnish(rng: Random, stage: Stage, place: Place, light: Light, travel: float
             mesh = placed(build(rng), turn=turn if place.side > 0 else -turn)
             if place.side < 0:
                 mesh = Mesh(mesh.points * np.array([1, -1, 1], np.float32), mesh.triangles[:, ::-1], mesh.colours, mesh.glow)
-            made.append(stage.geometry(mesh.points, mesh.triangles, lit(mesh, normals(mesh), light)))
+            made.append(stage.geometry(mesh.points, mesh.triangles, lit(mesh, normals(mesh, face_areas(mesh)), light)))
         return made
 
     def row(choices: list[Any], y: float, step: tuple[float, float], wander: float, near: bool = True) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from robot_assets.data.simulation.actors import BUILDERS, Random
 from robot_assets.data.simulation.render import Item, Stage, View
-from robot_assets.data.simulation.shapes import Floats, Light, Mesh, Point, lit, normals
+from robot_assets.data.simulation.shapes import Floats, Light, Mesh, Point, face_areas, lit, normals
 from robot_assets.data.simulation.street import ROAD_LEVEL, Place
 
 _SECONDS = 0.7  # between frames
@@ -42,10 +42,11 @@ HABITS = {
 
 @dataclass(frozen=True)
 class Outfit:
-    """A mesh and its vertex normals, float32 (n, 3)."""
+    """A mesh with its vertex normals, float32 (n, 3), and ``face_areas``, float32 (m, 3)."""
 
     mesh: Mesh
     normals: Floats
+    faces: Floats
 
 
 class Wardrobe:
@@ -61,7 +62,8 @@ class Wardrobe:
         if key not in self._outfits:
             rng = np.random.default_rng([self._seed, 1, tuple(BUILDERS).index(name), index])
             mesh = BUILDERS[name](rng)
-            self._outfits[key] = Outfit(mesh, normals(mesh))
+            faces = face_areas(mesh)
+            self._outfits[key] = Outfit(mesh, normals(mesh, faces), faces)
         return self._outfits[key]
 
 
@@ -74,6 +76,7 @@ class Actor:
 
     name: str
     item: Item
+    outfit: Outfit
     x: float
     y: float
     z: float
@@ -154,7 +157,7 @@ class Traffic:
             geometry = self._stage.geometry(outfit.mesh.points, outfit.mesh.triangles, colours)
             item = self._stage.add_item(slot.ident, geometry, shadow_level=z)
             item.place(x, y, z, heading)
-            return Actor(slot.name, item, x, y, z, heading, speed, *bounds)
+            return Actor(slot.name, item, outfit, x, y, z, heading, speed, *bounds)
         return None
 
     def _is_taken(

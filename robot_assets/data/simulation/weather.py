@@ -12,6 +12,10 @@ from robot_assets.data.simulation.actors import Random
 from robot_assets.data.simulation.render import Frame
 from robot_assets.data.simulation.shapes import Colour, Floats, Light, Point
 
+Levels = NDArray[np.uint16]
+
+_BRIGHTEST = 250  # of sky and haze: sums of products by 256 then stay within 16 bits
+
 KINDS = ("clear", "fair", "overcast", "dusk", "fog", "rain")
 _SHARES = (0.26, 0.22, 0.2, 0.12, 0.08, 0.12)
 
@@ -121,13 +125,14 @@ class Sensor:
         self._height, self._width = height, width
         self._curves = self._tone_curves(rng)
         self._vignette = self._vignetting(rng)
-        self._haze = np.asarray(weather.horizon, np.float32) * np.float32(255)
+        self._haze = [np.uint16(min(tone, 1.0) * _BRIGHTEST) for tone in weather.horizon]
+        self._shadow = np.uint16(round(weather.shadow * 16))
         self._noise = self._noise_bank(rng)
-        self._blur = float(rng.choice([0.0, 0.0, 0.12, 0.2])) + (0.05 if weather.rain else 0.0)
+        self._blur = int(rng.choice([0, 0, 60, 100])) + (24 if weather.rain else 0)
         self._streaks = self._rain_bank(rng) if weather.rain else None
 
-    def _tone_curves(self, rng: Random) -> NDArray[np.uint8]:
-        """Build one curve a channel, uint8 (3, 256): exposure, white balance, contrast, as a camera would."""
+    def _tone_curves(self, rng: Random) -> list[bytes]:
+        """Build one table of 256 bytes a channel: exposure, white balance, contrast, as a camera would."""
         exposure = float(rng.uniform(0.88, 1.18))
         warmth, green = float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.02, 0.02))
         contrast = float(rng.uniform(0.1, 0.55))
@@ -138,24 +143,25 @@ class Sensor:
             value = np.clip(value, 0, 1)
             steep = value * value * (3 - 2 * value)
             curves[channel] = (value + (steep - value) * np.float32(contrast)) * 255 + 0.5
-        return curves
+        return [curve.tobytes() for curve in curves]
 
-    def _vignetting(self, rng: Random) -> Floats:
+    def _vignetting(self, rng: Random) -> Levels:
+        """Share of light that the lens lets through, in 256ths."""
         y = np.linspace(-1, 1, self._height, dtype=np.float32)[:, None]
         x = np.linspace(-1, 1, self._width, dtype=np.float32)[None, :]
-        falloff: Floats = 1 - np.float32(rng.uniform(0.04, 0.2)) * (x * x + y * y) * np.float32(0.6)
-        return falloff
+        falloff = 1 - np.float32(rng.uniform(0.04, 0.2)) * (x * x + y * y) * np.float32(0.6)
+        return (falloff * 256).astype(np.uint16)
 
-    def _noise_bank(self, rng: Random) -> Floats:
+    def _noise_bank(self, rng: Random) -> NDArray[np.int16]:
         """Noise of which each frame takes another window: grain that is half grey, half coloured."""
         strength = float(rng.uniform(1.2, 3.6)) * (1.7 if self._weather.kind == "dusk" else 1.0)
         size = (self._height + 64, self._width + 64)
         grey = rng.standard_normal((1, *size), dtype=np.float32)
-        bank: Floats = (grey + rng.standard_normal((3, *size), dtype=np.float32)) * np.float32(strength * 0.7)
-        return bank
+        bank = (grey + rng.standard_normal((3, *size), dtype=np.float32)) * np.float32(strength * 0.7)
+        return np.floor(bank + np.float32(0.5)).astype(np.int16)
 
-    def _rain_bank(self, rng: Random) -> Floats:
-        """Slanted streaks, float32 (h, w), of which each frame takes another window."""
+    def _rain_bank(self, rng: Random) -> NDArray[np.int16]:
+        """Slanted streaks, int16 (h, w), of which each frame takes another window."""
         height, width = self._height + 64, self._width + 64
         bank = np.zeros((height, width), np.float32)
         slant = float(rng.uniform(-0.35, 0.35))
@@ -165,76 +171,81 @@ class Sensor:
             columns = (int(rng.integers(0, width)) + (np.arange(length) * np.float32(slant)).astype(np.int64)) % width
             bank[rows % height, columns] += np.float32(rng.uniform(14, 46))
         bank[:, 1:] += bank[:, :-1] * np.float32(0.5)
-        return bank
+        return bank.astype(np.int16)
 
-    def develop(self, frame: Frame, sky: Floats, clearness: Floats, rng: Random) -> NDArray[np.uint8]:
+    def develop(self, frame: Frame, sky: Levels, clearness: Levels, rng: Random) -> NDArray[np.uint8]:
         """Turn a rendered frame into what the camera records.
 
         Args:
             frame: as rendered.
-            sky: float32 (3, rows, width), RGB in [0, 255]; the sky behind the uppermost rows of the image.
-            clearness: float32 (height, width), share of light that comes through the haze.
+            sky: uint16 (3, rows, width), RGB in [0, 250]; the sky behind the uppermost rows of the image.
+            clearness: uint16 (height, width), light that comes through the haze in 256ths.
             rng: of the session; moves noise and rain from frame to frame.
 
         Returns:
             uint8 (height, width, 3), RGB.
         """
-        ground = frame.shadow & (frame.ids == 0)
-        through = clearness * self._vignette
+        through = clearness * self._vignette >> 8
         veil = self._vignette - through
-        through *= 1 - _softened(ground) * np.float32(self._weather.shadow)
+        through *= 256 - _softened(frame.shadow & (frame.ids == 0)) * self._shadow
+        through >>= 8
         rows = sky.shape[1]
-        open_sky = (255 - frame.colour[:rows, :, 3]) * np.float32(1 / 255)
-        veil[:rows] *= 1 - open_sky
-        open_sky *= self._vignette[:rows]
+        open_sky = 255 - frame.colour[:rows, :, 3].astype(np.uint16)
+        veil[:rows] = veil[:rows] * (256 - open_sky) >> 8
+        open_sky = open_sky * self._vignette[:rows] >> 8
         top, left = (int(v) for v in rng.integers(0, 64, 2))
         window = (slice(top, top + self._height), slice(left, left + self._width))
         image = np.empty((self._height, self._width, 3), np.uint8)
         for channel in range(3):
-            plane = frame.colour[:, :, 2 - channel].astype(np.float32)
+            plane = frame.colour[:, :, 2 - channel].astype(np.uint16)
             plane *= through
             plane += veil * self._haze[channel]
             plane[:rows] += sky[channel] * open_sky
+            plane >>= 8
+            signed = plane.view(np.int16)
             if self._streaks is not None:
-                plane += self._streaks[window]
+                signed += self._streaks[window]
             if self._blur:
-                _blur(plane, np.float32(self._blur))
-            plane += self._noise[channel][window]
-            np.clip(plane, 0, 255, out=plane)
-            image[:, :, channel] = np.take(self._curves[channel], plane.astype(np.uint8))
+                _blur(signed, self._blur)
+            signed += self._noise[channel][window]
+            np.clip(signed, 0, 255, out=signed)
+            recorded = signed.astype(np.uint8).tobytes().translate(self._curves[channel])
+            image[:, :, channel] = np.frombuffer(recorded, np.uint8).reshape(self._height, self._width)
         return image
 
 
-def _softened(mask: NDArray[np.bool_]) -> Floats:
-    """Blur a mask with a 3x3 tent, so that shadows have soft edges."""
-    soft = mask.astype(np.float32)
-    soft[:, 1:-1] = (soft[:, :-2] + 2 * soft[:, 1:-1] + soft[:, 2:]) * np.float32(0.25)
-    soft[1:-1] = (soft[:-2] + 2 * soft[1:-1] + soft[2:]) * np.float32(0.25)
+def _softened(mask: NDArray[np.bool_]) -> Levels:
+    """Blur a mask with a 3x3 tent, so that shadows have soft edges; 0 to 16."""
+    soft = mask.astype(np.uint16)
+    wide = soft * 4
+    wide[:, 1:-1] = soft[:, :-2] + 2 * soft[:, 1:-1] + soft[:, 2:]
+    soft = wide * 4
+    soft[1:-1] = wide[:-2] + 2 * wide[1:-1] + wide[2:]
     return soft
 
 
-def _blur(image: Floats, share: np.float32) -> None:
-    """Mix each pixel with its four neighbours, in place."""
-    around = (image[:-2, 1:-1] + image[2:, 1:-1] + image[1:-1, :-2] + image[1:-1, 2:]) * np.float32(0.25)
-    image[1:-1, 1:-1] += (around - image[1:-1, 1:-1]) * (share * np.float32(2))
+def _blur(plane: NDArray[np.int16], share: int) -> None:
+    """Mix each pixel with its four neighbours, in place; ``share`` of 128 is half and half."""
+    around = plane[:-2, 1:-1] + plane[2:, 1:-1] + plane[1:-1, :-2] + plane[1:-1, 2:] >> 2
+    plane[1:-1, 1:-1] += (around - plane[1:-1, 1:-1]) * np.int16(share) >> 8
 
 
-def clearness_of(distances: Floats, haze: float) -> Floats:
-    """Share of light that comes through ``distances`` metres of haze.
+def clearness_of(distances: Floats, haze: float) -> Levels:
+    """Light that comes through ``distances`` metres of haze, in 256ths.
 
     A rational curve in place of the exponential: its bits are the same on every processor.
     """
     depth = distances * np.float32(haze)
-    return 1 / (1 + depth + depth * depth * np.float32(0.5))
+    return (256 / (1 + depth + depth * depth * np.float32(0.5))).astype(np.uint16)
 
 
-def clearness_map(ids: NDArray[np.uint8], street: Floats, of_item: Floats) -> Floats:
+def clearness_map(ids: NDArray[np.uint8], street: Levels, of_item: Levels) -> Levels:
     """Clearness of every pixel: the street's own, overridden where an item stands.
 
     Args:
         ids: uint8 (h, w).
-        street: float32 (h, w), clearness before the empty street.
-        of_item: float32 (256,), clearness before each id.
+        street: uint16 (h, w), clearness before the empty street.
+        of_item: uint16 (256,), clearness before each id.
     """
     clearness = street.copy()
     pixels = np.flatnonzero(ids)
@@ -280,15 +291,15 @@ class Sky:
         dense = np.clip((field + np.float32((weather.cover - 0.5) * 0.5) - np.float32(0.5)) * 5, 0, 1)
         dense = dense * np.clip(rise * 6 + np.float32(0.25), 0, 1)
         tone = np.float32(1.1) - np.clip(field - np.float32(0.45), 0, 1) * np.float32(0.5)
-        self._planes = np.empty((3, self.rows, across.shape[1]), np.float32)
+        self._planes = np.empty((3, self.rows, across.shape[1]), np.uint16)
         for channel in range(3):
             low, high = weather.horizon[channel], weather.zenith[channel]
             clear = np.float32(low) + np.float32(high - low) * blue
             cloudy = clear + (np.float32(weather.cloud[channel]) * tone - clear) * dense
-            self._planes[channel] = np.clip(cloudy, 0, 1) * 255
+            self._planes[channel] = np.clip(cloudy, 0, 1) * _BRIGHTEST
 
-    def behind(self, heading: float) -> Floats:
-        """Sky behind the upper rows of the image, float32 (3, rows, width) in [0, 255]."""
+    def behind(self, heading: float) -> Levels:
+        """Sky behind the upper rows of the image, uint16 (3, rows, width) in [0, 250]."""
         turned = self._margin - round(self._focal * math.tan(heading))
         left = min(max(turned, 0), 2 * self._margin)
         return self._planes[:, :, left : left + self._width]
