@@ -171,3 +171,16 @@ def test_the_command_ends_with_1_and_no_traceback_on_bad_data_and_2_on_a_bad_lin
     assert "d1/r1/003.jpg: the image has zero bytes" in done.stderr
     assert "Traceback" not in done.stderr
     assert subprocess.run([*command, "import", "voc"], capture_output=True, check=False).returncode == 2
+
+
+def test_simulate_build_check_in_a_row(project: Path) -> None:
+    document = yaml.safe_load((project / "params.yaml").read_text())
+    document["datasets"]["street"] |= {"calibration_images": 3, "exempt_classes": {"car": "nine images"}}
+    document["datasets"]["street"]["classes"] = ["pedestrian", "cyclist", "car", "robot", "cone", "bin"]
+    document["datasets"]["street"]["exempt_classes"] |= dict.fromkeys(
+        ["pedestrian", "cyclist", "robot", "cone", "bin"], "nine images"
+    )
+    (project / "params.yaml").write_text(yaml.safe_dump(document))
+    assert json.loads(run("simulate", "street", "--json"))["images"] == 9
+    assert json.loads(run("build", "street", "--json"))["calibration_images"] == 3
+    assert json.loads(run("check", "street", "--json"))["passed"] is True
