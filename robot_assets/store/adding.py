@@ -38,14 +38,14 @@ def add(cache: Cache, path: Path) -> Artifact:
     """
     files = scan(path)
     known = load_state(cache.root / "state", path, files)
-    stored = {file.relpath for file in files if _is_stored(cache, file, known)}
-    unread = [file for file in files if file.relpath not in stored]
+    absent = set(cache.missing(known.values()))
+    hashes = {relpath: md5 for relpath, md5 in known.items() if md5 not in absent} if absent else known
+    unread = [file for file in files if file.relpath not in hashes]
     read_ns = time.time_ns()
-    hashes = {relpath: known[relpath] for relpath in stored}
     for portion in _portions(unread):
         with cache.batch() as batch:
             hashes |= _read_all(portion, _keeping(cache, batch), "adding")
-    if unread or len(known) < len(files):
+    if unread:
         _remember(cache, path, files, hashes, read_ns)
     tree = _tree(files, hashes)
     if tree is not None and not cache.has(tree.digest, len(tree.payload)):
@@ -69,10 +69,6 @@ def digest_of(cache: Cache, path: Path) -> Artifact:
             hashes |= _read_all(unread, _hashing, "hashing")
         _remember(cache, path, files, hashes, read_ns)
     return _artifact(files, hashes, _tree(files, hashes))
-
-
-def _is_stored(cache: Cache, file: Scanned, known: Mapping[str, str]) -> bool:
-    return file.relpath in known and cache.has(known[file.relpath], file.size_bytes)
 
 
 def _remember(

@@ -50,8 +50,6 @@ def write_pointer(pointer: Path, artifact: Artifact) -> None:
     elif artifact.is_executable:
         out["isexec"] = True
     out |= {"hash": "md5", "path": pointer.name.removesuffix(SUFFIX)}
-    if artifact.is_executable:
-        out["isexec"] = out.pop("isexec")
     with publishing_file(pointer) as staging:
         staging.write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False, allow_unicode=True), "utf-8")
 

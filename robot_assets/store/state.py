@@ -9,12 +9,10 @@ git calls racily clean). A damaged state file is the same as none.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from robot_assets.store.scan import Scanned
 
@@ -23,7 +21,7 @@ _REST_NS = 2_000_000_000
 _WORTH_FILES = 500
 _WORTH_BYTES = 4 << 20
 _KEPT = 256
-_VERSION = 1
+_VERSION = b"2"
 
 Known = dict[str, str]
 """relpath -> md5 of the files that did not change since they were hashed."""
@@ -32,16 +30,15 @@ Known = dict[str, str]
 def load_state(folder: Path, artifact: Path, files: Iterable[Scanned]) -> Known:
     """Return the md5 of those ``files`` of the artifact at ``artifact`` that are as they were when hashed."""
     rows = _read(_state_file(folder, artifact))
-    known = {}
-    for file in files:
-        row = rows.get(file.relpath)
-        if row is not None and row[1:] == [file.size_bytes, file.mtime_ns, file.ctime_ns, file.inode]:
-            known[file.relpath] = row[0]
-    return known
+    if not rows:
+        return {}
+    return {
+        file.relpath: row[1] for file in files if (row := rows.get(file.relpath)) and row[0] == _facts(file)
+    }
 
 
 def save_state(
-    folder: Path, artifact: Path, files: Iterable[Scanned], known: Mapping[str, str], read_ns: int
+    folder: Path, artifact: Path, files: Sequence[Scanned], known: Mapping[str, str], read_ns: int
 ) -> None:
     """Remember what ``files`` hashed to.
 
@@ -52,36 +49,38 @@ def save_state(
         known: relpath -> md5.
         read_ns: Wall clock before the first of them was read, in nanoseconds since 1970.
     """
-    listed = list(files)
-    if len(listed) < _WORTH_FILES and sum(file.size_bytes for file in listed) < _WORTH_BYTES:
+    if len(files) < _WORTH_FILES and sum(file.size_bytes for file in files) < _WORTH_BYTES:
         return
-    rows = {
-        file.relpath: [known[file.relpath], file.size_bytes, file.mtime_ns, file.ctime_ns, file.inode]
-        for file in listed
-        if max(file.mtime_ns, file.ctime_ns) + _REST_NS < read_ns
-    }
-    body = json.dumps({"version": _VERSION, "rows": rows}, separators=(",", ":")).encode("ascii")
-    _write(
-        _state_file(folder, artifact),
-        hashlib.md5(body, usedforsecurity=False).hexdigest().encode() + b"\n" + body,
-    )
+    rested = [file for file in files if max(file.mtime_ns, file.ctime_ns) + _REST_NS < read_ns]
+    cells = [cell for file in rested for cell in (file.relpath, _facts(file), known[file.relpath])]
+    body = "\0".join(cells).encode("utf-8")
+    _write(_state_file(folder, artifact), _checksum(body) + body)
+
+
+def _facts(file: Scanned) -> str:
+    return f"{file.size_bytes} {file.mtime_ns} {file.ctime_ns} {file.inode}"
+
+
+def _checksum(body: bytes) -> bytes:
+    return hashlib.md5(_VERSION + body, usedforsecurity=False).digest()
 
 
 def _state_file(folder: Path, artifact: Path) -> Path:
     name = hashlib.sha256(os.fsencode(os.path.realpath(artifact))).hexdigest()
-    return folder / f"{name}.json"
+    return folder / f"{name}.state"
 
 
-def _read(path: Path) -> dict[str, list[Any]]:
+def _read(path: Path) -> dict[str, tuple[str, str]]:
+    """Return relpath -> (facts, md5); nothing when the file is missing, damaged or of another version."""
     try:
-        checksum, _, body = path.read_bytes().partition(b"\n")
+        content = path.read_bytes()
     except OSError:
         return {}
-    if hashlib.md5(body, usedforsecurity=False).hexdigest().encode() != checksum:
+    checksum, body = content[:16], content[16:]
+    if checksum != _checksum(body):
         return {}
-    document = json.loads(body)
-    rows: dict[str, list[Any]] = document["rows"] if document["version"] == _VERSION else {}
-    return rows
+    cells = body.decode("utf-8").split("\0")
+    return dict(zip(cells[::3], zip(cells[1::3], cells[2::3], strict=True), strict=True))
 
 
 def _write(path: Path, payload: bytes) -> None:
