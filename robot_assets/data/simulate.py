@@ -23,7 +23,7 @@ from robot_assets.data.simulation.labels import Label, label
 from robot_assets.data.simulation.render import IDS, Engine, Item, Stage, View
 from robot_assets.data.simulation.street import Place, Prop, Street, choose_place, furnish
 from robot_assets.data.simulation.textures import Grain
-from robot_assets.data.simulation.traffic import Actor, Traffic, Wardrobe
+from robot_assets.data.simulation.traffic import ACTORS_AHEAD, SHADOWS_AHEAD, Actor, Traffic, Wardrobe
 from robot_assets.data.simulation.weather import Sensor, Sky, Weather, choose_weather, clearness_map, clearness_of
 from robot_assets.data.spec import SIMULATED_CLASSES, SimulationSource
 from robot_assets.progress import report
@@ -32,7 +32,7 @@ from robot_assets.publish import publishing_directory
 JPEG_QUALITY = 92
 
 _FIRST_PROP = 32  # ids below belong to actors
-_PROPS_AHEAD = 55.0  # metres; what is farther away is left out
+_PROPS_AHEAD = 46.0  # metres; what is farther away is left out
 
 
 @dataclass(frozen=True)
@@ -126,8 +126,9 @@ def _recording(
             standing = props.around(view)
             frame = stage.look(view)
             before_items = clearness_of(_distances(view, actors, standing), weather.haze)
-            clearness = clearness_map(frame.ids, empty, before_items)
-            labels = label(stage, view, frame, actors)
+            pixels = np.flatnonzero(frame.ids)
+            clearness = clearness_map(frame.ids, pixels, empty, before_items)
+            labels = label(stage, view, frame, pixels, actors)
             yield sensor.develop(frame, sky.behind(view.heading), clearness, rng), labels
 
 
@@ -150,7 +151,7 @@ class _Mount:
         x, y, heading = 0.0, float(rng.uniform(-0.4, 0.4)) * place.half_width, 0.0
         views = []
         for _ in range(count):
-            x += float(rng.uniform(1.1, 2.8))
+            x += float(rng.uniform(0.8, 2.2))
             y = min(max(y + float(rng.uniform(-0.35, 0.35)), -0.5 * place.half_width), 0.5 * place.half_width)
             heading = min(max(heading * 0.6 + float(rng.uniform(-0.09, 0.09)), -0.16), 0.16)
             views.append(View(x, y, self.height, heading, self.pitch + float(rng.uniform(-0.012, 0.012))))
@@ -178,15 +179,19 @@ class _Props:
         """Let go of what is behind the camera and put up what comes into reach."""
         for prop, item in [pair for pair in self._standing if pair[0].x < view.x - 4.0]:
             item.remove()
-            if item.ident:
-                self._free.append(item.ident)
+            self._free.append(item.ident)
             self._standing.remove((prop, item))
         while self._waiting and self._free and self._waiting[-1].x < view.x + _PROPS_AHEAD:
             prop = self._waiting.pop()
-            ident = self._free.pop() if prop.near else 0
-            item = self._stage.add_item(ident, prop.geometry, shadow_level=0.0 if prop.near else None)
+            item = self._stage.add_item(self._free.pop(), prop.geometry)
             item.place(prop.x, prop.y, prop.z)
+            item.show_in_masks(False)
             self._standing.append((prop, item))
+        for prop, item in self._standing:
+            if prop.is_near and prop.x < view.x + ACTORS_AHEAD:
+                item.show_in_masks(True)
+                if prop.x < view.x + SHADOWS_AHEAD:
+                    item.cast_shadow()
         return self._standing
 
 

@@ -16,6 +16,7 @@ from robot_assets.data.simulation.shapes import (
     Point,
     ball,
     box,
+    disc,
     hoop,
     lathe,
     loft,
@@ -241,10 +242,8 @@ def car(rng: Random) -> Mesh:
         x = length * (0.5 - share)
         for side in (-1, 1):
             y = side * (width / 2 - 0.09)
-            arch = side * (width / 2 - 0.055)
-            parts.append(tube((x, arch - 0.06, radius + 0.02), (x, arch + 0.06, radius + 0.02), radius + 0.07,
-                              (0.05, 0.05, 0.05), sides=10))  # fmt: skip
-            parts.append(wheel((x, y + side * 0.02, radius), radius, 0.18, RUBBER, hub))
+            parts.append(disc((x, side * (width / 2 + 0.004), radius + 0.02), radius + 0.07, side, (0.05, 0.05, 0.05)))
+            parts.append(wheel((x, y + side * 0.02, radius), radius, 0.2, side, RUBBER, hub))
     parts += _car_lights(rng, length, width, belt)
     return merge(parts)
 
@@ -349,7 +348,7 @@ def _carrier(rng: Random) -> list[Mesh]:
     parts += [box((0.435, s * 0.13, 0.36), (0.02, 0.06, 0.05), (0.95, 0.97, 1.0), glow=0.8) for s in (-1, 1)]
     parts += [box((-0.42, s * 0.16, 0.4), (0.03, 0.1, 0.04), (0.9, 0.1, 0.08), glow=0.7) for s in (-1, 1)]
     for x in (-0.29, 0.02, 0.31):
-        parts += [wheel((x, s * 0.28, 0.12), 0.12, 0.1, RUBBER, (0.5, 0.5, 0.52), 10) for s in (-1, 1)]
+        parts += [wheel((x, s * 0.28, 0.12), 0.12, 0.1, s, RUBBER, (0.5, 0.5, 0.52)) for s in (-1, 1)]
     if _between(rng, 0, 1) < 0.75:
         parts.append(tube((-0.36, 0.2, 0.56), (-0.38, 0.2, 1.2), 0.012, dark, sides=4))
         parts.append(box((-0.46, 0.2, 1.13), (0.17, 0.012, 0.13), pick(rng, ((0.95, 0.35, 0.1), (0.9, 0.1, 0.1)))))
@@ -366,7 +365,7 @@ def _cabinet(rng: Random) -> list[Mesh]:
     parts += [box((0, s * 0.265, 0.55), (0.4, 0.02, 0.34), accent) for s in (-1, 1)]
     parts.append(lathe((0.05, 0, 1.02), ((0.09, 0.0), (0.09, 0.1), (0.06, 0.13)), dark, 8))
     for x in (-0.22, 0.22):
-        parts += [wheel((x, s * 0.27, 0.14), 0.14, 0.1, RUBBER, (0.55, 0.55, 0.57), 10) for s in (-1, 1)]
+        parts += [wheel((x, s * 0.27, 0.14), 0.14, 0.1, s, RUBBER, (0.55, 0.55, 0.57)) for s in (-1, 1)]
     return parts
 
 
@@ -420,7 +419,7 @@ def _wheelie(rng: Random) -> list[Mesh]:
     parts.append(box((0.02, 0, 1.02), (0.52, 0.5, 0.06), lid, taper=0.82))
     parts.append(box((0.285, 0, 0.8), (0.02, 0.3, 0.2), tuple(min(c * 1.5 + 0.1, 1.0) for c in body)))  # type: ignore[arg-type]
     parts.append(tube((-0.34, -0.24, 0.98), (-0.34, 0.24, 0.98), 0.022, lid, sides=5))
-    parts += [wheel((-0.23, s * 0.24, 0.1), 0.1, 0.06, RUBBER, (0.3, 0.3, 0.3), 10) for s in (-1, 1)]
+    parts += [wheel((-0.23, s * 0.24, 0.1), 0.1, 0.06, s, RUBBER, (0.3, 0.3, 0.3)) for s in (-1, 1)]
     return parts
 
 

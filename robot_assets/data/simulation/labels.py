@@ -45,19 +45,27 @@ class _Seen:
     bounds: tuple[float, float, float, float]
 
 
-def label(stage: Stage, view: View, frame: Frame, actors: Sequence[Actor]) -> list[Label]:
+def label(
+    stage: Stage, view: View, frame: Frame, pixels: NDArray[np.int64], actors: Sequence[Actor]
+) -> list[Label]:
     """Label what is visible enough, in the order of the instance ids.
 
     The share that is visible is (visible pixels / pixels of the silhouette with nothing before it) times the
     share of its projected bounds that lies within the image.
+
+    Args:
+        stage: with the actors on it.
+        view: that ``frame`` was taken from.
+        frame: as rendered.
+        pixels: flat positions of all items in ``frame.ids``.
+        actors: who is there.
     """
-    visible = _visible(frame.ids, len(actors) and max(actor.item.ident for actor in actors))
+    visible = _visible(frame.ids, pixels, [actor.item.ident for actor in actors])
     seen = []
     for actor in sorted(actors, key=lambda actor: actor.item.ident):
         if actor.item.ident in visible:
             box, area = visible[actor.item.ident]
-            if area >= PIXELS_MIN:
-                seen.append(_Seen(actor, box, area, _bounds(stage, view, actor)))
+            seen.append(_Seen(actor, box, area, _bounds(stage, view, actor)))
     # What fills enough of the most that its silhouette could be needs no look of its own.
     doubtful = [one for one in seen if one.area < VISIBLE_MIN * _most(stage, view, one)]
     silhouettes = stage.silhouettes([one.actor.item for one in doubtful])
@@ -69,17 +77,18 @@ def label(stage: Stage, view: View, frame: Frame, actors: Sequence[Actor]) -> li
     ]
 
 
-def _visible(ids: NDArray[np.uint8], last: int) -> dict[int, tuple[tuple[int, int, int, int], int]]:
-    """Box and pixel count of each id from 1 to ``last`` that is anywhere in the mask."""
-    rows, columns = np.nonzero(ids - np.uint8(1) < np.uint8(last))  # 0 wraps around to 255
-    values = ids[rows, columns]
+def _visible(
+    ids: NDArray[np.uint8], pixels: NDArray[np.int64], wanted: Sequence[int]
+) -> dict[int, tuple[tuple[int, int, int, int], int]]:
+    """Box and pixel count of each wanted id that is anywhere in the mask."""
+    values = ids.ravel()[pixels]
+    counts = np.bincount(values, minlength=256)
     found = {}
-    for ident in range(1, last + 1):
-        mine = np.flatnonzero(values == ident)
-        if mine.size:
-            x, y = columns[mine], rows[mine]
-            left, top = int(x.min()), int(y.min())
-            found[ident] = ((left, top, int(x.max()) + 1 - left, int(y.max()) + 1 - top), int(mine.size))
+    for ident in wanted:
+        if counts[ident] >= PIXELS_MIN:
+            rows, columns = np.divmod(pixels[values == ident], ids.shape[1])
+            left, top, bottom = int(columns.min()), int(rows[0]), int(rows[-1]) + 1
+            found[ident] = ((left, top, int(columns.max()) + 1 - left, bottom - top), int(counts[ident]))
     return found
 
 

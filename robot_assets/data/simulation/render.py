@@ -55,26 +55,42 @@ class Frame:
 
 
 class Item:
-    """One thing on the stage that has an id: an actor, a tree, a lamp."""
+    """One thing on the stage that has an id: an actor, a tree, a lamp. It starts without a shadow."""
 
-    def __init__(self, ident: int, nodes: Sequence[Any]) -> None:
+    def __init__(self, ident: int, scene: Any, geometry: Any, ground: Any, mask_bit: Any) -> None:
         self.ident = ident
-        self._nodes = nodes
-
-    @property
-    def scene(self) -> Any:
+        self.scene = scene
         """Node under which only this item stands."""
-        return self._nodes[0]
+        self._geometry, self._ground, self._mask_bit = geometry, ground, mask_bit
+        self._pose = scene.attach_new_node("pose")
+        self._pose.attach_new_node(geometry)
+        self._shadow: Any = None
 
     def place(self, x: float, y: float, z: float, heading: float = 0.0) -> None:
         """Move the item and its shadow; ``heading`` in radians, counter-clockwise from +x."""
-        for node in self._nodes:
-            node.get_child(0).set_pos_hpr(x, y, z, math.degrees(heading), 0, 0)
+        self._pose.set_pos_hpr(x, y, z, math.degrees(heading), 0, 0)
+        if self._shadow is not None:
+            self._shadow.set_transform(self._pose.get_transform())
+
+    def cast_shadow(self) -> None:
+        """Throw a shadow from now on."""
+        if self._shadow is None:
+            self._shadow = self._ground.attach_new_node("shadow")
+            self._shadow.attach_new_node(self._geometry)
+            self._shadow.set_transform(self._pose.get_transform())
+
+    def show_in_masks(self, is_shown: bool) -> None:
+        """Draw the item into the masks, or leave it out."""
+        if is_shown:
+            self.scene.show(self._mask_bit)
+        else:
+            self.scene.hide(self._mask_bit)
 
     def remove(self) -> None:
         """Take the item off the stage."""
-        for node in self._nodes:
-            node.remove_node()
+        self.scene.remove_node()
+        if self._shadow is not None:
+            self._shadow.remove_node()
 
 
 class Stage:
@@ -125,25 +141,18 @@ class Stage:
         node.set_attrib(self._core.ShadeModelAttrib.make(self._core.ShadeModelAttrib.M_flat))
         node.hide(self._engine.mask_bit)
 
-    def add_item(self, ident: int, geometry: Any, *, shadow_level: float | None = 0.0) -> Item:
-        """Add a thing with an id and, unless ``shadow_level`` is None, its shadow.
+    def add_item(self, ident: int, geometry: Any, ground: float = 0.0) -> Item:
+        """Add a thing.
 
         Args:
-            ident: value of its pixels in the mask, 1 to 255; 0 keeps it out of the masks: it is behind all others.
+            ident: value of its pixels in the mask, 1 to 255.
             geometry: from ``geometry``; several items may share one.
-            shadow_level: height of the ground that its shadow falls on, metres: 0 or -0.12.
+            ground: height of what it stands on, metres: 0 or -0.12.
         """
-        holder = self._root.attach_new_node("item")
-        if ident == 0:
-            holder.hide(self._engine.mask_bit)
-        holder.set_bin("background", 0)  # before the street that it covers
-        holder.set_tag("instance", str(ident))
-        nodes = [holder]
-        if shadow_level is not None:
-            nodes.append(self._shadows[shadow_level].attach_new_node("shadow"))
-        for node in nodes:
-            node.attach_new_node("pose").attach_new_node(geometry)
-        return Item(ident, nodes)
+        scene = self._root.attach_new_node("item")
+        scene.set_bin("background", 0)  # before the street that it covers
+        scene.set_tag("instance", str(ident))
+        return Item(ident, scene, geometry, self._shadows[ground], self._engine.mask_bit)
 
     def geometry(self, points: Floats, triangles: Ints, colours: Bytes, uvs: Floats | None = None) -> Any:
         """Upload a mesh: float32 (n, 3), int32 (m, 3), uint8 (n, 4) RGBA and, where textured, float32 (n, 2)."""

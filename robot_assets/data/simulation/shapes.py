@@ -173,20 +173,35 @@ def tube(
     return loft(np.stack([bottom, top]), colour, is_open=is_open)
 
 
-def wheel(centre: Point, radius: float, width: float, tyre: Colour, hub: Colour, sides: int = 10) -> Mesh:
-    """Build a wheel that rolls along x: a dark tyre with a lighter hub on both faces."""
+def disc(centre: Point, radius: float, side: int, colour: Colour, sides: int = 10) -> Mesh:
+    """Build a flat disc that faces +y (``side`` 1) or -y (-1)."""
+    circle = _circle(sides)
+    points = np.zeros((sides + 1, 3), np.float32)
+    points[:-1, 0] = circle[:, 0] * np.float32(radius)
+    points[:-1, 2] = circle[:, 1] * np.float32(radius)
+    fan = [(sides, (i + 1) % sides, i) if side > 0 else (sides, i, (i + 1) % sides) for i in range(sides)]
+    return _painted(points + np.asarray(centre, np.float32), np.array(fan, np.int32), colour)
+
+
+def wheel(centre: Point, radius: float, width: float, side: int, tyre: Colour, hub: Colour) -> Mesh:
+    """Build a wheel that rolls along x: a tyre, and a hub on the face that looks to ``side`` (1 is +y)."""
     x, y, z = centre
     half = width / 2
-    parts = [tube((x, y - half, z), (x, y + half, z), radius, tyre, sides=sides)]
-    parts.append(tube((x, y - half - 0.01, z), (x, y + half + 0.01, z), radius * 0.6, hub, sides=6))
-    return merge(parts)
+    face = y + side * half
+    return merge(
+        [
+            tube((x, y - half, z), (x, y + half, z), radius, tyre, sides=10, is_open=True),
+            disc((x, face, z), radius, side, tyre),
+            disc((x, face + side * 0.012, z), radius * 0.6, side, hub, sides=7),
+        ]
+    )
 
 
-def hoop(centre: Point, radius: float, thickness: float, colour: Colour, sides: int = 14) -> Mesh:
+def hoop(centre: Point, radius: float, thickness: float, colour: Colour, sides: int = 12) -> Mesh:
     """Build a thin ring in the xz plane: the rim of a bicycle wheel."""
     circle = _circle(sides)
-    section = ((-1.0, -1.0), (-1.0, 1.0), (1.0, 1.0), (1.0, -1.0))
-    rings = np.zeros((sides, 4, 3), np.float32)
+    section = ((-1.0, -1.0), (-1.0, 1.0), (1.3, 0.0))
+    rings = np.zeros((sides, len(section), 3), np.float32)
     for corner, (out, across) in enumerate(section):
         reach = np.float32(radius + out * thickness)
         rings[:, corner, 0] = circle[:, 0] * reach
@@ -195,9 +210,9 @@ def hoop(centre: Point, radius: float, thickness: float, colour: Colour, sides: 
     points = (rings + np.asarray(centre, np.float32)).reshape(-1, 3)
     triangles = []
     for ring in range(sides):
-        for side in range(4):
-            a, b = ring * 4 + side, ring * 4 + (side + 1) % 4
-            c, d = (a + 4) % (sides * 4), (b + 4) % (sides * 4)
+        for side in range(3):
+            a, b = ring * 3 + side, ring * 3 + (side + 1) % 3
+            c, d = (a + 3) % (sides * 3), (b + 3) % (sides * 3)
             triangles += [(a, b, d), (a, d, c)]
     return _painted(points, np.array(triangles, np.int32), colour)
 

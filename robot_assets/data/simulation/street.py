@@ -369,14 +369,14 @@ def scooter(rng: Random) -> Mesh:
 class Prop:
     """A thing without a label that stands at a place for the whole session.
 
-    ``near`` ones stand on the robot's side of the road: they cast shadows and may hide an actor.
+    ``is_near`` ones stand on the robot's side of the road: they cast shadows and may hide an actor.
     """
 
     geometry: Any
     x: float
     y: float
     z: float
-    near: bool
+    is_near: bool
 
 
 def furnish(rng: Random, stage: Stage, place: Place, light: Light, travel: float) -> list[Prop]:
@@ -394,17 +394,17 @@ def furnish(rng: Random, stage: Stage, place: Place, light: Light, travel: float
             made.append(stage.geometry(mesh.points, mesh.triangles, lit(mesh, normals(mesh, face_areas(mesh)), light)))
         return made
 
-    def row(choices: list[Any], y: float, step: tuple[float, float], wander: float, near: bool = True) -> None:
+    def row(choices: list[Any], y: float, step: tuple[float, float], wander: float, is_near: bool = True) -> None:
         x = float(rng.uniform(1, step[1]))
         while x < travel + 60:
             across = y + float(rng.uniform(-wander, wander))
-            props.append(Prop(choices[int(rng.integers(len(choices)))], x, across * place.side, 0.0, near))
+            props.append(Prop(choices[int(rng.integers(len(choices)))], x, across * place.side, 0.0, is_near))
             x += float(rng.uniform(*step))
 
     if rng.random() < 0.75:
         trees = models(tree, 3)
         row(trees, kerb_row, (9, 16), 0.1)
-        row(trees, far_row + 0.4, (10, 18), 0.2, near=False)
+        row(trees, far_row + 0.4, (13, 22), 0.2, is_near=False)
     row(models(lamp, 1), kerb_row, (22, 28), 0.0)
     row(models(sign, 2), kerb_row, (18, 45), 0.1)
     if rng.random() < 0.5:

@@ -13,6 +13,9 @@ from robot_assets.data.simulation.shapes import Floats, Light, Mesh, Point, face
 from robot_assets.data.simulation.street import ROAD_LEVEL, Place
 
 _SECONDS = 0.7  # between frames
+SHADOWS_AHEAD = 16.0
+"""Metres; the shadow of what is farther away would be a line."""
+
 _WARDROBE = 24  # different meshes of each class in one simulation
 
 
@@ -31,13 +34,17 @@ class Habit:
 
 
 HABITS = {
-    "pedestrian": Habit(2.6, 15.0, 1, 3, 0.1),
+    "pedestrian": Habit(2.6, 15.0, 1, 2, 0.1),
     "cyclist": Habit(3.6, 16.0, 1, 1, 0.15),
     "car": Habit(5.0, 24.0, 1, 2, 0.1),
     "robot": Habit(1.9, 8.5, 1, 1, 0.15),
     "cone": Habit(1.6, 7.5, 1, 2, 0.2),
     "bin": Habit(2.0, 9.5, 1, 1, 0.15),
 }
+
+
+ACTORS_AHEAD = max(habit.farthest for habit in HABITS.values()) * 1.15
+"""Metres; no actor is farther away, so that nothing beyond can hide one."""
 
 
 @dataclass(frozen=True)
@@ -128,7 +135,11 @@ class Traffic:
                     slot.wait -= 1
                 else:
                     slot.actor = self._enter(slot, view)
-        return [slot.actor for slot in self._slots if slot.actor is not None]
+        actors = [slot.actor for slot in self._slots if slot.actor is not None]
+        for actor in actors:
+            if actor.x - view.x < SHADOWS_AHEAD:
+                actor.item.cast_shadow()
+        return actors
 
     def _is_gone(self, actor: Actor, habit: Habit, view: View) -> bool:
         ahead = actor.x - view.x
@@ -155,7 +166,7 @@ class Traffic:
                 continue
             colours = lit(outfit.mesh, outfit.normals, self._light, heading)
             geometry = self._stage.geometry(outfit.mesh.points, outfit.mesh.triangles, colours)
-            item = self._stage.add_item(slot.ident, geometry, shadow_level=z)
+            item = self._stage.add_item(slot.ident, geometry, z)
             item.place(x, y, z, heading)
             return Actor(slot.name, item, outfit, x, y, z, heading, speed, *bounds)
         return None

@@ -128,7 +128,7 @@ class Sensor:
         self._haze = [np.uint16(min(tone, 1.0) * _BRIGHTEST) for tone in weather.horizon]
         self._shadow = np.uint16(round(weather.shadow * 16))
         self._noise = self._noise_bank(rng)
-        self._blur = int(rng.choice([0, 0, 60, 100])) + (24 if weather.rain else 0)
+        self._blur = 1 if rng.random() < 0.5 or weather.rain else 2
         self._streaks = self._rain_bank(rng) if weather.rain else None
 
     def _tone_curves(self, rng: Random) -> list[bytes]:
@@ -205,8 +205,7 @@ class Sensor:
             signed = plane.view(np.int16)
             if self._streaks is not None:
                 signed += self._streaks[window]
-            if self._blur:
-                _blur(signed, self._blur)
+            _blur(signed, self._blur)
             signed += self._noise[channel][window]
             np.clip(signed, 0, 255, out=signed)
             recorded = signed.astype(np.uint8).tobytes().translate(self._curves[channel])
@@ -224,10 +223,12 @@ def _softened(mask: NDArray[np.bool_]) -> Levels:
     return soft
 
 
-def _blur(plane: NDArray[np.int16], share: int) -> None:
-    """Mix each pixel with its four neighbours, in place; ``share`` of 128 is half and half."""
-    around = plane[:-2, 1:-1] + plane[2:, 1:-1] + plane[1:-1, :-2] + plane[1:-1, 2:] >> 2
-    plane[1:-1, 1:-1] += (around - plane[1:-1, 1:-1]) * np.int16(share) >> 8
+def _blur(plane: NDArray[np.int16], halvings: int) -> None:
+    """Mix each pixel with the one below, in place: one half of it, or a quarter.
+
+    Downwards only: the renderer has already averaged two samples across.
+    """
+    plane[:-1] += (plane[1:] - plane[:-1]) >> halvings
 
 
 def clearness_of(distances: Floats, haze: float) -> Levels:
@@ -239,16 +240,16 @@ def clearness_of(distances: Floats, haze: float) -> Levels:
     return (256 / (1 + depth + depth * depth * np.float32(0.5))).astype(np.uint16)
 
 
-def clearness_map(ids: NDArray[np.uint8], street: Levels, of_item: Levels) -> Levels:
+def clearness_map(ids: NDArray[np.uint8], pixels: NDArray[np.int64], street: Levels, of_item: Levels) -> Levels:
     """Clearness of every pixel: the street's own, overridden where an item stands.
 
     Args:
         ids: uint8 (h, w).
+        pixels: flat positions of all items in ``ids``.
         street: uint16 (h, w), clearness before the empty street.
         of_item: uint16 (256,), clearness before each id.
     """
     clearness = street.copy()
-    pixels = np.flatnonzero(ids)
     clearness.ravel()[pixels] = of_item[ids.ravel()[pixels]]
     return clearness
 
