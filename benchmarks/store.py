@@ -23,7 +23,11 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parent.parent
 DVC = PROJECT / ".venv-dvc" / "bin" / "dvc"
 BOUNDS = {"first add": 3.0, "no-op re-add": 10.0}
-OURS = "from pathlib import Path; from robot_assets.store import open_store; print(open_store('store', Path.cwd()).add(Path('tree')).digest)"
+OURS = """
+from pathlib import Path
+from robot_assets.store import open_store
+print(open_store("store", Path.cwd()).add(Path("tree")).digest)
+"""
 ENVIRONMENT = {**os.environ, "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(PROJECT)}
 
 

@@ -15,9 +15,19 @@ _SECRET_VALUE = re.compile(r"(?i)\b([\w-]*(?:secret|token|password|signature|cre
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
-def masked(text: str) -> str:
-    """Return ``text`` (a URL, or a message with URLs) without the credentials in it."""
-    return _SECRET_VALUE.sub(r"\1***", _USERINFO.sub("***@", text))
+def masked(text: str, url: str = "") -> str:
+    """Return ``text`` (a URL, or a message with URLs) without the credentials in it.
+
+    Args:
+        text: What is about to be shown.
+        url: A URL whose credentials may stand in the text on their own too, as libraries quote parts of it.
+    """
+    text = _SECRET_VALUE.sub(r"\1***", _USERINFO.sub("***@", text))
+    secrets = [found.rstrip("@") for found in _USERINFO.findall(url)]
+    secrets += [secret.partition(":")[2] for secret in secrets]
+    for secret in filter(None, secrets):
+        text = text.replace(secret, "***")
+    return text
 
 
 @contextmanager

@@ -153,7 +153,7 @@ class Remote:
 
     def _failure(self, doing: str, error: Exception) -> StoreError:
         return StoreError(
-            f"{doing} {self.name} failed: {type(error).__name__}: {masked(str(error))}",
+            f"{doing} {self.name} failed: {type(error).__name__}: {masked(str(error), self.url)}",
             needed="a remote that exists, is reachable, and that these credentials may read and write",
             fix="check store.url in params.yaml, the network and the credentials (for s3: AWS_ACCESS_KEY_ID, "
             "AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL), then run the same command again",

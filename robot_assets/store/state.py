@@ -77,7 +77,7 @@ def _read(path: Path) -> dict[str, tuple[str, str]]:
     except OSError:
         return {}
     checksum, body = content[:16], content[16:]
-    if checksum != _checksum(body):
+    if not body or checksum != _checksum(body):
         return {}
     cells = body.decode("utf-8").split("\0")
     return dict(zip(cells[::3], zip(cells[1::3], cells[2::3], strict=True), strict=True))

@@ -48,7 +48,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def dvc(tmp_path: Path) -> Dvc:
-    """Run the real ``dvc`` command in a repository of its own; ``dvc.folder`` of the result is not needed."""
+    """Run the real ``dvc`` command in a repository of its own, the folder ``dvc`` of ``tmp_path``."""
     command = PROJECT / ".venv-dvc" / "bin" / "dvc"
     if not command.exists():
         pytest.fail(f"no dvc command at {command}; run: make setup")
@@ -67,8 +67,17 @@ def dvc(tmp_path: Path) -> Dvc:
             pytest.fail(f"dvc {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
         return done.stdout
 
-    run("init", "--no-scm", "-q")
+    (repository / ".dvc").mkdir()
+    (repository / ".dvc" / "config").write_text("[core]\n    no_scm = True\n")
     return run
+
+
+def set_remote(repository: Path, url: str) -> None:
+    """Make ``url`` the default remote of a ``dvc`` repository."""
+    with (repository / ".dvc" / "config").open("a") as config:
+        config.write(f"    remote = shared\n['remote \"shared\"']\n    url = {url}\n")
+        if url.startswith("s3://"):
+            config.write(f"    endpointurl = {os.environ['AWS_ENDPOINT_URL']}\n")
 
 
 @pytest.fixture(scope="session")

@@ -111,7 +111,7 @@ def limited_file_size(many: Path, tmp_path: Path) -> None:
     assert store.has(store.add(many).digest)
 
 
-def test_writers_and_openers_of_one_artifact_do_not_disturb_each_other(many: Path, tmp_path: Path) -> None:
+def test_writers_and_openers_of_one_artifact_get_along(many: Path, tmp_path: Path) -> None:
     expected = content(many)
     failures: list[BaseException] = []
 

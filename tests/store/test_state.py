@@ -67,17 +67,11 @@ def test_a_rapid_edit_after_adding_gives_the_new_digest(store: Store, tmp_path: 
     first = store.add(folder)
     for number in range(600):
         (folder / str(number)).write_bytes(b"%6d" % (number + 1))
-    assert (
-        store.add(folder).digest
-        == store.digest_of(folder).digest
-        == Store(tmp_path / "fresh").add(folder).digest
-    )
+    assert store.add(folder).digest == store.digest_of(folder).digest == Store(tmp_path / "fresh").add(folder).digest
     assert store.add(folder).digest != first.digest
 
 
-def test_remembered_files_whose_objects_are_gone_are_stored_again(
-    store: Store, large: Path, tmp_path: Path
-) -> None:
+def test_remembered_files_whose_objects_are_gone_are_stored_again(store: Store, large: Path, tmp_path: Path) -> None:
     digest = store.add(large).digest
     files = scan(large)
     save_state(store.cache / "state", large, files, {"": digest}, files[0].ctime_ns + 3 * SECOND)

@@ -22,9 +22,7 @@ def damage(path: Path) -> None:
     path.chmod(0o444)
 
 
-def test_a_directory_comes_back_as_it_was_and_may_be_edited(
-    store: Store, folder: Path, tmp_path: Path
-) -> None:
+def test_a_directory_comes_back_as_it_was_and_may_be_edited(store: Store, folder: Path, tmp_path: Path) -> None:
     artifact = store.add(folder)
     store.get(artifact.digest, tmp_path / "out")
     assert content(tmp_path / "out") == content(folder)
@@ -92,9 +90,7 @@ def test_an_artifact_travels_through_a_remote_and_only_once(
     assert content(there.open(second)) == content(folder)
 
 
-def test_a_push_that_was_cut_off_goes_on_where_it_stopped(
-    shared: Store, folder: Path, tmp_path: Path
-) -> None:
+def test_a_push_that_was_cut_off_goes_on_where_it_stopped(shared: Store, folder: Path, tmp_path: Path) -> None:
     digest = shared.add(folder).digest
     remote = objects(tmp_path / "remote")
     lost = [oid for oid in remote if oid != digest][:3]
