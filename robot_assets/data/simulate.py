@@ -24,7 +24,14 @@ from robot_assets.data.simulation.render import IDS, Engine, Item, Stage, View
 from robot_assets.data.simulation.street import Place, Prop, Street, choose_place, furnish
 from robot_assets.data.simulation.textures import Grain
 from robot_assets.data.simulation.traffic import ACTORS_AHEAD, SHADOWS_AHEAD, Actor, Traffic, Wardrobe
-from robot_assets.data.simulation.weather import Sensor, Sky, Weather, choose_weather, clearness_map, clearness_of
+from robot_assets.data.simulation.weather import (
+    Sensor,
+    Sky,
+    Weather,
+    choose_weather,
+    clearness_map,
+    clearness_of,
+)
 from robot_assets.data.spec import SIMULATED_CLASSES, SimulationSource
 from robot_assets.progress import report
 from robot_assets.publish import publishing_directory
@@ -78,7 +85,9 @@ def simulate(source: SimulationSource, out: Path) -> SimulationSummary:
         for index, count in enumerate(shares):
             name = f"sim{source.seed:02d}/s{index + 1:02d}"
             (staging / "images" / name).mkdir(parents=True)
-            for number, (image, labels) in enumerate(_recording(source, index, count, engine, wardrobe, grain), start=1):
+            for number, (image, labels) in enumerate(
+                _recording(source, index, count, engine, wardrobe, grain), start=1
+            ):
                 file = f"{name}/frame_{number:04d}.jpg"
                 (staging / "images" / file).write_bytes(_jpeg(image))
                 ledger.add(file, name, image.shape[:2], labels)
@@ -104,7 +113,7 @@ def _jpeg(image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
 def _recording(
     source: SimulationSource, index: int, count: int, engine: Engine, wardrobe: Wardrobe, grain: Grain
 ) -> Iterator[tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], list[Label]]]:
-    """Drive along one street and yield an image, uint8 (height, width, 3) RGB, and its labels for each frame."""
+    """Drive along one street and yield each image, uint8 (height, width, 3) RGB, with its labels."""
     rng = np.random.default_rng([source.seed, 0, index])
     place = choose_place(rng)
     weather = _sun_over_the_road(choose_weather(rng), place)
@@ -143,11 +152,13 @@ class _Mount:
     @classmethod
     def choose(cls, rng: np.random.Generator) -> _Mount:
         return cls(
-            float(rng.uniform(0.6, 0.9)), math.radians(float(rng.uniform(-5, 3))), math.radians(float(rng.uniform(56, 72)))
+            float(rng.uniform(0.6, 0.9)),
+            math.radians(float(rng.uniform(-5, 3))),
+            math.radians(float(rng.uniform(56, 72))),
         )
 
     def drive(self, rng: np.random.Generator, place: Place, count: int) -> list[View]:
-        """Plan where the camera is in each frame, the robot keeping to the sidewalk and wandering a little."""
+        """Plan where the camera is in each frame: the robot keeps to the sidewalk and wanders a little."""
         x, y, heading = 0.0, float(rng.uniform(-0.4, 0.4)) * place.half_width, 0.0
         views = []
         for _ in range(count):
@@ -159,7 +170,7 @@ class _Mount:
 
 
 def _sun_over_the_road(weather: Weather, place: Place) -> Weather:
-    """Move a sun that would stand behind the houses to the road side: the sidewalk is then not all in shade."""
+    """Move a sun that stands behind the houses to the road side: the sidewalk is then not all shade."""
     x, y, z = weather.light.towards_sun
     if y * place.side >= -0.15 * z:
         return weather
@@ -221,7 +232,9 @@ class _Ledger:
         """Add one image."""
         ident = len(self._images) + 1
         height, width = size
-        self._images.append({"id": ident, "file_name": file, "width": width, "height": height, "session": session})
+        self._images.append(
+            {"id": ident, "file_name": file, "width": width, "height": height, "session": session}
+        )
         if session not in self._sessions[-1:]:
             self._sessions.append(session)
         for one in labels:

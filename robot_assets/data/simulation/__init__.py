@@ -1,4 +1,4 @@
-"""The simulated sidewalk: shapes, actors, street, weather, traffic, and the software renderer that draws them.
+"""The simulated sidewalk: shapes, actors, street, weather, traffic, and the renderer that draws them.
 
 World frame: x along the street (the robot drives towards +x), y across it (+y is the road side before a
 session is mirrored), z up; metres. Colours are albedo in [0, 1], RGB.

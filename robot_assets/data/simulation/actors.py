@@ -59,12 +59,16 @@ def _between(rng: Random, low: float, high: float) -> float:
     return float(rng.uniform(low, high))
 
 
-def _head(rng: Random, centre: Point, radius: float, skin: Colour, helmet: Colour | None = None) -> list[Mesh]:
+def _head(
+    rng: Random, centre: Point, radius: float, skin: Colour, helmet: Colour | None = None
+) -> list[Mesh]:
     """Head with hair, a cap or a helmet."""
     x, y, z = centre
     parts = [ball(centre, (radius * 1.02, radius * 0.88, radius * 1.22), skin)]
     if helmet is not None:
-        parts.append(ball((x - 0.01, y, z + radius * 0.45), (radius * 1.3, radius * 1.08, radius * 0.95), helmet))
+        parts.append(
+            ball((x - 0.01, y, z + radius * 0.45), (radius * 1.3, radius * 1.08, radius * 0.95), helmet)
+        )
         return parts
     style = _between(rng, 0, 1)
     hair = pick(rng, HAIR, 0.03)
@@ -119,7 +123,11 @@ def pedestrian(rng: Random) -> Mesh:
     for side, phase in ((-1.0, swing), (1.0, -swing)):
         hip = (0.0, side * 0.09 * girth, 0.94)
         knee = (phase * 0.55 + 0.04, side * 0.095, 0.5)
-        foot = (phase * 1.0 - (0.05 if phase < 0 else 0.0), side * 0.095, 0.08 + (0.05 if phase < -0.2 else 0.0))
+        foot = (
+            phase * 1.0 - (0.05 if phase < 0 else 0.0),
+            side * 0.095,
+            0.08 + (0.05 if phase < -0.2 else 0.0),
+        )
         parts += _limb((hip, knee, foot), 0.088 * girth, (bottom, skin if bare else bottom), 0.74)
         parts.append(box((foot[0] + 0.06, foot[1], foot[2] - 0.035), (0.27, 0.095, 0.09), shoe, taper=0.8))
     lean = stride * 0.1
@@ -145,7 +153,9 @@ def _arms(rng: Random, lean: float, swing: float, girth: float, sleeve: Colour, 
         hand = (lean + phase * 0.8 + 0.1, side * 0.25 * girth, 0.9)
         if phone and side > 0:
             elbow, hand = (lean + 0.05, 0.25 * girth, 1.14), (lean + 0.3, 0.12, 1.28)
-            parts.append(box((hand[0] + 0.03, hand[1], hand[2] + 0.05), (0.02, 0.07, 0.14), (0.05, 0.05, 0.06)))
+            parts.append(
+                box((hand[0] + 0.03, hand[1], hand[2] + 0.05), (0.02, 0.07, 0.14), (0.05, 0.05, 0.06))
+            )
         parts += _limb((shoulder, elbow, hand), 0.058 * girth, (sleeve, lower), 0.78)
         parts.append(box(hand, (0.07, 0.055, 0.1), skin, taper=0.8))
     return parts
@@ -215,7 +225,7 @@ def _bicycle(rng: Random, frame: Colour) -> list[Mesh]:
     return parts
 
 
-_CARS = {  # length, width, height, bonnet end, windscreen top, roof end, tail top (shares of length from the front)
+_CARS = {  # length, width, height; bonnet end, windscreen top, roof end, tail: shares from the front
     "hatch": (3.9, 1.74, 1.5, 0.27, 0.42, 0.86, 0.97),
     "sedan": (4.6, 1.82, 1.45, 0.29, 0.43, 0.7, 0.84),
     "estate": (4.6, 1.82, 1.5, 0.28, 0.42, 0.88, 0.97),
@@ -242,7 +252,9 @@ def car(rng: Random) -> Mesh:
         x = length * (0.5 - share)
         for side in (-1, 1):
             y = side * (width / 2 - 0.09)
-            parts.append(disc((x, side * (width / 2 + 0.004), radius + 0.02), radius + 0.07, side, (0.05, 0.05, 0.05)))
+            parts.append(
+                disc((x, side * (width / 2 + 0.004), radius + 0.02), radius + 0.07, side, (0.05, 0.05, 0.05))
+            )
             parts.append(wheel((x, y + side * 0.02, radius), radius, 0.2, side, RUBBER, hub))
     parts += _car_lights(rng, length, width, belt)
     return merge(parts)
@@ -285,7 +297,9 @@ def _car_cabin(
         ]
 
     back, front = frame(tail, roof, 0), frame(bonnet, screen, 0)
-    rings = np.array([back, [((p[0] + q[0]) / 2, p[1], p[2]) for p, q in zip(back, front, strict=True)], front])
+    rings = np.array(
+        [back, [((p[0] + q[0]) / 2, p[1], p[2]) for p, q in zip(back, front, strict=True)], front]
+    )
     parts = [loft(rings.astype(np.float32), GLASS)]
     parts.append(
         loft(
@@ -303,7 +317,13 @@ def _car_cabin(
     for side in (-1, 1):
         for x_low, x_high in ((bonnet, screen), (middle, middle - 0.05), (tail, roof)):
             parts.append(
-                tube((x_low, side * low * 1.005, belt - 0.03), (x_high, side * high * 1.005, top), 0.035, paint, sides=4)
+                tube(
+                    (x_low, side * low * 1.005, belt - 0.03),
+                    (x_high, side * high * 1.005, top),
+                    0.035,
+                    paint,
+                    sides=4,
+                )
             )
         parts.append(box((bonnet - 0.25, side * (width / 2 + 0.07), belt + 0.05), (0.12, 0.16, 0.12), paint))
     return parts
@@ -321,7 +341,14 @@ def _car_lights(rng: Random, length: float, width: float, belt: float) -> list[M
     ]
     for side in (-1, 1):
         parts.append(box((nose - 0.11, side * width * 0.35, z), (0.2, 0.34, 0.13), (1.0, 0.98, 0.9), glow=on))
-        parts.append(box((tail + 0.06, side * width * 0.39, belt * 0.78), (0.12, 0.24, 0.17), (0.75, 0.04, 0.04), glow=on))
+        parts.append(
+            box(
+                (tail + 0.06, side * width * 0.39, belt * 0.78),
+                (0.12, 0.24, 0.17),
+                (0.75, 0.04, 0.04),
+                glow=on,
+            )
+        )
     return parts  # fmt: skip
 
 
@@ -332,7 +359,14 @@ def robot(rng: Random) -> Mesh:
     return placed(merge(build(rng)), scale=_between(rng, 0.92, 1.15))
 
 
-_SHELL = ((0.9, 0.9, 0.92), (0.88, 0.88, 0.86), (0.95, 0.75, 0.15), (0.2, 0.55, 0.8), (0.85, 0.3, 0.2), (0.3, 0.7, 0.5))
+_SHELL = (
+    (0.9, 0.9, 0.92),
+    (0.88, 0.88, 0.86),
+    (0.95, 0.75, 0.15),
+    (0.2, 0.55, 0.8),
+    (0.85, 0.3, 0.2),
+    (0.3, 0.7, 0.5),
+)
 
 
 def _carrier(rng: Random) -> list[Mesh]:
@@ -351,7 +385,9 @@ def _carrier(rng: Random) -> list[Mesh]:
         parts += [wheel((x, s * 0.28, 0.12), 0.12, 0.1, s, RUBBER, (0.5, 0.5, 0.52)) for s in (-1, 1)]
     if _between(rng, 0, 1) < 0.75:
         parts.append(tube((-0.36, 0.2, 0.56), (-0.38, 0.2, 1.2), 0.012, dark, sides=4))
-        parts.append(box((-0.46, 0.2, 1.13), (0.17, 0.012, 0.13), pick(rng, ((0.95, 0.35, 0.1), (0.9, 0.1, 0.1)))))
+        parts.append(
+            box((-0.46, 0.2, 1.13), (0.17, 0.012, 0.13), pick(rng, ((0.95, 0.35, 0.1), (0.9, 0.1, 0.1))))
+        )
     return parts
 
 
@@ -372,10 +408,15 @@ def _cabinet(rng: Random) -> list[Mesh]:
 def _quadruped(rng: Random) -> list[Mesh]:
     shell = pick(rng, ((0.95, 0.78, 0.1), (0.88, 0.88, 0.9), (0.25, 0.27, 0.3), (0.85, 0.3, 0.2)), 0.03)
     dark, step = (0.12, 0.12, 0.13), _between(rng, -0.12, 0.12)
-    parts = [box((0, 0, 0.62), (0.86, 0.24, 0.17), shell, taper=0.85), box((0, 0, 0.62), (0.98, 0.17, 0.11), dark)]
+    parts = [
+        box((0, 0, 0.62), (0.86, 0.24, 0.17), shell, taper=0.85),
+        box((0, 0, 0.62), (0.98, 0.17, 0.11), dark),
+    ]
     parts.append(box((0.5, 0, 0.64), (0.12, 0.2, 0.14), shell))
     if _between(rng, 0, 1) < 0.7:  # parcel on its back
-        parts.append(box((-0.05, 0, 0.82), (0.46, 0.32, 0.24), pick(rng, ((0.7, 0.53, 0.34), (0.2, 0.5, 0.75)))))
+        parts.append(
+            box((-0.05, 0, 0.82), (0.46, 0.32, 0.24), pick(rng, ((0.7, 0.53, 0.34), (0.2, 0.5, 0.75))))
+        )
     for x, phase in ((0.34, step), (-0.34, -step)):
         for side, sign in ((-1, 1), (1, -1)):
             hip, knee = (x, side * 0.2, 0.62), (x - 0.16 + phase * sign, side * 0.21, 0.34)
@@ -397,7 +438,9 @@ def cone(rng: Random) -> Mesh:
     def radius(share: float) -> float:
         return base * 0.78 * (1 - share) + 0.025 * share
 
-    parts.append(lathe((0, 0, 0.04), tuple((radius(s), s * (height - 0.04)) for s in (0, 0.5, 1.0)), colour, 12))
+    parts.append(
+        lathe((0, 0, 0.04), tuple((radius(s), s * (height - 0.04)) for s in (0, 0.5, 1.0)), colour, 12)
+    )
     for middle in ((0.52,), (0.38, 0.68), (0.3, 0.52, 0.74))[int(rng.integers(3))]:
         band = tuple((radius(s) + 0.006, s * (height - 0.04)) for s in (middle - 0.085, middle + 0.085))
         parts.append(lathe((0, 0, 0.04), band, (0.93, 0.93, 0.93), 12))
@@ -413,7 +456,11 @@ def litter_bin(rng: Random) -> Mesh:
 
 def _wheelie(rng: Random) -> list[Mesh]:
     body = pick(rng, ((0.14, 0.36, 0.18), (0.13, 0.25, 0.5), (0.25, 0.26, 0.28), (0.4, 0.26, 0.15)), 0.03)
-    lid = body if _between(rng, 0, 1) < 0.45 else pick(rng, ((0.85, 0.72, 0.1), (0.15, 0.35, 0.65), (0.6, 0.12, 0.1)))
+    lid = (
+        body
+        if _between(rng, 0, 1) < 0.45
+        else pick(rng, ((0.85, 0.72, 0.1), (0.15, 0.35, 0.65), (0.6, 0.12, 0.1)))
+    )
     parts = [box((0, 0, 0.5), (0.46, 0.44, 0.9), body, taper=1.24)]
     parts.append(box((0, 0, 0.975), (0.62, 0.58, 0.05), lid))
     parts.append(box((0.02, 0, 1.02), (0.52, 0.5, 0.06), lid, taper=0.82))
@@ -428,7 +475,9 @@ def _drum(rng: Random) -> list[Mesh]:
     parts = [lathe((0, 0, 0), ((0.26, 0.0), (0.27, 0.05), (0.27, 0.74), (0.29, 0.76), (0.29, 0.8)), body, 12)]
     parts.append(lathe((0, 0, 0.8), ((0.25, 0.0), (0.25, 0.13)), (0.03, 0.03, 0.03), 10))
     parts.append(lathe((0, 0, 0.93), ((0.3, 0.0), (0.27, 0.08), (0.15, 0.14)), body, 12))
-    parts.append(lathe((0, 0, 0.55), ((0.276, 0.0), (0.276, 0.08)), pick(rng, ((0.85, 0.8, 0.2), (0.8, 0.8, 0.8))), 12))
+    parts.append(
+        lathe((0, 0, 0.55), ((0.276, 0.0), (0.276, 0.08)), pick(rng, ((0.85, 0.8, 0.2), (0.8, 0.8, 0.8))), 12)
+    )
     return parts
 
 

@@ -37,7 +37,7 @@ class Label:
 
 @dataclass(frozen=True)
 class _Seen:
-    """Visible pixels of one actor, and its projected bounds (left, top, right, bottom), not cut at the border."""
+    """Visible pixels of one actor, and its projected bounds (left, top, right, bottom), uncut."""
 
     actor: Actor
     box: tuple[int, int, int, int]
@@ -69,7 +69,9 @@ def label(
     # What fills enough of the most that its silhouette could be needs no look of its own.
     doubtful = [one for one in seen if one.area < VISIBLE_MIN * _most(stage, view, one)]
     silhouettes = stage.silhouettes([one.actor.item for one in doubtful])
-    share = {id(one): min(one.area / max(total, 1), 1.0) for one, total in zip(doubtful, silhouettes, strict=True)}
+    share = {
+        id(one): min(one.area / max(total, 1), 1.0) for one, total in zip(doubtful, silhouettes, strict=True)
+    }
     return [
         Label(one.actor.name, one.box, one.area)
         for one in seen
@@ -117,7 +119,7 @@ def _inside(stage: Stage, bounds: tuple[float, float, float, float]) -> float:
 
 
 def _most(stage: Stage, view: View, seen: _Seen) -> float:
-    """Most pixels that the whole silhouette may have: those of its bounds, or of all surfaces that face us."""
+    """Most pixels that the silhouette may have: those of its bounds, or of all surfaces that face us."""
     actor, (left, top, right, bottom) = seen.actor, seen.bounds
     dx, dy, dz = view.x - actor.x, view.y - actor.y, view.z - (actor.z + actor.high[2] / 2)
     distance = math.sqrt(dx * dx + dy * dy + dz * dz)
@@ -125,5 +127,7 @@ def _most(stage: Stage, view: View, seen: _Seen) -> float:
     scale = stage.focal / max(distance - reach, 0.1)
     cos, sin = math.cos(actor.heading), math.sin(actor.heading)
     towards = (dx * cos + dy * sin, dy * cos - dx * sin, dz)
-    square_metres = facing_area(actor.outfit.faces, (towards[0] / distance, towards[1] / distance, towards[2] / distance))
+    square_metres = facing_area(
+        actor.outfit.faces, (towards[0] / distance, towards[1] / distance, towards[2] / distance)
+    )
     return min((right - left) * (bottom - top), square_metres * scale * scale)

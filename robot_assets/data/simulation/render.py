@@ -1,7 +1,7 @@
 """Panda3D's software renderer behind a small stage: colour frames, instance masks and silhouettes.
 
-Only the graphics engine is used, never ``ShowBase``: nothing global stays behind, so that a stage can be opened
-again in the same process. No display and no GL driver are needed.
+Only the graphics engine is used, never ``ShowBase``: nothing global stays behind, and a stage can be
+opened again in the same process. No display and no GL driver are needed.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class Frame:
     """What one look at the stage gives.
 
     Attributes:
-        colour: uint8 (height, width, 4), BGRA; alpha is the share of the pixel that is not sky, and the colour is
-            already multiplied by it.
+        colour: uint8 (height, width, 4), BGRA; alpha is the share of the pixel that is not sky, and the
+            colour is already multiplied by it.
         ids: uint8 (height, width), instance ids; 0 is the street and the sky.
         shadow: bool (height, width), ground that an item keeps the sun from.
     """
@@ -103,7 +103,9 @@ class Stage:
         towards_sun: unit vector; shadows fall away from it.
     """
 
-    def __init__(self, engine: Engine, width: int, height: int, field_of_view: float, towards_sun: Point) -> None:
+    def __init__(
+        self, engine: Engine, width: int, height: int, field_of_view: float, towards_sun: Point
+    ) -> None:
         from panda3d import core
 
         self._core, self._engine = core, engine
@@ -126,6 +128,7 @@ class Stage:
         )
         plane.set_tag("instance", "shadow")
         plane.set_two_sided(True)
+        plane.set_bin("fixed", 0)
         plane.hide(self._engine.colour_bit)
         return plane
 
@@ -140,6 +143,9 @@ class Stage:
         # One colour a quad: the renderer's flat loop is much faster than the one that interpolates.
         node.set_attrib(self._core.ShadeModelAttrib.make(self._core.ShadeModelAttrib.M_flat))
         node.hide(self._engine.mask_bit)
+        # Drawn in the order of their making: Panda's usual order is that of addresses in memory, which decides
+        # pixels where two surfaces meet.
+        node.set_bin("fixed", 0)
 
     def add_item(self, ident: int, geometry: Any, ground: float = 0.0) -> Item:
         """Add a thing.
@@ -155,7 +161,7 @@ class Stage:
         return Item(ident, scene, geometry, self._shadows[ground], self._engine.mask_bit)
 
     def geometry(self, points: Floats, triangles: Ints, colours: Bytes, uvs: Floats | None = None) -> Any:
-        """Upload a mesh: float32 (n, 3), int32 (m, 3), uint8 (n, 4) RGBA and, where textured, float32 (n, 2)."""
+        """Upload a mesh: float32 (n, 3), int32 (m, 3), uint8 (n, 4) RGBA; textured: float32 (n, 2)."""
         core = self._core
         layout = core.GeomVertexFormat.get_v3c4() if uvs is None else core.GeomVertexFormat.get_v3c4t2()
         columns = [np.ascontiguousarray(points, np.float32).view(np.uint8), colours]
@@ -206,7 +212,9 @@ class Engine:
         self._core = core
         self.width, self.height = width, height
         self.colour_bit, self.mask_bit = core.BitMask32.bit(0), core.BitMask32.bit(1)
-        pipe = core.GraphicsPipeSelection.get_global_ptr().make_pipe("TinyOffscreenGraphicsPipe", "p3tinydisplay")
+        pipe = core.GraphicsPipeSelection.get_global_ptr().make_pipe(
+            "TinyOffscreenGraphicsPipe", "p3tinydisplay"
+        )
         if pipe is None:
             raise DataError(
                 "this Panda3D has no software renderer (p3tinydisplay)",
@@ -236,7 +244,9 @@ class Engine:
         pixels.set_rgba_bits(8, 8, 8, 8)
         pixels.set_depth_bits(24)
         size = core.WindowProperties.size(width, height)
-        buffer = self._engine.make_output(self._pipe, name, 0, pixels, size, core.GraphicsPipe.BF_refuse_window)
+        buffer = self._engine.make_output(
+            self._pipe, name, 0, pixels, size, core.GraphicsPipe.BF_refuse_window
+        )
         if buffer is None:
             raise DataError(
                 f"the renderer has no buffer of {width}x{height} pixels",
@@ -281,7 +291,9 @@ class Engine:
         core = self._core
         camera.set_tag_state_key("instance")
         for ident in range(1, IDS + 1):
-            state = core.RenderState.make(core.ColorAttrib.make_flat(core.LColor(min(ident + 0.5, 255) / 255, 0, 0, 1)), 200)
+            state = core.RenderState.make(
+                core.ColorAttrib.make_flat(core.LColor(min(ident + 0.5, 255) / 255, 0, 0, 1)), 200
+            )
             camera.set_tag_state(str(ident), state)
         shadow = core.RenderState.make(core.ColorAttrib.make_flat(core.LColor(0, 1, 0, 1)), 200)
         camera.set_tag_state("shadow", shadow)

@@ -79,12 +79,12 @@ def _painted(points: Floats, triangles: Ints, colour: Colour, glow: float = 0.0)
     return Mesh(points, triangles, colours, np.full(len(points), glow, np.float32))
 
 
-_CORNERS = np.array(
-    [[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)], np.float32
-)
+_CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)], np.float32)
 _FACES = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
 _BOX_POINTS = _CORNERS[np.array(_FACES).ravel()]
-_BOX_TRIANGLES = np.array([[4 * f + i for i in t] for f in range(6) for t in ((0, 1, 2), (0, 2, 3))], np.int32)
+_BOX_TRIANGLES = np.array(
+    [[4 * f + i for i in t] for f in range(6) for t in ((0, 1, 2), (0, 2, 3))], np.int32
+)
 
 
 def box(centre: Point, size: Point, colour: Colour, *, taper: float = 1.0, glow: float = 0.0) -> Mesh:
@@ -132,7 +132,11 @@ def loft(rings: Floats, colour: Colour, *, is_open: bool = False) -> Mesh:
 
 
 def lathe(
-    centre: Point, profile: Sequence[tuple[float, float]], colour: Colour, sides: int = 10, squash: float = 1.0
+    centre: Point,
+    profile: Sequence[tuple[float, float]],
+    colour: Colour,
+    sides: int = 10,
+    squash: float = 1.0,
 ) -> Mesh:
     """Turn a profile of (radius, height) about z; ``squash`` scales the result along y."""
     circle = _circle(sides) * np.array([1.0, squash], np.float32)
@@ -157,7 +161,14 @@ def ball(centre: Point, radii: Point, colour: Colour, sides: int = 8) -> Mesh:
 
 
 def tube(
-    start: Point, end: Point, radius: float, colour: Colour, *, tip: float = 1.0, sides: int = 6, is_open: bool = False
+    start: Point,
+    end: Point,
+    radius: float,
+    colour: Colour,
+    *,
+    tip: float = 1.0,
+    sides: int = 6,
+    is_open: bool = False,
 ) -> Mesh:
     """Build a tube from ``start`` to ``end`` whose end is ``tip`` times as thick as its start."""
     along = [e - s for s, e in zip(start, end, strict=True)]
@@ -274,7 +285,9 @@ def lit(mesh: Mesh, normal: Floats, light: Light, turn: float = 0.0) -> NDArray[
     cos, sin = math.cos(turn), math.sin(turn)
     x, y, z = light.towards_sun
     x, y = x * cos + y * sin, y * cos - x * sin
-    facing = np.maximum(normal[:, 0] * np.float32(x) + normal[:, 1] * np.float32(y) + normal[:, 2] * np.float32(z), 0.0)
+    facing = np.maximum(
+        normal[:, 0] * np.float32(x) + normal[:, 1] * np.float32(y) + normal[:, 2] * np.float32(z), 0.0
+    )
     up = (normal[:, 2] + np.float32(1)) * np.float32(0.5)
     near_ground = np.clip(np.float32(0.72) + mesh.points[:, 2] * np.float32(0.9), 0.72, 1.0) * (1 - mesh.glow)
     result = np.full((len(up), 4), 255, np.uint8)

@@ -12,7 +12,20 @@ import numpy as np
 from robot_assets.data.simulation import textures
 from robot_assets.data.simulation.actors import PAINT, RUBBER, Random, pick
 from robot_assets.data.simulation.render import Engine, Stage
-from robot_assets.data.simulation.shapes import Floats, Light, Mesh, ball, box, face_areas, lathe, lit, merge, normals, placed, tube
+from robot_assets.data.simulation.shapes import (
+    Floats,
+    Light,
+    Mesh,
+    ball,
+    box,
+    face_areas,
+    lathe,
+    lit,
+    merge,
+    normals,
+    placed,
+    tube,
+)
 from robot_assets.data.simulation.weather import Weather
 
 ROAD_LEVEL = -0.12
@@ -107,7 +120,13 @@ class Street:
         )
         return (r, g, b)
 
-    def _quads(self, corners: list[list[tuple[float, float, float]]], uvs: list[Any], colours: list[Any], texture: Any) -> None:
+    def _quads(
+        self,
+        corners: list[list[tuple[float, float, float]]],
+        uvs: list[Any],
+        colours: list[Any],
+        texture: Any,
+    ) -> None:
         """Add quads, each of four corners given in order around it."""
         side = self.place.side
         points = np.array(corners, np.float32).reshape(-1, 3) * np.array([1, side, 1], np.float32)
@@ -117,7 +136,9 @@ class Street:
         rgba[:, :3] = np.repeat(np.array(colours, np.float32) * 255, 4, axis=0)
         self._stage.add_surface(points, triangles, rgba, np.array(uvs, np.float32).reshape(-1, 2), texture)
 
-    def _strip(self, y0: float, y1: float, z0: float, z1: float, texture: Any, metres: float, dim: float = 1.0) -> None:
+    def _strip(
+        self, y0: float, y1: float, z0: float, z1: float, texture: Any, metres: float, dim: float = 1.0
+    ) -> None:
         """Band along the whole street, from (y0, z0) to (y1, z1); the texture repeats every ``metres``."""
         normal = (0.0, 0.0, 1.0) if abs(z1 - z0) < 0.01 else (0.0, 1.0 * self.place.side, 0.0)
         corners, uvs = [], []
@@ -176,11 +197,15 @@ class Street:
                 white.append((x, y, x + 3.2, y + 0.5))
                 y += 1.0
             x += float(rng.uniform(45, 80))
-        tone = self._engine.texture(np.clip(textures.asphalt(rng, self._grain).astype(np.int32) + 130, 0, 235).astype(np.uint8))
+        tone = self._engine.texture(
+            np.clip(textures.asphalt(rng, self._grain).astype(np.int32) + 130, 0, 235).astype(np.uint8)
+        )
         self._marking(bike, z - 0.006, tone, pick(rng, ((0.62, 0.25, 0.2), (0.25, 0.45, 0.3)), 0.03))
         self._marking(white, z, tone, (1.0, 1.0, 1.0))
 
-    def _marking(self, rectangles: list[tuple[float, float, float, float]], z: float, texture: Any, colour: Any) -> None:
+    def _marking(
+        self, rectangles: list[tuple[float, float, float, float]], z: float, texture: Any, colour: Any
+    ) -> None:
         if not rectangles:
             return
         pieces = []
@@ -192,7 +217,9 @@ class Street:
                 x = after
         uvs = [[(p[0] / 3, p[1] / 3) for p in piece] for piece in pieces]
         shade = self._shade((0, 0, 1))
-        self._quads(pieces, uvs, [tuple(s * c for s, c in zip(shade, colour, strict=True))] * len(pieces), texture)
+        self._quads(
+            pieces, uvs, [tuple(s * c for s, c in zip(shade, colour, strict=True))] * len(pieces), texture
+        )
 
     def _houses(self) -> None:
         rng, place, engine = self._rng, self.place, self._engine
@@ -282,8 +309,12 @@ class Street:
     def distances(self, camera_height: float, pitch: float) -> Floats:
         """Distance of the empty street in every pixel, float32 (height, width), metres; 150 for the sky."""
         stage, place = self._stage, self.place
-        v = (np.arange(stage.height, dtype=np.float32)[:, None] + np.float32(0.5 - stage.height / 2)) / np.float32(stage.focal)
-        u = (np.arange(stage.width, dtype=np.float32)[None, :] + np.float32(0.5 - stage.width / 2)) / np.float32(stage.focal)
+        v = (
+            np.arange(stage.height, dtype=np.float32)[:, None] + np.float32(0.5 - stage.height / 2)
+        ) / np.float32(stage.focal)
+        u = (
+            np.arange(stage.width, dtype=np.float32)[None, :] + np.float32(0.5 - stage.width / 2)
+        ) / np.float32(stage.focal)
         down = v * np.float32(math.cos(pitch)) - np.float32(math.sin(pitch))
         ahead = np.maximum(np.float32(math.cos(pitch)) + v * np.float32(math.sin(pitch)), 0.05)
         left = -u * np.float32(place.side)  # towards the road
@@ -296,25 +327,40 @@ class Street:
 
 def tree(rng: Random) -> Mesh:
     """A street tree: a trunk, and a crown of rough lumps."""
-    bark, green = (0.3, 0.24, 0.18), pick(rng, ((0.2, 0.36, 0.12), (0.28, 0.4, 0.14), (0.42, 0.36, 0.12), (0.5, 0.28, 0.1)), 0.03)
+    bark, green = (
+        (0.3, 0.24, 0.18),
+        pick(rng, ((0.2, 0.36, 0.12), (0.28, 0.4, 0.14), (0.42, 0.36, 0.12), (0.5, 0.28, 0.1)), 0.03),
+    )
     height = float(rng.uniform(2.3, 3.2))
     parts = [tube((0, 0, 0), (0.05, 0.02, height), 0.13, bark, tip=0.7, sides=6)]
     for _ in range(4):
         reach = float(rng.uniform(0.8, 1.3))
-        centre = (float(rng.uniform(-0.9, 0.9)), float(rng.uniform(-0.9, 0.9)), height + float(rng.uniform(0.2, 1.8)))
+        centre = (
+            float(rng.uniform(-0.9, 0.9)),
+            float(rng.uniform(-0.9, 0.9)),
+            height + float(rng.uniform(0.2, 1.8)),
+        )
         lump = ball(centre, (reach, reach, reach * 0.8), green, 7)
         rough = 1 + (rng.random((len(lump.points), 1), dtype=np.float32) - np.float32(0.5)) * np.float32(0.3)
         tone = 1 + (rng.random((len(lump.points), 1), dtype=np.float32) - np.float32(0.5)) * np.float32(0.7)
         middle = np.array(centre, np.float32)
-        parts.append(Mesh(middle + (lump.points - middle) * rough, lump.triangles, lump.colours * tone, lump.glow))
+        parts.append(
+            Mesh(middle + (lump.points - middle) * rough, lump.triangles, lump.colours * tone, lump.glow)
+        )
     return merge(parts)
 
 
 def lamp(rng: Random) -> Mesh:
     """A street lamp whose arm reaches over the road."""
     grey = pick(rng, ((0.25, 0.27, 0.28), (0.5, 0.51, 0.52), (0.12, 0.2, 0.16)), 0.02)
-    parts = [tube((0, 0, 0), (0, 0, 5.2), 0.09, grey, tip=0.6, sides=6), tube((0, 0, 0), (0, 0, 0.8), 0.13, grey, sides=6)]
-    parts += [tube((0, 0, 5.1), (0, 1.1, 5.4), 0.04, grey, sides=4), box((0, 1.3, 5.38), (0.22, 0.55, 0.1), (1, 0.95, 0.8), glow=0.5)]
+    parts = [
+        tube((0, 0, 0), (0, 0, 5.2), 0.09, grey, tip=0.6, sides=6),
+        tube((0, 0, 0), (0, 0, 0.8), 0.13, grey, sides=6),
+    ]
+    parts += [
+        tube((0, 0, 5.1), (0, 1.1, 5.4), 0.04, grey, sides=4),
+        box((0, 1.3, 5.38), (0.22, 0.55, 0.1), (1, 0.95, 0.8), glow=0.5),
+    ]
     return merge(parts)
 
 
@@ -351,7 +397,9 @@ def planter(rng: Random) -> Mesh:
     parts = [box((0, 0, 0.24), (0.62, 0.62, 0.48), tub, taper=1.15)]
     for _ in range(4):
         x, y = (float(v) for v in rng.uniform(-0.2, 0.2, 2))
-        parts.append(ball((x, y, 0.6), (0.22, 0.22, 0.2), pick(rng, ((0.2, 0.38, 0.14), (0.3, 0.42, 0.18))), 6))
+        parts.append(
+            ball((x, y, 0.6), (0.22, 0.22, 0.2), pick(rng, ((0.2, 0.38, 0.14), (0.3, 0.42, 0.18))), 6)
+        )
         parts.append(ball((x * 1.3, y * 1.3, 0.78), (0.07, 0.07, 0.06), pick(rng, PAINT), 5))
     return merge(parts)
 
@@ -359,7 +407,10 @@ def planter(rng: Random) -> Mesh:
 def scooter(rng: Random) -> Mesh:
     """A parked kick scooter."""
     paint = pick(rng, ((0.9, 0.4, 0.1), (0.2, 0.7, 0.4), (0.15, 0.15, 0.16)), 0.03)
-    parts = [box((0, 0, 0.13), (0.9, 0.16, 0.05), paint), tube((0.45, 0, 0.1), (0.36, 0, 1.1), 0.03, paint, sides=5)]
+    parts = [
+        box((0, 0, 0.13), (0.9, 0.16, 0.05), paint),
+        tube((0.45, 0, 0.1), (0.36, 0, 1.1), 0.03, paint, sides=5),
+    ]
     parts.append(tube((0.36, -0.25, 1.1), (0.36, 0.25, 1.1), 0.018, RUBBER, sides=4))
     parts += [tube((x, -0.03, 0.1), (x, 0.03, 0.1), 0.1, RUBBER, sides=9) for x in (-0.45, 0.47)]
     return merge(parts)
@@ -390,11 +441,20 @@ def furnish(rng: Random, stage: Stage, place: Place, light: Light, travel: float
         for _ in range(count):
             mesh = placed(build(rng), turn=turn if place.side > 0 else -turn)
             if place.side < 0:
-                mesh = Mesh(mesh.points * np.array([1, -1, 1], np.float32), mesh.triangles[:, ::-1], mesh.colours, mesh.glow)
-            made.append(stage.geometry(mesh.points, mesh.triangles, lit(mesh, normals(mesh, face_areas(mesh)), light)))
+                mesh = Mesh(
+                    mesh.points * np.array([1, -1, 1], np.float32),
+                    mesh.triangles[:, ::-1],
+                    mesh.colours,
+                    mesh.glow,
+                )
+            made.append(
+                stage.geometry(mesh.points, mesh.triangles, lit(mesh, normals(mesh, face_areas(mesh)), light))
+            )
         return made
 
-    def row(choices: list[Any], y: float, step: tuple[float, float], wander: float, is_near: bool = True) -> None:
+    def row(
+        choices: list[Any], y: float, step: tuple[float, float], wander: float, is_near: bool = True
+    ) -> None:
         x = float(rng.uniform(1, step[1]))
         while x < travel + 60:
             across = y + float(rng.uniform(-wander, wander))

@@ -1,4 +1,4 @@
-"""Procedural textures, drawn from a random generator with NumPy. All are uint8 RGB and tile in both directions."""
+"""Procedural textures, drawn with NumPy from a random generator. All are uint8 RGB and tile both ways."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SIZE = 256
 
 
 def clouds(rng: Random, height: int, width: int, coarsest: int = 4) -> Floats:
-    """Tiling value noise of several octaves, float32 (height, width) in about [0, 1]; sizes are powers of two."""
+    """Tiling value noise, float32 (height, width) in about [0, 1]; sizes are powers of two."""
     total = np.zeros((height, width), np.float32)
     weight, cells, norm = np.float32(1.0), coarsest, 0.0
     while cells <= min(height, width) // 2:
@@ -96,9 +96,12 @@ PAVINGS = ("slabs", "running", "plates", "cobbles")
 
 def paving(rng: Random, grain: Grain, style: str) -> Bytes:
     """Sidewalk paving that covers 2.4 m by 2.4 m: square slabs, running bond, large plates or cobbles."""
-    rows, columns, joint = {"slabs": (4, 4, 3), "running": (12, 6, 2), "plates": (1, 1, 3), "cobbles": (16, 16, 3)}[
-        style
-    ]
+    rows, columns, joint = {
+        "slabs": (4, 4, 3),
+        "running": (12, 6, 2),
+        "plates": (1, 1, 3),
+        "cobbles": (16, 16, 3),
+    }[style]
     shade = grain.speckle(rng, 0.16) * (0.86 + 0.28 * grain.cloud(rng))
     y, x = np.mgrid[0:SIZE, 0:SIZE]
     row = y * rows // SIZE
@@ -150,7 +153,13 @@ class FacadeLook:
 
 _WALLS: dict[str, tuple[Colour, ...]] = {
     "brick": ((0.5, 0.25, 0.19), (0.56, 0.36, 0.26), (0.42, 0.22, 0.2), (0.62, 0.5, 0.38)),
-    "plaster": ((0.82, 0.76, 0.62), (0.78, 0.68, 0.55), (0.7, 0.74, 0.72), (0.85, 0.82, 0.76), (0.75, 0.55, 0.46)),
+    "plaster": (
+        (0.82, 0.76, 0.62),
+        (0.78, 0.68, 0.55),
+        (0.7, 0.74, 0.72),
+        (0.85, 0.82, 0.76),
+        (0.75, 0.55, 0.46),
+    ),
     "concrete": ((0.55, 0.55, 0.54), (0.48, 0.49, 0.5), (0.62, 0.6, 0.57)),
     "glass": ((0.3, 0.36, 0.4), (0.24, 0.3, 0.36)),
 }
@@ -241,7 +250,9 @@ def shopfront(rng: Random, grain: Grain, look: FacadeLook) -> Bytes:
 
 def _door(rng: Random, rgb: Floats, left: int) -> int:
     width, top = int(rng.integers(22, 30)), int(rng.integers(96, 112))
-    leaf = np.array(pick(rng, ((0.3, 0.18, 0.1), (0.12, 0.25, 0.2), (0.15, 0.18, 0.3), (0.5, 0.1, 0.1))), np.float32)
+    leaf = np.array(
+        pick(rng, ((0.3, 0.18, 0.1), (0.12, 0.25, 0.2), (0.15, 0.18, 0.3), (0.5, 0.1, 0.1))), np.float32
+    )
     rgb[top - 4 :, left - 3 : left + width + 3] *= np.float32(0.55)
     rgb[top:, left : left + width] = leaf * 255
     rgb[top + 8 : top + 60, left + 5 : left + width - 5] = _pane(rng, 52, width - 10, False)
@@ -253,13 +264,19 @@ def _door(rng: Random, rgb: Floats, left: int) -> int:
 def _shop_window(rng: Random, rgb: Floats, left: int, look: FacadeLook) -> int:
     width = min(int(rng.integers(44, 84)), SIZE - left - 6)
     top, bottom = int(rng.integers(84, 104)), SIZE - 34
-    frame = np.array(pick(rng, ((0.15, 0.15, 0.16), (0.85, 0.85, 0.82), (0.35, 0.22, 0.14))), np.float32) * 255
+    frame = (
+        np.array(pick(rng, ((0.15, 0.15, 0.16), (0.85, 0.85, 0.82), (0.35, 0.22, 0.14))), np.float32) * 255
+    )
     rgb[top - 4 : bottom + 4, left - 3 : left + width + 3] = frame
-    rgb[top:bottom, left : left + width] = _pane(rng, bottom - top, width, bool(rng.random() < look.lit * 1.3))
+    rgb[top:bottom, left : left + width] = _pane(
+        rng, bottom - top, width, bool(rng.random() < look.lit * 1.3)
+    )
     for _ in range(int(rng.integers(2, 6))):  # goods behind the glass
         h, w = int(rng.integers(12, 46)), int(rng.integers(6, 16))
         x = left + int(rng.integers(0, max(width - w, 1)))
-        goods = np.array(pick(rng, ((0.7, 0.6, 0.5), (0.6, 0.2, 0.2), (0.25, 0.35, 0.5), (0.8, 0.8, 0.75))), np.float32)
+        goods = np.array(
+            pick(rng, ((0.7, 0.6, 0.5), (0.6, 0.2, 0.2), (0.25, 0.35, 0.5), (0.8, 0.8, 0.75))), np.float32
+        )
         patch = rgb[bottom - h : bottom, x : x + w]
         patch[:] = patch * 0.4 + goods * 150
     rgb[top:bottom, left + width // 2 : left + width // 2 + 2] = frame
@@ -267,7 +284,9 @@ def _shop_window(rng: Random, rgb: Floats, left: int, look: FacadeLook) -> int:
 
 
 def _sign(rng: Random, rgb: Floats) -> None:
-    board = pick(rng, ((0.1, 0.25, 0.45), (0.55, 0.1, 0.1), (0.1, 0.35, 0.2), (0.12, 0.12, 0.12), (0.85, 0.75, 0.3)))
+    board = pick(
+        rng, ((0.1, 0.25, 0.45), (0.55, 0.1, 0.1), (0.1, 0.35, 0.2), (0.12, 0.12, 0.12), (0.85, 0.75, 0.3))
+    )
     rgb[46:74] = np.array(board, np.float32) * 255
     ink = np.float32(235 if sum(board) < 1.4 else 40)
     at = int(rng.integers(20, 60))

@@ -110,7 +110,9 @@ class _Slot:
 class Traffic:
     """The actors of one session."""
 
-    def __init__(self, rng: Random, stage: Stage, place: Place, light: Light, wardrobe: Wardrobe, spread: float) -> None:
+    def __init__(
+        self, rng: Random, stage: Stage, place: Place, light: Light, wardrobe: Wardrobe, spread: float
+    ) -> None:
         self._rng, self._stage, self._place, self._light = rng, stage, place, light
         self._wardrobe = wardrobe
         self._spread = spread  # tangent of half the field of view
@@ -147,7 +149,9 @@ class Traffic:
         if ahead > habit.farthest * 1.15 or ahead < habit.nearest * 0.6:
             return True
         reach = max(actor.high[0] - actor.low[0], actor.high[1] - actor.low[1]) / 2
-        return across > ahead * self._spread + reach * 0.4 or self._is_taken(actor, actor.x, actor.y, actor.low, actor.high)
+        return across > ahead * self._spread + reach * 0.4 or self._is_taken(
+            actor, actor.x, actor.y, actor.low, actor.high
+        )
 
     def _enter(self, slot: _Slot, view: View) -> Actor | None:
         """Find a free place before the camera for a new actor; None when the street is full there."""
@@ -172,7 +176,12 @@ class Traffic:
         return None
 
     def _is_taken(
-        self, me: Actor | None, x: float, y: float, low: tuple[float, float, float], high: tuple[float, float, float]
+        self,
+        me: Actor | None,
+        x: float,
+        y: float,
+        low: tuple[float, float, float],
+        high: tuple[float, float, float],
     ) -> bool:
         for slot in self._slots:
             other = slot.actor
@@ -217,7 +226,12 @@ class Traffic:
         if rng.random() < 0.15:  # turns into the street
             heading += math.pi / 2 * (1 if rng.random() < 0.5 else -1)
         if rng.random() < 0.35:
-            return float(rng.uniform(-place.half_width + 0.5, place.half_width - 0.3)), heading, forth * 2.0, 0.0
+            return (
+                float(rng.uniform(-place.half_width + 0.5, place.half_width - 0.3)),
+                heading,
+                forth * 2.0,
+                0.0,
+            )
         y = place.kerb + 0.2 + (place.bike_lane / 2 if place.bike_lane else 0.6 + place.parking)
         return y + float(rng.uniform(-0.2, 0.3)), heading, forth * float(rng.uniform(1.0, 3.0)), ROAD_LEVEL
 
@@ -232,7 +246,12 @@ class Traffic:
             return y, float(rng.uniform(0.6, 2.5)), 0.0, ROAD_LEVEL
         if rng.random() < 0.5:
             return place.lanes_from + place.lane / 2, wiggle, float(rng.uniform(0.5, 4.0)), ROAD_LEVEL
-        return place.lanes_from + place.lane * 1.5, math.pi + wiggle, -float(rng.uniform(2.0, 6.0)), ROAD_LEVEL
+        return (
+            place.lanes_from + place.lane * 1.5,
+            math.pi + wiggle,
+            -float(rng.uniform(2.0, 6.0)),
+            ROAD_LEVEL,
+        )
 
     def _delivers(self) -> tuple[float, float, float, float]:
         rng, edge = self._rng, self._place.half_width
@@ -240,7 +259,12 @@ class Traffic:
         if rng.random() < 0.4:
             return y, float(rng.uniform(-math.pi, math.pi)), 0.0, 0.0
         forth = 1 if rng.random() < 0.5 else -1
-        return y, (0.0 if forth > 0 else math.pi) + float(rng.uniform(-0.4, 0.4)), forth * float(rng.uniform(0.5, 1.4)), 0.0
+        return (
+            y,
+            (0.0 if forth > 0 else math.pi) + float(rng.uniform(-0.4, 0.4)),
+            forth * float(rng.uniform(0.5, 1.4)),
+            0.0,
+        )
 
     def _marks_off(self) -> tuple[float, float, float, float]:
         rng, place = self._rng, self._place

@@ -57,7 +57,7 @@ def _sun(rng: Random, elevation: float) -> Point:
     azimuth = float(rng.uniform(0, 2 * math.pi))
     return (
         math.cos(elevation) * math.cos(azimuth), math.cos(elevation) * math.sin(azimuth), math.sin(elevation)
-    )  # fmt: skip
+    )
 
 
 def choose_weather(rng: Random, kind: str | None = None) -> Weather:
@@ -71,43 +71,70 @@ def choose_weather(rng: Random, kind: str | None = None) -> Weather:
 def _clear(rng: Random) -> Weather:
     warm = float(rng.uniform(0, 1))
     sun = (0.78, 0.74 - 0.1 * warm, 0.66 - 0.22 * warm)
-    light = Light(_sun(rng, math.radians(float(rng.uniform(24, 62)))), sun, (0.46, 0.51, 0.6), (0.26, 0.24, 0.21))
+    light = Light(
+        _sun(rng, math.radians(float(rng.uniform(24, 62)))), sun, (0.46, 0.51, 0.6), (0.26, 0.24, 0.21)
+    )
     return Weather("clear", light, (0.25, 0.45, 0.78), (0.7, 0.8, 0.9), (0.97, 0.97, 0.98), float(rng.uniform(0.1, 0.4)),
-                   float(rng.uniform(0.42, 0.56)), float(rng.uniform(0.002, 0.006)), 0, 0.03)  # fmt: skip
+                   float(rng.uniform(0.42, 0.56)), float(rng.uniform(0.002, 0.006)), 0, 0.03)
 
 
 def _fair(rng: Random) -> Weather:
-    light = Light(_sun(rng, math.radians(float(rng.uniform(30, 65)))), (0.55, 0.53, 0.5), (0.55, 0.58, 0.63), (0.27, 0.26, 0.25))
+    light = Light(
+        _sun(rng, math.radians(float(rng.uniform(30, 65)))),
+        (0.55, 0.53, 0.5),
+        (0.55, 0.58, 0.63),
+        (0.27, 0.26, 0.25),
+    )
     return Weather("fair", light, (0.42, 0.56, 0.78), (0.8, 0.85, 0.9), (0.9, 0.91, 0.93), float(rng.uniform(0.5, 0.7)),
-                   float(rng.uniform(0.28, 0.42)), float(rng.uniform(0.003, 0.008)), 0, 0.06)  # fmt: skip
+                   float(rng.uniform(0.28, 0.42)), float(rng.uniform(0.003, 0.008)), 0, 0.06)
 
 
 def _overcast(rng: Random) -> Weather:
     grey = float(rng.uniform(0.62, 0.84))
-    light = Light(_sun(rng, math.radians(82)), (0.16, 0.16, 0.16), _scaled((0.8, 0.82, 0.86), grey + 0.12), (0.32, 0.32, 0.31))
+    light = Light(
+        _sun(rng, math.radians(82)),
+        (0.16, 0.16, 0.16),
+        _scaled((0.8, 0.82, 0.86), grey + 0.12),
+        (0.32, 0.32, 0.31),
+    )
     return Weather("overcast", light, _scaled((0.86, 0.9, 0.96), grey), _scaled((1.0, 1.02, 1.05), grey), _scaled((0.98, 1, 1.03), grey * 0.92),
-                   float(rng.uniform(0.8, 1.0)), float(rng.uniform(0.2, 0.3)), float(rng.uniform(0.004, 0.012)), 0, 0.15)  # fmt: skip
+                   float(rng.uniform(0.8, 1.0)), float(rng.uniform(0.2, 0.3)), float(rng.uniform(0.004, 0.012)), 0, 0.15)
 
 
 def _dusk(rng: Random) -> Weather:
     red = float(rng.uniform(0.0, 1.0))
-    light = Light(_sun(rng, math.radians(float(rng.uniform(11, 20)))), (0.5, 0.32 - 0.08 * red, 0.16), (0.3, 0.31, 0.42), (0.16, 0.14, 0.14))
+    light = Light(
+        _sun(rng, math.radians(float(rng.uniform(11, 20)))),
+        (0.5, 0.32 - 0.08 * red, 0.16),
+        (0.3, 0.31, 0.42),
+        (0.16, 0.14, 0.14),
+    )
     return Weather("dusk", light, (0.17, 0.22, 0.42), (0.88, 0.56 - 0.1 * red, 0.36), (0.62, 0.42, 0.4), float(rng.uniform(0.3, 0.6)),
-                   float(rng.uniform(0.3, 0.42)), float(rng.uniform(0.004, 0.01)), 0, 0.45)  # fmt: skip
+                   float(rng.uniform(0.3, 0.42)), float(rng.uniform(0.004, 0.01)), 0, 0.45)
 
 
 def _fog(rng: Random) -> Weather:
     grey = float(rng.uniform(0.66, 0.82))
-    light = Light(_sun(rng, math.radians(82)), (0.1, 0.1, 0.1), _scaled((0.86, 0.87, 0.88), grey + 0.12), (0.34, 0.34, 0.34))
+    light = Light(
+        _sun(rng, math.radians(82)),
+        (0.1, 0.1, 0.1),
+        _scaled((0.86, 0.87, 0.88), grey + 0.12),
+        (0.34, 0.34, 0.34),
+    )
     tone = _scaled((1.0, 1.01, 1.02), grey)
     return Weather("fog", light, tone, tone, tone, 0.2, 0.16, float(rng.uniform(0.025, 0.05)), 0, 0.25)
 
 
 def _rain(rng: Random) -> Weather:
     grey = float(rng.uniform(0.45, 0.62))
-    light = Light(_sun(rng, math.radians(84)), (0.08, 0.08, 0.09), _scaled((0.8, 0.84, 0.9), grey + 0.2), (0.3, 0.3, 0.32))
+    light = Light(
+        _sun(rng, math.radians(84)),
+        (0.08, 0.08, 0.09),
+        _scaled((0.8, 0.84, 0.9), grey + 0.2),
+        (0.3, 0.3, 0.32),
+    )
     return Weather("rain", light, _scaled((0.8, 0.86, 0.95), grey), _scaled((1.0, 1.03, 1.08), grey), _scaled((0.86, 0.9, 0.95), grey), 0.95,
-                   0.2, float(rng.uniform(0.01, 0.02)), int(rng.integers(90, 240)), 0.35)  # fmt: skip
+                   0.2, float(rng.uniform(0.01, 0.02)), int(rng.integers(90, 240)), 0.35)
 
 
 class Sensor:
@@ -168,7 +195,9 @@ class Sensor:
         for _ in range(self._weather.rain):
             length = int(rng.integers(height // 24 + 2, height // 7 + 4))
             rows = int(rng.integers(0, height)) + np.arange(length)
-            columns = (int(rng.integers(0, width)) + (np.arange(length) * np.float32(slant)).astype(np.int64)) % width
+            columns = (
+                int(rng.integers(0, width)) + (np.arange(length) * np.float32(slant)).astype(np.int64)
+            ) % width
             bank[rows % height, columns] += np.float32(rng.uniform(14, 46))
         bank[:, 1:] += bank[:, :-1] * np.float32(0.5)
         return bank.astype(np.int16)
@@ -240,7 +269,9 @@ def clearness_of(distances: Floats, haze: float) -> Levels:
     return (256 / (1 + depth + depth * depth * np.float32(0.5))).astype(np.uint16)
 
 
-def clearness_map(ids: NDArray[np.uint8], pixels: NDArray[np.int64], street: Levels, of_item: Levels) -> Levels:
+def clearness_map(
+    ids: NDArray[np.uint8], pixels: NDArray[np.int64], street: Levels, of_item: Levels
+) -> Levels:
     """Clearness of every pixel: the street's own, overridden where an item stands.
 
     Args:
