@@ -19,19 +19,15 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from robot_assets.data.simulation.furniture import Prop, furnish
 from robot_assets.data.simulation.labels import Label, label
 from robot_assets.data.simulation.render import IDS, Engine, Item, Stage, View
-from robot_assets.data.simulation.street import Place, Prop, Street, choose_place, furnish
+from robot_assets.data.simulation.sensor import Sensor
+from robot_assets.data.simulation.sky import Sky
+from robot_assets.data.simulation.street import Place, Street, choose_place
 from robot_assets.data.simulation.textures import Grain
 from robot_assets.data.simulation.traffic import ACTORS_AHEAD, SHADOWS_AHEAD, Actor, Traffic, Wardrobe
-from robot_assets.data.simulation.weather import (
-    Sensor,
-    Sky,
-    Weather,
-    choose_weather,
-    clearness_map,
-    clearness_of,
-)
+from robot_assets.data.simulation.weather import Weather, choose_weather, clearness_map, clearness_of
 from robot_assets.data.spec import SIMULATED_CLASSES, SimulationSource
 from robot_assets.progress import report
 from robot_assets.publish import publishing_directory
@@ -120,9 +116,7 @@ def _recording(
     mount = _Mount.choose(rng)
     views = mount.drive(rng, place, count)
     travel = views[-1].x
-    with closing(
-        Stage(engine, source.width, source.height, mount.field_of_view, weather.light.towards_sun)
-    ) as stage:
+    with closing(Stage(engine, source.width, source.height, mount.field_of_view, weather.light.towards_sun)) as stage:
         street = Street(rng, grain, engine, stage, place, weather, travel)
         props = _Props(furnish(rng, stage, place, weather.light, travel), stage)
         traffic = Traffic(rng, stage, place, weather.light, wardrobe, math.tan(mount.field_of_view / 2))
@@ -232,9 +226,7 @@ class _Ledger:
         """Add one image."""
         ident = len(self._images) + 1
         height, width = size
-        self._images.append(
-            {"id": ident, "file_name": file, "width": width, "height": height, "session": session}
-        )
+        self._images.append({"id": ident, "file_name": file, "width": width, "height": height, "session": session})
         if session not in self._sessions[-1:]:
             self._sessions.append(session)
         for one in labels:

@@ -57,9 +57,7 @@ def test_another_process_makes_the_same_bytes(raw: Path, tmp_path: Path, hash_se
     assert md5s(tmp_path / "raw") == md5s(raw)
 
 
-def test_a_second_run_in_one_process_makes_the_same_bytes_and_replaces_the_first(
-    raw: Path, tmp_path: Path
-) -> None:
+def test_a_second_run_in_one_process_makes_the_same_bytes_and_replaces_the_first(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "raw"
     simulate(SOURCE.model_copy(update={"images": 3}), out)
     simulate(SOURCE, out)

@@ -45,9 +45,7 @@ class _Seen:
     bounds: tuple[float, float, float, float]
 
 
-def label(
-    stage: Stage, view: View, frame: Frame, pixels: NDArray[np.int64], actors: Sequence[Actor]
-) -> list[Label]:
+def label(stage: Stage, view: View, frame: Frame, pixels: NDArray[np.int64], actors: Sequence[Actor]) -> list[Label]:
     """Label what is visible enough, in the order of the instance ids.
 
     The share that is visible is (visible pixels / pixels of the silhouette with nothing before it) times the
@@ -69,9 +67,7 @@ def label(
     # What fills enough of the most that its silhouette could be needs no look of its own.
     doubtful = [one for one in seen if one.area < VISIBLE_MIN * _most(stage, view, one)]
     silhouettes = stage.silhouettes([one.actor.item for one in doubtful])
-    share = {
-        id(one): min(one.area / max(total, 1), 1.0) for one, total in zip(doubtful, silhouettes, strict=True)
-    }
+    share = {id(one): min(one.area / max(total, 1), 1.0) for one, total in zip(doubtful, silhouettes, strict=True)}
     return [
         Label(one.actor.name, one.box, one.area)
         for one in seen

@@ -103,9 +103,7 @@ class Stage:
         towards_sun: unit vector; shadows fall away from it.
     """
 
-    def __init__(
-        self, engine: Engine, width: int, height: int, field_of_view: float, towards_sun: Point
-    ) -> None:
+    def __init__(self, engine: Engine, width: int, height: int, field_of_view: float, towards_sun: Point) -> None:
         from panda3d import core
 
         self._core, self._engine = core, engine
@@ -212,9 +210,7 @@ class Engine:
         self._core = core
         self.width, self.height = width, height
         self.colour_bit, self.mask_bit = core.BitMask32.bit(0), core.BitMask32.bit(1)
-        pipe = core.GraphicsPipeSelection.get_global_ptr().make_pipe(
-            "TinyOffscreenGraphicsPipe", "p3tinydisplay"
-        )
+        pipe = core.GraphicsPipeSelection.get_global_ptr().make_pipe("TinyOffscreenGraphicsPipe", "p3tinydisplay")
         if pipe is None:
             raise DataError(
                 "this Panda3D has no software renderer (p3tinydisplay)",
@@ -244,9 +240,7 @@ class Engine:
         pixels.set_rgba_bits(8, 8, 8, 8)
         pixels.set_depth_bits(24)
         size = core.WindowProperties.size(width, height)
-        buffer = self._engine.make_output(
-            self._pipe, name, 0, pixels, size, core.GraphicsPipe.BF_refuse_window
-        )
+        buffer = self._engine.make_output(self._pipe, name, 0, pixels, size, core.GraphicsPipe.BF_refuse_window)
         if buffer is None:
             raise DataError(
                 f"the renderer has no buffer of {width}x{height} pixels",
@@ -307,9 +301,7 @@ class Engine:
     def draw(self, view: View) -> Frame:
         """Draw colour and masks of the stage that was aimed at last."""
         # Panda's cameras look along +y; ours along +x.
-        self._rig.set_pos_hpr(
-            view.x, view.y, view.z, math.degrees(view.heading) - 90.0, math.degrees(view.pitch), 0
-        )
+        self._rig.set_pos_hpr(view.x, view.y, view.z, math.degrees(view.heading) - 90.0, math.degrees(view.pitch), 0)
         self._engine.render_frame()
         mask = _pixels(self._mask[1])
         colour = _pixels(self._colour[1])

@@ -82,9 +82,7 @@ def _painted(points: Floats, triangles: Ints, colour: Colour, glow: float = 0.0)
 _CORNERS = np.array([[x, y, z] for x in (-0.5, 0.5) for y in (-0.5, 0.5) for z in (-0.5, 0.5)], np.float32)
 _FACES = ((0, 1, 3, 2), (4, 6, 7, 5), (0, 4, 5, 1), (2, 3, 7, 6), (0, 2, 6, 4), (1, 5, 7, 3))
 _BOX_POINTS = _CORNERS[np.array(_FACES).ravel()]
-_BOX_TRIANGLES = np.array(
-    [[4 * f + i for i in t] for f in range(6) for t in ((0, 1, 2), (0, 2, 3))], np.int32
-)
+_BOX_TRIANGLES = np.array([[4 * f + i for i in t] for f in range(6) for t in ((0, 1, 2), (0, 2, 3))], np.int32)
 
 
 def box(centre: Point, size: Point, colour: Colour, *, taper: float = 1.0, glow: float = 0.0) -> Mesh:
@@ -263,11 +261,10 @@ def normals(mesh: Mesh, faces: Floats) -> Floats:
     """Vertex normals, float32 (n, 3), weighted by the areas of ``faces``, from ``face_areas``."""
     count = len(mesh.points)
     index = mesh.triangles.ravel()
-    total = np.stack(
-        [np.bincount(index, np.repeat(faces[:, axis], 3), minlength=count) for axis in range(3)], axis=1
-    )
+    total = np.stack([np.bincount(index, np.repeat(faces[:, axis], 3), minlength=count) for axis in range(3)], axis=1)
     length = np.sqrt((total * total).sum(axis=1, keepdims=True))
-    return (total / np.maximum(length, 1e-12)).astype(np.float32)
+    unit: Floats = (total / np.maximum(length, 1e-12)).astype(np.float32)
+    return unit
 
 
 def lit(mesh: Mesh, normal: Floats, light: Light, turn: float = 0.0) -> NDArray[np.uint8]:
@@ -285,9 +282,7 @@ def lit(mesh: Mesh, normal: Floats, light: Light, turn: float = 0.0) -> NDArray[
     cos, sin = math.cos(turn), math.sin(turn)
     x, y, z = light.towards_sun
     x, y = x * cos + y * sin, y * cos - x * sin
-    facing = np.maximum(
-        normal[:, 0] * np.float32(x) + normal[:, 1] * np.float32(y) + normal[:, 2] * np.float32(z), 0.0
-    )
+    facing = np.maximum(normal[:, 0] * np.float32(x) + normal[:, 1] * np.float32(y) + normal[:, 2] * np.float32(z), 0.0)
     up = (normal[:, 2] + np.float32(1)) * np.float32(0.5)
     near_ground = np.clip(np.float32(0.72) + mesh.points[:, 2] * np.float32(0.9), 0.72, 1.0) * (1 - mesh.glow)
     result = np.full((len(up), 4), 255, np.uint8)

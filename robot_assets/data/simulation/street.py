@@ -3,28 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from robot_assets.data.simulation import textures
-from robot_assets.data.simulation.actors import PAINT, RUBBER, Random, pick
+from robot_assets.data.simulation.palette import Random, pick
 from robot_assets.data.simulation.render import Engine, Stage
 from robot_assets.data.simulation.shapes import (
     Floats,
-    Light,
-    Mesh,
-    ball,
-    box,
-    face_areas,
-    lathe,
-    lit,
-    merge,
-    normals,
-    placed,
-    tube,
 )
 from robot_assets.data.simulation.weather import Weather
 
@@ -136,9 +124,7 @@ class Street:
         rgba[:, :3] = np.repeat(np.array(colours, np.float32) * 255, 4, axis=0)
         self._stage.add_surface(points, triangles, rgba, np.array(uvs, np.float32).reshape(-1, 2), texture)
 
-    def _strip(
-        self, y0: float, y1: float, z0: float, z1: float, texture: Any, metres: float, dim: float = 1.0
-    ) -> None:
+    def _strip(self, y0: float, y1: float, z0: float, z1: float, texture: Any, metres: float, dim: float = 1.0) -> None:
         """Band along the whole street, from (y0, z0) to (y1, z1); the texture repeats every ``metres``."""
         normal = (0.0, 0.0, 1.0) if abs(z1 - z0) < 0.01 else (0.0, 1.0 * self.place.side, 0.0)
         corners, uvs = [], []
@@ -217,9 +203,7 @@ class Street:
                 x = after
         uvs = [[(p[0] / 3, p[1] / 3) for p in piece] for piece in pieces]
         shade = self._shade((0, 0, 1))
-        self._quads(
-            pieces, uvs, [tuple(s * c for s, c in zip(shade, colour, strict=True))] * len(pieces), texture
-        )
+        self._quads(pieces, uvs, [tuple(s * c for s, c in zip(shade, colour, strict=True))] * len(pieces), texture)
 
     def _houses(self) -> None:
         rng, place, engine = self._rng, self.place, self._engine
@@ -309,12 +293,12 @@ class Street:
     def distances(self, camera_height: float, pitch: float) -> Floats:
         """Distance of the empty street in every pixel, float32 (height, width), metres; 150 for the sky."""
         stage, place = self._stage, self.place
-        v = (
-            np.arange(stage.height, dtype=np.float32)[:, None] + np.float32(0.5 - stage.height / 2)
-        ) / np.float32(stage.focal)
-        u = (
-            np.arange(stage.width, dtype=np.float32)[None, :] + np.float32(0.5 - stage.width / 2)
-        ) / np.float32(stage.focal)
+        v = (np.arange(stage.height, dtype=np.float32)[:, None] + np.float32(0.5 - stage.height / 2)) / np.float32(
+            stage.focal
+        )
+        u = (np.arange(stage.width, dtype=np.float32)[None, :] + np.float32(0.5 - stage.width / 2)) / np.float32(
+            stage.focal
+        )
         down = v * np.float32(math.cos(pitch)) - np.float32(math.sin(pitch))
         ahead = np.maximum(np.float32(math.cos(pitch)) + v * np.float32(math.sin(pitch)), 0.05)
         left = -u * np.float32(place.side)  # towards the road
@@ -323,152 +307,3 @@ class Street:
         sideways = wall.astype(np.float32) / np.maximum(np.abs(left), 1e-4)
         reach: Floats = np.minimum(np.minimum(ground, sideways) * ahead, 150).astype(np.float32)
         return reach
-
-
-def tree(rng: Random) -> Mesh:
-    """A street tree: a trunk, and a crown of rough lumps."""
-    bark, green = (
-        (0.3, 0.24, 0.18),
-        pick(rng, ((0.2, 0.36, 0.12), (0.28, 0.4, 0.14), (0.42, 0.36, 0.12), (0.5, 0.28, 0.1)), 0.03),
-    )
-    height = float(rng.uniform(2.3, 3.2))
-    parts = [tube((0, 0, 0), (0.05, 0.02, height), 0.13, bark, tip=0.7, sides=6)]
-    for _ in range(4):
-        reach = float(rng.uniform(0.8, 1.3))
-        centre = (
-            float(rng.uniform(-0.9, 0.9)),
-            float(rng.uniform(-0.9, 0.9)),
-            height + float(rng.uniform(0.2, 1.8)),
-        )
-        lump = ball(centre, (reach, reach, reach * 0.8), green, 7)
-        rough = 1 + (rng.random((len(lump.points), 1), dtype=np.float32) - np.float32(0.5)) * np.float32(0.3)
-        tone = 1 + (rng.random((len(lump.points), 1), dtype=np.float32) - np.float32(0.5)) * np.float32(0.7)
-        middle = np.array(centre, np.float32)
-        parts.append(
-            Mesh(middle + (lump.points - middle) * rough, lump.triangles, lump.colours * tone, lump.glow)
-        )
-    return merge(parts)
-
-
-def lamp(rng: Random) -> Mesh:
-    """A street lamp whose arm reaches over the road."""
-    grey = pick(rng, ((0.25, 0.27, 0.28), (0.5, 0.51, 0.52), (0.12, 0.2, 0.16)), 0.02)
-    parts = [
-        tube((0, 0, 0), (0, 0, 5.2), 0.09, grey, tip=0.6, sides=6),
-        tube((0, 0, 0), (0, 0, 0.8), 0.13, grey, sides=6),
-    ]
-    parts += [
-        tube((0, 0, 5.1), (0, 1.1, 5.4), 0.04, grey, sides=4),
-        box((0, 1.3, 5.38), (0.22, 0.55, 0.1), (1, 0.95, 0.8), glow=0.5),
-    ]
-    return merge(parts)
-
-
-def sign(rng: Random) -> Mesh:
-    """A traffic sign on a pole."""
-    face = pick(rng, ((0.1, 0.25, 0.65), (0.75, 0.08, 0.08), (0.9, 0.9, 0.9)), 0.03)
-    parts = [tube((0, 0, 0), (0, 0, 2.5), 0.035, (0.5, 0.5, 0.52), sides=5)]
-    parts.append(tube((-0.05, 0, 2.3), (-0.07, 0, 2.3), 0.31, face, sides=12))
-    parts.append(tube((-0.071, 0, 2.3), (-0.075, 0, 2.3), 0.2, (0.92, 0.92, 0.92), sides=12))
-    return merge(parts)
-
-
-def bollard(rng: Random) -> Mesh:
-    """A bollard, easily taken for a bin or a cone from afar."""
-    colour = pick(rng, ((0.15, 0.15, 0.16), (0.5, 0.5, 0.5), (0.5, 0.14, 0.1)), 0.02)
-    parts = [lathe((0, 0, 0), ((0.09, 0), (0.085, 0.82), (0.1, 0.84), (0.1, 0.9), (0.05, 0.95)), colour, 8)]
-    parts.append(lathe((0, 0, 0.66), ((0.088, 0), (0.088, 0.1)), (0.88, 0.88, 0.86), 8))
-    return merge(parts)
-
-
-def bench(rng: Random) -> Mesh:
-    """A bench with slats."""
-    wood, iron = pick(rng, ((0.45, 0.3, 0.18), (0.3, 0.2, 0.13), (0.2, 0.3, 0.22)), 0.03), (0.15, 0.15, 0.16)
-    parts = [box((0, (i - 1) * 0.15, 0.45), (1.7, 0.12, 0.04), wood) for i in range(3)]
-    parts += [box((0, -0.25, 0.6 + i * 0.14), (1.7, 0.04, 0.1), wood) for i in range(2)]
-    parts += [box((s * 0.7, -0.03, 0.22), (0.06, 0.45, 0.44), iron) for s in (-1, 1)]
-    parts += [box((s * 0.7, -0.27, 0.6), (0.06, 0.05, 0.4), iron) for s in (-1, 1)]
-    return merge(parts)
-
-
-def planter(rng: Random) -> Mesh:
-    """A flower tub."""
-    tub = pick(rng, ((0.55, 0.52, 0.48), (0.5, 0.3, 0.22), (0.25, 0.26, 0.28)), 0.03)
-    parts = [box((0, 0, 0.24), (0.62, 0.62, 0.48), tub, taper=1.15)]
-    for _ in range(4):
-        x, y = (float(v) for v in rng.uniform(-0.2, 0.2, 2))
-        parts.append(
-            ball((x, y, 0.6), (0.22, 0.22, 0.2), pick(rng, ((0.2, 0.38, 0.14), (0.3, 0.42, 0.18))), 6)
-        )
-        parts.append(ball((x * 1.3, y * 1.3, 0.78), (0.07, 0.07, 0.06), pick(rng, PAINT), 5))
-    return merge(parts)
-
-
-def scooter(rng: Random) -> Mesh:
-    """A parked kick scooter."""
-    paint = pick(rng, ((0.9, 0.4, 0.1), (0.2, 0.7, 0.4), (0.15, 0.15, 0.16)), 0.03)
-    parts = [
-        box((0, 0, 0.13), (0.9, 0.16, 0.05), paint),
-        tube((0.45, 0, 0.1), (0.36, 0, 1.1), 0.03, paint, sides=5),
-    ]
-    parts.append(tube((0.36, -0.25, 1.1), (0.36, 0.25, 1.1), 0.018, RUBBER, sides=4))
-    parts += [tube((x, -0.03, 0.1), (x, 0.03, 0.1), 0.1, RUBBER, sides=9) for x in (-0.45, 0.47)]
-    return merge(parts)
-
-
-@dataclass(frozen=True)
-class Prop:
-    """A thing without a label that stands at a place for the whole session.
-
-    ``is_near`` ones stand on the robot's side of the road: they cast shadows and may hide an actor.
-    """
-
-    geometry: Any
-    x: float
-    y: float
-    z: float
-    is_near: bool
-
-
-def furnish(rng: Random, stage: Stage, place: Place, light: Light, travel: float) -> list[Prop]:
-    """Choose and place the unlabelled things along the street, in the order of x."""
-    props: list[Prop] = []
-    kerb_row, far_row = place.kerb - 0.35, place.far_kerb + 0.5
-    wall_row = -place.half_width + 0.35
-
-    def models(build: Callable[[Random], Mesh], count: int, turn: float = 0.0) -> list[Any]:
-        made = []
-        for _ in range(count):
-            mesh = placed(build(rng), turn=turn if place.side > 0 else -turn)
-            if place.side < 0:
-                mesh = Mesh(
-                    mesh.points * np.array([1, -1, 1], np.float32),
-                    mesh.triangles[:, ::-1],
-                    mesh.colours,
-                    mesh.glow,
-                )
-            made.append(
-                stage.geometry(mesh.points, mesh.triangles, lit(mesh, normals(mesh, face_areas(mesh)), light))
-            )
-        return made
-
-    def row(
-        choices: list[Any], y: float, step: tuple[float, float], wander: float, is_near: bool = True
-    ) -> None:
-        x = float(rng.uniform(1, step[1]))
-        while x < travel + 60:
-            across = y + float(rng.uniform(-wander, wander))
-            props.append(Prop(choices[int(rng.integers(len(choices)))], x, across * place.side, 0.0, is_near))
-            x += float(rng.uniform(*step))
-
-    if rng.random() < 0.75:
-        trees = models(tree, 3)
-        row(trees, kerb_row, (9, 16), 0.1)
-        row(trees, far_row + 0.4, (13, 22), 0.2, is_near=False)
-    row(models(lamp, 1), kerb_row, (22, 28), 0.0)
-    row(models(sign, 2), kerb_row, (18, 45), 0.1)
-    if rng.random() < 0.5:
-        row(models(bollard, 1), kerb_row + 0.15, (3, 9), 0.0)
-    row(models(bench, 1) + models(planter, 2), wall_row, (9, 26), 0.0)
-    row(models(scooter, 2, 1.2), wall_row + 0.2, (18, 50), 0.2)
-    return sorted(props, key=lambda prop: (prop.x, prop.y))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_assets.data.simulation.actors import Random, pick
+from robot_assets.data.simulation.palette import Random, pick
 from robot_assets.data.simulation.shapes import Colour, Floats
 
 Bytes = NDArray[np.uint8]
@@ -250,9 +250,7 @@ def shopfront(rng: Random, grain: Grain, look: FacadeLook) -> Bytes:
 
 def _door(rng: Random, rgb: Floats, left: int) -> int:
     width, top = int(rng.integers(22, 30)), int(rng.integers(96, 112))
-    leaf = np.array(
-        pick(rng, ((0.3, 0.18, 0.1), (0.12, 0.25, 0.2), (0.15, 0.18, 0.3), (0.5, 0.1, 0.1))), np.float32
-    )
+    leaf = np.array(pick(rng, ((0.3, 0.18, 0.1), (0.12, 0.25, 0.2), (0.15, 0.18, 0.3), (0.5, 0.1, 0.1))), np.float32)
     rgb[top - 4 :, left - 3 : left + width + 3] *= np.float32(0.55)
     rgb[top:, left : left + width] = leaf * 255
     rgb[top + 8 : top + 60, left + 5 : left + width - 5] = _pane(rng, 52, width - 10, False)
@@ -264,19 +262,13 @@ def _door(rng: Random, rgb: Floats, left: int) -> int:
 def _shop_window(rng: Random, rgb: Floats, left: int, look: FacadeLook) -> int:
     width = min(int(rng.integers(44, 84)), SIZE - left - 6)
     top, bottom = int(rng.integers(84, 104)), SIZE - 34
-    frame = (
-        np.array(pick(rng, ((0.15, 0.15, 0.16), (0.85, 0.85, 0.82), (0.35, 0.22, 0.14))), np.float32) * 255
-    )
+    frame = np.array(pick(rng, ((0.15, 0.15, 0.16), (0.85, 0.85, 0.82), (0.35, 0.22, 0.14))), np.float32) * 255
     rgb[top - 4 : bottom + 4, left - 3 : left + width + 3] = frame
-    rgb[top:bottom, left : left + width] = _pane(
-        rng, bottom - top, width, bool(rng.random() < look.lit * 1.3)
-    )
+    rgb[top:bottom, left : left + width] = _pane(rng, bottom - top, width, bool(rng.random() < look.lit * 1.3))
     for _ in range(int(rng.integers(2, 6))):  # goods behind the glass
         h, w = int(rng.integers(12, 46)), int(rng.integers(6, 16))
         x = left + int(rng.integers(0, max(width - w, 1)))
-        goods = np.array(
-            pick(rng, ((0.7, 0.6, 0.5), (0.6, 0.2, 0.2), (0.25, 0.35, 0.5), (0.8, 0.8, 0.75))), np.float32
-        )
+        goods = np.array(pick(rng, ((0.7, 0.6, 0.5), (0.6, 0.2, 0.2), (0.25, 0.35, 0.5), (0.8, 0.8, 0.75))), np.float32)
         patch = rgb[bottom - h : bottom, x : x + w]
         patch[:] = patch * 0.4 + goods * 150
     rgb[top:bottom, left + width // 2 : left + width // 2 + 2] = frame
@@ -284,9 +276,7 @@ def _shop_window(rng: Random, rgb: Floats, left: int, look: FacadeLook) -> int:
 
 
 def _sign(rng: Random, rgb: Floats) -> None:
-    board = pick(
-        rng, ((0.1, 0.25, 0.45), (0.55, 0.1, 0.1), (0.1, 0.35, 0.2), (0.12, 0.12, 0.12), (0.85, 0.75, 0.3))
-    )
+    board = pick(rng, ((0.1, 0.25, 0.45), (0.55, 0.1, 0.1), (0.1, 0.35, 0.2), (0.12, 0.12, 0.12), (0.85, 0.75, 0.3)))
     rgb[46:74] = np.array(board, np.float32) * 255
     ink = np.float32(235 if sum(board) < 1.4 else 40)
     at = int(rng.integers(20, 60))

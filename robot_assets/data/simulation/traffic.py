@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from robot_assets.data.simulation.actors import BUILDERS, Random
+from robot_assets.data.simulation.actors import BUILDERS
+from robot_assets.data.simulation.palette import Random
 from robot_assets.data.simulation.render import Item, Stage, View
 from robot_assets.data.simulation.shapes import Floats, Light, Mesh, Point, face_areas, lit, normals
 from robot_assets.data.simulation.street import ROAD_LEVEL, Place

@@ -1,0 +1,132 @@
+"""The camera's own flaws, chosen once a session and applied to every frame in 16-bit integers."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_assets.data.simulation.palette import Random
+from robot_assets.data.simulation.render import Frame
+from robot_assets.data.simulation.weather import BRIGHTEST, Levels, Weather
+
+
+class Sensor:
+    """The camera of one session: exposure, white balance, vignette, noise, blur, and rain before the lens.
+
+    Args:
+        rng: of the session.
+        weather: of the session.
+        height: of the images, pixels.
+        width: of the images, pixels.
+    """
+
+    def __init__(self, rng: Random, weather: Weather, height: int, width: int) -> None:
+        self._weather = weather
+        self._height, self._width = height, width
+        self._curves = self._tone_curves(rng)
+        self._vignette = self._vignetting(rng)
+        self._haze = [np.uint16(min(tone, 1.0) * BRIGHTEST) for tone in weather.horizon]
+        self._shadow = np.uint16(round(weather.shadow * 16))
+        self._noise = self._noise_bank(rng)
+        self._blur = 1 if rng.random() < 0.5 or weather.rain else 2
+        self._streaks = self._rain_bank(rng) if weather.rain else None
+
+    def _tone_curves(self, rng: Random) -> list[bytes]:
+        """Build one table of 256 bytes a channel: exposure, white balance, contrast, as a camera would."""
+        exposure = float(rng.uniform(0.88, 1.18))
+        warmth, green = float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.02, 0.02))
+        contrast = float(rng.uniform(0.1, 0.55))
+        curves = np.empty((3, 256), np.uint8)
+        for channel, gain in enumerate((1 + warmth, 1 + green, 1 - warmth)):
+            value = np.minimum(np.arange(256, dtype=np.float32) * np.float32(exposure * gain / 255), 1.15)
+            value = value / (1 + np.maximum(value - np.float32(0.75), 0) * np.float32(0.45))  # soft shoulder
+            value = np.clip(value, 0, 1)
+            steep = value * value * (3 - 2 * value)
+            curves[channel] = (value + (steep - value) * np.float32(contrast)) * 255 + 0.5
+        return [curve.tobytes() for curve in curves]
+
+    def _vignetting(self, rng: Random) -> Levels:
+        """Share of light that the lens lets through, in 256ths."""
+        y = np.linspace(-1, 1, self._height, dtype=np.float32)[:, None]
+        x = np.linspace(-1, 1, self._width, dtype=np.float32)[None, :]
+        falloff = 1 - np.float32(rng.uniform(0.04, 0.2)) * (x * x + y * y) * np.float32(0.6)
+        return (falloff * 256).astype(np.uint16)
+
+    def _noise_bank(self, rng: Random) -> NDArray[np.int16]:
+        """Noise of which each frame takes another window: grain that is half grey, half coloured."""
+        strength = float(rng.uniform(1.2, 3.6)) * (1.7 if self._weather.kind == "dusk" else 1.0)
+        size = (self._height + 64, self._width + 64)
+        grey = rng.standard_normal((1, *size), dtype=np.float32)
+        bank = (grey + rng.standard_normal((3, *size), dtype=np.float32)) * np.float32(strength * 0.7)
+        rounded: NDArray[np.int16] = np.floor(bank + np.float32(0.5)).astype(np.int16)
+        return rounded
+
+    def _rain_bank(self, rng: Random) -> NDArray[np.int16]:
+        """Slanted streaks, int16 (h, w), of which each frame takes another window."""
+        height, width = self._height + 64, self._width + 64
+        bank = np.zeros((height, width), np.float32)
+        slant = float(rng.uniform(-0.35, 0.35))
+        for _ in range(self._weather.rain):
+            length = int(rng.integers(height // 24 + 2, height // 7 + 4))
+            rows = int(rng.integers(0, height)) + np.arange(length)
+            columns = (int(rng.integers(0, width)) + (np.arange(length) * np.float32(slant)).astype(np.int64)) % width
+            bank[rows % height, columns] += np.float32(rng.uniform(14, 46))
+        bank[:, 1:] += bank[:, :-1] * np.float32(0.5)
+        return bank.astype(np.int16)
+
+    def develop(self, frame: Frame, sky: Levels, clearness: Levels, rng: Random) -> NDArray[np.uint8]:
+        """Turn a rendered frame into what the camera records.
+
+        Args:
+            frame: as rendered.
+            sky: uint16 (3, rows, width), RGB in [0, 250]; the sky behind the uppermost rows of the image.
+            clearness: uint16 (height, width), light that comes through the haze in 256ths.
+            rng: of the session; moves noise and rain from frame to frame.
+
+        Returns:
+            uint8 (height, width, 3), RGB.
+        """
+        through = clearness * self._vignette >> 8
+        veil = self._vignette - through
+        through *= 256 - _softened(frame.shadow & (frame.ids == 0)) * self._shadow
+        through >>= 8
+        rows = sky.shape[1]
+        open_sky = 255 - frame.colour[:rows, :, 3].astype(np.uint16)
+        veil[:rows] = veil[:rows] * (256 - open_sky) >> 8
+        open_sky = open_sky * self._vignette[:rows] >> 8
+        top, left = (int(v) for v in rng.integers(0, 64, 2))
+        window = (slice(top, top + self._height), slice(left, left + self._width))
+        image = np.empty((self._height, self._width, 3), np.uint8)
+        for channel in range(3):
+            plane = frame.colour[:, :, 2 - channel].astype(np.uint16)
+            plane *= through
+            plane += veil * self._haze[channel]
+            plane[:rows] += sky[channel] * open_sky
+            plane >>= 8
+            signed = plane.view(np.int16)
+            if self._streaks is not None:
+                signed += self._streaks[window]
+            _blur(signed, self._blur)
+            signed += self._noise[channel][window]
+            np.clip(signed, 0, 255, out=signed)
+            recorded = signed.astype(np.uint8).tobytes().translate(self._curves[channel])
+            image[:, :, channel] = np.frombuffer(recorded, np.uint8).reshape(self._height, self._width)
+        return image
+
+
+def _softened(mask: NDArray[np.bool_]) -> Levels:
+    """Blur a mask with a 3x3 tent, so that shadows have soft edges; 0 to 16."""
+    soft: Levels = mask.astype(np.uint16)
+    wide = soft * 4
+    wide[:, 1:-1] = soft[:, :-2] + 2 * soft[:, 1:-1] + soft[:, 2:]
+    soft = wide * 4
+    soft[1:-1] = wide[:-2] + 2 * wide[1:-1] + wide[2:]
+    return soft
+
+
+def _blur(plane: NDArray[np.int16], halvings: int) -> None:
+    """Mix each pixel with the one below, in place: one half of it, or a quarter.
+
+    Downwards only: the renderer has already averaged two samples across.
+    """
+    plane[:-1] += (plane[1:] - plane[:-1]) >> halvings
