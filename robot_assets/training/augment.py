@@ -147,15 +147,13 @@ def _flip(
 
 
 def _recolour(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-    """Saturation by a colour matrix; brightness, contrast, gamma and tint by one look-up table a channel."""
+    """Saturation by blending with grey; brightness, contrast, gamma and tint by one table a channel."""
     if strength == 0:
         return image
     saturation, contrast, gamma = 1 + rng.uniform(-strength, strength, size=3)
     gains = (1 + rng.uniform(-strength, strength)) * (1 + rng.uniform(-strength, strength, size=3) / 3)
-    grey = np.array([0.299, 0.587, 0.114]) * (1 - saturation)
-    matrix = np.zeros((3, 4))
-    matrix[:, :3] = grey + np.eye(3) * saturation
     level = (np.arange(256) / 255) ** gamma
     tables = ((level - 0.5) * contrast + 0.5)[None] * gains[:, None] * 255
     table = tables.clip(0, 255).round().astype(int).ravel().tolist()
-    return image.convert("RGB", tuple(matrix.ravel().tolist())).point(table)
+    grey = image.convert("L").convert("RGB")
+    return Image.blend(grey, image, saturation).point(table)

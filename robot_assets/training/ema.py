@@ -33,9 +33,7 @@ class MovingAverage:
         weight = 1 - min(self._decay, (1 + self.steps) / (10 + self.steps))
         shadow, present = self.network.state_dict(), network.state_dict()
         floating = [name for name, leaf in shadow.items() if leaf.is_floating_point()]
-        torch._foreach_lerp_(
-            [shadow[name] for name in floating], [present[name] for name in floating], weight
-        )
+        torch._foreach_lerp_([shadow[name] for name in floating], [present[name] for name in floating], weight)
         for name, leaf in shadow.items():
             if not leaf.is_floating_point():
                 leaf.copy_(present[name])

@@ -66,8 +66,7 @@ class DetectionMetrics:
             "map50": round(self.map50, 6),
             "map50_95": round(self.map50_95, 6),
             "per_class_ap50": {
-                name: None if value is None else round(value, 6)
-                for name, value in self.per_class_ap50.items()
+                name: None if value is None else round(value, 6) for name, value in self.per_class_ap50.items()
             },
             "images": self.images,
         }
@@ -89,9 +88,7 @@ def evaluate(infer: Infer, split: Split, network: NetworkSpec, batch_size: int =
             for index in range(start, min(start + batch_size, len(split)))
         ]
         heads = infer(to_input([item.image for item in boxed]))
-        found += [
-            detections.in_image(item) for detections, item in zip(decode(heads, network), boxed, strict=True)
-        ]
+        found += [detections.in_image(item) for detections, item in zip(decode(heads, network), boxed, strict=True)]
         report("evaluate", len(found), len(split))
     return score(found, split.coco(), split.image_ids, split.classes)
 

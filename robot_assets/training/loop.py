@@ -58,9 +58,7 @@ class TrainingSummary:
     resumed_from_epoch: int
 
 
-def train(
-    dataset: Path, network: NetworkSpec, spec: TrainingSpec, out: Path, scratch: Path
-) -> TrainingSummary:
+def train(dataset: Path, network: NetworkSpec, spec: TrainingSpec, out: Path, scratch: Path) -> TrainingSummary:
     """Train a detector; the weights of the best evaluation on val are kept.
 
     The same data set, parameters, machine and thread count give the same bytes, also when the training was
@@ -126,8 +124,7 @@ class _Run:
             note += f", val mAP@50 {metrics.map50:.3f}"
             if self.progress.best is None or metrics.map50 > self.progress.best[0]:
                 weights = {
-                    name: leaf.detach().cpu().clone()
-                    for name, leaf in self.average.network.state_dict().items()
+                    name: leaf.detach().cpu().clone() for name, leaf in self.average.network.state_dict().items()
                 }
                 self.progress.best = (metrics.map50, number + 1, weights)
         self.progress.history.append(record)
@@ -177,8 +174,7 @@ def _publish(run: _Run, dataset: Path, out: Path, began: float) -> TrainingSumma
     module.load_state_dict(weights)
     infer = network_infer(module, run.device)
     val, test = (
-        evaluate(infer, split, run.network, EVALUATION_BATCH)
-        for split in (run.val, open_split(dataset, "test"))
+        evaluate(infer, split, run.network, EVALUATION_BATCH) for split in (run.val, open_split(dataset, "test"))
     )
     with publishing_directory(out) as staging:
         save_checkpoint(staging, weights, run.network, run.classes)

@@ -72,9 +72,7 @@ def load_state(scratch: Path, mark: str) -> tuple[Progress, dict[str, Any]] | No
     if not isinstance(document, dict) or document.pop("mark", None) != mark:
         return None
     best = document.pop("best")
-    progress = Progress(
-        document.pop("epochs"), document.pop("history"), None if best is None else tuple(best)
-    )
+    progress = Progress(document.pop("epochs"), document.pop("history"), None if best is None else tuple(best))
     return progress, document
 
 

@@ -33,19 +33,13 @@ class TrainingSpec(Spec):
     weight_decay: float = Field(default=0.05, ge=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)
-    evaluate_every: int = Field(
-        default=5, gt=0, description="epochs between evaluations; the last always is one"
-    )
-    plain_epochs: int = Field(
-        default=0, ge=0, description="last epochs, which see whole images only, no mosaic"
-    )
+    evaluate_every: int = Field(default=5, gt=0, description="epochs between evaluations; the last always is one")
+    plain_epochs: int = Field(default=0, ge=0, description="last epochs, which see whole images only, no mosaic")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="auto is bfloat16 where the processor computes it natively"
     )
     threads: int = Field(default=0, ge=0, description="CPU threads; 0 is one a core")
-    memory_limit_mb: int = Field(
-        default=8192, gt=0, description="decoded images are kept in memory up to here"
-    )
+    memory_limit_mb: int = Field(default=8192, gt=0, description="decoded images are kept in memory up to here")
     augmentation: AugmentationSpec = AugmentationSpec()
 
     @model_validator(mode="after")

@@ -121,8 +121,7 @@ class Stepper:
         value, slope = float(loss.total.detach()), float(norm)
         if not math.isfinite(value) or not math.isfinite(slope):
             raise TrainingError(
-                f"the loss is {value:g} and the gradient {slope:g} at {place}, "
-                f"learning rate {learning_rate:g}",
+                f"the loss is {value:g} and the gradient {slope:g} at {place}, learning rate {learning_rate:g}",
                 needed="finite numbers",
                 fix="lower training.learning_rate or raise training.warmup_epochs in params.yaml, "
                 "and build again; if it stays, check the boxes: robot-assets data check",
