@@ -45,12 +45,12 @@ def main() -> int:
         return 2
     options.dir.mkdir(parents=True, exist_ok=True)
     times: dict[str, dict[str, list[float]]] = {"dvc": defaultdict(list), "ours": defaultdict(list)}
-    for _ in range(options.rounds):
-        scratch = Path(tempfile.mkdtemp(dir=options.dir, prefix="store-benchmark-"))
-        try:
-            measure_round(scratch, options.files, options.size_bytes, times)
-        finally:
-            shutil.rmtree(scratch)
+    scratch = Path(tempfile.mkdtemp(dir=options.dir, prefix="store-benchmark-"))
+    try:
+        for number in range(options.rounds):
+            measure_round(scratch / str(number), options.files, options.size_bytes, times)
+    finally:  # not between rounds: ext4 is slow at making files for minutes after it has removed many
+        shutil.rmtree(scratch)
     return report(times, options)
 
 

@@ -10,7 +10,7 @@ import ctypes
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,12 +89,21 @@ def _remove_leftovers(final: Path) -> None:
             leftover.unlink(missing_ok=True)
 
 
-def sync_filesystem(path: str | Path) -> None:
-    """Make all that was written to the file system of ``path`` durable: one call for any number of files.
+def make_durable(paths: Sequence[str | Path]) -> None:
+    """Make files and folders of one file system durable, as quickly as their number allows.
 
     Raises:
-        OSError: The disk could not take it.
+        OSError: The disk could not take them.
     """
+    if len(paths) > _SYNCED_ONE_BY_ONE:
+        _sync_filesystem(paths[0])
+        return
+    for path in paths:
+        _fsync(path)
+
+
+def _sync_filesystem(path: str | Path) -> None:
+    """One call for any number of files; but it also waits for the bytes that others wrote."""
     handle = os.open(path, os.O_RDONLY)
     try:
         libc = ctypes.CDLL(None, use_errno=True)
@@ -106,16 +115,10 @@ def sync_filesystem(path: str | Path) -> None:
 
 
 def _fsync_tree(root: Path) -> None:
-    paths = [root, *root.rglob("*")]
-    if len(paths) > _SYNCED_ONE_BY_ONE:
-        sync_filesystem(root)
-        return
-    for path in paths:
-        if not path.is_symlink():
-            _fsync(path)
+    make_durable([path for path in (root, *root.rglob("*")) if not path.is_symlink()])
 
 
-def _fsync(path: Path) -> None:
+def _fsync(path: str | Path) -> None:
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

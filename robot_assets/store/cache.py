@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from robot_assets.publish import sync_filesystem
+from robot_assets.publish import make_durable
 from robot_assets.store.failures import explained
 
 OBJECTS = "files/md5"
@@ -144,7 +144,7 @@ class Batch:
         """Make what is staged durable, then give each object its final name."""
         if not self._staged:
             return
-        sync_filesystem(self._folder)
+        make_durable([f"{self._folder}/{oid}" for oid in self._staged])
         objects = f"{self._cache.root}/{OBJECTS}"
         for prefix in sorted({oid[:2] for oid in self._staged}):
             os.makedirs(f"{objects}/{prefix}", exist_ok=True)

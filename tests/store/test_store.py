@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from robot_assets.errors import ObjectCorrupt, ObjectMissing, StoreError
-from robot_assets.publish import sync_filesystem
+from robot_assets.publish import make_durable
 from robot_assets.store import Store, open_store
 from robot_assets.store.tree import tree_of
 from tests.store.conftest import content, objects
@@ -234,7 +234,8 @@ def test_no_secret_shows_in_what_is_printed(tmp_path: Path, monkeypatch: pytest.
     assert caught.value.__cause__ is None
 
 
-def test_one_sync_makes_a_file_system_durable_and_says_when_it_cannot(tmp_path: Path) -> None:
-    sync_filesystem(tmp_path)
+@pytest.mark.parametrize("number", [1, 100])
+def test_durability_of_few_or_many_files_fails_aloud(number: int, tmp_path: Path) -> None:
+    make_durable([tmp_path] * number)
     with pytest.raises(FileNotFoundError):
-        sync_filesystem(tmp_path / "nothing")
+        make_durable([tmp_path / "nothing"] * number)
