@@ -15,7 +15,7 @@ from dagster_project.instance_reader import gate_descriptions, latest_builds
 from dagster_project.names import asset_key, asset_name
 from dagster_project.observed import observed_version
 from robot_assets.errors import RobotAssetsError
-from robot_assets.lineage.graph import Stage, build_graph
+from robot_assets.lineage.graph import Stage, build_graph, with_ancestors
 from robot_assets.lineage.staleness import State, Status, statuses
 from robot_assets.project import Project
 
@@ -99,7 +99,7 @@ def select(project: Project, definitions: dg.Definitions, selection: Sequence[st
     names: set[str] = set()
     for text in selection:
         try:
-            chosen = _parse(text, graph, project).upstream().resolve(asset_graph)
+            chosen = _parse(text, graph, project).resolve(asset_graph)
         except (dg.DagsterError, ValueError) as error:
             raise BuildError(
                 f"{text!r} is not an asset selection: {error}",
@@ -113,7 +113,7 @@ def select(project: Project, definitions: dg.Definitions, selection: Sequence[st
                 fix=f"one of: {', '.join([*project.params.models, *graph])}",
             )
         names |= {asset_name(key) for key in chosen}
-    return tuple(name for name in graph if name in names)
+    return with_ancestors(graph, names)
 
 
 def _parse(text: str, graph: Mapping[str, Stage], project: Project) -> dg.AssetSelection:
@@ -177,22 +177,27 @@ def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, wave: Wave) 
         raise_on_error=False,
     )
     failed = [event for event in result.all_events if event.is_step_failure]
-    if not failed:
-        return
-    data = failed[0].step_failure_data
+    gates_failed = any(not evaluation.passed for evaluation in result.get_asset_check_evaluations())
+    # A failed blocking gate fails its step too; the gate says more, after the state has been read again.
+    if failed and not gates_failed:
+        raise _step_error(failed[0], result.run_id)
+
+
+def _step_error(event: dg.DagsterEvent, run_id: str) -> BuildError:
+    """What a person is told of a failed step: our own words where the domain raised the error."""
+    step, data = event.step_key or "a step", event.step_failure_data
     failure = data.user_failure_data
-    step = failed[0].step_key or "a step"
     if failure and failure.metadata and "fix" in failure.metadata:
         found, needed, fix = (str(failure.metadata[key].value) for key in ("found", "needed", "fix"))
-        raise BuildError(f"{step}: {found}", needed=needed, fix=fix)
-    if any(
-        evaluation.asset_check_key
-        for evaluation in result.get_asset_check_evaluations()
-        if not evaluation.passed
-    ):
-        return
-    raise BuildError(
-        f"{step} failed in run {result.run_id}: {data.error.to_string() if data.error else 'no reason given'}",
+        return BuildError(f"{step}: {found}", needed=needed, fix=fix)
+    if data.error and data.error.cls_name == "DagsterExecutionInterruptedError":
+        return BuildError(
+            f"{step} was interrupted",
+            needed="the build to end by itself",
+            fix="run the same build again: training goes on after the last whole epoch",
+        )
+    return BuildError(
+        f"{step} failed in run {run_id}: {data.error.to_string() if data.error else 'no reason given'}",
         needed="a step that ends without an error",
         fix="mend what the error names, then run the same build again",
     )

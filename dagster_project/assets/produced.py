@@ -1,6 +1,7 @@
-"""Produced assets: one Dagster asset for each stage of the graph. A body is three moves: open the inputs, one
-domain call, ``materialized``. What the domain call does is in ``robot_assets``; what the page shows, in
-``metadata.py``.
+"""Produced assets: one Dagster asset for each stage of the graph.
+
+A body is three moves: open the inputs, one domain call, ``materialized``. What the domain call does is in
+``robot_assets``; what the page shows, in ``metadata.py``.
 """
 
 from collections.abc import Callable, Mapping

@@ -6,7 +6,7 @@ disagree about what depends on what.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -82,6 +82,15 @@ def build_graph(params: Params) -> dict[str, Stage]:
     for name, model in params.models.items():
         stages += _model_stages(name, model, params)
     return {stage.asset: stage for stage in stages}
+
+
+def with_ancestors(graph: dict[str, Stage], names: Iterable[str]) -> tuple[str, ...]:
+    """``names`` and everything that they are made of, in graph order."""
+    wanted = set(names)
+    for stage in reversed(graph.values()):
+        if stage.asset in wanted:
+            wanted.update(stage.inputs)
+    return tuple(name for name in graph if name in wanted)
 
 
 def _data_stages(params: Params) -> Iterator[Stage]:
