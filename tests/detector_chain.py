@@ -27,9 +27,7 @@ from robot_assets.training.spec import TrainingSpec
 CLASSES = ("red", "green", "blue")
 COLOURS = ((220, 40, 40), (40, 200, 60), (50, 60, 220))
 NETWORK = NetworkSpec(input_height=64, input_width=96, width=8, depth=1)
-TRAINING = TrainingSpec(
-    epochs=24, batch_size=8, learning_rate=4e-3, ema_decay=0.9, evaluate_every=24, threads=1
-)
+TRAINING = TrainingSpec(epochs=40, batch_size=8, learning_rate=8e-3, ema_decay=0.9, evaluate_every=40, threads=1)
 PTQ = PtqSpec()
 QAT = QatSpec(epochs=1, learning_rate=1e-4)
 TARGET = TargetSpec(kind="onnxruntime", threads=1, gate={"latency_ms_p95_max": 1000})

@@ -97,9 +97,7 @@ def compare(engine: Path, float_onnx: Path, inferences: int = 200, warmup: int =
     return Comparison(found["engine"], found["float32"], threads)
 
 
-def interleave(
-    calls: Mapping[str, Callable[[], object]], inferences: int, warmup: int
-) -> dict[str, Latencies]:
+def interleave(calls: Mapping[str, Callable[[], object]], inferences: int, warmup: int) -> dict[str, Latencies]:
     """Time each of ``calls`` in turn, ``inferences`` times after ``warmup`` rounds that do not count."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for done in range(warmup + inferences):

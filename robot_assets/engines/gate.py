@@ -64,8 +64,8 @@ def check_latency(engine: Path, gate: GateSpec, inferences: int = 200) -> Verdic
         ""
         if passed
         else (
-            "run it again on an idle device; then lower network.width or the input size in params.yaml, give the target "
-            "more threads, or raise its latency_ms_p95_max if the robot can wait"
+            "run it again on an idle device; then lower network.width or the input size in params.yaml, give the "
+            "target more threads, or raise its latency_ms_p95_max if the robot can wait"
         )
     )
     facts: dict[str, object] = {

@@ -88,9 +88,7 @@ class Engine:
                 needed=f"float32 {expected}",
                 fix="letterbox the image with robot_assets.models.preprocess, one image a call",
             )
-        heads: list[NDArray[np.float32]] = self._session.run(
-            self._outputs, {self.manifest.input.name: images}
-        )
+        heads: list[NDArray[np.float32]] = self._session.run(self._outputs, {self.manifest.input.name: images})
         return heads
 
     def detect(self, image: NDArray[np.uint8], score_min: float = 0.3) -> Detections:
@@ -268,9 +266,7 @@ def _refuse_other_platform(engine: Path, manifest: Manifest, here: Platform) -> 
     if here.fingerprint == manifest.platform_fingerprint:
         return
     there, now = manifest.platform, here.as_json()
-    differing = [
-        f"{key}: built for {there.get(key)}, here {now[key]}" for key in now if there.get(key) != now[key]
-    ]
+    differing = [f"{key}: built for {there.get(key)}, here {now[key]}" for key in now if there.get(key) != now[key]]
     raise EngineError(
         f"{engine} was built for platform {manifest.platform_fingerprint}, this is {here.fingerprint} "
         f"({'; '.join(differing)})",

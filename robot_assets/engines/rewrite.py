@@ -66,15 +66,9 @@ def rewrite(model: ModelProto) -> Rewritten:
 def _read_images_in_float(graph: GraphProto) -> None:
     """Take away the Q/DQ pair between the images and the convolutions that read them."""
     images = graph.input[0].name
-    quantized = {
-        node.output[0]
-        for node in graph.node
-        if node.op_type == "QuantizeLinear" and node.input[0] == images
-    }
+    quantized = {node.output[0] for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == images}
     restored = {
-        node.output[0]
-        for node in graph.node
-        if node.op_type == "DequantizeLinear" and node.input[0] in quantized
+        node.output[0] for node in graph.node if node.op_type == "DequantizeLinear" and node.input[0] in quantized
     }
     for node in graph.node:
         for position, name in enumerate(node.input):

@@ -27,7 +27,6 @@ from robot_assets.progress import report
 from robot_assets.publish import publishing_directory
 
 if TYPE_CHECKING:
-    import torch
     from onnx import ModelProto
     from torch import nn
 
@@ -125,9 +124,7 @@ def to_onnx(module: nn.Module, spec: NetworkSpec) -> ModelProto:
             verbose=False,
         )
     if program is None:
-        raise ExportError(
-            "torch returned no program", needed="an ONNX program", fix="install torch as pinned"
-        )
+        raise ExportError("torch returned no program", needed="an ONNX program", fix="install torch as pinned")
     model: ModelProto = program.model_proto
     _normalize(model)
     return model
@@ -202,22 +199,21 @@ def _write_reference(staging: Path, quantized: nn.Module, dataset: Path, network
     from safetensors.numpy import save_file
 
     from robot_assets.data.packed import open_split
-    from robot_assets.export.parity import _input, _plain_session
+    from robot_assets.export.parity import plain_session, read_input
     from robot_assets.models.decode import output_names
 
     val = open_split(dataset, "val")
     indices = reference_indices(len(val))
-    session = _plain_session(staging / MODEL)
+    session = plain_session(staging / MODEL)
     rows, shares = [], []
     for index in indices:
-        images = _input(val, index, network)
+        images = read_input(val, index, network)
         with torch.no_grad():
             heads = [head.numpy() for head in quantized(torch.from_numpy(images))]
         rows.append(heads)
         shares.append(differing_share(heads, session.run(None, {INPUT: images})))
     tensors = {
-        name: np.concatenate([heads[position] for heads in rows])
-        for position, name in enumerate(output_names(network))
+        name: np.concatenate([heads[position] for heads in rows]) for position, name in enumerate(output_names(network))
     }
     tensors["indices"] = np.array(indices, np.int64)
     save_file(tensors, str(staging / REFERENCE))

@@ -30,9 +30,9 @@ PARITY = "parity.json"
 REFERENCE = "reference.safetensors"
 
 IMAGES = 8
-TOLERANCE = 0.05
-"""A value differs when it is further from torch than this: 0.05 in a logit moves a score by at most 0.0125, and
-0.05 cells are less than half a pixel at stride 8."""
+TOLERANCE = 0.1
+"""A value differs when it is further from torch than this: 0.1 in a logit moves a score by at most 0.025, and
+0.1 cells are 0.8 pixels at stride 8. Trained detectors had 1.4 % of their values beyond half of it."""
 DIFFERING_SHARE_MAX = 0.02
 DROP_POINTS_MAX = 0.2
 
@@ -47,7 +47,7 @@ def check_parity(onnx_dir: Path, dataset: Path) -> Verdict:
 
     card, reference = _read(onnx_dir)
     network = _network(card)
-    session = _plain_session(onnx_dir / MODEL)
+    session = plain_session(onnx_dir / MODEL)
     val = open_split(dataset, "val")
     share, largest = _compare(session, val, network, reference)
     torch_map50 = float(card["choice"]["map50_val"][card["choice"]["method"]])
@@ -73,8 +73,8 @@ def check_parity(onnx_dir: Path, dataset: Path) -> Verdict:
         ""
         if passed
         else (
-            "export again with `robot-assets build`; if it fails again, an operator was translated wrongly: compare the "
-            "heads one by one with ONNX Runtime's optimizations off"
+            "export again with `robot-assets build`; if it fails again, an operator was translated wrongly: compare "
+            "the heads one by one with ONNX Runtime's optimizations off"
         )
     )
     return Verdict(passed, summary, fix, facts)
@@ -87,9 +87,7 @@ def reference_indices(images: int) -> list[int]:
 
 def differing_share(ours: Sequence[NDArray[np.floating]], theirs: Sequence[NDArray[np.floating]]) -> float:
     """Share of values that differ by more than :data:`TOLERANCE`; all that are not finite differ."""
-    differing = sum(
-        int((~(np.abs(one - other) <= TOLERANCE)).sum()) for one, other in zip(ours, theirs, strict=True)
-    )
+    differing = sum(int((~(np.abs(one - other) <= TOLERANCE)).sum()) for one, other in zip(ours, theirs, strict=True))
     return differing / max(1, sum(one.size for one in ours))
 
 
@@ -102,13 +100,14 @@ def _compare(
     ours: list[NDArray[np.floating]] = []
     theirs: list[NDArray[np.floating]] = []
     for row, index in enumerate(reference["indices"].tolist()):
-        ours += session.run(None, {"images": _input(val, index, network)})
+        ours += session.run(None, {"images": read_input(val, index, network)})
         theirs += [reference[name][row : row + 1] for name in names]
     largest = max(float(np.abs(one - other).max()) for one, other in zip(ours, theirs, strict=True))
     return differing_share(ours, theirs), largest
 
 
-def _input(split: PackedSplit, index: int, network: NetworkSpec) -> NDArray[np.float32]:
+def read_input(split: PackedSplit, index: int, network: NetworkSpec) -> NDArray[np.float32]:
+    """Image ``index`` of ``split`` as float32 (1, 3, H, W) RGB in [0, 1]."""
     from robot_assets.models.preprocess import letterbox, to_input
 
     return to_input([letterbox(split.image(index), network.input_height, network.input_width).image])
@@ -120,7 +119,7 @@ def _map50(session: InferenceSession, val: PackedSplit, network: NetworkSpec) ->
     return evaluate(lambda images: session.run(None, {"images": images}), val, network).map50
 
 
-def _plain_session(path: Path) -> InferenceSession:
+def plain_session(path: Path) -> InferenceSession:
     """A session that runs the graph as written: fused kernels round elsewhere, which is not what is asked."""
     import onnxruntime
 

@@ -58,9 +58,7 @@ def preflight(model: ModelProto, origin: Path) -> None:
     """
     findings = [*_container(model), *_inputs(model), *_nodes(model)]
     if findings:
-        shown = "\n    ".join(findings[:12]) + (
-            f"\n    and {len(findings) - 12} more" if len(findings) > 12 else ""
-        )
+        shown = "\n    ".join(findings[:12]) + (f"\n    and {len(findings) - 12} more" if len(findings) > 12 else "")
         raise ExportError(
             f"{origin} has {len(findings)} thing(s) that TensorRT would refuse:\n    {shown}",
             needed=f"one file, opset {OPSET}, symmetric int8 Q/DQ, and only the operators in "

@@ -50,9 +50,7 @@ class Quantization:
         return float(self.val["qat" if self.method == "qat" else self.calibrator]["map50"])
 
 
-def save_quantized(
-    folder: Path, prepared: GraphModule, config: CheckpointConfig, quantization: Quantization
-) -> None:
+def save_quantized(folder: Path, prepared: GraphModule, config: CheckpointConfig, quantization: Quantization) -> None:
     """Write weights, ``config.json`` and ``quantization.json`` into ``folder``, which the caller publishes."""
     from robot_assets.models.checkpoint import save_checkpoint
     from robot_assets.quantization.graph import folded_weights
@@ -83,9 +81,7 @@ def load_quantization(folder: Path) -> Quantization:
     try:
         document = json.loads(path.read_bytes())
         if document["format"] != _FORMAT:
-            raise QuantizationError(
-                f"{path}: format {document['format']}", needed=f"format {_FORMAT}", fix=fix
-            )
+            raise QuantizationError(f"{path}: format {document['format']}", needed=f"format {_FORMAT}", fix=fix)
         found = Quantization(
             method=document["method"],
             calibrator=str(document["calibrator"]),

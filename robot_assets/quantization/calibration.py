@@ -50,14 +50,11 @@ def collect(prepared: GraphModule, dataset: Path, network: NetworkSpec) -> dict[
             report("calibrate", done, len(split))
     set_mode(prepared, "transparent")
     return {
-        name: quantizer.histogram or MagnitudeHistogram()
-        for name, quantizer in activation_quantizers(prepared).items()
+        name: quantizer.histogram or MagnitudeHistogram() for name, quantizer in activation_quantizers(prepared).items()
     }
 
 
-def scales_by(
-    calibrator: Calibrator, histograms: dict[str, MagnitudeHistogram], spec: PtqSpec
-) -> dict[str, float]:
+def scales_by(calibrator: Calibrator, histograms: dict[str, MagnitudeHistogram], spec: PtqSpec) -> dict[str, float]:
     """Scale of every activation by the rule named ``calibrator``."""
     if calibrator == "mse":
         return {name: mse_scale(histogram) for name, histogram in histograms.items()}

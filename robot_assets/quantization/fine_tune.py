@@ -21,7 +21,7 @@ from robot_assets.quantization.spec import QatSpec
 from robot_assets.training.batches import Batches
 from robot_assets.training.ema import MovingAverage
 from robot_assets.training.evaluate import DetectionMetrics, Split
-from robot_assets.training.resume import Progress, forget_state, load_state, save_state
+from robot_assets.training.resume import Progress, load_state, save_state
 from robot_assets.training.schedule import Schedule
 from robot_assets.training.spec import TrainingSpec
 from robot_assets.training.steps import Stepper
@@ -106,9 +106,7 @@ def fine_tune(
         metrics = evaluate_graph(averaged, val, network, device)
         if metrics.map50 > progress.best[0]:
             progress.best = (metrics.map50, number + 1, folded_weights(averaged))
-        progress.history.append(
-            {"epoch": number + 1, **losses.as_json(), "val_map50": round(metrics.map50, 6)}
-        )
+        progress.history.append({"epoch": number + 1, **losses.as_json(), "val_map50": round(metrics.map50, 6)})
         progress.epochs = number + 1
         _save(scratch, mark, progress, module, average, stepper)
         report(name, number + 1, training.epochs, f"loss {losses.total:.3f}, val mAP@50 {metrics.map50:.3f}")
@@ -137,9 +135,7 @@ def _save(
     save_state(scratch, mark, progress, parts)
 
 
-def _continue(
-    scratch: Path, mark: str, module: GraphModule, average: MovingAverage, stepper: Stepper
-) -> Progress:
+def _continue(scratch: Path, mark: str, module: GraphModule, average: MovingAverage, stepper: Stepper) -> Progress:
     state = load_state(scratch, mark)
     if state is None:
         return Progress()
@@ -149,8 +145,3 @@ def _continue(
     average.steps = parts["average_steps"]
     stepper.optimizer.load_state_dict(parts["optimizer"])
     return progress
-
-
-def forget(scratch: Path) -> None:
-    """Remove the state of a finished fine-tuning."""
-    forget_state(scratch)

@@ -34,11 +34,7 @@ def fold_batch_norms(model: GraphModule) -> None:
 
 def _fold(model: GraphModule, norm: Node, folded: dict[tuple[str, str], tuple[str, str]]) -> None:
     convolution = norm.args[0]
-    if (
-        not isinstance(convolution, Node)
-        or convolution.target not in _CONVOLUTIONS
-        or len(convolution.users) > 1
-    ):
+    if not isinstance(convolution, Node) or convolution.target not in _CONVOLUTIONS or len(convolution.users) > 1:
         raise QuantizationError(
             f"batch norm {norm.name} does not directly follow a convolution of its own",
             needed="a convolution in front of every batch norm, read by it alone",
@@ -47,9 +43,7 @@ def _fold(model: GraphModule, norm: Node, folded: dict[tuple[str, str], tuple[st
     weight_name, norm_name = _attribute(convolution.args[1]), _attribute(norm.args[1])
     pair = (weight_name, norm_name)
     if pair not in folded:
-        folded[pair] = _store_folded(
-            model, convolution, norm, twin=any(key[0] == weight_name for key in folded)
-        )
+        folded[pair] = _store_folded(model, convolution, norm, twin=any(key[0] == weight_name for key in folded))
     with model.graph.inserting_before(convolution):
         weight, bias = (model.graph.get_attr(name) for name in folded[pair])
     for attribute, name in zip((weight, bias), folded[pair], strict=True):
@@ -71,9 +65,7 @@ def _store_folded(model: GraphModule, convolution: Node, norm: Node, *, twin: bo
         new_weight = weight * gain.reshape(-1, *[1] * (weight.dim() - 1))
         new_bias = shift - mean * gain + (0 if bias is None else bias * gain)
     owner = _attribute(convolution.args[1]).rpartition(".")[0]
-    suffix = (
-        "folded" if not twin else "folded_" + _attribute(norm.args[1]).rpartition(".")[0].replace(".", "_")
-    )
+    suffix = "folded" if not twin else "folded_" + _attribute(norm.args[1]).rpartition(".")[0].replace(".", "_")
     names = (f"{owner}.weight_{suffix}", f"{owner}.bias_{suffix}")
     module = model.get_submodule(owner)
     for name, value in zip(names, (new_weight, new_bias), strict=True):

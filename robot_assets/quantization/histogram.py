@@ -50,9 +50,7 @@ class MagnitudeHistogram:
             )
         self.largest = max(self.largest, largest)
         while self.largest >= self.limit:
-            self.counts = np.concatenate(
-                [self.counts.reshape(-1, 2).sum(axis=1), np.zeros(BINS // 2, np.int64)]
-            )
+            self.counts = np.concatenate([self.counts.reshape(-1, 2).sum(axis=1), np.zeros(BINS // 2, np.int64)])
             self.limit *= 2
 
     def add(self, counts: NDArray[np.int64]) -> None:

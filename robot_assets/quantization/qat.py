@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import time
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
     from robot_assets.models.checkpoint import CheckpointConfig
     from robot_assets.quantization.fine_tune import Tuned
+    from robot_assets.training.batches import Batches
+    from robot_assets.training.evaluate import DetectionMetrics
     from robot_assets.training.spec import TrainingSpec
 
 
@@ -51,9 +54,7 @@ class QatSummary:
     seconds: float
 
 
-def qat(
-    checkpoint: Path, dataset: Path, spec: QatSpec, training: TrainingSpec, out: Path, scratch: Path
-) -> QatSummary:
+def qat(checkpoint: Path, dataset: Path, spec: QatSpec, training: TrainingSpec, out: Path, scratch: Path) -> QatSummary:
     """Train ``checkpoint`` further with its quantization in the loop, and a float control beside it.
 
     Args:
@@ -68,16 +69,20 @@ def qat(
         QuantizationError: Nothing to calibrate with, or activations that are not finite.
         TrainingError: The checkpoint does not load, or the loss is not finite.
     """
-    from robot_assets.quantization.fine_tune import extra_training, forget
+    from robot_assets.quantization.fine_tune import extra_training
     from robot_assets.training.device import reproducible
+    from robot_assets.training.resume import forget_state
 
     began = time.perf_counter()
     extra = extra_training(training, spec)
     with reproducible(extra):
         run = _Run(checkpoint, dataset, extra, scratch)
         calibrator, scales, metrics = run.calibrate()
-        control = run.control()
-        tuned = run.quantized(scales, metrics[calibrator])
+        try:
+            control = run.control()
+            tuned = run.quantized(scales, metrics[calibrator])
+        finally:
+            run.batches.close()
     run.prepared.to("cpu")
     quantization = Quantization(
         method="qat",
@@ -99,7 +104,7 @@ def qat(
     with publishing_directory(out) as staging:
         save_quantized(staging, run.prepared, run.config, quantization)
     for name in ("fp32_control", "qat"):
-        forget(scratch / name)
+        forget_state(scratch / name)
     return QatSummary(
         calibrator=calibrator,
         checkpoint_map50=float(run.checkpoint_metrics["map50"]),
@@ -128,7 +133,7 @@ class _Run:
         self.prepared: GraphModule = prepare(network, self.config.network)
         self._val = open_split(dataset, "val")
 
-    def calibrate(self) -> tuple[str, dict[str, float], dict[str, Any]]:
+    def calibrate(self) -> tuple[str, dict[str, float], dict[str, DetectionMetrics]]:
         """The best calibrator's name and scales, and the metrics of all."""
         spec = PtqSpec()
         histograms = collect(self.prepared, self.dataset, self.config.network)
@@ -146,7 +151,7 @@ class _Run:
         start = evaluate_graph(graph, self._val, self.config.network)
         return self._tune("fp32_control", graph, start)
 
-    def quantized(self, scales: dict[str, float], start: Any) -> Tuned:
+    def quantized(self, scales: dict[str, float], start: DetectionMetrics) -> Tuned:
         """The quantized graph, trained further; :attr:`prepared` is left with the best weights."""
         from robot_assets.quantization.graph import apply_scales, load_folded_weights, set_mode
 
@@ -156,31 +161,32 @@ class _Run:
         load_folded_weights(self.prepared, tuned.weights)
         return tuned
 
-    def _tune(self, name: str, graph: GraphModule, start: Any) -> Tuned:
+    @cached_property
+    def batches(self) -> Batches:
+        """The training batches; both sides read the same ones."""
         from robot_assets.data.packed import open_split
-        from robot_assets.quantization.fine_tune import fine_tune
         from robot_assets.training.batches import Batches
         from robot_assets.training.images import Pictures
 
         train = open_split(self.dataset, "train")
-        batches = Batches(
-            Pictures(train, self.config.network, self.extra.memory_limit_mb), self.extra, self.device
+        pictures = Pictures(train, self.config.network, self.extra.memory_limit_mb)
+        return Batches(pictures, self.extra, self.device)
+
+    def _tune(self, name: str, graph: GraphModule, start: DetectionMetrics) -> Tuned:
+        from robot_assets.quantization.fine_tune import fine_tune
+
+        return fine_tune(
+            name,
+            graph,
+            start,
+            self.batches,
+            self._val,
+            self.config.network,
+            self.extra,
+            self.device,
+            self.scratch / name,
+            _mark(self.checkpoint, self.dataset, self.config, self.extra),
         )
-        try:
-            return fine_tune(
-                name,
-                graph,
-                start,
-                batches,
-                self._val,
-                self.config.network,
-                self.extra,
-                self.device,
-                self.scratch / name,
-                _mark(self.checkpoint, self.dataset, self.config, self.extra),
-            )
-        finally:
-            batches.close()
 
 
 def _mark(checkpoint: Path, dataset: Path, config: CheckpointConfig, extra: TrainingSpec) -> str:

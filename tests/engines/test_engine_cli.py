@@ -5,16 +5,16 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from tests.detector_chain import whole
 from typer.testing import CliRunner
 
 from robot_assets.cli import engine as engine_cli
 from robot_assets.errors import DataError, EngineError
+from tests.detector_chain import whole
 
 
 @pytest.fixture
 def street(tmp_path):
-    pixels = np.full((64, 96, 3), 40, np.uint8)
+    pixels = np.random.default_rng(3).integers(0, 90, (64, 96, 3), dtype=np.uint8)
     pixels[15:40, 30:55] = (220, 40, 40)
     path = tmp_path / "street.png"
     Image.fromarray(pixels).save(path)

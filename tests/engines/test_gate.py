@@ -4,13 +4,13 @@ import json
 import shutil
 
 import pytest
-from tests.detector_chain import whole
 
 from robot_assets.engines.benchmark import Latencies, compare, interleave, measure
 from robot_assets.engines.gate import check_accuracy, check_latency
 from robot_assets.engines.spec import GateSpec
 from robot_assets.errors import EngineError
 from robot_assets.export.onnx_export import export_float
+from tests.detector_chain import whole
 
 
 def gate(**changes) -> GateSpec:

@@ -7,9 +7,9 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.detector_chain import whole
 
 from robot_assets.engines.rewrite import rewrite
+from tests.detector_chain import whole
 
 
 @pytest.fixture(scope="module")
@@ -27,9 +27,7 @@ def rewritten(original) -> onnx.ModelProto:
 def run(model: onnx.ModelProto, images: np.ndarray) -> list[np.ndarray]:
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {"images": images})
 
 

@@ -7,12 +7,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
-from tests.detector_chain import CLASSES, NETWORK, whole
 
 from robot_assets.errors import ExportError
 from robot_assets.export.onnx_export import export_float, export_onnx
 from robot_assets.export.parity import check_parity, differing_share
 from robot_assets.models.decode import output_names
+from tests.detector_chain import CLASSES, NETWORK, whole
 
 
 def files_of(folder):

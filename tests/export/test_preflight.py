@@ -4,10 +4,10 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
-from tests.detector_chain import whole
 
 from robot_assets.errors import ExportError
 from robot_assets.export.preflight import preflight
+from tests.detector_chain import whole
 
 
 @pytest.fixture
@@ -66,9 +66,7 @@ def test_a_quantized_bias_is_refused(model, tmp_path):
             numpy_helper.from_array(np.zeros(channels, np.int32), "bias_zero"),
         ]
     )
-    planted = helper.make_node(
-        "DequantizeLinear", ["bias", "bias_scale", "bias_zero"], ["b"], name="bias_dq", axis=0
-    )
+    planted = helper.make_node("DequantizeLinear", ["bias", "bias_scale", "bias_zero"], ["b"], name="bias_dq", axis=0)
     model.graph.node.insert(0, planted)
     convolution.input[2] = "b"
     message = refusal(model, tmp_path)

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.detector_chain import NETWORK
 from torch import nn
 from torch.nn import functional
 
@@ -17,6 +16,7 @@ from robot_assets.quantization.graph import (
     prepare,
     set_mode,
 )
+from tests.detector_chain import NETWORK
 
 
 class SharedHead(nn.Module):

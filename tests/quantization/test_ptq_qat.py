@@ -5,7 +5,6 @@ import shutil
 
 import pytest
 import torch
-from tests.detector_chain import CLASSES, NETWORK, PTQ, QAT, TRAINING, checkpoint_only, ptq_only, whole
 
 from robot_assets.errors import QuantizationError
 from robot_assets.models.checkpoint import load_config
@@ -14,6 +13,7 @@ from robot_assets.quantization.calibration import best_of, collect, evaluate_gra
 from robot_assets.quantization.graph import convert, prepare
 from robot_assets.quantization.ptq import ptq
 from robot_assets.quantization.qat import qat
+from tests.detector_chain import CLASSES, NETWORK, PTQ, QAT, TRAINING, checkpoint_only, ptq_only, whole
 
 
 def files_of(folder):
