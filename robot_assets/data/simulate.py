@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from robot_assets.data.simulation.fabrics import Fabrics
 from robot_assets.data.simulation.furniture import Prop, furnish
 from robot_assets.data.simulation.labels import Label, label
 from robot_assets.data.simulation.render import IDS, Engine, Item, Stage, View
@@ -77,13 +78,12 @@ def simulate(source: SimulationSource, out: Path) -> SimulationSummary:
     shares = _images_of_sessions(source)
     ledger = _Ledger()
     with publishing_directory(out) as staging, closing(Engine(source.width, source.height)) as engine:
-        wardrobe, grain = Wardrobe(source.seed), Grain(source.seed)
+        grain = Grain(source.seed)
+        stock = _Stock(engine, Wardrobe(source.seed), grain, Fabrics(source.seed, grain, engine))
         for index, count in enumerate(shares):
             name = f"sim{source.seed:02d}/s{index + 1:02d}"
             (staging / "images" / name).mkdir(parents=True)
-            for number, (image, labels) in enumerate(
-                _recording(source, index, count, engine, wardrobe, grain), start=1
-            ):
+            for number, (image, labels) in enumerate(_recording(source, index, count, stock), start=1):
                 file = f"{name}/frame_{number:04d}.jpg"
                 (staging / "images" / file).write_bytes(_jpeg(image))
                 ledger.add(file, name, image.shape[:2], labels)
@@ -106,8 +106,18 @@ def _jpeg(image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
     return buffer.getvalue()
 
 
+@dataclass(frozen=True)
+class _Stock:
+    """What all sessions of a simulation share."""
+
+    engine: Engine
+    wardrobe: Wardrobe
+    grain: Grain
+    fabrics: Fabrics
+
+
 def _recording(
-    source: SimulationSource, index: int, count: int, engine: Engine, wardrobe: Wardrobe, grain: Grain
+    source: SimulationSource, index: int, count: int, stock: _Stock
 ) -> Iterator[tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], list[Label]]]:
     """Drive along one street and yield each image, uint8 (height, width, 3) RGB, with its labels."""
     rng = np.random.default_rng([source.seed, 0, index])
@@ -116,13 +126,15 @@ def _recording(
     mount = _Mount.choose(rng)
     views = mount.drive(rng, place, count)
     travel = views[-1].x
-    with closing(Stage(engine, source.width, source.height, mount.field_of_view, weather.light.towards_sun)) as stage:
-        street = Street(rng, grain, engine, stage, place, weather, travel)
+    with closing(
+        Stage(stock.engine, source.width, source.height, mount.field_of_view, weather.light.towards_sun)
+    ) as stage:
+        street = Street(rng, stock.fabrics, stage, place, weather, travel)
         props = _Props(furnish(rng, stage, place, weather.light, travel), stage)
-        traffic = Traffic(rng, stage, place, weather.light, wardrobe, math.tan(mount.field_of_view / 2))
+        traffic = Traffic(rng, stage, place, weather.light, stock.wardrobe, math.tan(mount.field_of_view / 2))
         size = (source.height, source.width)
-        sensor = Sensor(rng, weather, *size)
-        sky = Sky(rng, weather, grain.cloud(rng), size, stage.focal, mount.pitch)
+        sensor = Sensor(rng, weather, stock.grain, *size)
+        sky = Sky(rng, weather, stock.grain.cloud(rng), size, stage.focal, mount.pitch)
         empty = clearness_of(street.distances(mount.height, mount.pitch), weather.haze)
         for view in views:
             actors = traffic.step(view)

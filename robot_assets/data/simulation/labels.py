@@ -59,13 +59,15 @@ def label(stage: Stage, view: View, frame: Frame, pixels: NDArray[np.int64], act
         actors: who is there.
     """
     visible = _visible(frame.ids, pixels, [actor.item.ident for actor in actors])
-    seen = []
-    for actor in sorted(actors, key=lambda actor: actor.item.ident):
-        if actor.item.ident in visible:
-            box, area = visible[actor.item.ident]
-            seen.append(_Seen(actor, box, area, _bounds(stage, view, actor)))
+    shown = sorted((actor for actor in actors if actor.item.ident in visible), key=lambda actor: actor.item.ident)
+    bounds = _bounds(stage, view, shown)
+    seen = [_Seen(actor, *visible[actor.item.ident], own) for actor, own in zip(shown, bounds, strict=True)]
     # What fills enough of the most that its silhouette could be needs no look of its own.
-    doubtful = [one for one in seen if one.area < VISIBLE_MIN * _most(stage, view, one)]
+    doubtful = [
+        one
+        for one in seen
+        if one.area < VISIBLE_MIN * _area(one.bounds) and one.area < VISIBLE_MIN * _facing(stage, view, one)
+    ]
     silhouettes = stage.silhouettes([one.actor.item for one in doubtful])
     share = {id(one): min(one.area / max(total, 1), 1.0) for one, total in zip(doubtful, silhouettes, strict=True)}
     return [
@@ -81,29 +83,41 @@ def _visible(
     """Box and pixel count of each wanted id that is anywhere in the mask."""
     values = ids.ravel()[pixels]
     counts = np.bincount(values, minlength=256)
+    width = ids.shape[1]
     found = {}
     for ident in wanted:
         if counts[ident] >= PIXELS_MIN:
-            rows, columns = np.divmod(pixels[values == ident], ids.shape[1])
-            left, top, bottom = int(columns.min()), int(rows[0]), int(rows[-1]) + 1
+            mine = pixels[values == ident]
+            columns = mine % width
+            left, top, bottom = int(columns.min()), int(mine[0]) // width, int(mine[-1]) // width + 1
             found[ident] = ((left, top, int(columns.max()) + 1 - left, bottom - top), int(counts[ident]))
     return found
 
 
-def _bounds(stage: Stage, view: View, actor: Actor) -> tuple[float, float, float, float]:
-    """Project the corners of an actor's bounds: left, top, right, bottom in pixels."""
+_CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.bool_)
+
+
+def _bounds(stage: Stage, view: View, actors: Sequence[Actor]) -> list[tuple[float, float, float, float]]:
+    """Project the corners of the actors' bounds: left, top, right, bottom of each in pixels."""
+    if not actors:
+        return []
+    low = np.array([actor.low for actor in actors])[:, None]
+    high = np.array([actor.high for actor in actors])[:, None]
+    offset = np.array([(actor.x - view.x, actor.y - view.y, actor.z - view.z) for actor in actors])[:, None]
+    corners = np.where(_CORNERS, high, low) + offset
+    x, y, z = corners[..., 0], corners[..., 1], corners[..., 2]
     cos, sin = math.cos(view.heading), math.sin(view.heading)
     nod, rise = math.cos(view.pitch), math.sin(view.pitch)
-    us, vs = [], []
-    for dx in (actor.low[0], actor.high[0]):
-        for dy in (actor.low[1], actor.high[1]):
-            for dz in (actor.low[2], actor.high[2]):
-                x, y, z = actor.x + dx - view.x, actor.y + dy - view.y, actor.z + dz - view.z
-                forward, left = x * cos + y * sin, -x * sin + y * cos
-                depth = max(forward * nod + z * rise, 0.15)
-                us.append(stage.width / 2 - left / depth * stage.focal)
-                vs.append(stage.height / 2 - (z * nod - forward * rise) / depth * stage.focal)
-    return min(us), min(vs), max(us), max(vs)
+    forward, left = x * cos + y * sin, y * cos - x * sin
+    scale = stage.focal / np.maximum(forward * nod + z * rise, 0.15)
+    u = stage.width / 2 - left * scale
+    v = stage.height / 2 - (z * nod - forward * rise) * scale
+    edges = np.stack([u.min(axis=1), v.min(axis=1), u.max(axis=1), v.max(axis=1)], axis=1)
+    return [(a, b, c, d) for a, b, c, d in edges.tolist()]
+
+
+def _area(bounds: tuple[float, float, float, float]) -> float:
+    return (bounds[2] - bounds[0]) * (bounds[3] - bounds[1])
 
 
 def _inside(stage: Stage, bounds: tuple[float, float, float, float]) -> float:
@@ -111,12 +125,12 @@ def _inside(stage: Stage, bounds: tuple[float, float, float, float]) -> float:
     left, top, right, bottom = bounds
     width = max(min(right, stage.width) - max(left, 0.0), 0.0)
     height = max(min(bottom, stage.height) - max(top, 0.0), 0.0)
-    return width * height / max((right - left) * (bottom - top), 1e-6)
+    return width * height / max(_area(bounds), 1e-6)
 
 
-def _most(stage: Stage, view: View, seen: _Seen) -> float:
-    """Most pixels that the silhouette may have: those of its bounds, or of all surfaces that face us."""
-    actor, (left, top, right, bottom) = seen.actor, seen.bounds
+def _facing(stage: Stage, view: View, seen: _Seen) -> float:
+    """Pixels of all surfaces of an actor that face the camera, overlapping or not: no silhouette has more."""
+    actor = seen.actor
     dx, dy, dz = view.x - actor.x, view.y - actor.y, view.z - (actor.z + actor.high[2] / 2)
     distance = math.sqrt(dx * dx + dy * dy + dz * dz)
     reach = max(actor.high[0] - actor.low[0], actor.high[1] - actor.low[1]) / 2
@@ -126,4 +140,4 @@ def _most(stage: Stage, view: View, seen: _Seen) -> float:
     square_metres = facing_area(
         actor.outfit.faces, (towards[0] / distance, towards[1] / distance, towards[2] / distance)
     )
-    return min((right - left) * (bottom - top), square_metres * scale * scale)
+    return square_metres * scale * scale

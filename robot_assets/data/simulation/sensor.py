@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from robot_assets.data.simulation.palette import Random
 from robot_assets.data.simulation.render import Frame
+from robot_assets.data.simulation.textures import Grain
 from robot_assets.data.simulation.weather import BRIGHTEST, Levels, Weather
 
 
@@ -16,18 +17,19 @@ class Sensor:
     Args:
         rng: of the session.
         weather: of the session.
+        grain: noise of the simulation.
         height: of the images, pixels.
         width: of the images, pixels.
     """
 
-    def __init__(self, rng: Random, weather: Weather, height: int, width: int) -> None:
+    def __init__(self, rng: Random, weather: Weather, grain: Grain, height: int, width: int) -> None:
         self._weather = weather
         self._height, self._width = height, width
         self._curves = self._tone_curves(rng)
         self._vignette = self._vignetting(rng)
         self._haze = [np.uint16(min(tone, 1.0) * BRIGHTEST) for tone in weather.horizon]
         self._shadow = np.uint16(round(weather.shadow * 16))
-        self._noise = self._noise_bank(rng)
+        self._noise = self._noise_bank(rng, grain)
         self._blur = 1 if rng.random() < 0.5 or weather.rain else 2
         self._streaks = self._rain_bank(rng) if weather.rain else None
 
@@ -52,12 +54,11 @@ class Sensor:
         falloff = 1 - np.float32(rng.uniform(0.04, 0.2)) * (x * x + y * y) * np.float32(0.6)
         return (falloff * 256).astype(np.uint16)
 
-    def _noise_bank(self, rng: Random) -> NDArray[np.int16]:
+    def _noise_bank(self, rng: Random, grain: Grain) -> NDArray[np.int16]:
         """Noise of which each frame takes another window: grain that is half grey, half coloured."""
         strength = float(rng.uniform(1.2, 3.6)) * (1.7 if self._weather.kind == "dusk" else 1.0)
         size = (self._height + 64, self._width + 64)
-        grey = rng.standard_normal((1, *size), dtype=np.float32)
-        bank = (grey + rng.standard_normal((3, *size), dtype=np.float32)) * np.float32(strength * 0.7)
+        bank = grain.film(*size) * np.float32(strength)
         rounded: NDArray[np.int16] = np.floor(bank + np.float32(0.5)).astype(np.int16)
         return rounded
 
@@ -116,11 +117,11 @@ class Sensor:
 
 def _softened(mask: NDArray[np.bool_]) -> Levels:
     """Blur a mask with a 3x3 tent, so that shadows have soft edges; 0 to 16."""
-    soft: Levels = mask.astype(np.uint16)
-    wide = soft * 4
-    wide[:, 1:-1] = soft[:, :-2] + 2 * soft[:, 1:-1] + soft[:, 2:]
-    soft = wide * 4
-    soft[1:-1] = wide[:-2] + 2 * wide[1:-1] + wide[2:]
+    source: Levels = mask.astype(np.uint16)
+    wide: Levels = source << 2
+    wide[:, 1:-1] = source[:, :-2] + (source[:, 1:-1] << 1) + source[:, 2:]
+    soft: Levels = wide << 2
+    soft[1:-1] = wide[:-2] + (wide[1:-1] << 1) + wide[2:]
     return soft
 
 

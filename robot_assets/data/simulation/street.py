@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from robot_assets.data.simulation import textures
+from robot_assets.data.simulation.fabrics import Fabrics
 from robot_assets.data.simulation.palette import Random, pick
-from robot_assets.data.simulation.render import Engine, Stage
+from robot_assets.data.simulation.render import Stage
 from robot_assets.data.simulation.shapes import (
     Floats,
 )
@@ -83,19 +83,19 @@ class Street:
     def __init__(
         self,
         rng: Random,
-        grain: textures.Grain,
-        engine: Engine,
+        fabrics: Fabrics,
         stage: Stage,
         place: Place,
         weather: Weather,
         travel: float,
     ) -> None:
-        self._rng, self._grain, self._engine, self._stage = rng, grain, engine, stage
+        self._rng, self._fabrics, self._stage = rng, fabrics, stage
         self.place, self._weather = place, weather
         self._start, self._end = -_BEHIND, travel + _AHEAD
-        self._ground()
-        self._marks()
+        # What stands in front is drawn first: the renderer shades only what passes the depth test.
         self._houses()
+        self._marks()
+        self._ground()
 
     def _shade(self, normal: tuple[float, float, float], dim: float = 1.0) -> tuple[float, float, float]:
         """Light that arrives on a surface."""
@@ -140,11 +140,7 @@ class Street:
 
     def _ground(self) -> None:
         rng, place = self._rng, self.place
-        style = textures.PAVINGS[int(rng.integers(len(textures.PAVINGS)))]
-        paving = self._engine.texture(textures.paving(rng, self._grain, style))
-        lawn = self._engine.texture(textures.grass(rng, self._grain))
-        stone = self._engine.texture(textures.concrete(rng, self._grain))
-        road = self._engine.texture(textures.asphalt(rng, self._grain))
+        paving, lawn, stone, road = (self._fabrics.choose(rng, kind) for kind in ("paving", "lawn", "kerb", "asphalt"))
         wet = 0.78 if self._weather.rain else 1.0
         edge = place.half_width
         self._strip(-edge, edge, 0, 0, paving, 2.4, wet)
@@ -183,9 +179,7 @@ class Street:
                 white.append((x, y, x + 3.2, y + 0.5))
                 y += 1.0
             x += float(rng.uniform(45, 80))
-        tone = self._engine.texture(
-            np.clip(textures.asphalt(rng, self._grain).astype(np.int32) + 130, 0, 235).astype(np.uint8)
-        )
+        tone = self._fabrics.choose(rng, "paint")
         self._marking(bike, z - 0.006, tone, pick(rng, ((0.62, 0.25, 0.2), (0.25, 0.45, 0.3)), 0.03))
         self._marking(white, z, tone, (1.0, 1.0, 1.0))
 
@@ -206,12 +200,12 @@ class Street:
         self._quads(pieces, uvs, [tuple(s * c for s, c in zip(shade, colour, strict=True))] * len(pieces), texture)
 
     def _houses(self) -> None:
-        rng, place, engine = self._rng, self.place, self._engine
-        looks = [textures.facade_look(rng, self._weather.lit) for _ in range(3)]
-        walls = [engine.texture(textures.facade(rng, self._grain, look)) for look in looks]
-        fronts = [engine.texture(textures.shopfront(rng, self._grain, look)) for look in looks]
+        rng, place = self._rng, self.place
+        walls, fronts = zip(*(self._fabrics.house(rng, self._weather.lit) for _ in range(3)), strict=True)
         tall = float(rng.uniform(6, 17))
         near, far = -(place.half_width + place.setback), place.far_kerb + 3.2
+        if place.gardens:
+            self._hedges(near)
         for wall_y, inwards in ((near, 1.0), (far, -1.0)):
             faces: list[list[Any]] = [[] for _ in range(6)]
             x, covered = self._start, 0.0
@@ -225,8 +219,6 @@ class Street:
                 if pieces:
                     corners, uvs, colours = (list(column) for column in zip(*pieces, strict=True))
                     self._quads(corners, uvs, colours, (walls + fronts)[index])
-        if place.gardens:
-            self._hedges(near)
 
     def _house(
         self,
@@ -270,7 +262,7 @@ class Street:
     def _hedges(self, wall_y: float) -> None:
         """Hedges and low walls along the edge of the sidewalk, with gaps for the gates."""
         rng = self._rng
-        leaves = self._engine.texture(textures.leaves(rng, self._grain))
+        leaves = self._fabrics.choose(rng, "hedge")
         y, depth = -self.place.half_width - 0.25, 0.7
         front, top = self._shade((0.0, float(self.place.side), 0.0)), self._shade((0, 0, 1))
         end_shade = self._shade((-1.0, 0.0, 0.0))

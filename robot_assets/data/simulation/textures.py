@@ -36,6 +36,18 @@ class Grain:
         self._fields = [clouds(rng, SIZE, SIZE, coarsest) for coarsest in (4, 4, 4, 8, 8, 16)]
         self._speckles = [rng.random((SIZE, SIZE), dtype=np.float32) for _ in range(4)]
 
+        self._seed = seed
+        self._film: dict[tuple[int, int], Floats] = {}
+
+    def film(self, height: int, width: int) -> Floats:
+        """Return film grain, float32 (3, height, width) of unit variance: half grey, half coloured."""
+        if (height, width) not in self._film:
+            rng = np.random.default_rng([self._seed, 4])
+            grey = rng.standard_normal((1, height, width), dtype=np.float32)
+            coloured = rng.standard_normal((3, height, width), dtype=np.float32)
+            self._film[height, width] = (grey + coloured) * np.float32(0.7)
+        return self._film[height, width]
+
     def cloud(self, rng: Random, coarse: bool = True) -> Floats:
         """Return a tiling field in about [0, 1], float32 (SIZE, SIZE)."""
         return _shifted(rng, self._fields[int(rng.integers(0, 3) if coarse else rng.integers(3, 6))])
