@@ -92,7 +92,7 @@ class Sensor:
         through *= 256 - _softened(frame.shadow & (frame.ids == 0)) * self._shadow
         through >>= 8
         rows = sky.shape[1]
-        open_sky = 255 - frame.colour[:rows, :, 3].astype(np.uint16)
+        open_sky: Levels = np.uint16(255) - frame.colour[:rows, :, 3].astype(np.uint16)
         veil[:rows] = veil[:rows] * (256 - open_sky) >> 8
         open_sky = open_sky * self._vignette[:rows] >> 8
         top, left = (int(v) for v in rng.integers(0, 64, 2))
@@ -118,9 +118,9 @@ class Sensor:
 def _softened(mask: NDArray[np.bool_]) -> Levels:
     """Blur a mask with a 3x3 tent, so that shadows have soft edges; 0 to 16."""
     source: Levels = mask.astype(np.uint16)
-    wide: Levels = source << 2
+    wide: Levels = source * np.uint16(4)
     wide[:, 1:-1] = source[:, :-2] + (source[:, 1:-1] << 1) + source[:, 2:]
-    soft: Levels = wide << 2
+    soft: Levels = wide * np.uint16(4)
     soft[1:-1] = wide[:-2] + (wide[1:-1] << 1) + wide[2:]
     return soft
 
