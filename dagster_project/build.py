@@ -155,9 +155,7 @@ def _is_due(status: Status) -> bool:
 
 
 def _wave(todo: Mapping[str, Status]) -> Wave:
-    rerun_gates = {
-        name for name, status in todo.items() if status.state in (State.GATE_DUE, State.GATE_FAILED)
-    }
+    rerun_gates = {name for name, status in todo.items() if status.state in (State.GATE_DUE, State.GATE_FAILED)}
     return Wave(
         assets=tuple(name for name in todo if name not in rerun_gates),
         gates=tuple((name, gate) for name in todo if name in rerun_gates for gate in todo[name].due_gates),

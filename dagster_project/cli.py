@@ -11,6 +11,7 @@ import typer
 
 from robot_assets.cli import data, engine
 from robot_assets.cli.console import answer, console, errors_for_people, progress_bars
+from robot_assets.errors import EngineError
 from robot_assets.project import Project, find_project
 
 if TYPE_CHECKING:
@@ -27,6 +28,24 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(engine.app, name="engine")
+
+
+def _open_asset(name: str) -> Path:
+    """The present version of an asset, read-only from the store."""
+    from dagster_project.instance_reader import latest_data_version
+
+    project, instance, _ = _open()
+    version = latest_data_version(instance, name)
+    if version is None:
+        raise EngineError(
+            f"{name!r} is neither a directory here nor an asset that has been built",
+            needed="an asset such as sidewalk_detector/engine/cpu, a directory with engine.onnx, or a data version",
+            fix=f"robot-assets build {name}",
+        )
+    return project.store.open(version)
+
+
+engine.asset_resolver = _open_asset
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
@@ -61,9 +80,7 @@ def build(
 
 @app.command()
 def status(
-    selection: Annotated[
-        list[str] | None, typer.Argument(help="As for build; none means everything.")
-    ] = None,
+    selection: Annotated[list[str] | None, typer.Argument(help="As for build; none means everything.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is fresh, stale or missing, and why. Exit code 1 when something is not fresh.

@@ -85,9 +85,7 @@ def _gate_results(instance: dg.DagsterInstance, stages: Iterable[Stage]) -> dict
     return results
 
 
-def gate_descriptions(
-    instance: dg.DagsterInstance, graph: Mapping[str, Stage], names: Iterable[str]
-) -> list[str]:
+def gate_descriptions(instance: dg.DagsterInstance, graph: Mapping[str, Stage], names: Iterable[str]) -> list[str]:
     """What the failed gates of some assets said, one entry each."""
     keys = [dg.AssetCheckKey(asset_key(name), gate.name) for name in names for gate in graph[name].gates]
     lines = []

@@ -26,9 +26,7 @@ def table(rows: Mapping[str, Mapping[str, Any]], first: str) -> dg.MetadataValue
     """Rows by name -> a markdown table; all rows have the same keys."""
     columns = list(next(iter(rows.values()), {}))
     lines = [f"| {first} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    lines += [
-        f"| {name} | " + " | ".join(_cell(row[key]) for key in columns) + " |" for name, row in rows.items()
-    ]
+    lines += [f"| {name} | " + " | ".join(_cell(row[key]) for key in columns) + " |" for name, row in rows.items()]
     return dg.MetadataValue.md("\n".join(lines))
 
 
@@ -52,9 +50,7 @@ def simulated(summary: Any, artifact: Path) -> Page:
     from robot_assets.figures.detections import labelled_sheet
 
     objects = sum(summary.objects.values())
-    counts = {
-        name: {"objects": count, "images": summary.images_with[name]} for name, count in summary.objects.items()
-    }
+    counts = {name: {"objects": count, "images": summary.images_with[name]} for name, count in summary.objects.items()}
     return f"{summary.images} images, {objects} objects, {summary.images_per_second:.0f} images/s", {
         "examples": picture(labelled_sheet(*_some_labelled(artifact, 6)), "Some images with their labels"),
         "images": summary.images,
@@ -89,9 +85,7 @@ def dataset(summary: Any, artifact: Path) -> Page:
     headline = ", ".join(f"{summary.images[split]} {split}" for split in summary.images)
     return headline, {
         "class_balance": picture(class_balance(summary.boxes), "Boxes of each class"),
-        "sessions": picture(
-            session_split(_images_by_session(artifact, summary)), "Recording sessions of each split"
-        ),
+        "sessions": picture(session_split(_images_by_session(artifact, summary)), "Recording sessions of each split"),
         "images": sum(summary.images.values()),
         "calibration_images": summary.calibration_images,
         "linked_sessions": dg.MetadataValue.json([list(group) for group in summary.linked_sessions]),

@@ -40,9 +40,7 @@ def simulated(stage: Stage, params: Params, name: str) -> dg.AssetsDefinition:
         summary = simulate(source, step.output)
         return step.materialized(*metadata.simulated(summary, step.output))
 
-    return _asset(
-        stage, body, "Images and labels of a simulated sidewalk, rendered from a seed.", {"panda3d"}
-    )
+    return _asset(stage, body, "Images and labels of a simulated sidewalk, rendered from a seed.", {"panda3d"})
 
 
 def dataset(stage: Stage, params: Params, name: str) -> dg.AssetsDefinition:
@@ -54,9 +52,7 @@ def dataset(stage: Stage, params: Params, name: str) -> dg.AssetsDefinition:
         summary = build_dataset(step.input(raw_name(name)), spec, step.output)
         return step.materialized(*metadata.dataset(summary, step.output))
 
-    return _asset(
-        stage, body, "Validated, split by recording session, packed for memory-mapped reading.", {"dvc"}
-    )
+    return _asset(stage, body, "Validated, split by recording session, packed for memory-mapped reading.", {"dvc"})
 
 
 def checkpoint(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDefinition:
@@ -122,9 +118,7 @@ def onnx(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDe
         return step.materialized(*metadata.onnx(summary))
 
     stage = graph[model_asset(name, "onnx")]
-    return _asset(
-        stage, body, "The better of PTQ and QAT as one ONNX file with Q/DQ nodes (opset 17, IR 8).", {"onnx"}
-    )
+    return _asset(stage, body, "The better of PTQ and QAT as one ONNX file with Q/DQ nodes (opset 17, IR 8).", {"onnx"})
 
 
 def engine(graph: Mapping[str, Stage], params: Params, name: str, target: str) -> dg.AssetsDefinition:

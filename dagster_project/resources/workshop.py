@@ -4,6 +4,7 @@ One step of one run: resolve the inputs to hashes, open them read-only from the 
 an output folder, add what it wrote to the store, and say what happened as a record and as metadata.
 """
 
+import fcntl
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -19,8 +20,9 @@ import dagster as dg
 from dagster_project.instance_reader import latest_data_version
 from dagster_project.observed import observed_version, open_observed
 from robot_assets import progress
-from robot_assets.errors import DataError, RobotAssetsError
+from robot_assets.errors import DataError, RobotAssetsError, StoreError
 from robot_assets.lineage.graph import Stage
+from robot_assets.lineage.notice import carry_notice
 from robot_assets.lineage.record import Record, desired_state, surroundings
 from robot_assets.lineage.staleness import stage_code_version
 from robot_assets.project import Project
@@ -40,7 +42,7 @@ class Step:
     inputs: Mapping[str, str]
     started: float = field(default_factory=time.monotonic)
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    opened: set[str] = field(default_factory=set)
+    opened: dict[str, Path] = field(default_factory=dict)
 
     @cached_property
     def code_version(self) -> str:
@@ -53,30 +55,31 @@ class Step:
     @property
     def output(self) -> Path:
         """Where the domain function publishes its artifact."""
-        return self._bench / "output"
+        return self.bench / "output"
 
     @property
     def scratch(self) -> Path:
         """Survives a killed run: the next run for the same desired state finds it again."""
-        return self._bench / "scratch"
+        return self.bench / "scratch"
 
     @property
-    def _bench(self) -> Path:
+    def bench(self) -> Path:
+        """The folder of this desired state: one run at a time works in it."""
         return self.project.state / "work" / self.desired_state
 
     def input(self, name: str) -> Path:
         """Open an input, read-only, at exactly the version that the record will name."""
-        self.opened.add(name)
-        return open_observed(self.project, name, self.inputs[name]) or self.project.store.open(
-            self.inputs[name]
-        )
+        path = open_observed(self.project, name, self.inputs[name]) or self.project.store.open(self.inputs[name])
+        self.opened[name] = path
+        return path
 
     def materialized(self, headline: str, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
         """Add the output to the store and say what was made, of what, and how long it took."""
-        if self.opened != set(self.stage.inputs):
+        if self.opened.keys() != set(self.stage.inputs):
             raise RuntimeError(
                 f"{self.stage.asset} declares inputs {sorted(self.stage.inputs)} and opened {sorted(self.opened)}"
             )
+        carry_notice(self.opened.values(), self.output)
         artifact = self.project.store.add(self.output)
         record = Record(
             asset=self.stage.asset,
@@ -92,7 +95,7 @@ class Step:
             run_id=self.context.run_id,
             **surroundings(self.project.root),
         )
-        shutil.rmtree(self._bench)
+        shutil.rmtree(self.bench)
         return dg.MaterializeResult(
             data_version=dg.DataVersion(artifact.digest),
             metadata={
@@ -119,7 +122,9 @@ class Workshop(dg.ConfigurableResource):
         """Run one stage: its progress is logged, and an error that a person can mend reads as one."""
         with failing_readably(), progress.listening(_logging(context)):
             inputs = {name: self.version(context.instance, name) for name in stage.inputs}
-            yield Step(context, self.project, stage, inputs)
+            step = Step(context, self.project, stage, inputs)
+            with _alone(step.bench, stage.asset):
+                yield step
 
     def version(self, instance: dg.DagsterInstance, name: str) -> str:
         """The present data version of an asset: read off the world when it is observed, else from the instance."""
@@ -136,6 +141,26 @@ class Workshop(dg.ConfigurableResource):
         """Open an asset at a version, read-only."""
         project = self.project
         return open_observed(project, name, version) or project.store.open(version)
+
+
+@contextmanager
+def _alone(bench: Path, asset: str) -> Iterator[None]:
+    """Hold the bench of a desired state; a second run for it would work on the same files.
+
+    Raises:
+        StoreError: Another process on this machine holds it.
+    """
+    bench.mkdir(parents=True, exist_ok=True)
+    with open(bench / "lock", "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise StoreError(
+                f"another run on this machine is making {asset} from the same code and inputs",
+                needed="one run at a time for one desired state",
+                fix="wait for the other run: what it makes is what this one would have made",
+            ) from None
+        yield
 
 
 @contextmanager

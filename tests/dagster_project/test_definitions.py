@@ -7,6 +7,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from pathlib import Path
 
 import dagster as dg
 import pytest
@@ -104,8 +105,17 @@ def test_the_ui_serves_the_same_instance_on_the_loopback_address_alone(web_serve
     nodes = {"/".join(node["assetKey"]["path"]): node for node in answer["assetNodes"]}
     assert nodes["small_detector/engine/cpu"]["assetMaterializations"]
     assert nodes["small_detector/engine/cpu"]["groupName"] == "small_detector"
-    port = int(web_server.rsplit(":", 1)[1])
-    listening = subprocess.run(["ss", "-ltnH"], capture_output=True, text=True, check=True).stdout
-    assert [line.split()[3] for line in listening.splitlines() if line.split()[3].endswith(f":{port}")] == [
-        f"127.0.0.1:{port}"
-    ]
+    assert listening_addresses(int(web_server.rsplit(":", 1)[1])) == {"127.0.0.1"}
+
+
+def listening_addresses(port: int) -> set[str]:
+    """IPv4 and IPv6 addresses on which this machine listens at ``port``, as the kernel says."""
+    found = set()
+    for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
+        for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:
+            local, state = line.split()[1], line.split()[3]
+            address, local_port = local.split(":")
+            if state == "0A" and int(local_port, 16) == port:
+                words = [bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8)]
+                found.add(socket.inet_ntop(family, b"".join(words)))
+    return found

@@ -1,0 +1,51 @@
+"""Accuracy of the real detector on sessions that it never saw, as its build recorded it. Bound: mAP@50 of 0.45.
+
+Run: ``robot-assets build robocup_detector && python benchmarks/robocup.py``. The engine of the same model is judged by
+``python benchmarks/engine.py --model robocup_detector``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import dagster as dg
+
+from dagster_project.instance_reader import latest_metadata
+from dagster_project.local_instance import ensure_dagster_home
+from robot_assets.lineage.graph import dataset_name, model_asset
+from robot_assets.project import find_project
+
+MODEL = "robocup_detector"
+MAP50_MIN = 0.45
+
+
+def main() -> int:
+    project = find_project()
+    ensure_dagster_home(project.root)
+    model = project.params.models[MODEL]
+    checkpoint, data = model_asset(MODEL, "checkpoint"), dataset_name(model.dataset)
+    with dg.DagsterInstance.get() as instance:
+        records = {name: page["record"] for name, page in latest_metadata(instance, [checkpoint, data]).items()}
+    if checkpoint not in records:
+        print(f"{checkpoint} has not been built; run: robot-assets build {MODEL}", file=sys.stderr)
+        return 1
+    trained, packed = (project.store.open(records[name]["data_version"]) for name in (checkpoint, data))
+    metrics = json.loads((trained / "metrics.json").read_text())
+    splits = json.loads((packed / "dataset.json").read_text())["splits"]
+    print(f"{records[checkpoint]['duration_s'] / 60:.1f} min on 2 cores, training seed {model.training.seed}, ", end="")
+    print(f"split seed {project.params.datasets[model.dataset].split.seed}, by recording session\n")
+    names = list(metrics["test"]["per_class_ap50"])
+    print(f"{'':6}{'sessions':>9}{'images':>8}{'mAP@50':>9}{'@50-95':>9}" + "".join(f"{name:>11}" for name in names))
+    for split in ("val", "test"):
+        found = metrics[split]
+        print(
+            f"{split:6}{len(splits[split]['sessions']):9}{found['images']:8}{found['map50']:9.4f}"
+            f"{found['map50_95']:9.4f}" + "".join(f"{found['per_class_ap50'][name]:11.4f}" for name in names)
+        )
+    print(f"\ntest mAP@50 {metrics['test']['map50']:.3f} (at least {MAP50_MIN})")
+    return int(metrics["test"]["map50"] < MAP50_MIN)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
