@@ -94,7 +94,8 @@ class Sensor:
         rows = sky.shape[1]
         open_sky: Levels = np.uint16(255) - frame.colour[:rows, :, 3].astype(np.uint16)
         veil[:rows] = veil[:rows] * (256 - open_sky) >> 8
-        open_sky = open_sky * self._vignette[:rows] >> 8
+        open_sky *= self._vignette[:rows]
+        open_sky >>= 8
         top, left = (int(v) for v in rng.integers(0, 64, 2))
         window = (slice(top, top + self._height), slice(left, left + self._width))
         image = np.empty((self._height, self._width, 3), np.uint8)
