@@ -32,9 +32,7 @@ ENVIRONMENT = {**os.environ, "DVC_NO_ANALYTICS": "1", "PYTHONPATH": str(PROJECT)
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=20_000)
     parser.add_argument("--size-bytes", type=int, default=4096)
     parser.add_argument("--rounds", type=int, default=3)
@@ -54,9 +52,7 @@ def main() -> int:
     return report(times, options)
 
 
-def measure_round(
-    scratch: Path, files: int, size_bytes: int, times: dict[str, dict[str, list[float]]]
-) -> None:
+def measure_round(scratch: Path, files: int, size_bytes: int, times: dict[str, dict[str, list[float]]]) -> None:
     """One first add and one re-add with each tool, in turn."""
     make_trees([scratch / "dvc" / "tree", scratch / "ours" / "tree"], files, size_bytes)
     run([str(DVC), "init", "--no-scm", "-q"], scratch / "dvc")
@@ -84,15 +80,11 @@ def make_trees(trees: list[Path], files: int, size_bytes: int) -> None:
 
 
 def run(command: list[str], folder: Path) -> str:
-    return subprocess.run(
-        command, cwd=folder, env=ENVIRONMENT, check=True, stdout=subprocess.PIPE, text=True
-    ).stdout
+    return subprocess.run(command, cwd=folder, env=ENVIRONMENT, check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 def report(times: dict[str, dict[str, list[float]]], options: argparse.Namespace) -> int:
-    print(
-        f"{options.files} files of {options.size_bytes} bytes, medians of {options.rounds} interleaved rounds"
-    )
+    print(f"{options.files} files of {options.size_bytes} bytes, medians of {options.rounds} interleaved rounds")
     print(f"{'':14}{'dvc add':>10}{'ours':>10}{'ratio':>9}{'needed':>9}")
     is_met = True
     for kind, bound in BOUNDS.items():

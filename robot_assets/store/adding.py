@@ -71,9 +71,7 @@ def digest_of(cache: Cache, path: Path) -> Artifact:
     return _artifact(files, hashes, _tree(files, hashes))
 
 
-def _remember(
-    cache: Cache, path: Path, files: Sequence[Scanned], hashes: Mapping[str, str], read_ns: int
-) -> None:
+def _remember(cache: Cache, path: Path, files: Sequence[Scanned], hashes: Mapping[str, str], read_ns: int) -> None:
     """Keep the hashes for the next time. They only save time: a disk that cannot take them is no failure."""
     with contextlib.suppress(OSError):
         save_state(cache.root / "state", path, files, hashes, read_ns)

@@ -113,9 +113,7 @@ class Batch:
         if oid in self._staged:
             return
         try:
-            handle = os.open(
-                f"{self._folder}/{oid}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, READ_ONLY
-            )
+            handle = os.open(f"{self._folder}/{oid}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, READ_ONLY)
         except FileExistsError:
             return  # another thread of this batch is writing the same bytes
         try:

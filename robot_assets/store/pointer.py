@@ -67,9 +67,7 @@ def read_pointer(pointer: Path) -> Pointer:
     path, digest, out = _out(pointer, "outs[0]", outs[0])
     if "/" in path or document.get("wdir", ".") != ".":
         raise _refused(pointer, "outs[0].path", f"is {path!r}, which is not beside the pointer")
-    return Pointer(
-        pointer.parent / path, digest, _count(pointer, out, "size"), _count(pointer, out, "nfiles")
-    )
+    return Pointer(pointer.parent / path, digest, _count(pointer, out, "size"), _count(pointer, out, "nfiles"))
 
 
 def read_lock(lock: Path) -> dict[str, str]:

@@ -45,13 +45,9 @@ def scan(path: Path) -> list[Scanned]:
             str(error.filename or path), "does not exist", "a file or a directory", "check the path"
         ) from None
     except OSError as error:
-        raise _refused(
-            str(error.filename or path), f"cannot be read: {error.strerror}", "a readable file"
-        ) from None
+        raise _refused(str(error.filename or path), f"cannot be read: {error.strerror}", "a readable file") from None
     if not files:
-        raise _refused(
-            str(path), "is a directory without any file", "at least one file", "make its content first"
-        )
+        raise _refused(str(path), "is a directory without any file", "at least one file", "make its content first")
     return files
 
 
@@ -66,9 +62,7 @@ def _walk(folder: str, prefix: str) -> Iterator[Scanned]:
             elif stat.S_ISDIR(found.st_mode):
                 yield from _walk(entry.path, relpath + "/")
             elif stat.S_ISLNK(found.st_mode):
-                raise _refused(
-                    entry.path, "is a symlink", "real files only", "replace the link by the file itself"
-                )
+                raise _refused(entry.path, "is a symlink", "real files only", "replace the link by the file itself")
             else:
                 raise _refused(entry.path, "is a device, pipe or socket", "regular files only")
 
@@ -89,9 +83,7 @@ def _check_name(entry: os.DirEntry[str]) -> None:
 
 
 def _scanned(relpath: str, path: str, found: os.stat_result) -> Scanned:
-    return Scanned(
-        relpath, path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_mode
-    )
+    return Scanned(relpath, path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_mode)
 
 
 def _refused(path: str, what: str, needed: str, fix: str = "move it out of the artifact") -> StoreError:

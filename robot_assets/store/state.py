@@ -32,14 +32,10 @@ def load_state(folder: Path, artifact: Path, files: Iterable[Scanned]) -> Known:
     rows = _read(_state_file(folder, artifact))
     if not rows:
         return {}
-    return {
-        file.relpath: row[1] for file in files if (row := rows.get(file.relpath)) and row[0] == _facts(file)
-    }
+    return {file.relpath: row[1] for file in files if (row := rows.get(file.relpath)) and row[0] == _facts(file)}
 
 
-def save_state(
-    folder: Path, artifact: Path, files: Sequence[Scanned], known: Mapping[str, str], read_ns: int
-) -> None:
+def save_state(folder: Path, artifact: Path, files: Sequence[Scanned], known: Mapping[str, str], read_ns: int) -> None:
     """Remember what ``files`` hashed to.
 
     Args:

@@ -17,9 +17,7 @@ _GROUP = 256
 _THREADS = min(8, os.cpu_count() or 1)
 
 
-def in_groups(
-    work: Callable[[Item], Result], items: Sequence[Item], what: str, group: int = _GROUP
-) -> list[Result]:
+def in_groups(work: Callable[[Item], Result], items: Sequence[Item], what: str, group: int = _GROUP) -> list[Result]:
     """Return ``work`` of each item, in order; the first failure stops what has not begun.
 
     Args:
