@@ -52,12 +52,8 @@ def main() -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        "--model", help="a model of params.yaml that has been built; its cpu engine is measured"
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", help="a model of params.yaml that has been built; its cpu engine is measured")
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--engine", type=Path)
     parser.add_argument("--dataset", type=Path)
