@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import yaml
-
 from robot_assets.errors import StoreError
 from robot_assets.publish import publishing_file
 from robot_assets.store.artifact import Artifact, checked_digest
@@ -50,6 +48,8 @@ def write_pointer(pointer: Path, artifact: Artifact) -> None:
     elif artifact.is_executable:
         out["isexec"] = True
     out |= {"hash": "md5", "path": pointer.name.removesuffix(SUFFIX)}
+    import yaml
+
     with publishing_file(pointer) as staging:
         staging.write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False, allow_unicode=True), "utf-8")
 
@@ -91,6 +91,8 @@ def read_lock(lock: Path) -> dict[str, str]:
 
 
 def _load(path: Path) -> dict[str, Any]:
+    import yaml
+
     try:
         document = yaml.safe_load(path.read_bytes())
     except FileNotFoundError:

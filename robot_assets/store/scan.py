@@ -52,16 +52,17 @@ def scan(path: Path) -> list[Scanned]:
 
 
 def _walk(folder: str, prefix: str) -> Iterator[Scanned]:
+    """Yield the files below ``folder``; the kind of an entry comes with the listing, without a system call."""
     with os.scandir(folder) as listing:
         for entry in listing:
-            _check_name(entry)
-            found = entry.stat(follow_symlinks=False)
-            relpath = prefix + entry.name
-            if stat.S_ISREG(found.st_mode):
-                yield _scanned(relpath, entry.path, found)
-            elif stat.S_ISDIR(found.st_mode):
-                yield from _walk(entry.path, relpath + "/")
-            elif stat.S_ISLNK(found.st_mode):
+            name = entry.name
+            if name in _NOT_IN_DVC or not name.isascii():
+                _check_name(entry)
+            if entry.is_file(follow_symlinks=False):
+                yield _scanned(prefix + name, entry.path, entry.stat(follow_symlinks=False))
+            elif entry.is_dir(follow_symlinks=False):
+                yield from _walk(entry.path, f"{prefix}{name}/")
+            elif entry.is_symlink():
                 raise _refused(entry.path, "is a symlink", "real files only", "replace the link by the file itself")
             else:
                 raise _refused(entry.path, "is a device, pipe or socket", "regular files only")
