@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -165,5 +167,14 @@ def _print_table(report: dict[str, Any]) -> None:
 
 def main() -> None:
     """Entry point of the ``robot-assets`` command."""
+    _hush_libraries()
     with errors_for_people():
         app(prog_name="robot-assets")
+
+
+def _hush_libraries() -> None:
+    """Keep notes between libraries off the terminal: GPU kernels that a CPU build lacks, deprecations in torch."""
+    for name in ("torchao", "torch.utils._pytree"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", category=FutureWarning, module="copyreg|torch")
+

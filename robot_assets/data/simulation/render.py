@@ -307,7 +307,8 @@ class Engine:
         colour = _pixels(self._colour[1])
         if _SAMPLES[1] == 2:
             colour = _averaged(colour[0::2], colour[1::2])
-        colour = _averaged(colour[:, 0::2], colour[:, 1::2])
+        if _SAMPLES[0] == 2:
+            colour = _averaged(colour[:, 0::2], colour[:, 1::2])
         return Frame(colour[::-1], np.ascontiguousarray(mask[::-1, :, 2]), mask[::-1, :, 1] > 0)
 
     def silhouettes(self, scenes: Sequence[Any]) -> list[int]:
