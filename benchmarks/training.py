@@ -66,9 +66,7 @@ def bare_step(network: NetworkSpec, spec: TrainingSpec, batch: Batch, classes: i
     return step
 
 
-def training_step(
-    network: NetworkSpec, spec: TrainingSpec, batches: Batches, classes: int
-) -> Callable[[], None]:
+def training_step(network: NetworkSpec, spec: TrainingSpec, batches: Batches, classes: int) -> Callable[[], None]:
     device = training_device()
     module = build_network(network, classes).to(device, memory_format=torch.channels_last).train()
     stepper = Stepper(module, network, spec, Schedule(spec.learning_rate, 0, 10_000), device)

@@ -59,14 +59,10 @@ class Params(Spec):
         for section in ("datasets", "models", "targets"):
             for name in getattr(self, section):
                 if not NAME_PATTERN.match(name):
-                    raise ValueError(
-                        f"{section}.{name}: a name is lower-case letters, digits and underscores"
-                    )
+                    raise ValueError(f"{section}.{name}: a name is lower-case letters, digits and underscores")
         for name, model in self.models.items():
             if model.dataset not in self.datasets:
-                raise ValueError(
-                    f"models.{name}.dataset is {model.dataset!r}; datasets has {sorted(self.datasets)}"
-                )
+                raise ValueError(f"models.{name}.dataset is {model.dataset!r}; datasets has {sorted(self.datasets)}")
             strange = [target for target in model.targets if target not in self.targets]
             if strange:
                 raise ValueError(f"models.{name}.targets has {strange}; targets has {sorted(self.targets)}")
@@ -147,9 +143,7 @@ def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[An
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
-            raise yaml.constructor.ConstructorError(
-                None, None, f"the key {key!r} is given twice", key_node.start_mark
-            )
+            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", key_node.start_mark)
         seen.add(key)
     loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)

@@ -25,9 +25,7 @@ def test_the_committed_parameters_load():
 
 def test_an_unknown_key_is_refused_with_its_path_and_the_near_miss(document):
     document["models"]["sidewalk_detector"]["training"]["epoch"] = 3
-    with pytest.raises(
-        ParamsError, match=r"models\.sidewalk_detector\.training\.epoch: unknown key.*'epochs'"
-    ):
+    with pytest.raises(ParamsError, match=r"models\.sidewalk_detector\.training\.epoch: unknown key.*'epochs'"):
         parse_params(document)
 
 

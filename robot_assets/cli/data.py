@@ -52,9 +52,7 @@ def simulate(name: NameArgument, as_json: JsonOption = False) -> None:
 @app.command("import")
 def import_(
     format: Annotated[Literal["yolo", "coco"], typer.Argument(help="Format of the labels.")],
-    source: Annotated[
-        Path, typer.Argument(help="Folder of the images and labels; for coco also the JSON file.")
-    ],
+    source: Annotated[Path, typer.Argument(help="Folder of the images and labels; for coco also the JSON file.")],
     name: Annotated[str, typer.Option(help="Name of the data set; it becomes data/raw/NAME and NAME.dvc.")],
     quarantine: Annotated[
         bool, typer.Option("--quarantine", help="Leave bad items out, even when they are more than 1 %.")
@@ -109,9 +107,7 @@ def build(name: NameArgument, as_json: JsonOption = False) -> None:
 
 @app.command()
 def check(
-    name: Annotated[
-        str, typer.Argument(help="A name under datasets in params.yaml, or a folder of raw data.")
-    ],
+    name: Annotated[str, typer.Argument(help="A name under datasets in params.yaml, or a folder of raw data.")],
     as_json: JsonOption = False,
 ) -> None:
     """Look through raw data, and through what was packed from it. Exit code 1 when something is bad.
@@ -217,9 +213,7 @@ def _print_import(facts: dict[str, Any], summary: ImportSummary) -> None:
 def _print_splits(facts: dict[str, Any]) -> None:
     from rich.table import Table
 
-    table = Table(
-        "split", "sessions", "images", *facts["classes"], box=None, header_style="bold", pad_edge=False
-    )
+    table = Table("split", "sessions", "images", *facts["classes"], box=None, header_style="bold", pad_edge=False)
     for split, images in facts["images"].items():
         boxes = [str(facts["boxes"][split][label]) for label in facts["classes"]]
         table.add_row(split, str(len(facts["sessions"][split])), str(images), *boxes)

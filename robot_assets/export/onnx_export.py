@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING, Any
 from robot_assets.errors import ExportError
 from robot_assets.export.choice import Choice, choose
 from robot_assets.export.parity import (
+    BOX_TOLERANCE,
     CARD,
     DIFFERING_SHARE_MAX,
     DROP_POINTS_MAX,
     MODEL,
     PARITY,
     REFERENCE,
-    TOLERANCE,
+    SCORE_TOLERANCE,
     differing_share,
     reference_indices,
 )
@@ -211,7 +212,7 @@ def _write_reference(staging: Path, quantized: nn.Module, dataset: Path, network
         with torch.no_grad():
             heads = [head.numpy() for head in quantized(torch.from_numpy(images))]
         rows.append(heads)
-        shares.append(differing_share(heads, session.run(None, {INPUT: images})))
+        shares.append(differing_share(output_names(network), heads, session.run(None, {INPUT: images})))
     tensors = {
         name: np.concatenate([heads[position] for heads in rows]) for position, name in enumerate(output_names(network))
     }
@@ -239,7 +240,8 @@ def _parity(share: float) -> dict[str, Any]:
     return {
         "differing_share": round(share, 6),
         "differing_share_max": DIFFERING_SHARE_MAX,
-        "tolerance": TOLERANCE,
+        "score_tolerance": SCORE_TOLERANCE,
+        "box_tolerance_cells": BOX_TOLERANCE,
         "moved_points_max": DROP_POINTS_MAX,
         "compared_with": "ONNX Runtime, graph optimizations off",
     }

@@ -44,9 +44,7 @@ def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
         return empty_card("Boxes of each class", "The data set has no classes yet.")
     total = sum(sum(split.values()) for split in counts.values())
     height = _TOP + _ROW * len(classes) + 26
-    figure = new_card(
-        height, _balance_headline(counts, classes), f"{total:,} boxes; share of each split's boxes"
-    )
+    figure = new_card(height, _balance_headline(counts, classes), f"{total:,} boxes; share of each split's boxes")
     left, right, gap = 130.0, 820.0, 26.0
     wide = (right - left - gap * (len(counts) - 1)) / len(counts)
     widest = max(_share(split, name) for split in counts.values() for name in classes) or 1.0
@@ -81,9 +79,7 @@ def session_split(sessions: Mapping[str, Mapping[str, int]]) -> bytes:
     count = sum(len(found) for found in sessions.values())
     images = sum(sum(found.values()) for found in sessions.values())
     height = 92 + 52 * len(sessions) + 14
-    note = (
-        f"{count:,} sessions, {images:,} images. A block is a session, its length the number of its images."
-    )
+    note = f"{count:,} sessions, {images:,} images. A block is a session, its length the number of its images."
     figure = new_card(height, _split_headline(sessions), note)
     axes = panel(figure, 130, 92, 820, height - 14)
     longest = max(sum(found.values()) for found in sessions.values())
@@ -100,9 +96,7 @@ def _split_headline(sessions: Mapping[str, Mapping[str, int]]) -> str:
     everywhere = Counter(name for found in sessions.values() for name in found)
     torn = sorted(name for name, splits in everywhere.items() if splits > 1)
     if torn:
-        return f"Session {torn[0]} is in more than one split" + (
-            f", with {len(torn) - 1} others" * (len(torn) > 1)
-        )
+        return f"Session {torn[0]} is in more than one split" + (f", with {len(torn) - 1} others" * (len(torn) > 1))
     return "No recording session is in two splits"
 
 
@@ -111,9 +105,7 @@ def _share(boxes: Mapping[str, int], name: str) -> float:
 
 
 def _balance_headline(counts: Mapping[str, Mapping[str, int]], classes: list[str]) -> str:
-    missing = [
-        f"{name} in {split}" for split, boxes in counts.items() for name in classes if not boxes.get(name)
-    ]
+    missing = [f"{name} in {split}" for split, boxes in counts.items() for name in classes if not boxes.get(name)]
     if missing:
         return f"No box of {missing[0]}" + (f", and {len(missing) - 1} more gaps" if len(missing) > 1 else "")
     totals = {name: sum(boxes.get(name, 0) for boxes in counts.values()) for name in classes}
@@ -157,7 +149,5 @@ def _strip(axes: Axes, row: int, split: str, sessions: Mapping[str, int], images
         axes.barh(row, size, left=start, height=0.66, color=colour, edgecolor=CARD, linewidth=1)
         if size * pixels_an_image > 7.1 * len(name) + 6:
             ink = hex_colour(text_colour_on(rgb_colour(colour)))
-            axes.text(
-                start + size / 2, row, name, ha="center", va="center", size=8, color=ink, parse_math=False
-            )
+            axes.text(start + size / 2, row, name, ha="center", va="center", size=8, color=ink, parse_math=False)
         start += size

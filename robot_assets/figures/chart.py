@@ -35,9 +35,7 @@ def new_card(height: int, title: str, subtitle: str = "", *, width: int = WIDTH)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor=CARD)
-    figure.text(
-        20 / width, 1 - 18 / height, title, size=TITLE, weight="bold", color=INK, va="top", parse_math=False
-    )
+    figure.text(20 / width, 1 - 18 / height, title, size=TITLE, weight="bold", color=INK, va="top", parse_math=False)
     figure.text(20 / width, 1 - 46 / height, subtitle, size=TEXT, color=MUTED, va="top", parse_math=False)
     return figure
 

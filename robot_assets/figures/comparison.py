@@ -66,9 +66,7 @@ def variant_comparison(
         _mark_gate(axes, zero, drop_points_max)
     _head(axes, "" if zero is None else base)
     for row, name in enumerate(variants):
-        _variant_row(
-            axes, row, name, values.get(name), zero=None if name == base else zero, chosen=name == chosen
-        )
+        _variant_row(axes, row, name, values.get(name), zero=None if name == base else zero, chosen=name == chosen)
     return png_bytes(figure)
 
 
@@ -120,9 +118,7 @@ def _headline(values: Mapping[str, float], chosen: str | None, base: str, measur
 
 
 def _axis_note(measure: str, split: str) -> str:
-    return (
-        f"{measure} on the {split} split; differences in points (hundredths). The axis does not begin at 0."
-    )
+    return f"{measure} on the {split} split; differences in points (hundredths). The axis does not begin at 0."
 
 
 def _points(difference: float) -> str:
@@ -166,9 +162,7 @@ def _head(axes: Axes, base: str) -> None:
         )
 
 
-def _variant_row(
-    axes: Axes, row: int, name: str, value: float | None, *, zero: float | None, chosen: bool
-) -> None:
+def _variant_row(axes: Axes, row: int, name: str, value: float | None, *, zero: float | None, chosen: bool) -> None:
     colour, weight = variant_colour(name), "bold" if chosen else "normal"
     row_name(axes, row, name, weight=weight, gap=14)
     if value is None:
@@ -176,9 +170,7 @@ def _variant_row(
         return
     if zero is not None:
         axes.plot((zero, value), (row, row), color=colour, linewidth=2.2, solid_capstyle="butt")
-    axes.plot(
-        value, row, "o", color=colour, markersize=11 if chosen else 8, markeredgecolor=CARD, markeredgewidth=1
-    )
+    axes.plot(value, row, "o", color=colour, markersize=11 if chosen else 8, markeredgecolor=CARD, markeredgewidth=1)
     if chosen:
         axes.plot(
             value,
@@ -197,9 +189,7 @@ def _variant_row(
 
 def _class_row(axes: Axes, row: int, name: str, values: Mapping[str, float | None]) -> None:
     row_name(axes, row, name, gap=14)
-    known = {
-        variant: value for variant, value in values.items() if value is not None and math.isfinite(value)
-    }
+    known = {variant: value for variant, value in values.items() if value is not None and math.isfinite(value)}
     if not known:
         axes.text(axes.get_xlim()[0], row, " not measured", va="center", color=MUTED, size=SMALL)
         return

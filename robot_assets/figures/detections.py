@@ -287,9 +287,7 @@ def labelled_sheet(
     pictures = []
     for image, corners, indices in zip(images, boxes, labels, strict=True):
         nothing = _checked(image, [], [], None, classes)
-        pictures.append(
-            _drawn_sample(image, nothing, _checked(image, corners, indices, None, classes), classes, cell)
-        )
+        pictures.append(_drawn_sample(image, nothing, _checked(image, corners, indices, None, classes), classes, cell))
     return contact_sheet(pictures, columns, width=width, size_bytes_max=size_bytes_max)
 
 

@@ -151,9 +151,8 @@ def _write(node: Any, put: Any) -> None:
         put("(")
         for name in node._fields:
             value = getattr(node, name, None)
-            if name in _SKIPPED_FIELDS or value is None or value == []:
-                if not (isinstance(node, ast.Constant) and name == "value"):
-                    continue
+            if name in _SKIPPED_FIELDS or (_is_empty(value) and not isinstance(node, ast.Constant)):
+                continue
             if name == "body" and isinstance(value, list):
                 value = _without_docstring(value)
             put(name)
@@ -171,10 +170,15 @@ def _write(node: Any, put: Any) -> None:
 
 
 def _without_docstring(body: list[Any]) -> list[Any]:
-    if body and isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
-        if isinstance(body[0].value.value, str):
-            return body[1:]
-    return body
+    first = body[0] if body else None
+    is_docstring = (
+        isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant) and isinstance(first.value.value, str)
+    )
+    return body[1:] if is_docstring else body
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value == []
 
 
 def _canonical(value: Any) -> bytes:

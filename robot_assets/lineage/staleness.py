@@ -90,9 +90,7 @@ def _status(
     mine = built.get(stage.asset)
     if stage.is_observed:
         return Status(State.FRESH) if mine else Status(State.MISSING, ("was never observed",))
-    waiting = tuple(
-        f"waits for {name} ({found[name].state})" for name in stage.inputs if not found[name].can_be_read
-    )
+    waiting = tuple(f"waits for {name} ({found[name].state})" for name in stage.inputs if not found[name].can_be_read)
     if waiting:
         return Status(State.MISSING if mine is None else State.BEHIND, waiting)
     inputs = {name: built[name].data_version for name in stage.inputs}
@@ -133,9 +131,7 @@ def _gate_status(stage: Stage, mine: Built, built: Mapping[str, Built], wanted: 
     if failed:
         return Status(State.GATE_FAILED, tuple(f"{name} failed" for name in failed), wanted, (*failed, *due))
     if due:
-        return Status(
-            State.GATE_DUE, tuple(f"{name} has not run on this state" for name in due), wanted, tuple(due)
-        )
+        return Status(State.GATE_DUE, tuple(f"{name} has not run on this state" for name in due), wanted, tuple(due))
     return Status(State.FRESH, (), wanted)
 
 

@@ -152,9 +152,7 @@ class Grid:
 
 def box_iou(one: Tensor, other: Tensor) -> Tensor:
     """Intersection over union of boxes (..., 4) xyxy, element by element."""
-    sides = (torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])).clamp(
-        min=0
-    )
+    sides = (torch.minimum(one[..., 2:], other[..., 2:]) - torch.maximum(one[..., :2], other[..., :2])).clamp(min=0)
     shared = sides[..., 0] * sides[..., 1]
     return shared / (_area(one) + _area(other) - shared + 1e-7)
 

@@ -123,13 +123,10 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, origin: st
         if _describe(weights.get(name)) != _describe(leaf)
     ]
     mistakes += [
-        f"{name}: expected nothing, found {_describe(weights[name])}"
-        for name in sorted(set(weights) - set(expected))
+        f"{name}: expected nothing, found {_describe(weights[name])}" for name in sorted(set(weights) - set(expected))
     ]
     if mistakes:
-        shown = "\n    ".join(mistakes[:8]) + (
-            f"\n    and {len(mistakes) - 8} more" if len(mistakes) > 8 else ""
-        )
+        shown = "\n    ".join(mistakes[:8]) + (f"\n    and {len(mistakes) - 8} more" if len(mistakes) > 8 else "")
         raise TrainingError(
             f"{origin} does not fit the network in {len(mistakes)} leaves:\n    {shown}",
             needed="the weights of the network that config.json describes",

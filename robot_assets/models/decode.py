@@ -115,9 +115,7 @@ def _check(heads: Sequence[NDArray[np.floating]], spec: NetworkSpec) -> None:
     for name, head in zip(names, heads, strict=True):
         grid = spec.grid(int(name.rsplit("_s", 1)[1]))
         if head.ndim != 4 or head.shape[2:] != grid or (name.startswith("box") and head.shape[1] != 4):
-            raise ValueError(
-                f"head {name} has shape {head.shape}, needed (N, channels, {grid[0]}, {grid[1]})"
-            )
+            raise ValueError(f"head {name} has shape {head.shape}, needed (N, channels, {grid[0]}, {grid[1]})")
 
 
 def _flat(head: NDArray[np.floating]) -> Floats:

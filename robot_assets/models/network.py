@@ -25,9 +25,7 @@ PRIOR = 0.01
 class ConvNorm(nn.Sequential):
     """Convolution without bias, then batch norm, then ReLU unless ``linear``."""
 
-    def __init__(
-        self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, linear: bool = False
-    ) -> None:
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, linear: bool = False) -> None:
         layers: list[nn.Module] = [
             nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
             nn.BatchNorm2d(outputs, momentum=0.03, eps=1e-3),

@@ -23,9 +23,7 @@ class NetworkSpec(Spec):
         multiple_of=8,
         description="channels at stride 4; doubled at 8 and again at 16",
     )
-    depth: int = Field(
-        default=1, ge=1, le=8, description="residual blocks a stage; twice as many at stride 16"
-    )
+    depth: int = Field(default=1, ge=1, le=8, description="residual blocks a stage; twice as many at stride 16")
     finest_stride: Literal[4, 8] = Field(
         default=8, description="pixels a cell of the finest head; 4 finds smaller objects and costs more"
     )

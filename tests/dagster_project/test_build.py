@@ -47,10 +47,7 @@ def test_every_asset_up_to_the_engine_is_built(built):
 
 def test_a_record_names_what_was_read_and_where_it_ran(built):
     record = latest(built, ENGINE).metadata["record"].value
-    assert (
-        record["inputs"]["small_detector/onnx"]
-        == latest(built, "small_detector/onnx").tags["dagster/data_version"]
-    )
+    assert record["inputs"]["small_detector/onnx"] == latest(built, "small_detector/onnx").tags["dagster/data_version"]
     assert set(record["inputs"]) == {"small_detector/onnx", "platform/cpu"}
     assert record["data_version"] == latest(built, ENGINE).tags["dagster/data_version"]
     assert record["libraries"]["onnxruntime"]

@@ -50,9 +50,7 @@ def test_every_gate_blocks(repository):
 
 def test_nothing_heavy_is_imported_with_the_code_location(repository):
     code = f"import sys, dagster_project.definitions; print([m for m in {HEAVY!r} if m in sys.modules])"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 
 

@@ -32,9 +32,7 @@ def test_dvc_repro_locks_the_hashes_that_dagster_shows(copy_of_built: Checkout, 
 def test_dvc_pulls_an_artifact_that_dagster_made(copy_of_built: Checkout, repository, dvc_command):
     """The store is a DVC remote: the hash on the page is enough to pull the bytes with ``dvc`` alone."""
     materialization = latest(copy_of_built, "small_detector/engine/cpu")
-    pointer = {
-        "outs": [{"md5": materialization.tags["dagster/data_version"], "hash": "md5", "path": "engine"}]
-    }
+    pointer = {"outs": [{"md5": materialization.tags["dagster/data_version"], "hash": "md5", "path": "engine"}]}
     consumer = copy_of_built.root / "consumer"
     consumer.mkdir()
     (consumer / "engine.dvc").write_text(yaml.safe_dump(pointer))

@@ -78,6 +78,4 @@ def write_labels(root: Path, document: object) -> None:
 
 def tree_bytes(root: Path) -> dict[str, bytes]:
     """Every file below ``root`` with its bytes."""
-    return {
-        str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()
-    }
+    return {str(path.relative_to(root)): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}

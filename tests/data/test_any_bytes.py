@@ -16,9 +16,7 @@ from tests.data.image_sources import encoded_image, read_labels, write_coco, wri
 
 JPEG, PNG = encoded_image("any"), encoded_image("any", format="PNG")
 # The folder of the test serves all examples: each one overwrites what it reads.
-shared_folder = settings(
-    max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+shared_folder = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 junk: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just(10**400),
     lambda inner: st.lists(inner, max_size=5) | st.dictionaries(st.text(max_size=3), inner, max_size=3),

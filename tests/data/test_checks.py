@@ -62,9 +62,7 @@ def test_a_near_duplicate_in_two_splits_is_named(packed: Path, spec: DatasetSpec
 
 
 def test_a_class_that_a_split_lacks_is_named(packed: Path, spec: DatasetSpec) -> None:
-    spoil(
-        packed, "val", lambda d: d.update(annotations=[a for a in d["annotations"] if a["category_id"] != 3])
-    )
+    spoil(packed, "val", lambda d: d.update(annotations=[a for a in d["annotations"] if a["category_id"] != 3]))
     verdict = check_classes(packed, spec)
     assert not verdict.passed
     assert verdict.summary == "no box of goal post in val"
@@ -72,9 +70,7 @@ def test_a_class_that_a_split_lacks_is_named(packed: Path, spec: DatasetSpec) ->
 
 
 def test_an_exempted_class_passes_and_is_named_with_its_reason(packed: Path, spec: DatasetSpec) -> None:
-    spoil(
-        packed, "val", lambda d: d.update(annotations=[a for a in d["annotations"] if a["category_id"] != 3])
-    )
+    spoil(packed, "val", lambda d: d.update(annotations=[a for a in d["annotations"] if a["category_id"] != 3]))
     exempting = spec.model_copy(update={"exempt_classes": {"goal post": "only on two fields so far"}})
     verdict = check_classes(packed, exempting)
     assert verdict.passed
@@ -82,9 +78,7 @@ def test_an_exempted_class_passes_and_is_named_with_its_reason(packed: Path, spe
 
 
 def test_an_exemption_covers_its_own_class_only(packed: Path, spec: DatasetSpec) -> None:
-    spoil(
-        packed, "val", lambda d: d.update(annotations=[a for a in d["annotations"] if a["category_id"] != 1])
-    )
+    spoil(packed, "val", lambda d: d.update(annotations=[a for a in d["annotations"] if a["category_id"] != 1]))
     exempting = spec.model_copy(update={"exempt_classes": {"goal post": "only on two fields so far"}})
     assert check_classes(packed, exempting).summary == "no box of ball in val"
 
@@ -100,9 +94,7 @@ def test_an_exemption_covers_its_own_class_only(packed: Path, spec: DatasetSpec)
         ([float("nan"), 4, 10, 10], "not finite"),
     ],
 )
-def test_a_box_that_is_not_sane_is_named(
-    packed: Path, spec: DatasetSpec, bbox: list[float], fault: str
-) -> None:
+def test_a_box_that_is_not_sane_is_named(packed: Path, spec: DatasetSpec, bbox: list[float], fault: str) -> None:
     spoil(packed, "train", lambda d: d["annotations"][1].update(bbox=bbox))
     verdict = check_boxes(packed, spec)
     assert not verdict.passed

@@ -107,9 +107,7 @@ def test_the_packed_bytes_are_those_of_the_stored_raw_data_as_well(project: Path
 
 def test_import_coco_from_its_file(project: Path, tmp_path: Path) -> None:
     source = write_coco(tmp_path / "coco", {"a": 2})
-    assert (
-        json.loads(run("import", "coco", source / "annotations.json", "--name", "x", "--json"))["images"] == 2
-    )
+    assert json.loads(run("import", "coco", source / "annotations.json", "--name", "x", "--json"))["images"] == 2
 
 
 def test_quarantined_items_are_listed(project: Path, source: Path) -> None:
@@ -156,9 +154,7 @@ def test_a_data_set_that_params_does_not_have_is_named(project: Path) -> None:
     assert "one of ['field', 'street']" in refusal(ParamsError, "build", "pitch").needed
 
 
-def test_the_command_ends_with_1_and_no_traceback_on_bad_data_and_2_on_a_bad_line(
-    project: Path, source: Path
-) -> None:
+def test_the_command_ends_with_1_and_no_traceback_on_bad_data_and_2_on_a_bad_line(project: Path, source: Path) -> None:
     command = [str(Path(sys.executable).with_name("robot-assets")), "data"]
     (source / "d1/r1/003.jpg").write_bytes(b"")
     done = subprocess.run(

@@ -28,9 +28,7 @@ def refused(raw: Path, spec: DatasetSpec, out: Path) -> str:
     return error.value.found
 
 
-def test_every_image_comes_out_of_the_pack_as_it_went_in(
-    raw: Path, spec: DatasetSpec, tmp_path: Path
-) -> None:
+def test_every_image_comes_out_of_the_pack_as_it_went_in(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
     summary = build_dataset(raw, spec, tmp_path / "out")
     document = read_labels(raw)
     expected = {image["file_name"]: image for image in document["images"]}
@@ -70,9 +68,7 @@ def test_an_image_without_objects_has_empty_arrays_of_the_right_shape(
     document["annotations"] = [a for a in document["annotations"] if a["image_id"] != empty["id"]]
     write_labels(raw, document)
     build_dataset(raw, spec, tmp_path / "out")
-    split = next(
-        s for s in (open_split(tmp_path / "out", n) for n in SPLITS) if empty["file_name"] in s.names
-    )
+    split = next(s for s in (open_split(tmp_path / "out", n) for n in SPLITS) if empty["file_name"] in s.names)
     i = split.names.index(empty["file_name"])
     assert split.boxes(i).shape == (0, 4)
     assert split.labels(i).shape == (0,)
@@ -141,9 +137,7 @@ def test_the_description_counts_what_is_there(raw: Path, spec: DatasetSpec, tmp_
     assert all(count for split in summary.boxes.values() for count in split.values())
 
 
-def test_sessions_that_share_a_near_duplicate_stay_together(
-    raw: Path, spec: DatasetSpec, tmp_path: Path
-) -> None:
+def test_sessions_that_share_a_near_duplicate_stay_together(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
     # The same frame, stored in three sessions: a bag that was cut, and one that was copied.
     frame = raw / "images" / "d1" / "r1" / "001.jpg"
     with Image.open(frame) as image:
@@ -176,9 +170,7 @@ def test_a_class_that_the_labels_do_not_know_is_named(raw: Path, spec: DatasetSp
     assert "has no category 'referee'" in refused(raw, more, tmp_path / "out")
 
 
-def test_more_calibration_images_than_train_has_is_refused(
-    raw: Path, spec: DatasetSpec, tmp_path: Path
-) -> None:
+def test_more_calibration_images_than_train_has_is_refused(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
     greedy = spec.model_copy(update={"calibration_images": 1000})
     assert "calibration_images is 1000, and train has" in refused(raw, greedy, tmp_path / "out")
 

@@ -30,9 +30,7 @@ def refused(source: Path, out: Path) -> str:
     return error.value.found
 
 
-def test_images_come_in_byte_for_byte_with_their_session_classes_and_notice(
-    source: Path, tmp_path: Path
-) -> None:
+def test_images_come_in_byte_for_byte_with_their_session_classes_and_notice(source: Path, tmp_path: Path) -> None:
     summary = import_dataset("yolo", source, tmp_path / "raw")
     assert (summary.images, summary.annotations, summary.sessions, summary.clipped) == (5, 12, 2, 0)
     assert summary.classes == {"ball": 5, "human": 5, "goal post": 2}
@@ -53,9 +51,7 @@ def test_an_empty_label_file_is_an_image_of_nothing(source: Path, tmp_path: Path
     assert import_dataset("yolo", source, tmp_path / "raw").images == 5
 
 
-def test_two_imports_have_the_same_bytes_whatever_the_order_of_the_files(
-    source: Path, tmp_path: Path
-) -> None:
+def test_two_imports_have_the_same_bytes_whatever_the_order_of_the_files(source: Path, tmp_path: Path) -> None:
     shuffled = tmp_path / "shuffled"
     for name, content in reversed(tree_bytes(source).items()):
         (shuffled / name).parent.mkdir(parents=True, exist_ok=True)
@@ -97,9 +93,7 @@ def test_the_mirrored_layout_is_read_too(source: Path, tmp_path: Path) -> None:
         ("0 1.5 0.5 0.25 0.25\n", "label outside the image"),
     ],
 )
-def test_a_bad_line_is_named_with_its_file_and_number(
-    source: Path, tmp_path: Path, label: str, found: str
-) -> None:
+def test_a_bad_line_is_named_with_its_file_and_number(source: Path, tmp_path: Path, label: str, found: str) -> None:
     (source / "day1/r2/001.txt").write_text(GOOD_LABEL + label)
     message = refused(source, tmp_path / "raw")
     assert "day1/r2/001.txt:3: " in message
@@ -271,9 +265,7 @@ def test_a_result_inside_its_source_is_refused(source: Path) -> None:
     assert "lie in one another" in refused(source, source / "raw")
 
 
-def test_quarantine_leaves_bad_items_out_and_lists_them_beside_the_result(
-    source: Path, tmp_path: Path
-) -> None:
+def test_quarantine_leaves_bad_items_out_and_lists_them_beside_the_result(source: Path, tmp_path: Path) -> None:
     (source / "day1/r2/001.jpg").write_bytes(b"")
     (source / "day1/r2/002.txt").write_text("9 0.5 0.5 0.1 0.1\n")
     summary = import_dataset("yolo", source, tmp_path / "raw", quarantine=True)

@@ -93,9 +93,7 @@ def test_a_chart_is_the_same_bytes_each_time_and_small_enough_for_a_page(name):
 def test_a_chart_stands_on_an_opaque_card_with_free_margins(name, pixels):
     image = pixels(CHARTS[name]())
     assert image.shape[1] == 840
-    border = np.concatenate(
-        [image[:8].reshape(-1, 3), image[-4:].reshape(-1, 3), image[:, -8:].reshape(-1, 3)]
-    )
+    border = np.concatenate([image[:8].reshape(-1, 3), image[-4:].reshape(-1, 3), image[:, -8:].reshape(-1, 3)])
     assert (border == rgb_colour(CARD)).all(), "something is cut off at the edge of the card"
 
 

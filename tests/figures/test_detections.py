@@ -149,9 +149,7 @@ def test_a_budget_that_no_picture_meets_is_refused(photo):
 
 
 def test_labels_on_a_sheet_are_as_readable_as_on_one_image(photo, pixels):
-    sheet = pixels(
-        labelled_sheet([photo] * 3, [[[20, 30, 60, 70]], [], [[5, 5, 9, 9]]], [[1], [], [0]], CLASSES)
-    )
+    sheet = pixels(labelled_sheet([photo] * 3, [[[20, 30, 60, 70]], [], [[5, 5, 9, 9]]], [[1], [], [0]], CLASSES))
     tag = draw_detections(photo, [[20, 30, 60, 70]], [1], None, CLASSES, scale=2)
     assert (sheet == class_colour(1)).all(axis=-1).sum() > 0.9 * (tag == class_colour(1)).all(axis=-1).sum()
     assert (sheet == class_colour(0)).all(axis=-1).sum() > 200

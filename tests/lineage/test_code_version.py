@@ -80,9 +80,7 @@ def _package(tmp_path: Path, files: dict[str, str]) -> Path:
 
 def _ask(tmp_path: Path, expression: str) -> str:
     code = f"from robot_assets.lineage.code_version import *; print({expression})"
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True
-    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
     return done.stdout.strip()
 
 

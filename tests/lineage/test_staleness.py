@@ -30,9 +30,7 @@ def everything_built() -> dict[str, Built]:
         built[stage.asset] = Built(f"version-of-{stage.asset}")
         if not stage.is_observed:
             inputs = {name: built[name].data_version for name in stage.inputs}
-            built[stage.asset] = replace(
-                built[stage.asset], code_version=stage_code_version(stage), inputs=inputs
-            )
+            built[stage.asset] = replace(built[stage.asset], code_version=stage_code_version(stage), inputs=inputs)
     for stage in GRAPH.values():
         gates = {gate.name: GateResult(gate_state(stage.asset, gate, built), True) for gate in stage.gates}
         built[stage.asset] = replace(built[stage.asset], gates=gates)
@@ -57,9 +55,7 @@ def test_a_changed_device_makes_exactly_its_engines_stale(everything_built):
         ENGINE: State.STALE,
         "robocup_detector/engine/cpu": State.STALE,
     }
-    assert statuses(GRAPH, everything_built)[ENGINE].causes == (
-        "platform/cpu changed (version- -> another )",
-    )
+    assert statuses(GRAPH, everything_built)[ENGINE].causes == ("platform/cpu changed (version- -> another )",)
 
 
 def test_a_change_that_is_undone_is_no_change(everything_built):

@@ -17,9 +17,7 @@ def silent_heads(spec: NetworkSpec, classes: int = 3) -> list[np.ndarray]:
     return heads
 
 
-def say(
-    heads: list[np.ndarray], spec: NetworkSpec, box: np.ndarray, label: int, logit: float, shift: int = 0
-) -> None:
+def say(heads: list[np.ndarray], spec: NetworkSpec, box: np.ndarray, label: int, logit: float, shift: int = 0) -> None:
     """Make the cell at the centre of ``box``, or ``shift`` cells right of it, predict exactly ``box``."""
     stride = spec.strides[0]
     centre = (box[:2] + box[2:]) / 2

@@ -28,9 +28,7 @@ def heads(seed: int = 0, classes: int = 3) -> list[torch.Tensor]:
 
 
 def test_even_an_object_thinner_than_a_cell_gets_cells() -> None:
-    found = assign(
-        torch.zeros(2, CELLS, 3), torch.zeros(2, CELLS, 4), targets((40, 20, 43, 30), image=1), Grid(SPEC)
-    )
+    found = assign(torch.zeros(2, CELLS, 3), torch.zeros(2, CELLS, 4), targets((40, 20, 43, 30), image=1), Grid(SPEC))
     assert len(found.cell) > 0
     assert set(found.image.tolist()) == {1}
     assert (found.quality > 0).all()

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.data.simulation.render import Frame, Stage, View
-from robot_assets.data.simulation.shapes import facing_area
 from robot_assets.data.simulation.traffic import Actor
 
 PIXELS_MIN = 24
@@ -62,18 +61,16 @@ def label(stage: Stage, view: View, frame: Frame, pixels: NDArray[np.int64], act
     shown = sorted((actor for actor in actors if actor.item.ident in visible), key=lambda actor: actor.item.ident)
     bounds = _bounds(stage, view, shown)
     seen = [_Seen(actor, *visible[actor.item.ident], own) for actor, own in zip(shown, bounds, strict=True)]
-    # What fills enough of the most that its silhouette could be needs no look of its own.
-    doubtful = [
-        one
-        for one in seen
-        if one.area < VISIBLE_MIN * _area(one.bounds) and one.area < VISIBLE_MIN * _facing(stage, view, one)
-    ]
-    silhouettes = stage.silhouettes([one.actor.item for one in doubtful])
-    share = {id(one): min(one.area / max(total, 1), 1.0) for one, total in zip(doubtful, silhouettes, strict=True)}
+    inside = [_inside(stage, one.bounds) for one in seen]
+    share = [one.area / _most(frame.ids, one) for one in seen]
+    doubtful = [i for i in range(len(seen)) if share[i] * inside[i] < VISIBLE_MIN <= inside[i]]
+    silhouettes = stage.silhouettes([seen[i].actor.item for i in doubtful])
+    for i, total in zip(doubtful, silhouettes, strict=True):
+        share[i] = min(seen[i].area / max(total, 1), 1.0)
     return [
         Label(one.actor.name, one.box, one.area)
-        for one in seen
-        if share.get(id(one), 1.0) * _inside(stage, one.bounds) >= VISIBLE_MIN
+        for one, clear, part in zip(seen, share, inside, strict=True)
+        if clear * part >= VISIBLE_MIN
     ]
 
 
@@ -128,16 +125,12 @@ def _inside(stage: Stage, bounds: tuple[float, float, float, float]) -> float:
     return width * height / max(_area(bounds), 1e-6)
 
 
-def _facing(stage: Stage, view: View, seen: _Seen) -> float:
-    """Pixels of all surfaces of an actor that face the camera, overlapping or not: no silhouette has more."""
-    actor = seen.actor
-    dx, dy, dz = view.x - actor.x, view.y - actor.y, view.z - (actor.z + actor.high[2] / 2)
-    distance = math.sqrt(dx * dx + dy * dy + dz * dz)
-    reach = max(actor.high[0] - actor.low[0], actor.high[1] - actor.low[1]) / 2
-    scale = stage.focal / max(distance - reach, 0.1)
-    cos, sin = math.cos(actor.heading), math.sin(actor.heading)
-    towards = (dx * cos + dy * sin, dy * cos - dx * sin, dz)
-    square_metres = facing_area(
-        actor.outfit.faces, (towards[0] / distance, towards[1] / distance, towards[2] / distance)
-    )
-    return square_metres * scale * scale
+def _most(ids: NDArray[np.uint8], seen: _Seen) -> int:
+    """Pixels that the silhouette of an actor has at most: its own, and those of any other item in its bounds.
+
+    Only items can hide an actor, and where one does, an item is what the mask shows.
+    """
+    left, top, right, bottom = seen.bounds
+    rows = slice(max(math.floor(top) - 1, 0), max(math.ceil(bottom) + 1, 0))
+    columns = slice(max(math.floor(left) - 1, 0), max(math.ceil(right) + 1, 0))
+    return max(int(np.count_nonzero(ids[rows, columns])), seen.area)

@@ -22,7 +22,7 @@ Bytes = NDArray[np.uint8]
 IDS = 255
 """Items have ids from 1 to this one; 0 is the street and the sky."""
 
-_SAMPLES = (2, 1)  # per pixel, across and down: most edges of a street are upright
+_SAMPLES = (1, 1)  # per pixel, across and down: most edges of a street are upright
 _TILES = 8  # how many silhouettes one atlas holds
 _NEAR, _FAR = 0.12, 260.0
 
@@ -335,7 +335,7 @@ class Engine:
         height, width, _ = pixels.shape
         texture.setup_2d_texture(width, height, core.Texture.T_unsigned_byte, core.Texture.F_rgb)
         texture.set_ram_image(np.ascontiguousarray(pixels[::-1, :, ::-1]).tobytes())
-        texture.set_minfilter(core.SamplerState.FT_linear_mipmap_linear)
+        texture.set_minfilter(core.SamplerState.FT_linear_mipmap_nearest)
         texture.set_magfilter(core.SamplerState.FT_linear)
         texture.set_wrap_u(core.SamplerState.WM_repeat)
         texture.set_wrap_v(core.SamplerState.WM_repeat)

@@ -250,13 +250,6 @@ def face_areas(mesh: Mesh) -> Floats:
     return halves
 
 
-def facing_area(faces: Floats, towards: Point) -> float:
-    """Area of the triangles that face the unit vector ``towards``, as seen from there; square metres."""
-    x, y, z = (np.float32(value) for value in towards)
-    seen = faces[:, 0] * x + faces[:, 1] * y + faces[:, 2] * z
-    return float(np.maximum(seen, 0).sum())
-
-
 def normals(mesh: Mesh, faces: Floats) -> Floats:
     """Vertex normals, float32 (n, 3), weighted by the areas of ``faces``, from ``face_areas``."""
     count = len(mesh.points)

@@ -14,7 +14,7 @@ from robot_assets.data.simulation.shapes import Floats, Light, Mesh, Point, face
 from robot_assets.data.simulation.street import ROAD_LEVEL, Place
 
 _SECONDS = 0.7  # between frames
-SHADOWS_AHEAD = 16.0
+SHADOWS_AHEAD = 13.0
 """Metres; the shadow of what is farther away would be a line."""
 
 _WARDROBE = 24  # different meshes of each class in one simulation
@@ -50,11 +50,10 @@ ACTORS_AHEAD = max(habit.farthest for habit in HABITS.values()) * 1.15
 
 @dataclass(frozen=True)
 class Outfit:
-    """A mesh with its vertex normals, float32 (n, 3), and ``face_areas``, float32 (m, 3)."""
+    """A mesh with its vertex normals, float32 (n, 3)."""
 
     mesh: Mesh
     normals: Floats
-    faces: Floats
 
 
 class Wardrobe:
@@ -70,8 +69,7 @@ class Wardrobe:
         if key not in self._outfits:
             rng = np.random.default_rng([self._seed, 1, tuple(BUILDERS).index(name), index])
             mesh = BUILDERS[name](rng)
-            faces = face_areas(mesh)
-            self._outfits[key] = Outfit(mesh, normals(mesh, faces), faces)
+            self._outfits[key] = Outfit(mesh, normals(mesh, face_areas(mesh)))
         return self._outfits[key]
 
 
