@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from PIL import Image
 
 from robot_assets.data.dataset import build_dataset
@@ -99,7 +100,12 @@ def _root() -> tempfile.TemporaryDirectory:
 
 @functools.cache
 def checkpoint_only() -> tuple[Path, Path]:
-    """(dataset, checkpoint), built once a process."""
+    """(dataset, checkpoint), built once a process.
+
+    On one thread from here on, as the training and QAT of the chain: other thread counts sum in another order, and
+    PTQ and QAT could not be compared to the last bit.
+    """
+    torch.set_num_threads(1)
     root = Path(_root().name)
     draw_raw(root / "raw")
     build_dataset(root / "raw", dataset_spec(), root / "dataset")
