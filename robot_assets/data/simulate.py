@@ -34,10 +34,10 @@ from robot_assets.data.spec import SIMULATED_CLASSES, SimulationSource
 from robot_assets.progress import report
 from robot_assets.publish import publishing_directory
 
-JPEG_QUALITY = 92
+JPEG_QUALITY = 88
 
 _FIRST_PROP = 32  # ids below belong to actors
-_PROPS_AHEAD = 46.0  # metres; what is farther away is left out
+_PROPS_AHEAD = 30.0  # metres; what is farther away is left out
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def simulate(source: SimulationSource, out: Path) -> SimulationSummary:
             for number, (image, labels) in enumerate(_recording(source, index, count, stock), start=1):
                 file = f"{name}/frame_{number:04d}.jpg"
                 _write(f"{images}/{file}", _jpeg(image))
-                ledger.add(file, name, image.shape[:2], labels)
+                ledger.add(file, name, (image.height, image.width), labels)
             report("simulating", sum(shares[: index + 1]), source.images, name)
         document = json.dumps(ledger.coco(), sort_keys=True, allow_nan=False)
         (staging / "annotations.json").write_text(document + "\n", encoding="utf-8")
@@ -102,9 +102,9 @@ def _images_of_sessions(source: SimulationSource) -> list[int]:
     return [each + (1 if index < over else 0) for index in range(source.sessions)]
 
 
-def _jpeg(image: np.ndarray[tuple[int, ...], np.dtype[np.uint8]]) -> bytes:
+def _jpeg(image: Image.Image) -> bytes:
     buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=JPEG_QUALITY)
+    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
     return buffer.getvalue()
 
 
@@ -131,8 +131,8 @@ class _Stock:
 
 def _recording(
     source: SimulationSource, index: int, count: int, stock: _Stock
-) -> Iterator[tuple[np.ndarray[tuple[int, ...], np.dtype[np.uint8]], list[Label]]]:
-    """Drive along one street and yield each image, uint8 (height, width, 3) RGB, with its labels."""
+) -> Iterator[tuple[Image.Image, list[Label]]]:
+    """Drive along one street and yield each image with its labels."""
     rng = np.random.default_rng([source.seed, 0, index])
     place = choose_place(rng)
     weather = _sun_over_the_road(choose_weather(rng), place)
@@ -181,7 +181,7 @@ class _Mount:
         x, y, heading = 0.0, float(rng.uniform(-0.4, 0.4)) * place.half_width, 0.0
         views = []
         for _ in range(count):
-            x += float(rng.uniform(0.6, 1.5))
+            x += float(rng.uniform(0.4, 1.1))
             y = min(max(y + float(rng.uniform(-0.35, 0.35)), -0.5 * place.half_width), 0.5 * place.half_width)
             heading = min(max(heading * 0.6 + float(rng.uniform(-0.09, 0.09)), -0.16), 0.16)
             views.append(View(x, y, self.height, heading, self.pitch + float(rng.uniform(-0.012, 0.012))))

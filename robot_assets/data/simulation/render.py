@@ -23,7 +23,7 @@ IDS = 255
 """Items have ids from 1 to this one; 0 is the street and the sky."""
 
 _SAMPLES = (1, 1)  # per pixel, across and down: most edges of a street are upright
-_TILES = 8  # how many silhouettes one atlas holds
+_TILES = 3  # how many silhouettes one atlas holds
 _NEAR, _FAR = 0.12, 260.0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from robot_assets.data.simulation.palette import Random
 from robot_assets.data.simulation.render import Frame
@@ -32,6 +33,8 @@ class Sensor:
         self._noise = self._noise_bank(rng, grain)
         self._blur = 1 if rng.random() < 0.5 or weather.rain else 2
         self._streaks = self._rain_bank(rng) if weather.rain else None
+        self._plane = np.empty((height, width), np.uint16)
+        self._scratch = np.empty((height, width), np.uint16)
 
     def _tone_curves(self, rng: Random) -> list[bytes]:
         """Build one table of 256 bytes a channel: exposure, white balance, contrast, as a camera would."""
@@ -75,7 +78,7 @@ class Sensor:
         bank[:, 1:] += bank[:, :-1] * np.float32(0.5)
         return bank.astype(np.int16)
 
-    def develop(self, frame: Frame, sky: Levels, clearness: Levels, rng: Random) -> NDArray[np.uint8]:
+    def develop(self, frame: Frame, sky: Levels, clearness: Levels, rng: Random) -> Image.Image:
         """Turn a rendered frame into what the camera records.
 
         Args:
@@ -85,12 +88,11 @@ class Sensor:
             rng: of the session; moves noise and rain from frame to frame.
 
         Returns:
-            uint8 (height, width, 3), RGB.
+            The picture, RGB.
         """
-        through = clearness * self._vignette >> 8
+        through: Levels = (clearness * self._vignette) >> np.uint16(8)
         veil = self._vignette - through
-        through *= 256 - _softened(frame.shadow & (frame.ids == 0)) * self._shadow
-        through >>= 8
+        _shade(through, frame.shadow, frame.ids, self._shadow)
         rows = sky.shape[1]
         open_sky: Levels = np.uint16(255) - frame.colour[:rows, :, 3].astype(np.uint16)
         veil[:rows] = veil[:rows] * (256 - open_sky) >> 8
@@ -98,11 +100,12 @@ class Sensor:
         open_sky >>= 8
         top, left = (int(v) for v in rng.integers(0, 64, 2))
         window = (slice(top, top + self._height), slice(left, left + self._width))
-        image = np.empty((self._height, self._width, 3), np.uint8)
+        bands = []
         for channel in range(3):
-            plane = frame.colour[:, :, 2 - channel].astype(np.uint16)
+            plane = self._plane
+            np.copyto(plane, frame.colour[:, :, 2 - channel])
             plane *= through
-            plane += veil * self._haze[channel]
+            plane += np.multiply(veil, self._haze[channel], out=self._scratch)
             plane[:rows] += sky[channel] * open_sky
             plane >>= 8
             signed = plane.view(np.int16)
@@ -112,8 +115,17 @@ class Sensor:
             signed += self._noise[channel][window]
             np.clip(signed, 0, 255, out=signed)
             recorded = signed.astype(np.uint8).tobytes().translate(self._curves[channel])
-            image[:, :, channel] = np.frombuffer(recorded, np.uint8).reshape(self._height, self._width)
-        return image
+            bands.append(Image.frombuffer("L", (self._width, self._height), recorded, "raw", "L", 0, 1))
+        return Image.merge("RGB", bands)
+
+
+def _shade(through: Levels, shadow: NDArray[np.bool_], ids: NDArray[np.uint8], strength: np.uint16) -> None:
+    """Darken ``through`` in place where ground is in the shadow; only the rows that have any are touched."""
+    rows = np.flatnonzero(shadow.any(axis=1))
+    if len(rows):
+        part = slice(max(int(rows[0]) - 1, 0), int(rows[-1]) + 2)
+        through[part] *= 256 - _softened(shadow[part] & (ids[part] == 0)) * strength
+        through[part] >>= 8
 
 
 def _softened(mask: NDArray[np.bool_]) -> Levels:
@@ -127,8 +139,5 @@ def _softened(mask: NDArray[np.bool_]) -> Levels:
 
 
 def _blur(plane: NDArray[np.int16], halvings: int) -> None:
-    """Mix each pixel with the one below, in place: one half of it, or a quarter.
-
-    Downwards only: the renderer has already averaged two samples across.
-    """
+    """Mix each pixel with the one below, in place: one half of it, or a quarter."""
     plane[:-1] += (plane[1:] - plane[:-1]) >> halvings

@@ -19,7 +19,7 @@ from robot_assets.data.simulation.weather import Weather
 ROAD_LEVEL = -0.12
 """Height of the road surface, metres; the sidewalk is at 0."""
 
-_BEHIND, _AHEAD = 12.0, 150.0  # how far the street reaches behind the first and beyond the last frame
+_BEHIND, _AHEAD = 12.0, 110.0  # how far the street reaches behind the first and beyond the last frame
 
 
 @dataclass(frozen=True)
@@ -201,18 +201,18 @@ class Street:
 
     def _houses(self) -> None:
         rng, place = self._rng, self.place
-        walls, fronts = zip(*(self._fabrics.house(rng, self._weather.lit) for _ in range(3)), strict=True)
+        walls, fronts = zip(*(self._fabrics.house(rng, self._weather.lit) for _ in range(2)), strict=True)
         tall = float(rng.uniform(6, 17))
         near, far = -(place.half_width + place.setback), place.far_kerb + 3.2
         if place.gardens:
             self._hedges(near)
         for wall_y, inwards in ((near, 1.0), (far, -1.0)):
-            faces: list[list[Any]] = [[] for _ in range(6)]
+            faces: list[list[Any]] = [[] for _ in range(4)]
             x, covered = self._start, 0.0
             while x < self._end:
                 width = 6.0 * float(rng.integers(1, 5))
                 height = 4.0 + 3.0 * max(1, round(tall * float(rng.uniform(0.6, 1.3)) / 3))
-                self._house(faces, int(rng.integers(3)), (x, x + width), wall_y, inwards, (covered, height))
+                self._house(faces, int(rng.integers(2)), (x, x + width), wall_y, inwards, (covered, height))
                 gap = float(rng.uniform(1.5, 6)) if rng.random() < 0.25 else 0.0
                 x, covered = x + width + gap, 0.0 if gap else height
             for index, pieces in enumerate(faces):
@@ -241,7 +241,7 @@ class Street:
         u0 = float(self._rng.integers(4)) / 4
         u1 = u0 + (x1 - x0) / 12
         base = [(x0, y, -0.12), (x1, y, -0.12), (x1, y, 4.0), (x0, y, 4.0)]
-        faces[3 + look].append((base, [(u0, 0), (u1, 0), (u1, 1), (u0, 1)], front))
+        faces[2 + look].append((base, [(u0, 0), (u1, 0), (u1, 1), (u0, 1)], front))
         upper = [(x0, y, 4.0), (x1, y, 4.0), (x1, y, height), (x0, y, height)]
         top = (height - 4.0) / 12
         faces[look].append((upper, [(u0, 0), (u1, 0), (u1, top), (u0, top)], front))

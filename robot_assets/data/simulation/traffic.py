@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -14,10 +15,13 @@ from robot_assets.data.simulation.shapes import Floats, Light, Mesh, Point, face
 from robot_assets.data.simulation.street import ROAD_LEVEL, Place
 
 _SECONDS = 0.7  # between frames
-SHADOWS_AHEAD = 13.0
+SHADOWS_AHEAD = 9.0
 """Metres; the shadow of what is farther away would be a line."""
 
 _WARDROBE = 24  # different meshes of each class in one simulation
+_LOOKS = {"pedestrian": 8, "cyclist": 6, "car": 6, "robot": 3, "cone": 2, "bin": 3}  # of those, in one session
+_TURNS = {"pedestrian": 12, "cyclist": 12, "car": 12, "robot": 12, "cone": 3, "bin": 12}
+"""Headings that a mesh is lit for; an actor takes the nearest, so that meshes on the stage can be used again."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +41,7 @@ class Habit:
 HABITS = {
     "pedestrian": Habit(2.6, 15.0, 1, 2, 0.1),
     "cyclist": Habit(3.6, 16.0, 1, 1, 0.15),
-    "car": Habit(5.0, 24.0, 1, 2, 0.1),
+    "car": Habit(5.0, 20.0, 1, 2, 0.1),
     "robot": Habit(1.9, 8.5, 1, 1, 0.15),
     "cone": Habit(1.6, 7.5, 1, 2, 0.2),
     "bin": Habit(2.0, 9.5, 1, 1, 0.15),
@@ -115,6 +119,8 @@ class Traffic:
         self._rng, self._stage, self._place, self._light = rng, stage, place, light
         self._wardrobe = wardrobe
         self._spread = spread  # tangent of half the field of view
+        self._looks = {name: rng.integers(_WARDROBE, size=count).tolist() for name, count in _LOOKS.items()}
+        self._geometries: dict[tuple[str, int, int], Any] = {}
         self._slots: list[_Slot] = []
         for name, habit in HABITS.items():
             for _ in range(int(rng.integers(habit.fewest, habit.most + 1))):
@@ -155,7 +161,9 @@ class Traffic:
     def _enter(self, slot: _Slot, view: View) -> Actor | None:
         """Find a free place before the camera for a new actor; None when the street is full there."""
         rng = self._rng
-        outfit = self._wardrobe.outfit(slot.name, int(rng.integers(_WARDROBE)))
+        looks = self._looks[slot.name]
+        index = looks[int(rng.integers(len(looks)))]
+        outfit = self._wardrobe.outfit(slot.name, index)
         for _ in range(12):
             share = float(rng.random())
             ahead = slot.habit.nearest + (slot.habit.farthest - slot.habit.nearest) * share
@@ -167,12 +175,21 @@ class Traffic:
             x, y = view.x + ahead, y * self._place.side
             if self._is_taken(None, x, y, *bounds) or (ahead < 2.5 and abs(y - view.y) < 0.45):
                 continue
-            colours = lit(outfit.mesh, outfit.normals, self._light, heading)
-            geometry = self._stage.geometry(outfit.mesh.points, outfit.mesh.triangles, colours)
-            item = self._stage.add_item(slot.ident, geometry, z)
+            item = self._stage.add_item(slot.ident, self._geometry(slot.name, index, heading), z)
             item.place(x, y, z, heading)
             return Actor(slot.name, item, outfit, x, y, z, heading, speed, *bounds)
         return None
+
+    def _geometry(self, name: str, index: int, heading: float) -> Any:
+        """Mesh ``index`` of a class, lit for about ``heading``."""
+        turns = _TURNS[name]
+        turn = round(heading * turns / (2 * math.pi)) % turns
+        key = (name, index, turn)
+        if key not in self._geometries:
+            outfit = self._wardrobe.outfit(name, index)
+            colours = lit(outfit.mesh, outfit.normals, self._light, turn * 2 * math.pi / turns)
+            self._geometries[key] = self._stage.geometry(outfit.mesh.points, outfit.mesh.triangles, colours)
+        return self._geometries[key]
 
     def _is_taken(
         self,
