@@ -14,6 +14,8 @@ _CONFIGURATION = """\
 # The local instance: SQLite files in this folder. In a cluster the instance is configured in k8s/.
 telemetry:
   enabled: false
+nux:
+  enabled: false
 """
 
 

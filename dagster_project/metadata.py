@@ -17,17 +17,22 @@ from robot_assets.verdict import Verdict
 Page = tuple[str, dict[str, Any]]
 
 
-def picture(png: bytes, caption: str) -> dg.MetadataValue:
-    """A PNG that the UI shows in place: it renders markdown, and a data URI needs no server."""
-    return dg.MetadataValue.md(f"![{caption}](data:image/png;base64,{base64.b64encode(png).decode()})")
+def report(*parts: str) -> dg.MetadataValue:
+    """All that is to be looked at as one entry, since the UI opens each markdown entry in a dialog of its own."""
+    return dg.MetadataValue.md("\n\n".join(parts))
 
 
-def table(rows: Mapping[str, Mapping[str, Any]], first: str) -> dg.MetadataValue:
+def picture(png: bytes, caption: str) -> str:
+    """A PNG in markdown; a data URI needs no server."""
+    return f"![{caption}](data:image/png;base64,{base64.b64encode(png).decode()})"
+
+
+def table(rows: Mapping[str, Mapping[str, Any]], first: str) -> str:
     """Rows by name -> a markdown table; all rows have the same keys."""
     columns = list(next(iter(rows.values()), {}))
     lines = [f"| {first} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
     lines += [f"| {name} | " + " | ".join(_cell(row[key]) for key in columns) + " |" for name, row in rows.items()]
-    return dg.MetadataValue.md("\n".join(lines))
+    return "\n".join(lines)
 
 
 def verdict(answer: Verdict) -> dict[str, Any]:
@@ -42,7 +47,7 @@ def verdict(answer: Verdict) -> dict[str, Any]:
 
         budget = facts.get("latency_ms_p95_max")
         png = latency_histogram({"engine": latencies}, float(str(budget)) if budget is not None else None)
-        shown["latency"] = picture(png, "Latency of one frame")
+        shown["report"] = report(picture(png, "Latency of one frame"))
     return {**shown, "facts": dg.MetadataValue.json(facts)}
 
 
@@ -52,11 +57,13 @@ def simulated(summary: Any, artifact: Path) -> Page:
     objects = sum(summary.objects.values())
     counts = {name: {"objects": count, "images": summary.images_with[name]} for name, count in summary.objects.items()}
     return f"{summary.images} images, {objects} objects, {summary.images_per_second:.0f} images/s", {
-        "examples": picture(labelled_sheet(*_some_labelled(artifact, 6)), "Some images with their labels"),
+        "report": report(
+            picture(labelled_sheet(*_some_labelled(artifact, 6)), "Some images with their labels"),
+            table(counts, "class"),
+        ),
         "images": summary.images,
         "sessions": len(summary.sessions),
         "objects": objects,
-        "classes": table(counts, "class"),
         "images_per_s": round(summary.images_per_second, 1),
     }
 
@@ -84,8 +91,10 @@ def dataset(summary: Any, artifact: Path) -> Page:
     document = json.loads((artifact / "dataset.json").read_text())
     headline = ", ".join(f"{summary.images[split]} {split}" for split in summary.images)
     return headline, {
-        "class_balance": picture(class_balance(summary.boxes), "Boxes of each class"),
-        "sessions": picture(session_split(_images_by_session(artifact, summary)), "Recording sessions of each split"),
+        "report": report(
+            picture(class_balance(summary.boxes), "Boxes of each class"),
+            picture(session_split(_images_by_session(artifact, summary)), "Recording sessions of each split"),
+        ),
         "images": sum(summary.images.values()),
         "calibration_images": summary.calibration_images,
         "linked_sessions": dg.MetadataValue.json([list(group) for group in summary.linked_sessions]),
@@ -113,9 +122,11 @@ def checkpoint(summary: Any, artifact: Path, data: Path) -> Page:
     }
     headline = f"mAP@50 {test.map50:.3f} on test, {val.map50:.3f} on val"
     return headline, {
-        "curves": picture(training_curves(history, best_epoch=summary.best_epoch), "Loss and mAP"),
-        "predictions": picture(_predictions(artifact, data), "Predictions on unseen images"),
-        "per_class": table(per_class, "class"),
+        "report": report(
+            picture(training_curves(history, best_epoch=summary.best_epoch), "Loss and mAP"),
+            table(per_class, "class"),
+            picture(_predictions(artifact, data), "Predictions on unseen images"),
+        ),
         "map50_test": test.map50,
         "map50_val": val.map50,
         "map50_95_test": test.map50_95,
@@ -153,7 +164,7 @@ def _predictions(trained: Path, data: Path, count: int = 6, score_min: float = 0
 def ptq(summary: Any) -> Page:
     headline = f"{summary.calibrator}: {-summary.drop_points:+.2f} points against FP32 on val"
     return headline, {
-        "variants": _variants(
+        "report": _variants(
             {"FP32 checkpoint": summary.checkpoint_map50}
             | {f"PTQ {name}": value for name, value in summary.map50_by_calibrator.items()},
             f"PTQ {summary.calibrator}",
@@ -172,7 +183,7 @@ def qat(summary: Any) -> Page:
         f"{against_control:+.2f} against the FP32 control on val"
     )
     return headline, {
-        "variants": _variants(
+        "report": _variants(
             {
                 "FP32 checkpoint": summary.checkpoint_map50,
                 "FP32 control": summary.fp32_control_map50,
@@ -192,7 +203,7 @@ def onnx(summary: Any) -> Page:
     names = {"checkpoint": "FP32 checkpoint", "fp32_control": "FP32 control", "ptq": "PTQ", "qat": "QAT"}
     values = {shown: summary.choice.map50[key] for key, shown in names.items()}
     return summary.choice.because, {
-        "variants": _variants(values, names[summary.choice.method]),
+        "report": _variants(values, names[summary.choice.method]),
         "promoted": summary.choice.method,
         "because": summary.choice.because,
         "qat_gain_points": summary.choice.qat_gain_points,
@@ -216,7 +227,7 @@ def engine(summary: Any, artifact: Path, exported: Path, scratch: Path) -> Page:
     kernels = summary.manifest.kernels
     condition = f"{timed.threads} thread{'s' if timed.threads > 1 else ''}, one image a call"
     return f"{timed.engine.p50:.1f} ms, {timed.speedup:.1f}x FP32", {
-        "latency": picture(latency_histogram(runs, None, condition=condition), "Latency of one frame"),
+        "report": report(picture(latency_histogram(runs, None, condition=condition), "Latency of one frame")),
         "latency_ms_p50": timed.engine.p50,
         "latency_ms_p95": timed.engine.p95,
         "latency_ms_p99": timed.engine.p99,
@@ -234,7 +245,7 @@ def engine(summary: Any, artifact: Path, exported: Path, scratch: Path) -> Page:
 def _variants(values: Mapping[str, float], chosen: str | None) -> dg.MetadataValue:
     from robot_assets.figures.comparison import variant_comparison
 
-    return picture(variant_comparison(values, chosen), "mAP@50 on val, side by side")
+    return report(picture(variant_comparison(values, chosen), "mAP@50 on val, side by side"))
 
 
 def _cell(value: Any) -> str:

@@ -96,12 +96,7 @@ def check_classes(dataset: Path, spec: DatasetSpec) -> Verdict:
             facts=facts,
         )
     rarest = min(
-        (
-            (counts[name][label], label, name)
-            for label in spec.classes
-            for name in SPLITS
-            if counts[name][label]
-        ),
+        ((counts[name][label], label, name) for label in spec.classes for name in SPLITS if counts[name][label]),
         default=(0, "nothing", "any split"),
     )
     summary = f"{len(spec.classes)} classes in {len(SPLITS)} splits; fewest boxes: "
@@ -130,9 +125,7 @@ def check_boxes(dataset: Path, spec: DatasetSpec) -> Verdict:
             fix=f"mend them in the raw data, then {_BUILD_AGAIN}",
             facts=facts,
         )
-    return Verdict(
-        passed=True, summary=f"{total} boxes finite, inside, distinct and large enough", facts=facts
-    )
+    return Verdict(passed=True, summary=f"{total} boxes finite, inside, distinct and large enough", facts=facts)
 
 
 def _exempted(reasons: list[str]) -> str:
@@ -164,9 +157,7 @@ def _near(one: list[int | None], other: list[int | None], bits: int) -> list[tup
 
 
 def _box_faults(document: dict[str, Any], classes: int) -> list[str]:
-    sizes = {
-        image["id"]: (image["width"], image["height"], image["file_name"]) for image in document["images"]
-    }
+    sizes = {image["id"]: (image["width"], image["height"], image["file_name"]) for image in document["images"]}
     seen: set[tuple[object, ...]] = set()
     faults = []
     for annotation in document["annotations"]:

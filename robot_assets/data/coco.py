@@ -39,15 +39,11 @@ def read_coco(source: Path) -> Source:
         found = reader.entries(findings, listed)
         entries += found
     unlisted = [
-        Finding(
-            name, "an image that the labels do not list", "list it, without annotations if it shows nothing"
-        )
+        Finding(name, "an image that the labels do not list", "list it, without annotations if it shows nothing")
         for name in tree.images()
         if name not in listed
     ]
-    return Source(
-        categories, tuple(sorted(entries, key=lambda e: e.file_name)), tuple(findings), tuple(unlisted)
-    )
+    return Source(categories, tuple(sorted(entries, key=lambda e: e.file_name)), tuple(findings), tuple(unlisted))
 
 
 def _label_files(source: Path) -> tuple[Path, list[Path]]:
@@ -151,9 +147,7 @@ class _Reader:
             if any(name == item.place or name.startswith(item.place + "/") for item in self.tree.findings):
                 continue
             if name not in self.tree.files:
-                findings.append(
-                    Finding(place, f"no such image: {shown(name)}", "bring it back, or remove its entry")
-                )
+                findings.append(Finding(place, f"no such image: {shown(name)}", "bring it back, or remove its entry"))
                 continue
             read = partial(_read_boxes, place, image, labels[image["id"]], numbers)
             entries.append(Entry(name.removeprefix("images/"), self.tree.files[name], read))
@@ -180,25 +174,17 @@ class _Reader:
 
     def _locate(self, image: Any, place: str, ids: Mapping[int, int]) -> str:
         """Path of the image below the source. Only files that the walk has seen can be found."""
-        if (
-            not _is_object(image)
-            or not _is_int(image.get("id"))
-            or not isinstance(image.get("file_name"), str)
-        ):
+        if not _is_object(image) or not _is_int(image.get("id")) or not isinstance(image.get("file_name"), str):
             raise BadItem(place, "no integer id or no file_name", "mend or remove it")
         if ids[image["id"]] > 1:
             raise BadItem(place, f"the id {image['id']} is given twice", "give every image an id of its own")
         name = image["file_name"]
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "\\" in name or "\0" in name or not path.parts:
-            raise BadItem(
-                place, f"file_name {shown(name)!r} climbs out of the source", "use a path below the images"
-            )
+            raise BadItem(place, f"file_name {shown(name)!r} climbs out of the source", "use a path below the images")
         split = self.path.stem.removeprefix("instances_")
         candidates = [f"images/{split}/{path}", f"images/{path}", str(path)]
-        return next(
-            (candidate for candidate in candidates if candidate in self.tree.files), self._odd(candidates)
-        )
+        return next((candidate for candidate in candidates if candidate in self.tree.files), self._odd(candidates))
 
     def _odd(self, candidates: Sequence[str]) -> str:
         """The candidate that the walk found something wrong with, or the last one."""
@@ -229,26 +215,20 @@ def _read_boxes(
 
 def _box(place: str, label: dict[str, Any], numbers: dict[int, int], width: int, height: int) -> Box:
     if label["twice"]:
-        raise BadItem(
-            f"{place}.id", f"{label.get('id')!r} is no integer or is given twice", "give it an id of its own"
-        )
+        raise BadItem(f"{place}.id", f"{label.get('id')!r} is no integer or is given twice", "give it an id of its own")
     category = label.get("category_id")
     if not _is_int(category) or category not in numbers:
         raise BadItem(f"{place}.category_id", f"unknown class id {category!r}", f"use one of {list(numbers)}")
     bbox = label.get("bbox")
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(_is_number(value) for value in bbox):
-        raise BadItem(
-            f"{place}.bbox", f"{bbox!r} is not [x, y, width, height] in pixels", "mend or remove it"
-        )
+        raise BadItem(f"{place}.bbox", f"{bbox!r} is not [x, y, width, height] in pixels", "mend or remove it")
     fault = fault_of(bbox[0], bbox[1], bbox[2], bbox[3], width, height)
     if fault:
         raise BadItem(f"{place}.bbox", fault, "mend or remove it")
     crowd = label.get("iscrowd", 0)
     if crowd not in (0, 1):
         raise BadItem(f"{place}.iscrowd", f"{crowd!r}, needed 0 or 1", "mend it")
-    return make_box(
-        numbers[category], (bbox[0], bbox[1], bbox[2], bbox[3]), (width, height), crowd=bool(crowd)
-    )
+    return make_box(numbers[category], (bbox[0], bbox[1], bbox[2], bbox[3]), (width, height), crowd=bool(crowd))
 
 
 def _is_object(value: Any) -> bool:

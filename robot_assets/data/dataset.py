@@ -187,9 +187,7 @@ def _calibration(train: list[_Frame], spec: DatasetSpec) -> list[int]:
     for index, frame in enumerate(train):
         lot = hashlib.sha256(f"{seed}/{frame.entry.file_name}".encode()).digest()
         queues[frame.session].append((lot, index))
-    turns = [
-        (turn, lot, index) for queue in queues.values() for turn, (lot, index) in enumerate(sorted(queue))
-    ]
+    turns = [(turn, lot, index) for queue in queues.values() for turn, (lot, index) in enumerate(sorted(queue))]
     return sorted(index for _, _, index in sorted(turns)[: spec.calibration_images])
 
 

@@ -18,9 +18,7 @@ def near_links(hashes: Sequence[int | None], bits: int) -> list[tuple[int, int]]
     Norouzi et al., "Fast search in Hamming space with multi-index hashing", 2012.
     """
     hashed = [(index, value) for index, value in enumerate(hashes) if value is not None]
-    values, inverse = np.unique(
-        np.array([value for _, value in hashed], dtype=np.uint64), return_inverse=True
-    )
+    values, inverse = np.unique(np.array([value for _, value in hashed], dtype=np.uint64), return_inverse=True)
     members: list[list[int]] = [[] for _ in values]
     for (index, _), value in zip(hashed, inverse.tolist(), strict=True):
         members[value].append(index)

@@ -67,9 +67,7 @@ def read_bytes(path: Path, place: str) -> bytes:
     except FileNotFoundError:
         raise BadItem(place, "no such image", "bring the file back or remove its label") from None
     except OSError as error:
-        raise BadItem(
-            place, f"cannot be opened ({error.strerror})", "replace it by a readable plain file"
-        ) from None
+        raise BadItem(place, f"cannot be opened ({error.strerror})", "replace it by a readable plain file") from None
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
@@ -104,9 +102,7 @@ def inspect_image(encoded: bytes, place: str) -> ImageFacts:
             orientation = image.getexif().get(_ORIENTATION_TAG, 1)
             image.load()
     except _DECODER_ERRORS as error:
-        raise BadItem(
-            place, f"the image is damaged ({error})", "copy it again from the robot, or remove it"
-        ) from None
+        raise BadItem(place, f"the image is damaged ({error})", "copy it again from the robot, or remove it") from None
     if orientation not in (0, 1):
         raise BadItem(
             place,
@@ -168,14 +164,10 @@ def _open(encoded: bytes, place: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise _bomb(place, str(error)) from None
     except UnidentifiedImageError:
-        raise BadItem(
-            place, "neither JPEG nor PNG inside", "convert it to JPEG or PNG, or remove it"
-        ) from None
+        raise BadItem(place, "neither JPEG nor PNG inside", "convert it to JPEG or PNG, or remove it") from None
     except _DECODER_ERRORS as error:
         raise BadItem(place, f"the header is damaged ({error})", "copy it again, or remove it") from None
 
 
 def _bomb(place: str, size: str) -> BadItem:
-    return BadItem(
-        place, f"decompression bomb: {size}, at most {MAX_PIXELS} are decoded", "remove or shrink it"
-    )
+    return BadItem(place, f"decompression bomb: {size}, at most {MAX_PIXELS} are decoded", "remove or shrink it")

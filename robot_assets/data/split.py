@@ -69,9 +69,7 @@ def split_units(units: Sequence[Unit], spec: SplitSpec) -> dict[str, tuple[str, 
         if not best or search.cost(found) < search.cost(best):
             best = found
     return {
-        name: tuple(
-            sorted(s for unit, at in zip(ordered, best, strict=True) if at == index for s in unit.sessions)
-        )
+        name: tuple(sorted(s for unit, at in zip(ordered, best, strict=True) if at == index for s in unit.sessions))
         for index, name in enumerate(SPLITS)
     }
 
@@ -127,9 +125,7 @@ class _Search:
         totals, here = self._totals(assignment), np.array(assignment)
         now = np.array([self._cost_of(split, totals[split]) for split in range(len(totals))])
         without = self._cost_of(here, totals[here] - self._counts) - now[here]
-        gains = np.stack(
-            [self._cost_of(s, totals[s] + self._counts) - now[s] for s in range(len(totals))], axis=1
-        )
+        gains = np.stack([self._cost_of(s, totals[s] + self._counts) - now[s] for s in range(len(totals))], axis=1)
         gains += without[:, None]
         gains[np.arange(len(here)), here] = 0.0
         unit, split = divmod(int(np.argmin(gains.round(9))), len(totals))
@@ -139,9 +135,7 @@ class _Search:
         totals, here = self._totals(assignment), np.array(assignment)
         now = np.array([self._cost_of(split, totals[split]) for split in range(len(totals))])
         # traded[i, j]: change of the split of unit i when j comes in its place.
-        traded = self._cost_of(
-            here[:, None], totals[here][:, None] + self._counts[None] - self._counts[:, None]
-        )
+        traded = self._cost_of(here[:, None], totals[here][:, None] + self._counts[None] - self._counts[:, None])
         gains = traded - now[here][:, None]
         gains = np.where(here[:, None] == here[None], 0.0, gains + gains.T)
         one, other = divmod(int(np.argmin(gains.round(9))), len(here))

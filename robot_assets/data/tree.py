@@ -64,9 +64,7 @@ def _walk(folder: Path, below: str, tree: Tree) -> None:
         tree.findings.append(Finding(shown(below), f"a folder more than {MAX_DEPTH} folders down", fix))
         return
     if not entries and below:
-        tree.findings.append(
-            Finding(shown(below), "an empty folder", "copy its images, or remove the folder")
-        )
+        tree.findings.append(Finding(shown(below), "an empty folder", "copy its images, or remove the folder"))
     for entry in entries:
         name = f"{below}/{entry.name}" if below else entry.name
         fault = _fault(entry)

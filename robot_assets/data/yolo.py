@@ -51,9 +51,7 @@ def read_yolo(source: Path) -> Source:
     entries = []
     for name in images:
         if shared[labels[name]] > 1:
-            findings.append(
-                Finding(name, f"shares {labels[name]} with another image", "rename one of the two")
-            )
+            findings.append(Finding(name, f"shares {labels[name]} with another image", "rename one of the two"))
             continue
         read = partial(_read_boxes, tree, labels[name], categories)
         entries.append(Entry(name.removeprefix(mirrored), tree.files[name], read))
@@ -134,9 +132,7 @@ def _box(place: str, columns: list[str], categories: tuple[str, ...], width: int
         raise BadItem(place, f"{len(columns)} columns, needed 5: class cx cy w h", "mend that line")
     if not columns[0].isascii() or not columns[0].isdigit() or int(columns[0][:9]) >= len(categories):
         known = f"0 to {len(categories) - 1}"
-        raise BadItem(
-            place, f"unknown class id {columns[0]!r}, needed {known}", "mend the line, or add the name"
-        )
+        raise BadItem(place, f"unknown class id {columns[0]!r}, needed {known}", "mend the line, or add the name")
     try:
         cx, cy, w, h = (float(column) for column in columns[1:])
     except ValueError:
