@@ -73,25 +73,29 @@ def _record(event: dg.EventLogEntry) -> Mapping[str, object] | None:
     return None if value is None else value.value
 
 
+def gate_descriptions(instance: dg.DagsterInstance, graph: Mapping[str, Stage], names: Iterable[str]) -> list[str]:
+    """What the failed gates of some assets said, one entry each."""
+    return [
+        f"{asset_name(key.asset_key)} {key.name}: {' '.join((evaluation.description or '').split())}"
+        for key, evaluation in _evaluations(instance, [graph[name] for name in names]).items()
+        if not evaluation.passed
+    ]
+
+
 def _gate_results(instance: dg.DagsterInstance, stages: Iterable[Stage]) -> dict[str, dict[str, GateResult]]:
-    keys = [dg.AssetCheckKey(asset_key(stage.asset), gate.name) for stage in stages for gate in stage.gates]
-    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     results: dict[str, dict[str, GateResult]] = {}
-    for key, execution in latest.items():
-        evaluation = execution.event.asset_check_evaluation if execution.event else None
-        if evaluation is not None and GATE_STATE_KEY in evaluation.metadata:
+    for key, evaluation in _evaluations(instance, stages).items():
+        if GATE_STATE_KEY in evaluation.metadata:
             state = str(evaluation.metadata[GATE_STATE_KEY].value)
             results.setdefault(asset_name(key.asset_key), {})[key.name] = GateResult(state, evaluation.passed)
     return results
 
 
-def gate_descriptions(instance: dg.DagsterInstance, graph: Mapping[str, Stage], names: Iterable[str]) -> list[str]:
-    """What the failed gates of some assets said, one entry each."""
-    keys = [dg.AssetCheckKey(asset_key(name), gate.name) for name in names for gate in graph[name].gates]
-    lines = []
-    for key, execution in instance.event_log_storage.get_latest_asset_check_execution_by_key(keys).items():
-        evaluation = execution.event.asset_check_evaluation if execution.event else None
-        if evaluation is not None and not evaluation.passed:
-            text = " ".join((evaluation.description or "").split())
-            lines.append(f"{asset_name(key.asset_key)} {key.name}: {text}")
-    return lines
+def _evaluations(
+    instance: dg.DagsterInstance, stages: Iterable[Stage]
+) -> dict[dg.AssetCheckKey, dg.AssetCheckEvaluation]:
+    """The latest evaluation of every gate that has one; a gate that was planned and cut off has none."""
+    keys = [dg.AssetCheckKey(asset_key(stage.asset), gate.name) for stage in stages for gate in stage.gates]
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    found = {key: execution.event.asset_check_evaluation for key, execution in latest.items() if execution.event}
+    return {key: evaluation for key, evaluation in found.items() if evaluation is not None}
