@@ -6,17 +6,16 @@ came out with the same bytes cuts off what follows it (a single run of the whole
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
 
-from dagster_project.instance_reader import gate_descriptions, latest_builds
-from dagster_project.names import asset_key, asset_name
-from dagster_project.observed import observed_version
+from dagster_project.instance_reader import gate_descriptions
+from dagster_project.names import asset_key
+from dagster_project.standing import Standing, look, observe, select
 from robot_assets.errors import RobotAssetsError
-from robot_assets.lineage.graph import Stage, build_graph, with_ancestors
-from robot_assets.lineage.staleness import State, Status, statuses
+from robot_assets.lineage.staleness import State, Status
 from robot_assets.project import Project
 
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -39,7 +38,7 @@ def build(
     definitions: dg.Definitions,
     instance: dg.DagsterInstance,
     selection: Sequence[str],
-    announce: Callable[[str, Status], None],
+    announce: Callable[[str, Status, Sequence[str]], None],
 ) -> tuple[str, ...]:
     """Bring the selection and its ancestors up to date.
 
@@ -54,104 +53,24 @@ def build(
         The assets of the selection and their ancestors, in graph order.
 
     Raises:
+        SelectionError: A selection names nothing.
         BuildError: A step failed, or a gate did not pass.
+        DataError: A pointer is missing.
     """
+    wanted = select(project, definitions, selection)
     tried: set[str] = set()
     while True:
-        found = present_statuses(project, definitions, instance, selection)
-        todo = {name: status for name, status in found.items() if _is_due(status) and name not in tried}
+        standing = look(project, instance, wanted, observe(project, instance, wanted))
+        todo = {name: status for name, status in standing.found.items() if status.is_ready and name not in tried}
         if not todo:
             break
+        causes = standing.causes(instance, todo)
         for name, status in todo.items():
-            announce(name, status)
+            announce(name, status, causes[name])
         _run(definitions, instance, _wave(todo))
         tried |= set(todo)
-    _refuse_failed_gates(project, instance, found)
-    return tuple(found)
-
-
-def present_statuses(
-    project: Project, definitions: dg.Definitions, instance: dg.DagsterInstance, selection: Sequence[str]
-) -> dict[str, Status]:
-    """Status of the selection and its ancestors, in graph order, after observing what is observed.
-
-    Raises:
-        BuildError: A selection names nothing.
-        DataError: A pointer is missing.
-    """
-    graph = build_graph(project.params)
-    wanted = select(project, definitions, selection)
-    observed = observe(project, instance, [name for name in wanted if graph[name].is_observed])
-    subgraph = {name: graph[name] for name in wanted}
-    return statuses(subgraph, latest_builds(instance, subgraph, project.store, observed))
-
-
-def select(project: Project, definitions: dg.Definitions, selection: Sequence[str]) -> tuple[str, ...]:
-    """The assets that ``selection`` names and everything that they are made of, in graph order.
-
-    Raises:
-        BuildError: A selection names nothing.
-    """
-    graph = build_graph(project.params)
-    if not selection:
-        return tuple(graph)
-    asset_graph = definitions.resolve_asset_graph()
-    names: set[str] = set()
-    for text in selection:
-        try:
-            chosen = _parse(text, graph, project).resolve(asset_graph)
-        except (dg.DagsterError, ValueError) as error:
-            raise BuildError(
-                f"{text!r} is not an asset selection: {error}",
-                needed="an asset name, a model name, or a Dagster asset selection",
-                fix=f"one of: {', '.join([*project.params.models, *graph])}",
-            ) from None
-        if not chosen:
-            raise BuildError(
-                f"{text!r} selects no asset",
-                needed="a selection that names at least one asset",
-                fix=f"one of: {', '.join([*project.params.models, *graph])}",
-            )
-        names |= {asset_name(key) for key in chosen}
-    return with_ancestors(graph, names)
-
-
-def _parse(text: str, graph: Mapping[str, Stage], project: Project) -> dg.AssetSelection:
-    """Names of ours first: ``key:`` and ``group:`` need quoting that nobody remembers."""
-    if text in graph:
-        return dg.AssetSelection.assets(asset_key(text))
-    if text in project.params.models:
-        return dg.AssetSelection.groups(text)
-    return dg.AssetSelection.from_string(text)
-
-
-def observe(project: Project, instance: dg.DagsterInstance, names: Iterable[str]) -> dict[str, str]:
-    """Read the versions of observed assets off the world, and record those that changed.
-
-    Raises:
-        DataError: A pointer is missing.
-    """
-    versions = {}
-    for name in names:
-        version = observed_version(project, name)
-        if version is None:
-            continue
-        versions[name] = version
-        if _last_observed(instance, name) != version:
-            tags = {"dagster/data_version": version}
-            instance.report_runless_asset_event(dg.AssetObservation(asset_key(name), tags=tags))
-    return versions
-
-
-def _last_observed(instance: dg.DagsterInstance, name: str) -> str | None:
-    records = instance.fetch_observations(asset_key(name), limit=1).records
-    observation = records[0].asset_observation if records else None
-    return (observation.tags or {}).get("dagster/data_version") if observation else None
-
-
-def _is_due(status: Status) -> bool:
-    """Whether something can be done about it now: what waits for an ancestor has no desired state yet."""
-    return status.desired_state is not None and status.state is not State.FRESH
+    _refuse_failed_gates(instance, standing)
+    return tuple(standing.found)
 
 
 def _wave(todo: Mapping[str, Status]) -> Wave:
@@ -201,11 +120,11 @@ def _step_error(event: dg.DagsterEvent, run_id: str) -> BuildError:
     )
 
 
-def _refuse_failed_gates(project: Project, instance: dg.DagsterInstance, found: Mapping[str, Status]) -> None:
-    failed = [name for name, status in found.items() if status.state is State.GATE_FAILED]
+def _refuse_failed_gates(instance: dg.DagsterInstance, standing: Standing) -> None:
+    failed = [name for name, status in standing.found.items() if status.state is State.GATE_FAILED]
     if not failed:
         return
-    lines = gate_descriptions(instance, build_graph(project.params), failed)
+    lines = gate_descriptions(instance, standing.graph, failed)
     raise BuildError(
         "blocking checks did not pass; what depends on them was not built:\n    " + "\n    ".join(lines),
         needed="every blocking check to pass",

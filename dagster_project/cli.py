@@ -71,8 +71,8 @@ def build(
 
     with progress_bars() as terminal:
 
-        def announce(name: str, status: Status) -> None:
-            why[name] = "; ".join(status.causes)
+        def announce(name: str, status: Status, causes: Sequence[str]) -> None:
+            why[name] = "; ".join(causes)
             terminal.print(f"[bold]{name}[/bold]  [dim]{status.state}: {why[name]}[/dim]", highlight=False)
 
         wanted = building.build(project, definitions, instance, selection or [], announce)
@@ -81,22 +81,25 @@ def build(
 
 
 @app.command()
-def status(
+def plan(
     selection: Annotated[list[str] | None, typer.Argument(help="As for build; none means everything.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what is fresh, stale or missing, and why. Exit code 1 when something is not fresh.
+    """Show what is not fresh, why, what would be rebuilt where, and the expected cost. Exit code 2 when something is.
 
-    Example: robot-assets status sidewalk_detector
+    Example: robot-assets plan sidewalk_detector
     """
-    from dagster_project import build as building
+    from dagster_project.plan import as_json as plan_as_json
+    from dagster_project.plan import print_plan
+    from dagster_project.standing import look, observe, select
 
     project, instance, definitions = _open()
-    found = building.present_statuses(project, definitions, instance, selection or [])
-    data = {name: {"state": str(one.state), "causes": list(one.causes)} for name, one in found.items()}
-    answer(data, as_json, lambda: _print_statuses(data))
-    if any(row["state"] != "fresh" for row in data.values()):
-        raise typer.Exit(1)
+    wanted = select(project, definitions, selection or [])
+    standing = look(project, instance, wanted, observe(project, instance, wanted))
+    steps = standing.plan(instance, project)
+    answer(plan_as_json(standing, steps), as_json, lambda: print_plan(standing, steps))
+    if steps:
+        raise typer.Exit(2)
 
 
 @app.command()
@@ -112,15 +115,6 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
     os.chdir(project.root)
     dagster = str(Path(sys.executable).with_name("dagster"))
     os.execv(dagster, [dagster, "dev", "--host", "127.0.0.1", "--port", str(port)])
-
-
-def _print_statuses(data: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    table = Table("asset", "state", "why", box=None, header_style="bold", pad_edge=False)
-    for name, row in data.items():
-        table.add_row(name, row["state"], "; ".join(row["causes"]))
-    console().print(table)
 
 
 def _open() -> tuple[Project, dg.DagsterInstance, dg.Definitions]:

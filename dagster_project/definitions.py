@@ -12,6 +12,7 @@ from dagster_project.assets.observed import observed_asset
 from dagster_project.assets.produced import produced_assets
 from dagster_project.checks.gates import gate_checks
 from dagster_project.resources.workshop import Workshop
+from dagster_project.sensors.rebuilding import rebuild_sensor
 from robot_assets.lineage.graph import build_graph
 from robot_assets.project import Project, find_project
 
@@ -21,9 +22,11 @@ def build_definitions(project: Project, executor: dg.ExecutorDefinition | None =
     params = project.params
     graph = build_graph(params)
     observed = [observed_asset(stage) for stage in graph.values() if stage.is_observed]
+    produced = [stage.asset for stage in graph.values() if not stage.is_observed]
     return dg.Definitions(
         assets=[*observed, *produced_assets(params, graph)],
         asset_checks=gate_checks(params, graph),
+        sensors=[rebuild_sensor(project, produced)],
         resources={"workshop": Workshop(root=str(project.root))},
         executor=executor or dg.in_process_executor,
     )

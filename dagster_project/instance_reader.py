@@ -1,57 +1,110 @@
-"""The one place that reads the instance's history, and turns it into plain records for the domain.
+"""What the instance knows, as plain records for the domain: versions, states, gates, records, runs.
 
-Check evaluations have no public batched reader in this version of Dagster: the event log storage is asked here,
-and nowhere else.
+The batched queries behind it are in ``event_log.py``.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
+from pydantic import ValidationError
 
-from dagster_project.names import asset_key, asset_name
+from dagster_project.event_log import (
+    DATA_VERSION_TAG,
+    MATERIALIZATION,
+    OBSERVATION,
+    Evaluation,
+    Version,
+    latest_evaluations,
+    latest_versions,
+)
+from dagster_project.names import BUILDS_CHECK, asset_key, asset_name
 from robot_assets.lineage.graph import Stage
+from robot_assets.lineage.rebuild import Tries
+from robot_assets.lineage.record import Record
 from robot_assets.lineage.staleness import Built, GateResult
 from robot_assets.store import Store
 
-DATA_VERSION_TAG = "dagster/data_version"
-GATE_STATE_KEY = "state"
+STATE_KEY = "state"
+DESIRED_STATE_TAG = "robot_assets/desired_state"
+ASSET_TAG = "robot_assets/asset"
+_UNFINISHED = [
+    dg.DagsterRunStatus.QUEUED,
+    dg.DagsterRunStatus.NOT_STARTED,
+    dg.DagsterRunStatus.STARTING,
+    dg.DagsterRunStatus.STARTED,
+    dg.DagsterRunStatus.CANCELING,
+]
+_FAILED = {dg.DagsterRunStatus.FAILURE, dg.DagsterRunStatus.CANCELED}
 
 
 def latest_data_version(instance: dg.DagsterInstance, name: str) -> str | None:
     """Data version of the latest materialization of an asset, None when there is none."""
     event = instance.get_latest_materialization_event(asset_key(name))
-    return _data_version(event) if event else None
+    materialization = event.asset_materialization if event else None
+    return (materialization.tags or {}).get(DATA_VERSION_TAG) if materialization else None
+
+
+def latest_observed_version(instance: dg.DagsterInstance, name: str) -> str | None:
+    """Data version of the latest observation of an asset, None when there is none."""
+    records = instance.fetch_observations(asset_key(name), limit=1).records
+    observation = records[0].asset_observation if records else None
+    return (observation.tags or {}).get(DATA_VERSION_TAG) if observation else None
 
 
 def latest_builds(
-    instance: dg.DagsterInstance, graph: Mapping[str, Stage], store: Store, observed: Mapping[str, str]
+    instance: dg.DagsterInstance, graph: Mapping[str, Stage], store: Store, observed: Mapping[str, str] | None = None
 ) -> dict[str, Built]:
-    """What stands: the latest record of every produced asset, and the given versions of the observed ones."""
-    produced = [stage for stage in graph.values() if not stage.is_observed]
-    records = instance.get_asset_records([asset_key(stage.asset) for stage in produced])
-    gates = _gate_results(instance, produced)
-    built = {name: Built(data_version=version) for name, version in observed.items() if name in graph}
-    for record in records:
-        event = record.asset_entry.last_materialization
-        name = asset_name(record.asset_entry.asset_key)
-        written = _record(event) if event else None
-        if written is not None:
-            built[name] = Built(
-                data_version=written["data_version"],
-                code_version=written["code_version"],
-                inputs=written["inputs"],
-                gates=gates.get(name, {}),
-                is_stored=store.has(written["data_version"]),
-            )
+    """What stands: the latest version of every asset of ``graph`` that has one.
+
+    Args:
+        instance: Whose history is read.
+        graph: The assets.
+        store: Asked whether it still has the bytes.
+        observed: Present versions of observed assets; their latest observations when None.
+    """
+    if observed is None:
+        seen = latest_versions(instance, OBSERVATION)
+        observed = {name: version.data_version for name, version in seen.items()}
+    versions = latest_versions(instance, MATERIALIZATION)
+    finished = latest_evaluations(instance, of_check=BUILDS_CHECK, passed_only=True)
+    gates = _gate_results(instance)
+    produced = {name: versions[name] for name, stage in graph.items() if not stage.is_observed and name in versions}
+    stored = _stored(store, {version.data_version for version in produced.values()})
+    built = {name: Built(observed[name]) for name, stage in graph.items() if stage.is_observed and name in observed}
+    for name, version in produced.items():
+        finish = _finish_of(version, finished.get((name, BUILDS_CHECK)))
+        built[name] = Built(
+            data_version=version.data_version,
+            state=finish.get(STATE_KEY),
+            gates=gates.get(name, {}),
+            is_stored=version.data_version in stored,
+            duration_s=finish.get("duration_s"),
+        )
     return built
 
 
-def latest_metadata(instance: dg.DagsterInstance, names: Iterable[str]) -> dict[str, Mapping[str, object]]:
-    """Metadata values of the latest materialization of each asset that has one."""
+def latest_records(instance: dg.DagsterInstance, names: Iterable[str]) -> dict[str, Record]:
+    """The record of the latest materialization of each asset; assets that something else reported have none."""
     found = {}
-    for record in instance.get_asset_records([asset_key(name) for name in names]):
+    for name, metadata in latest_metadata(instance, names).items():
+        try:
+            found[name] = Record.model_validate(metadata.get("record"))
+        except ValidationError:
+            continue
+    return found
+
+
+def latest_metadata(instance: dg.DagsterInstance, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """Metadata values of the latest materialization of each asset that has one."""
+    keys = [asset_key(name) for name in names]
+    found = {}
+    for record in instance.get_asset_records(keys) if keys else []:
         event = record.asset_entry.last_materialization
         if event and event.asset_materialization:
             metadata = event.asset_materialization.metadata
@@ -61,41 +114,76 @@ def latest_metadata(instance: dg.DagsterInstance, names: Iterable[str]) -> dict[
     return found
 
 
-def _data_version(event: dg.EventLogEntry) -> str | None:
-    materialization = event.asset_materialization
-    return (materialization.tags or {}).get(DATA_VERSION_TAG) if materialization else None
-
-
-def _record(event: dg.EventLogEntry) -> Mapping[str, object] | None:
-    """Our record; None when something else than our asset bodies reported the materialization."""
-    materialization = event.asset_materialization
-    value = materialization.metadata.get("record") if materialization else None
-    return None if value is None else value.value
-
-
 def gate_descriptions(instance: dg.DagsterInstance, graph: Mapping[str, Stage], names: Iterable[str]) -> list[str]:
     """What the failed gates of some assets said, one entry each."""
+    keys = [dg.AssetCheckKey(asset_key(name), gate.name) for name in names for gate in graph[name].gates]
+    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    evaluations = {key: row.event.asset_check_evaluation for key, row in latest.items() if row.event}
     return [
         f"{asset_name(key.asset_key)} {key.name}: {' '.join((evaluation.description or '').split())}"
-        for key, evaluation in _evaluations(instance, [graph[name] for name in names]).items()
-        if not evaluation.passed
+        for key, evaluation in evaluations.items()
+        if evaluation is not None and not evaluation.passed
     ]
 
 
-def _gate_results(instance: dg.DagsterInstance, stages: Iterable[Stage]) -> dict[str, dict[str, GateResult]]:
+def in_progress(instance: dg.DagsterInstance) -> frozenset[str]:
+    """Assets that unfinished runs are making or checking, whoever started them."""
+    runs = instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
+    names = {asset_name(key) for run in runs for key in run.asset_selection or ()}
+    names |= {asset_name(check.asset_key) for run in runs for check in run.asset_check_selection or ()}
+    return frozenset(names)
+
+
+def tries(instance: dg.DagsterInstance, states: Iterable[str]) -> dict[str, Tries]:
+    """What ended runs for some desired states came to, in one query."""
+    wanted = sorted(states)
+    if not wanted:
+        return {}
+    ended = [dg.DagsterRunStatus.SUCCESS, *_FAILED]
+    filters = dg.RunsFilter(tags={DESIRED_STATE_TAG: wanted}, statuses=ended)
+    found: dict[str, Tries] = {}
+    for record in reversed(instance.get_run_records(filters=filters)):
+        state = record.dagster_run.tags[DESIRED_STATE_TAG]
+        before = found.get(state, Tries())
+        if record.dagster_run.status in _FAILED:
+            when = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC)
+            found[state] = Tries(before.ended + 1, before.failed + 1, when)
+        else:
+            found[state] = Tries(before.ended + 1)
+    return found
+
+
+def _finish_of(version: Version, evaluation: Evaluation | None) -> Mapping[str, Any]:
+    """What a build noted when it checked its materialization in; nothing when that was another one's."""
+    if evaluation is None or evaluation.run_id != version.run_id:
+        return {}
+    return evaluation.metadata if evaluation.metadata.get("data_version") == version.data_version else {}
+
+
+def _gate_results(instance: dg.DagsterInstance) -> dict[str, dict[str, GateResult]]:
     results: dict[str, dict[str, GateResult]] = {}
-    for key, evaluation in _evaluations(instance, stages).items():
-        if GATE_STATE_KEY in evaluation.metadata:
-            state = str(evaluation.metadata[GATE_STATE_KEY].value)
-            results.setdefault(asset_name(key.asset_key), {})[key.name] = GateResult(state, evaluation.passed)
+    for (name, check), evaluation in latest_evaluations(instance).items():
+        if STATE_KEY in evaluation.metadata:
+            result = GateResult(str(evaluation.metadata[STATE_KEY]), evaluation.passed)
+            results.setdefault(name, {})[check] = result
     return results
 
 
-def _evaluations(
-    instance: dg.DagsterInstance, stages: Iterable[Stage]
-) -> dict[dg.AssetCheckKey, dg.AssetCheckEvaluation]:
-    """The latest evaluation of every gate that has one; a gate that was planned and cut off has none."""
-    keys = [dg.AssetCheckKey(asset_key(stage.asset), gate.name) for stage in stages for gate in stage.gates]
-    latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    found = {key: execution.event.asset_check_evaluation for key, execution in latest.items() if execution.event}
-    return {key: evaluation for key, evaluation in found.items() if evaluation is not None}
+_SECONDS_TO_TRUST_A_REMOTE = 600.0
+_seen_on_remote: dict[tuple[str, str], float] = {}
+
+
+def _stored(store: Store, digests: set[str]) -> set[str]:
+    """Those of ``digests`` that the store has.
+
+    A remote answers slowly (a round trip each): what it had is taken as there for ten minutes.
+    """
+    if store.remote_url is None:
+        return {digest for digest in digests if store.has(digest)}
+    now, remote = time.monotonic(), store.remote_url
+    unknown = [digest for digest in digests if _seen_on_remote.get((remote, digest), -1e9) < now]
+    with ThreadPoolExecutor(16) as pool:
+        for digest, there in zip(unknown, pool.map(store.has, unknown), strict=True):
+            if there:
+                _seen_on_remote[remote, digest] = now + _SECONDS_TO_TRUST_A_REMOTE
+    return {digest for digest in digests if _seen_on_remote.get((remote, digest), -1e9) >= now}

@@ -8,6 +8,10 @@ import dagster as dg
 DATA_GROUP = "data"
 PLATFORM_GROUP = "platforms"
 
+BUILDS_CHECK = "builds"
+"""The check that every produced asset carries: it builds from its present code and inputs. The build itself
+passes it and notes for which state; the rebuild sensor fails it when it has given up."""
+
 
 def asset_key(name: str) -> dg.AssetKey:
     return dg.AssetKey(name.split("/"))

@@ -18,6 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.engines.spec import TargetSpec
 from robot_assets.errors import ParamsError
+from robot_assets.lineage.spec import RebuildSpec
 from robot_assets.models.spec import NetworkSpec
 from robot_assets.quantization.spec import QuantizationSpec
 from robot_assets.spec import Spec
@@ -53,6 +54,7 @@ class Params(Spec):
     datasets: dict[str, DatasetSpec]
     models: dict[str, ModelSpec]
     targets: dict[str, TargetSpec]
+    rebuild: RebuildSpec = RebuildSpec()
 
     @model_validator(mode="after")
     def _names_and_references(self) -> Params:

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 import dagster as dg
 
 from dagster_project import metadata
-from dagster_project.names import asset_key, group_name
+from dagster_project.names import BUILDS_CHECK, asset_key, group_name
 from dagster_project.resources.workshop import Step, Workshop
+from robot_assets.lineage.code_version import running_code
 from robot_assets.lineage.graph import Stage, dataset_name, engine_name, model_asset, platform_name, raw_name
-from robot_assets.lineage.staleness import stage_code_version
 from robot_assets.params import ModelSpec, Params
 
 Body = Callable[[Step], dg.MaterializeResult]
@@ -137,11 +137,20 @@ def engine(graph: Mapping[str, Stage], params: Params, name: str, target: str) -
 
 
 def _asset(stage: Stage, body: Body, description: str, kinds: set[str]) -> dg.AssetsDefinition:
+    if stage.module is None:
+        raise ValueError(f"{stage.asset} is observed, not produced")
+    builds = dg.AssetCheckSpec(
+        BUILDS_CHECK,
+        asset=asset_key(stage.asset),
+        description="It builds from its present code and inputs. Fails when the rebuild sensor has given up.",
+    )
+
     @dg.asset(
         key=asset_key(stage.asset),
         deps=[asset_key(name) for name in stage.inputs],
         group_name=group_name(stage.asset),
-        code_version=stage_code_version(stage),
+        code_version=running_code().version(stage.module, stage.params),
+        check_specs=[builds],
         description=description,
         kinds=kinds,
     )

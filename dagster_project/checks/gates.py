@@ -6,9 +6,10 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_project import metadata
-from dagster_project.instance_reader import GATE_STATE_KEY
+from dagster_project.instance_reader import STATE_KEY
 from dagster_project.names import asset_key
 from dagster_project.resources.workshop import Workshop, failing_readably
+from robot_assets.lineage.code_version import load, running_code
 from robot_assets.lineage.graph import Gate, Stage, dataset_name
 from robot_assets.lineage.staleness import Built, gate_state
 from robot_assets.params import Params
@@ -40,6 +41,7 @@ def _check(params: Params, stage: Stage, gate: Gate) -> dg.AssetChecksDefinition
     )
     def check(context: dg.AssetCheckExecutionContext, workshop: Workshop) -> dg.AssetCheckResult:
         with failing_readably():
+            load(gate.module)
             versions = {name: workshop.version(context.instance, name) for name in read}
             opened = {name: workshop.open(name, version) for name, version in versions.items()}
             verdict = _judge(params, stage, gate, opened)
@@ -47,7 +49,7 @@ def _check(params: Params, stage: Stage, gate: Gate) -> dg.AssetChecksDefinition
         return dg.AssetCheckResult(
             passed=verdict.passed,
             description=verdict.summary if verdict.passed else f"{verdict.summary}\n\nfix: {verdict.fix}",
-            metadata={**metadata.verdict(verdict), GATE_STATE_KEY: gate_state(stage.asset, gate, built)},
+            metadata={**metadata.verdict(verdict), STATE_KEY: gate_state(stage.asset, gate, built, running_code())},
         )
 
     return check

@@ -17,14 +17,16 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project.instance_reader import latest_data_version
+from dagster_project.instance_reader import STATE_KEY, latest_data_version, latest_observed_version, latest_records
+from dagster_project.names import BUILDS_CHECK
 from dagster_project.observed import observed_version, open_observed
 from robot_assets import progress
 from robot_assets.errors import DataError, RobotAssetsError, StoreError
+from robot_assets.lineage.causes import causes_of
+from robot_assets.lineage.code_version import load, running_code
 from robot_assets.lineage.graph import Stage
 from robot_assets.lineage.notice import carry_notice
-from robot_assets.lineage.record import Record, desired_state, surroundings
-from robot_assets.lineage.staleness import stage_code_version
+from robot_assets.lineage.record import Cause, Record, desired_state, surroundings
 from robot_assets.project import Project
 
 RECORD_KEY = "record"
@@ -44,9 +46,22 @@ class Step:
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
     opened: dict[str, Path] = field(default_factory=dict)
 
+    @property
+    def module(self) -> str:
+        if self.stage.module is None:
+            raise RuntimeError(f"{self.stage.asset} is observed, not produced: nothing here makes it")
+        return self.stage.module
+
     @cached_property
     def code_version(self) -> str:
-        return stage_code_version(self.stage)
+        return running_code().version(self.module, self.stage.params)
+
+    @cached_property
+    def causes(self) -> tuple[Cause, ...]:
+        """What had changed since the materialization before this one."""
+        name = self.stage.asset
+        before = latest_records(self.context.instance, [name]).get(name)
+        return causes_of(self.stage, before, self.inputs, running_code())
 
     @cached_property
     def desired_state(self) -> str:
@@ -88,6 +103,8 @@ class Step:
             desired_state=self.desired_state,
             inputs=dict(self.inputs),
             params=dict(self.stage.params),
+            modules=running_code().modules(self.module),
+            causes=self.causes,
             size_bytes=artifact.size_bytes,
             files=artifact.files,
             started_at=self.started_at,
@@ -101,9 +118,23 @@ class Step:
             metadata={
                 HEADLINE_KEY: headline,
                 **metadata,
+                "rebuilt_because": "; ".join(map(str, self.causes)) or "somebody asked: nothing had changed",
                 "size_bytes": artifact.size_bytes,
                 "duration_s": record.duration_s,
                 RECORD_KEY: dg.MetadataValue.json(record.model_dump(mode="json")),
+            },
+            check_results=[self._checked_in(record)],
+        )
+
+    def _checked_in(self, record: Record) -> dg.AssetCheckResult:
+        """The short row that staleness reads, for thousands of assets at once, instead of this page."""
+        return dg.AssetCheckResult(
+            check_name=BUILDS_CHECK,
+            passed=True,
+            metadata={
+                STATE_KEY: record.desired_state,
+                "data_version": record.data_version,
+                "duration_s": record.duration_s,
             },
         )
 
@@ -123,12 +154,17 @@ class Workshop(dg.ConfigurableResource):
         with failing_readably(), progress.listening(_logging(context)):
             inputs = {name: self.version(context.instance, name) for name in stage.inputs}
             step = Step(context, self.project, stage, inputs)
+            load(step.module)
             with _alone(step.bench, stage.asset):
                 yield step
 
     def version(self, instance: dg.DagsterInstance, name: str) -> str:
-        """The present data version of an asset: read off the world when it is observed, else from the instance."""
-        version = observed_version(self.project, name) or latest_data_version(instance, name)
+        """The present data version of an asset: read off the world where it can be, else from the instance."""
+        version = (
+            observed_version(self.project, name)
+            or latest_data_version(instance, name)
+            or latest_observed_version(instance, name)
+        )
         if version is None:
             raise DataError(
                 f"{name} has no version yet",

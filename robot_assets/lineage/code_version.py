@@ -10,78 +10,156 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import cache
-from importlib.util import find_spec
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from robot_assets.lineage.errors import LineageError
+
 ROOT_PACKAGE = "robot_assets"
+_ROOT = Path(__file__).parents[1]
 
 
-def code_version(module: str, params: Mapping[str, Any]) -> str:
-    """The version of what ``module`` does with ``params``.
+@dataclass(frozen=True)
+class _Source:
+    """What one file says: the digest of its syntax tree, and every dotted name that an import in it may mean."""
 
-    Args:
-        module: Dotted name of the stage's module inside ``robot_assets``.
-        params: The slice of ``params.yaml`` that the stage reads, JSON-serializable.
+    digest: str
+    imports: frozenset[str]
 
-    Returns:
-        32 hexadecimal digits.
+
+@dataclass
+class Code:
+    """The code of this system as the files were at one look; ask a new one to look again.
+
+    A file is read when it is first asked for and kept for the life of the object, so that all versions that one
+    object gives are of one moment. Parsed files are shared between objects for as long as they do not change.
     """
-    parts = {
-        "modules": {name: _syntax_digest(name) for name in import_closure(module)},
-        "params": params,
-    }
-    return hashlib.md5(_canonical(parts), usedforsecurity=False).hexdigest()
+
+    _sources: dict[str, _Source | None] = field(default_factory=dict, repr=False)
+    _closures: dict[str, tuple[str, ...]] = field(default_factory=dict, repr=False)
+    _digests: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def version(self, module: str, params: Mapping[str, Any]) -> str:
+        """The version of what ``module`` does with ``params``.
+
+        Args:
+            module: Dotted name of the stage's module inside ``robot_assets``.
+            params: The slice of ``params.yaml`` that the stage reads, JSON-serializable.
+
+        Returns:
+            32 hexadecimal digits.
+        """
+        if module not in self._digests:
+            self._digests[module] = _md5(_canonical(self.modules(module)))
+        return _md5(_canonical([self._digests[module], params]))
+
+    def modules(self, module: str) -> dict[str, str]:
+        """Digest of every module that makes up the code of ``module``, by name, sorted."""
+        return {name: self._source(name).digest for name in self.closure(module)}
+
+    def closure(self, module: str) -> tuple[str, ...]:
+        """``module`` and every module of ``robot_assets`` that it imports at any depth, sorted.
+
+        Imports inside functions count (most of ours are, so that nothing heavy loads early); imports under
+        ``if TYPE_CHECKING`` do not, since no code runs because of them.
+        """
+        if module not in self._closures:
+            seen: set[str] = set()
+            pending = [module]
+            while pending:
+                name = pending.pop()
+                if name not in seen:
+                    seen.add(name)
+                    pending += _packages_above(name)
+                    pending += (other for other in self._source(name).imports if self._find(other))
+            self._closures[module] = tuple(sorted(seen))
+        return self._closures[module]
+
+    def _source(self, module: str) -> _Source:
+        source = self._find(module)
+        if source is None:
+            raise ModuleNotFoundError(f"no module {module}", name=module)
+        return source
+
+    def _find(self, module: str) -> _Source | None:
+        """The file of ``module``; None where there is none: ``from a.b import c`` may name a function of a.b."""
+        if module not in self._sources:
+            self._sources[module] = _read(module)
+        return self._sources[module]
 
 
-def import_closure(module: str) -> tuple[str, ...]:
-    """``module`` and every module of ``robot_assets`` that it imports at any depth, sorted.
+@cache
+def running_code() -> Code:
+    """The code that this process runs: the files as they were when the process first asked."""
+    return Code()
 
-    Imports inside functions count (most of ours are, so that nothing heavy loads early); imports under
-    ``if TYPE_CHECKING`` do not, since no code runs because of them.
+
+def load(module: str) -> None:
+    """Import the whole code of ``module`` into this process, and make sure that it is what ``running_code`` says.
+
+    A process that lives long may have asked for its versions before it imported the modules. What is imported
+    here is compared with what was promised, so that a record never names code that did not run.
+
+    Raises:
+        LineageError: A file was edited between the two.
     """
-    return _closure(module)
+    code = running_code()
+    fresh = [name for name in code.closure(module) if name not in sys.modules]
+    for name in fresh:
+        try:
+            import_module(name)
+        except ModuleNotFoundError as error:
+            # A machine without a library (torch on a Jetson) cannot run the modules that need it.
+            if (error.name or "").startswith(ROOT_PACKAGE):
+                raise
+    now = Code()
+    changed = [name for name in fresh if code.modules(module)[name] != now._source(name).digest]
+    if changed:
+        raise LineageError(
+            f"{', '.join(changed)} was edited after this process had looked at it",
+            needed="one and the same code from the start of the process to the import",
+            fix="run it again: a new process takes the code as it is now",
+        )
 
 
-@cache
-def _closure(module: str) -> tuple[str, ...]:
-    seen: set[str] = set()
-    pending = [module]
-    while pending:
-        name = pending.pop()
-        if name not in seen:
-            seen.add(name)
-            pending += _imports(name)
-    return tuple(sorted(seen))
+_parsed: dict[Path, tuple[tuple[int, int, int], _Source]] = {}
 
 
-@cache
-def _source(module: str) -> tuple[Path, ast.Module]:
-    spec = find_spec(module)
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError(f"no module {module}", name=module)
-    path = Path(spec.origin)
-    return path, ast.parse(path.read_bytes(), str(path))
+def _read(module: str) -> _Source | None:
+    """Parse the file of ``module``, unless that has been done and the file has not changed since."""
+    if module != ROOT_PACKAGE and not module.startswith(f"{ROOT_PACKAGE}."):
+        return None
+    place = _ROOT.joinpath(*module.split(".")[1:])
+    for path, package in ((place / "__init__.py", module), (place.with_suffix(".py"), module.rpartition(".")[0])):
+        try:
+            facts = os.stat(path)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        mark = (facts.st_mtime_ns, facts.st_size, facts.st_ino)
+        known = _parsed.get(path)
+        if known is None or known[0] != mark:
+            tree = ast.parse(path.read_bytes(), str(path))
+            known = (mark, _Source(syntax_digest(tree), frozenset(_imports(tree, package))))
+            _parsed[path] = known
+        return known[1]
+    return None
 
 
-@cache
-def _imports(module: str) -> tuple[str, ...]:
-    """The ``robot_assets`` modules that ``module`` names in an import, and the packages above it."""
-    path, tree = _source(module)
-    package = module if path.name == "__init__.py" else module.rpartition(".")[0]
-    found = set(_packages_above(module))
+def _imports(tree: ast.Module, package: str) -> Iterator[str]:
+    """Every dotted name that an import in ``tree`` may mean."""
     for node in _running_nodes(tree):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
+            yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             base = _absolute(node, package)
-            names = [base, *(f"{base}.{alias.name}" for alias in node.names)]
-        else:
-            continue
-        found.update(name for name in names if _is_ours(name))
-    return tuple(sorted(found - {module}))
+            yield base
+            yield from (f"{base}.{alias.name}" for alias in node.names)
 
 
 def _packages_above(module: str) -> Iterator[str]:
@@ -96,18 +174,6 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
         return node.module or ""
     above = package.split(".")[: len(package.split(".")) - node.level + 1]
     return ".".join([*above, *([node.module] if node.module else [])])
-
-
-@cache
-def _is_ours(name: str) -> bool:
-    """Whether ``name`` is a module of ours; ``from a.b import c`` may name a function of a.b instead."""
-    if name != ROOT_PACKAGE and not name.startswith(f"{ROOT_PACKAGE}."):
-        return False
-    root = find_spec(ROOT_PACKAGE)
-    if root is None or root.origin is None:
-        return False
-    place = Path(root.origin).parent.joinpath(*name.split(".")[1:])
-    return place.with_suffix(".py").is_file() or (place / "__init__.py").is_file()
 
 
 def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
@@ -125,21 +191,14 @@ def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
         pending += children
 
 
-@cache
-def _syntax_digest(module: str) -> str:
-    return syntax_digest(_source(module)[1])
-
-
 def syntax_digest(tree: ast.Module) -> str:
     """md5 of a syntax tree without positions and docstrings, equal on every Python that parses it.
 
     ``ast.dump`` will not do: Python versions differ in which empty fields they print.
     """
-    digest = hashlib.md5(usedforsecurity=False)
     pieces: list[str] = []
     _write(tree, pieces.append)
-    digest.update("".join(pieces).encode("utf-8", "surrogatepass"))
-    return digest.hexdigest()
+    return _md5("".join(pieces).encode("utf-8", "surrogatepass"))
 
 
 _SKIPPED_FIELDS = frozenset({"ctx", "kind", "type_comment", "type_ignores", "type_params"})
@@ -183,3 +242,7 @@ def _is_empty(value: Any) -> bool:
 
 def _canonical(value: Any) -> bytes:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+
+
+def _md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()

@@ -8,9 +8,27 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any
 
 from robot_assets.params import ModelSpec, Params
+
+
+class Kind(StrEnum):
+    """What sort of asset a stage makes. Rebuild policies are given by kind."""
+
+    RAW = "raw"
+    DATASET = "dataset"
+    PLATFORM = "platform"
+    CHECKPOINT = "checkpoint"
+    PTQ = "ptq"
+    QAT = "qat"
+    ONNX = "onnx"
+    ENGINE = "engine"
+
+
+TRAINING_POOL = "training"
+"""Node pool of all that is not built on an edge device."""
 
 
 @dataclass(frozen=True)
@@ -33,17 +51,21 @@ class Stage:
 
     Attributes:
         asset: Name, such as ``robocup_detector/engine/cpu``.
+        kind: What sort of asset it is.
         module: The domain module that makes it; None for an observed asset, which is made elsewhere.
         params: The slice of parameters that the module reads.
         inputs: Names of the assets that it reads.
         gates: Its blocking checks.
+        pool: The node pool that it is made on: ``training``, or the target of an engine.
     """
 
     asset: str
+    kind: Kind
     module: str | None
     params: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
+    pool: str = TRAINING_POOL
 
     @property
     def is_observed(self) -> bool:
@@ -97,20 +119,20 @@ def _data_stages(params: Params) -> Iterator[Stage]:
     for name, spec in params.datasets.items():
         if spec.source.kind == "simulation":
             source = {"source": spec.source.model_dump(mode="json")}
-            yield Stage(raw_name(name), "robot_assets.data.simulate", source)
+            yield Stage(raw_name(name), Kind.RAW, "robot_assets.data.simulate", source)
         else:
-            yield Stage(raw_name(name), None)
+            yield Stage(raw_name(name), Kind.RAW, None)
         rest = spec.model_dump(mode="json", exclude={"source"})
         gates = tuple(
             Gate(gate, "robot_assets.data.checks", rest)
             for gate in ("no_leakage", "classes_in_every_split", "boxes_sane")
         )
-        yield Stage(dataset_name(name), "robot_assets.data.dataset", rest, (raw_name(name),), gates)
+        yield Stage(dataset_name(name), Kind.DATASET, "robot_assets.data.dataset", rest, (raw_name(name),), gates)
 
 
 def _platform_stages(params: Params) -> Iterator[Stage]:
     for target in params.targets:
-        yield Stage(platform_name(target), None)
+        yield Stage(platform_name(target), Kind.PLATFORM, None, pool=target)
 
 
 def _model_stages(name: str, model: ModelSpec, params: Params) -> Iterator[Stage]:
@@ -121,19 +143,21 @@ def _model_stages(name: str, model: ModelSpec, params: Params) -> Iterator[Stage
 
     yield Stage(
         checkpoint,
+        Kind.CHECKPOINT,
         "robot_assets.training.loop",
         {"network": dump["network"], "training": dump["training"]},
         (data,),
     )
-    yield Stage(ptq, "robot_assets.quantization.ptq", {"ptq": quantization["ptq"]}, (checkpoint, data))
+    yield Stage(ptq, Kind.PTQ, "robot_assets.quantization.ptq", {"ptq": quantization["ptq"]}, (checkpoint, data))
     yield Stage(
         qat,
+        Kind.QAT,
         "robot_assets.quantization.qat",
         {"qat": quantization["qat"], "training": dump["training"]},
         (checkpoint, data),
     )
     parity = Gate("parity", "robot_assets.export.parity", inputs=(data,))
-    yield Stage(onnx, "robot_assets.export.onnx_export", {}, (checkpoint, ptq, qat, data), (parity,))
+    yield Stage(onnx, Kind.ONNX, "robot_assets.export.onnx_export", {}, (checkpoint, ptq, qat, data), (parity,))
     for target in model.targets:
         spec = params.targets[target].model_dump(mode="json")
         budgets = spec.pop("gate")
@@ -143,8 +167,10 @@ def _model_stages(name: str, model: ModelSpec, params: Params) -> Iterator[Stage
         )
         yield Stage(
             engine_name(name, target),
+            Kind.ENGINE,
             "robot_assets.engines.onnxruntime_engine",
             {"target": spec},
             (onnx, platform_name(target)),
             gates,
+            pool=target,
         )

@@ -8,14 +8,63 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping
+from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from pydantic import Field
 
 from robot_assets.spec import Spec
 
 RECORDED_LIBRARIES = ("dagster", "numpy", "onnx", "onnxruntime", "pillow", "torch", "torchao", "panda3d")
 IMAGE_VARIABLE = "ROBOT_ASSETS_IMAGE"
+
+
+class CauseKind(StrEnum):
+    """What can make a rebuild necessary."""
+
+    NEVER_BUILT = "never built"
+    LOST = "lost"
+    INPUT = "input"
+    PARAMETER = "parameter"
+    CODE = "code"
+
+
+class Cause(Spec):
+    """One reason of a rebuild.
+
+    Attributes:
+        kind: What sort of thing changed.
+        what: The input, the parameter (dotted) or the module; the asset itself when it was never built or is lost.
+        old: Hash or value before; None when there was none.
+        new: Hash or value now; None when there is none any more.
+    """
+
+    kind: CauseKind
+    what: str
+    old: str | None = None
+    new: str | None = None
+
+    def __str__(self) -> str:
+        """One line for a person."""
+        match self.kind:
+            case CauseKind.NEVER_BUILT:
+                return "was never built"
+            case CauseKind.LOST:
+                return f"the store has lost {_short(self.old)}"
+            case CauseKind.PARAMETER:
+                return f"{self.what}: {self.old} -> {self.new}"
+        noun = {CauseKind.INPUT: self.what, CauseKind.CODE: f"code of {self.what}"}[self.kind]
+        if self.old is None:
+            return f"{noun} is new"
+        if self.new is None:
+            return f"{noun} is gone"
+        return f"{noun} changed ({_short(self.old)} -> {_short(self.new)})"
+
+
+def _short(digest: str | None) -> str:
+    return digest[:8] if digest else "nothing"
 
 
 class Record(Spec):
@@ -28,6 +77,8 @@ class Record(Spec):
         desired_state: Name of the state that this run was to reach: see ``desired_state``.
         inputs: Data version of every input that was opened, by asset name.
         params: The slice of ``params.yaml`` that the stage read.
+        modules: Digest of every module of the stage's code, by name.
+        causes: Why it was built: what had changed since the materialization before.
         git_commit: HEAD of the project, None outside of git.
         git_dirty: Whether tracked files differed from HEAD.
         image: Container image, from $ROBOT_ASSETS_IMAGE.
@@ -46,6 +97,8 @@ class Record(Spec):
     desired_state: str
     inputs: dict[str, str]
     params: dict[str, Any]
+    modules: dict[str, str] = Field(default_factory=dict)
+    causes: tuple[Cause, ...] = ()
     git_commit: str | None
     git_dirty: bool | None
     image: str | None

@@ -1,0 +1,141 @@
+"""How everything stands: one look at the parameters, the code, the history and the store.
+
+``build``, ``plan`` and the rebuild sensor all ask here, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from dagster_project.instance_reader import latest_builds, latest_observed_version, latest_records
+from dagster_project.names import asset_key, asset_name
+from dagster_project.observed import observed_version
+from robot_assets.errors import RobotAssetsError
+from robot_assets.lineage.causes import explain
+from robot_assets.lineage.code_version import Code
+from robot_assets.lineage.graph import Stage, build_graph, with_ancestors
+from robot_assets.lineage.plan import Step, make_plan
+from robot_assets.lineage.staleness import Built, State, Status, statuses
+from robot_assets.project import Project
+
+
+class SelectionError(RobotAssetsError):
+    """A selection that names nothing."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One look.
+
+    Attributes:
+        graph: The stages that were looked at, inputs before their readers.
+        built: The latest version of each that has one.
+        code: The code as it was.
+        found: The status of each.
+    """
+
+    graph: dict[str, Stage]
+    built: dict[str, Built]
+    code: Code
+    found: dict[str, Status]
+
+    def causes(self, instance: dg.DagsterInstance, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Why each of ``names`` is not fresh. Reads whole records, of these assets alone."""
+        wanted = [name for name in names if not self.found[name].is_fresh]
+        stale = [name for name in wanted if self.found[name].state is State.STALE]
+        records = latest_records(instance, stale)
+        return {
+            name: explain(self.graph[name], self.found[name], self.built, records.get(name), self.code)
+            for name in wanted
+        }
+
+    def plan(self, instance: dg.DagsterInstance, project: Project) -> tuple[Step, ...]:
+        """Everything that is not fresh, why, and what would be done about it."""
+        causes = self.causes(instance, self.found)
+        return make_plan(self.graph, self.found, self.built, causes, project.params.rebuild.policy)
+
+
+def look(
+    project: Project,
+    instance: dg.DagsterInstance,
+    names: Iterable[str] | None = None,
+    observed: Mapping[str, str] | None = None,
+) -> Standing:
+    """See how ``names`` and everything that they are made of stand; all assets when None.
+
+    Args:
+        project: Its parameters say what there should be.
+        instance: Its history says what there is.
+        names: The assets to look at.
+        observed: Present versions of observed assets; their latest observations when None.
+    """
+    graph = build_graph(project.params)
+    if names is not None:
+        graph = {name: graph[name] for name in with_ancestors(graph, names)}
+    code = Code()
+    built = latest_builds(instance, graph, project.store, observed)
+    return Standing(graph, built, code, statuses(graph, built, code))
+
+
+def observe(project: Project, instance: dg.DagsterInstance, names: Iterable[str]) -> dict[str, str]:
+    """Present versions of those of ``names`` that are observed; records the ones that changed.
+
+    Raises:
+        DataError: A pointer is missing.
+    """
+    graph = build_graph(project.params)
+    versions = {}
+    for name in names:
+        if not graph[name].is_observed:
+            continue
+        before = latest_observed_version(instance, name)
+        version = observed_version(project, name) or before
+        if version is None:
+            continue
+        versions[name] = version
+        if before != version:
+            tags = {"dagster/data_version": version}
+            instance.report_runless_asset_event(dg.AssetObservation(asset_key(name), tags=tags))
+    return versions
+
+
+def select(project: Project, definitions: dg.Definitions, selection: Sequence[str]) -> tuple[str, ...]:
+    """The assets that ``selection`` names and everything that they are made of, in graph order.
+
+    Raises:
+        SelectionError: A selection names nothing.
+    """
+    graph = build_graph(project.params)
+    if not selection:
+        return tuple(graph)
+    asset_graph = definitions.resolve_asset_graph()
+    names: set[str] = set()
+    for text in selection:
+        try:
+            chosen = _parse(text, graph, project).resolve(asset_graph)
+        except (dg.DagsterError, ValueError) as error:
+            raise SelectionError(
+                f"{text!r} is not an asset selection: {error}",
+                needed="an asset name, a model name, or a Dagster asset selection",
+                fix=f"one of: {', '.join([*project.params.models, *graph])}",
+            ) from None
+        if not chosen:
+            raise SelectionError(
+                f"{text!r} selects no asset",
+                needed="a selection that names at least one asset",
+                fix=f"one of: {', '.join([*project.params.models, *graph])}",
+            )
+        names |= {asset_name(key) for key in chosen}
+    return with_ancestors(graph, names)
+
+
+def _parse(text: str, graph: Mapping[str, Stage], project: Project) -> dg.AssetSelection:
+    """Names of ours first: ``key:`` and ``group:`` need quoting that nobody remembers."""
+    if text in graph:
+        return dg.AssetSelection.assets(asset_key(text))
+    if text in project.params.models:
+        return dg.AssetSelection.groups(text)
+    return dg.AssetSelection.from_string(text)

@@ -1,0 +1,84 @@
+"""Why an asset is not what it should be: what changed, from what, to what."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from robot_assets.lineage.code_version import Code
+from robot_assets.lineage.graph import Stage
+from robot_assets.lineage.record import Cause, CauseKind, Record
+from robot_assets.lineage.staleness import Built, State, Status, present_inputs
+
+
+def explain(
+    stage: Stage, status: Status, built: Mapping[str, Built], record: Record | None, code: Code
+) -> tuple[str, ...]:
+    """Why ``stage`` has ``status``, one sentence each; nothing when it is fresh.
+
+    Args:
+        stage: The asset.
+        status: Its status.
+        built: The latest version of each asset.
+        record: What its last build left; None when there is none.
+        code: The code that ``status`` was decided with.
+    """
+    if status.state is State.MISSING and stage.is_observed:
+        return ("was never observed",)
+    waits = tuple(f"waits for {name}" for name in status.waits_for)
+    if status.state in (State.MISSING, State.STALE):
+        return (*_why_stale(stage, built, record, code), *waits)
+    if status.due_gates:
+        failed = set(status.failed_gates)
+        return tuple(
+            f"{name} failed" if name in failed else f"{name} has not run on this state" for name in status.due_gates
+        )
+    return waits
+
+
+def _why_stale(stage: Stage, built: Mapping[str, Built], record: Record | None, code: Code) -> tuple[str, ...]:
+    mine = built.get(stage.asset)
+    if mine is not None and record is None:
+        return ("was reported by something else than a build of this system",)
+    is_stored = mine is None or mine.is_stored
+    found = causes_of(stage, record, present_inputs(stage, built), code, is_stored=is_stored)
+    return tuple(map(str, found)) or ("its last build was cut off before it had been checked in",)
+
+
+def causes_of(
+    stage: Stage, record: Record | None, inputs: Mapping[str, str], code: Code, *, is_stored: bool = True
+) -> tuple[Cause, ...]:
+    """What changed between the build that ``record`` tells of and a build from ``inputs`` and ``code`` now."""
+    if record is None:
+        return (Cause(kind=CauseKind.NEVER_BUILT, what=stage.asset),)
+    return tuple(_changes(stage, record, inputs, code, is_stored))
+
+
+def _changes(stage: Stage, record: Record, inputs: Mapping[str, str], code: Code, is_stored: bool) -> Iterator[Cause]:
+    if not is_stored:
+        yield Cause(kind=CauseKind.LOST, what=stage.asset, old=record.data_version)
+    yield from _difference(CauseKind.INPUT, record.inputs, inputs)
+    if stage.module is None or record.code_version == code.version(stage.module, stage.params):
+        return
+    yield from _difference(CauseKind.PARAMETER, _leaves(record.params), _leaves(stage.params))
+    if not record.modules:
+        now = code.version(stage.module, stage.params)
+        yield Cause(kind=CauseKind.CODE, what=stage.module, old=record.code_version, new=now)
+        return
+    yield from _difference(CauseKind.CODE, record.modules, code.modules(stage.module))
+
+
+def _difference(kind: CauseKind, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Cause]:
+    for name in sorted(old.keys() | new.keys()):
+        if old.get(name) != new.get(name):
+            yield Cause(kind=kind, what=name, old=old.get(name), new=new.get(name))
+
+
+def _leaves(params: Any, path: str = "") -> dict[str, str]:
+    """Nested parameters as dotted keys; a list is one value."""
+    if not isinstance(params, Mapping):
+        return {path: str(params)}
+    found: dict[str, str] = {}
+    for key, value in params.items():
+        found |= _leaves(value, f"{path}.{key}" if path else str(key))
+    return found

@@ -1,0 +1,71 @@
+"""The chain of an artifact: every step from it down to what was recorded on robots, as it really happened.
+
+Plain records; ``robot_assets.lineage.audit`` follows them, ``robot_assets.provenance`` signs them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import Field
+
+from robot_assets.lineage.record import Record
+from robot_assets.spec import Spec
+
+
+class GateRecord(Spec):
+    """One evaluation of a blocking check on exactly the version that a link names.
+
+    Attributes:
+        name: Such as ``accuracy``.
+        passed: How it ended.
+        summary: What it said, one sentence or two.
+        facts: Its figures.
+        run_id: Dagster's run.
+        evaluated_at: UTC, ISO 8601.
+    """
+
+    name: str
+    passed: bool
+    summary: str
+    facts: dict[str, Any] = Field(default_factory=dict)
+    run_id: str
+    evaluated_at: str
+
+
+class Link(Spec):
+    """One version of one asset in a chain.
+
+    Attributes:
+        asset: Its name.
+        version: Its data version.
+        record: What its materialization left; None for an observed asset, or when there is no such record.
+        observed_at: For an observed asset: when this version was first seen. UTC, ISO 8601.
+        gates: Blocking checks that were evaluated on this version, by name.
+        expected_gates: Names of the gates that params.yaml asks for now.
+        problems: What is missing, dirty or wrong, one sentence each.
+    """
+
+    asset: str
+    version: str
+    record: Record | None = None
+    observed_at: str | None = None
+    gates: tuple[GateRecord, ...] = ()
+    expected_gates: tuple[str, ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+class Chain(Spec):
+    """An artifact and everything that it was made of, the artifact first, inputs after what read them."""
+
+    links: tuple[Link, ...]
+
+    @property
+    def head(self) -> Link:
+        """The artifact itself."""
+        return self.links[0]
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """All problems, each with the asset that has it."""
+        return tuple(f"{link.asset}: {problem}" for link in self.links for problem in link.problems)
