@@ -12,12 +12,13 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
 import sqlalchemy as sql
 
-from dagster_project.names import asset_name
+from dagster_project.names import asset_key, asset_name
 
 MATERIALIZATION, OBSERVATION = "ASSET_MATERIALIZATION", "ASSET_OBSERVATION"
 DATA_VERSION_TAG = "dagster/data_version"
@@ -27,10 +28,16 @@ _events = sql.table(
     "event_logs",
     *(sql.column(name) for name in ("id", "run_id", "dagster_event_type", "timestamp", "asset_key")),
 )
-_tags = sql.table("asset_event_tags", *(sql.column(name) for name in ("event_id", "asset_key", "key", "value")))
+_tags = sql.table(
+    "asset_event_tags",
+    *(sql.column(name) for name in ("event_id", "asset_key", "key", "value")),
+    sql.column("event_timestamp", sql.DateTime),
+)
 _checks = sql.table(
     "asset_check_executions",
     *(sql.column(name) for name in ("id", "asset_key", "check_name", "run_id", "execution_status", "evaluation_event")),
+    sql.column("evaluation_event_timestamp", sql.DateTime),
+    sql.column("materialization_event_storage_id"),
 )
 
 
@@ -125,8 +132,113 @@ def _metadata(event: str) -> dict[str, Any]:
 
     Read as plain JSON: rebuilding Dagster's objects takes six times as long, and this runs for every check.
     """
-    entries = json.loads(event)["dagster_event"]["event_specific_data"]["metadata"]
+    return _values(json.loads(event)["dagster_event"]["event_specific_data"]["metadata"])
+
+
+def _values(entries: Mapping[str, Any]) -> dict[str, Any]:
     return {
         name: next((entry[key] for key in ("text", "value", "data") if key in entry), None)
         for name, entry in entries.items()
     }
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The last evaluation of one check on one version of its asset."""
+
+    check: str
+    passed: bool
+    is_blocking: bool
+    description: str
+    run_id: str
+    evaluated_at: datetime
+    metadata: Mapping[str, Any]
+
+
+def events_of_version(
+    instance: dg.DagsterInstance, name: str, version: str, event_type: str
+) -> list[tuple[int, datetime]]:
+    """(storage id, time in UTC) of every event of a kind that gave an asset this data version, the newest first.
+
+    Answered from the index of the tags alone: no event is read, however large its page is.
+    """
+    of_type = sql.select(_events.c.id).where(
+        _events.c.asset_key == _db_key(name), _events.c.dagster_event_type == event_type
+    )
+    query = (
+        sql.select(_tags.c.event_id, _tags.c.event_timestamp)
+        .where(*_of_version(name, version), _tags.c.event_id.in_(of_type))
+        .order_by(_tags.c.event_id.desc())
+    )
+    return [(number, time.replace(tzinfo=UTC)) for number, time in _rows(instance, query)]
+
+
+def judgements_of_version(instance: dg.DagsterInstance, name: str, version: str) -> list[Judgement]:
+    """The last evaluation of each check among those whose target is a materialization of this version."""
+    targets = sql.select(_tags.c.event_id).where(*_of_version(name, version))
+    newest = (
+        sql.select(sql.func.max(_checks.c.id))
+        .where(
+            _checks.c.asset_key == _db_key(name),
+            _checks.c.materialization_event_storage_id.in_(targets),
+            _checks.c.execution_status.in_(("SUCCEEDED", "FAILED")),
+        )
+        .group_by(_checks.c.check_name)
+    )
+    columns = (
+        _checks.c.check_name,
+        _checks.c.execution_status,
+        _checks.c.run_id,
+        _checks.c.evaluation_event_timestamp,
+        _checks.c.evaluation_event,
+    )
+    query = sql.select(*columns).where(_checks.c.id.in_(newest)).order_by(_checks.c.check_name)
+    return [_judgement(*row) for row in _rows(instance, query)]
+
+
+def _judgement(check: str, status: str, run: str | None, time: datetime, event: str) -> Judgement:
+    data = json.loads(event)["dagster_event"]["event_specific_data"]
+    return Judgement(
+        check=check,
+        passed=status == "SUCCEEDED",
+        is_blocking=bool(data["blocking"]),
+        description=data["description"] or "",
+        run_id=run or "",
+        evaluated_at=time.replace(tzinfo=UTC),
+        metadata=_values(data["metadata"]),
+    )
+
+
+def versions_from(instance: dg.DagsterInstance, digest: str) -> list[tuple[str, str]]:
+    """(asset, data version) of every version that begins with ``digest``, each once, the latest first."""
+    query = (
+        sql.select(_tags.c.asset_key, _tags.c.value)
+        .where(
+            _tags.c.key == DATA_VERSION_TAG,
+            _tags.c.value.startswith(digest, autoescape=True),
+            _not_wiped(),
+        )
+        .group_by(_tags.c.asset_key, _tags.c.value)
+        .order_by(sql.func.max(_tags.c.event_id).desc())
+    )
+    return [(_name(key), value) for key, value in _rows(instance, query)]
+
+
+def _of_version(name: str, version: str) -> tuple[Any, ...]:
+    return (
+        _tags.c.asset_key == _db_key(name),
+        _tags.c.key == DATA_VERSION_TAG,
+        _tags.c.value == version,
+        _not_wiped(),
+    )
+
+
+def _not_wiped() -> Any:
+    """Whether the tag's event is younger than the last time that somebody wiped the asset."""
+    return ~sql.exists().where(
+        _keys.c.asset_key == _tags.c.asset_key, _keys.c.wipe_timestamp >= _tags.c.event_timestamp
+    )
+
+
+def _db_key(name: str) -> str:
+    return asset_key(name).to_string()

@@ -1,0 +1,293 @@
+"""Audit: follow the records of an artifact, step by step, down to what was recorded on robots.
+
+What counts is what was read when it was made, not what stands now. Each record names the hash of every input that
+its build opened; the audit goes from these hashes to the materializations that had made them. Whatever it cannot
+find, or would not want to defend, it says: one sentence each, on the link that has the problem.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+from robot_assets.errors import RobotAssetsError
+from robot_assets.lineage.chain import Chain, GateRecord, Link
+from robot_assets.lineage.errors import LineageError
+from robot_assets.lineage.graph import Stage, platform_name
+from robot_assets.lineage.record import Record, desired_state
+
+_TICK = timedelta(seconds=1)
+"""Records say when they began in whole seconds, rounded down."""
+
+
+@dataclass(frozen=True)
+class Materialization:
+    """One materialization of one version of an asset.
+
+    Attributes:
+        number: What the history calls it.
+        ended_at: When it was recorded; with a time zone.
+    """
+
+    number: int
+    ended_at: datetime
+
+
+class History(Protocol):
+    """What an audit asks of the past. ``dagster_project.history`` answers from an instance."""
+
+    def assets(self) -> Sequence[str]:
+        """Every asset that was ever materialized or observed, sorted."""
+
+    def latest_version(self, asset: str) -> str | None:
+        """Data version of the latest materialization or observation of ``asset``; None when there is none."""
+
+    def materializations(self, asset: str, version: str) -> Sequence[Materialization]:
+        """Every materialization that gave ``asset`` this version, the newest first."""
+
+    def record(self, asset: str, number: int) -> Record:
+        """What a materialization of ``asset`` left.
+
+        Raises:
+            LineageError: It left no record, or one that cannot be read.
+        """
+
+    def first_observed(self, asset: str, version: str) -> str | None:
+        """When ``asset`` was first observed at this version, UTC, ISO 8601; None when it never was."""
+
+    def gates(self, asset: str, version: str) -> Sequence[GateRecord]:
+        """The last evaluation of every blocking check on exactly this version of ``asset``."""
+
+    def holders(self, digest: str) -> Sequence[tuple[str, str]]:
+        """(asset, version) of every version that begins with ``digest``, the latest first."""
+
+
+class Presence(Protocol):
+    """Where artifacts are kept; ``robot_assets.store.Store`` is one."""
+
+    def has(self, digest: str) -> bool:
+        """Whether every byte of ``digest`` is there."""
+
+
+@dataclass
+class _Step:
+    """A version on its way into the chain: who read it, and what was found about it."""
+
+    asset: str
+    version: str
+    readers: dict[str, datetime | None] = field(default_factory=dict)
+    record: Record | None = None
+    observed_at: str | None = None
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def read_at(self) -> datetime | None:
+        """When the first of its readers began."""
+        return min((time for time in self.readers.values() if time is not None), default=None)
+
+
+def audit(asset: str, version: str, graph: Mapping[str, Stage], history: History, store: Presence) -> Chain:
+    """The chain of ``version`` of ``asset``: itself, and everything that it was made of.
+
+    Takes time linear in the links and in the materializations of their versions; ends on any history.
+
+    Args:
+        asset: Name of the artifact's asset.
+        version: Its data version.
+        graph: Stages by name, inputs before their readers: which assets are observed, which gates are expected.
+        history: What happened.
+        store: Where the bytes of every link should be.
+
+    Returns:
+        Every link once, the artifact first, inputs after what read them.
+    """
+    place = {name: number for number, name in enumerate(graph)}
+    steps = _follow((asset, version), graph, place, history)
+    order = _readers_first(steps, (asset, version), place)
+    mixed = _mixed_versions([steps[key] for key in order])
+    return Chain(links=tuple(_link(steps[key], graph, history, store, mixed.get(key, ())) for key in order))
+
+
+def _link(step: _Step, graph: Mapping[str, Stage], history: History, store: Presence, mixed: Sequence[str]) -> Link:
+    stage = graph.get(step.asset)
+    gates = tuple(sorted(history.gates(step.asset, step.version), key=lambda gate: gate.name))
+    expected = tuple(gate.name for gate in stage.gates) if stage else ()
+    return Link(
+        asset=step.asset,
+        version=step.version,
+        record=step.record,
+        observed_at=step.observed_at,
+        gates=gates,
+        expected_gates=expected,
+        problems=(
+            *step.problems,
+            *_record_problems(step),
+            *_gate_problems(gates, expected),
+            *_presence_problems(step, stage, store),
+            *mixed,
+        ),
+    )
+
+
+_Key = tuple[str, str]
+
+
+def _follow(head: _Key, graph: Mapping[str, Stage], place: Mapping[str, int], history: History) -> dict[_Key, _Step]:
+    """Every version that can be reached from the artifact through what records say they read.
+
+    Readers are taken before what they read, by the order of ``graph``: which of several materializations of one
+    version is meant depends on who read it first. Where the graph of the time was another one, that may pick a
+    younger materialization of the same bytes; it never picks other bytes.
+    """
+    steps = {head: _Step(*head)}
+    waiting = [(-place.get(head[0], len(place)), head)]
+    while waiting:
+        _, key = heapq.heappop(waiting)
+        step = steps[key]
+        _look_up(step, graph.get(step.asset), history)
+        if step.record is None:
+            continue
+        for read in step.record.inputs.items():
+            if read not in steps:
+                steps[read] = _Step(*read)
+                heapq.heappush(waiting, (-place.get(read[0], len(place)), read))
+            steps[read].readers[step.asset] = _time(step.record.started_at)
+    return steps
+
+
+def _look_up(step: _Step, stage: Stage | None, history: History) -> None:
+    """Find the record of the materialization that the first reader of ``step`` read, or when it was observed."""
+    made = history.materializations(step.asset, step.version)
+    if not made:
+        step.observed_at = history.first_observed(step.asset, step.version)
+        step.problems += _nowhere_made(step, stage)
+        return
+    chosen, is_in_time = _read_one(made, step.read_at)
+    if not is_in_time:
+        step.problems.append(
+            f"was recorded at {chosen.ended_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, after {_readers(step)} had read "
+            "it: clocks differ, or an older history is lost"
+        )
+    try:
+        step.record = history.record(step.asset, chosen.number)
+    except LineageError as error:
+        step.problems.append(error.found)
+
+
+def _nowhere_made(step: _Step, stage: Stage | None) -> Iterator[str]:
+    """What is wrong with a version that no materialization gave."""
+    though = f", though {_readers(step)} read it" if step.readers else ""
+    if step.observed_at is None:
+        what = "observation" if stage is not None and stage.is_observed else "materialization"
+        yield f"no {what} of this version is in the history{though}"
+    elif stage is not None and not stage.is_observed:
+        yield f"was only ever observed, never made by a build of this system{though}"
+
+
+def _read_one(made: Sequence[Materialization], read_at: datetime | None) -> tuple[Materialization, bool]:
+    """The newest of ``made`` that was there when the first reader began; else the oldest, and False."""
+    for one in made:
+        if read_at is None or one.ended_at < read_at + _TICK:
+            return one, True
+    return made[-1], False
+
+
+def _readers(step: _Step) -> str:
+    """Such as ``a``, ``a and b``, ``a, b and 3 more``."""
+    first, rest = list(step.readers)[:2], len(step.readers) - 2
+    return " and ".join(first) if rest <= 0 else f"{', '.join(first)} and {rest} more"
+
+
+def _readers_first(steps: Mapping[_Key, _Step], head: _Key, place: Mapping[str, int]) -> list[_Key]:
+    """Every key, each after all that read it; where a history runs in a circle, the circle is cut.
+
+    A search in depth, ended steps last: what it enters first comes last, so the oldest ancestors are entered first.
+    """
+
+    def reads(key: _Key) -> Iterator[_Key]:
+        record = steps[key].record
+        return iter(sorted(record.inputs.items(), key=lambda one: place.get(one[0], -1)) if record else [])
+
+    ended: list[_Key] = []
+    entered = {head}
+    path = [(head, reads(head))]
+    while path:
+        key, rest = path[-1]
+        following = next((one for one in rest if one not in entered), None)
+        if following is None:
+            path.pop()
+            ended.append(key)
+        else:
+            entered.add(following)
+            path.append((following, reads(following)))
+    return ended[::-1]
+
+
+def _record_problems(step: _Step) -> Iterator[str]:
+    record = step.record
+    if record is None:
+        return
+    if (record.asset, record.data_version) != (step.asset, step.version):
+        yield f"its record is about {record.asset} at {record.data_version}, not about this version"
+    if not record.code_version:
+        yield "its record has no code version"
+    elif record.desired_state != desired_state(record.asset, record.code_version, record.inputs):
+        yield "its record contradicts itself: the desired state is not that of its code version and inputs"
+    if record.git_commit is None:
+        yield "has no git commit, so its code cannot be looked up"
+    elif record.git_dirty is None:
+        yield f"whether its code was all of commit {record.git_commit[:8]} is not known"
+    elif record.git_dirty:
+        yield f"was made from uncommitted changes on top of commit {record.git_commit[:8]}"
+
+
+def _gate_problems(gates: Sequence[GateRecord], expected: Sequence[str]) -> Iterator[str]:
+    known = {gate.name for gate in gates}
+    for gate in gates:
+        if not gate.passed:
+            yield f"{gate.name} failed: {' '.join(gate.summary.split())}"
+    for name in expected:
+        if name not in known:
+            yield f"{name} has not been evaluated on this version"
+
+
+def _presence_problems(step: _Step, stage: Stage | None, store: Presence) -> Iterator[str]:
+    """A device has no bytes; recorded data that only a pointer names has to be in the store all the same."""
+    if step.asset.startswith(platform_name("")):
+        return
+    try:
+        if store.has(step.version):
+            return
+    except RobotAssetsError as error:
+        yield f"whether its bytes are still in the store is not known: {error.found}"
+        return
+    if stage is not None and stage.is_observed:
+        yield "the store does not have the bytes that its pointer named"
+    else:
+        yield "its bytes are no longer in the store"
+
+
+def _mixed_versions(steps: Sequence[_Step]) -> dict[_Key, tuple[str, ...]]:
+    """Versions of assets that another step of the chain read at another version: say, data of two splits."""
+    first: dict[str, _Step] = {}
+    mixed: dict[_Key, tuple[str, ...]] = {}
+    for step in steps:
+        other = first.setdefault(step.asset, step)
+        if other is not step:
+            told = f"{_readers(other)} read {other.version[:12]}" if other.readers else "the artifact is another one"
+            mixed[step.asset, step.version] = (
+                f"{_readers(step)} read this version, while {told}: two versions of one asset in one chain",
+            )
+    return mixed
+
+
+def _time(text: str) -> datetime | None:
+    """A time of a record; None when it is none, so that one damaged record does not end an audit."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
