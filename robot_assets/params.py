@@ -20,6 +20,7 @@ from robot_assets.engines.spec import TargetSpec
 from robot_assets.errors import ParamsError
 from robot_assets.lineage.spec import RebuildSpec
 from robot_assets.models.spec import NetworkSpec
+from robot_assets.provenance.spec import ProvenanceSpec
 from robot_assets.quantization.spec import QuantizationSpec
 from robot_assets.spec import Spec
 from robot_assets.training.spec import TrainingSpec
@@ -55,6 +56,7 @@ class Params(Spec):
     models: dict[str, ModelSpec]
     targets: dict[str, TargetSpec]
     rebuild: RebuildSpec = RebuildSpec()
+    provenance: ProvenanceSpec = ProvenanceSpec()
 
     @model_validator(mode="after")
     def _names_and_references(self) -> Params:

@@ -112,6 +112,22 @@ class Store:
         reading.ensure(self._cache, remote, missing)
         return arrived + len(missing)
 
+    def attest(self, digest: str, name: str, content: bytes) -> None:
+        """Keep a signed statement about ``digest`` as ``name``, on the remote too where there is one.
+
+        Raises:
+            StoreError: The digest or the name is not one, or cache or remote cannot take it.
+        """
+        from robot_assets.store.attestations import attest
+
+        attest(self._cache, self._remote, digest, name, content)
+
+    def attestations(self, digest: str) -> dict[str, bytes]:
+        """Signed statements about ``digest``, by name. Raises StoreError when cache or remote cannot be read."""
+        from robot_assets.store.attestations import attestations
+
+        return attestations(self._cache, self._remote, digest)
+
     def _objects(self, digest: str) -> Iterable[str]:
         """The object of ``digest`` and, for a directory, those that its listing names."""
         if not is_directory(digest):

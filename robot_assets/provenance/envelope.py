@@ -1,0 +1,100 @@
+"""DSSE envelopes: bytes with their type, signed together (https://github.com/secure-systems-lab/dsse)."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from robot_assets.provenance.errors import ProvenanceError
+from robot_assets.provenance.public_key import PublicKey, Trust
+
+if TYPE_CHECKING:
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import CryptoSigner
+
+PAYLOAD_TYPE = "application/vnd.in-toto+json"
+_FIELDS = {"payload", "payloadType", "signatures"}
+
+
+@dataclass(frozen=True)
+class Signed:
+    """What an envelope holds, once a trusted signature on it has been verified.
+
+    Attributes:
+        payload: Exactly the bytes that were signed.
+        signer: The trusted key that signed them.
+    """
+
+    payload: bytes
+    signer: PublicKey
+
+
+def sign(payload: bytes, signer: CryptoSigner) -> bytes:
+    """Put an in-toto statement into an envelope: one line of JSON, the same bytes for the same payload and key."""
+    from securesystemslib.dsse import Envelope
+
+    envelope = Envelope(payload, PAYLOAD_TYPE, {})
+    envelope.sign(signer)
+    return json.dumps(envelope.to_dict(), sort_keys=True, separators=(",", ":")).encode() + b"\n"
+
+
+def open_envelope(content: bytes, trust: Trust) -> Signed:
+    """Return what a trusted key signed. Nothing in the payload is looked at before its signature has been.
+
+    Args:
+        content: An envelope as JSON.
+        trust: Whose signatures count. One of them is enough; others are not looked at.
+
+    Raises:
+        ProvenanceError: It is no envelope, holds another type of payload, is not signed by a trusted key, or is
+            not what that key signed.
+    """
+    from securesystemslib.exceptions import VerificationError
+
+    envelope = _parsed(content)
+    if envelope.payload_type != PAYLOAD_TYPE:
+        raise _refused(f"the payload type {envelope.payload_type!r} is not known", f"the type {PAYLOAD_TYPE}")
+    trusted = {key.key_id: key for key in trust.keys}
+    candidates = [trusted[key_id] for key_id in envelope.signatures if key_id in trusted]
+    for key in candidates:
+        try:
+            envelope.verify([key.as_sslib()], threshold=1)
+        except VerificationError:
+            continue
+        return Signed(envelope.payload, key)
+    if candidates:
+        raise _refused(
+            f"the signature in the name of {trust.named(candidates[0])} does not fit the payload: one of the two "
+            "was altered",
+            "exactly the bytes that were signed",
+        )
+    strangers = ", ".join(f"key {key_id[:12]}" for key_id in envelope.signatures) or "nobody"
+    raise _refused(f"signed by {strangers}, who is not trusted here", f"a signature by {trust.described}")
+
+
+def _parsed(content: bytes) -> Envelope:
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.exceptions import Error
+
+    try:
+        document: Any = json.loads(content)
+        if not isinstance(document, dict) or set(document) != _FIELDS:
+            raise ValueError(f"needed exactly the fields {sorted(_FIELDS)}")
+        envelope = Envelope.from_dict(document)
+        for signature in envelope.signatures.values():
+            bytes.fromhex(signature.signature)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Error) as error:
+        raise _refused(f"this is no DSSE envelope ({type(error).__name__}: {error})", "one envelope as JSON") from None
+    if not isinstance(envelope.payload_type, str) or not all(isinstance(key, str) for key in envelope.signatures):
+        raise _refused("this is no DSSE envelope: a type or a key is not text", "one envelope as JSON")
+    return envelope
+
+
+def _refused(found: str, needed: str) -> ProvenanceError:
+    return ProvenanceError(
+        found,
+        needed=needed,
+        fix="get the engine again with `robot-assets engine get`; if its signer is one of yours, add its key "
+        "(`robot-assets key show` where it was signed) to provenance.trusted_keys in params.yaml",
+    )

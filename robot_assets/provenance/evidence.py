@@ -1,0 +1,189 @@
+"""What trusted keys say about exactly these files: the newest statement of each kind that stands up.
+
+A bundle may hold envelopes of other engines, of strangers and of other tools, in any order; those are passed over
+(https://github.com/in-toto/attestation/blob/main/spec/v1/bundle.md), and remembered for who asks why nothing is left.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+
+from robot_assets.provenance.envelope import Signed, open_envelope
+from robot_assets.provenance.errors import ProvenanceError
+from robot_assets.provenance.public_key import PublicKey, Trust
+from robot_assets.provenance.statements import (
+    BUILD_TYPE,
+    BUILDER,
+    PROVENANCE_TYPE,
+    STATEMENT_TYPE,
+    TEST_RESULT_TYPE,
+)
+from robot_assets.provenance.subjects import Subject, differences
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """A verified statement about how an engine was made.
+
+    Attributes:
+        subjects: sha256 of the engine's files, by name.
+        signer: The trusted key that says so.
+        made_at: When its build had finished.
+        asset: Name of the engine.
+        version: Its data version.
+        run_id: The run that built it.
+    """
+
+    subjects: Mapping[str, str]
+    signer: PublicKey
+    made_at: datetime
+    asset: str
+    version: str
+    run_id: str
+
+
+@dataclass(frozen=True)
+class GateResults:
+    """A verified statement about how the gates of an engine ended.
+
+    Attributes:
+        subjects: sha256 of the engine's files, by name.
+        signer: The trusted key that says so.
+        made_at: When the last of the gates was evaluated.
+        passed: Whether every gate that was asked for has passed.
+        passed_gates: Those that did.
+        failed_gates: Those that did not.
+        open_gates: Those that were asked for and not evaluated.
+    """
+
+    subjects: Mapping[str, str]
+    signer: PublicKey
+    made_at: datetime
+    passed: bool
+    passed_gates: tuple[str, ...]
+    failed_gates: tuple[str, ...]
+    open_gates: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known about some files.
+
+    Attributes:
+        provenance: The newest statement about exactly these files; where there is none, the newest about others,
+            so that what differs can be named.
+        gates: The newest statement about the gates of exactly these files.
+        refusals: Why envelopes were passed over, one sentence each.
+    """
+
+    provenance: Provenance | None
+    gates: GateResults | None
+    refusals: tuple[str, ...]
+
+
+_Statement = TypeVar("_Statement", Provenance, GateResults)
+
+
+def gather(envelopes: Iterable[bytes], subjects: Sequence[Subject], trust: Trust) -> Evidence:
+    """Verify envelopes and keep what they say about files.
+
+    Args:
+        envelopes: DSSE envelopes as JSON, good and bad, in any order.
+        subjects: The files that are there.
+        trust: Whose signatures count.
+    """
+    provenances: list[Provenance] = []
+    gates: list[GateResults] = []
+    refusals: list[str] = []
+    for envelope in envelopes:
+        try:
+            statement = _statement(open_envelope(envelope, trust))
+        except ProvenanceError as error:
+            refusals.append(error.found)
+            continue
+        if isinstance(statement, Provenance):
+            provenances.append(statement)
+        else:
+            gates.append(statement)
+    about_these = _about(provenances, subjects)
+    return Evidence(
+        provenance=_newest(about_these or provenances),
+        gates=_newest(_about(gates, subjects)),
+        refusals=tuple(dict.fromkeys(refusals)),
+    )
+
+
+def _about(statements: Sequence[_Statement], subjects: Sequence[Subject]) -> list[_Statement]:
+    return [statement for statement in statements if not differences(subjects, statement.subjects)]
+
+
+def _newest(statements: Sequence[_Statement]) -> _Statement | None:
+    return max(statements, key=lambda statement: statement.made_at, default=None)
+
+
+def _statement(signed: Signed) -> Provenance | GateResults:
+    """Read a payload whose signature has been verified.
+
+    Raises:
+        ProvenanceError: It is no statement that this version knows.
+    """
+    try:
+        document: Any = json.loads(signed.payload)
+        kind = document["_type"], document["predicateType"]
+        subjects = {str(one["name"]): str(one["digest"]["sha256"]) for one in document["subject"]}
+        if kind == (STATEMENT_TYPE, PROVENANCE_TYPE):
+            return _provenance(document["predicate"], subjects, signed.signer)
+        if kind == (STATEMENT_TYPE, TEST_RESULT_TYPE):
+            return _gate_results(document["predicate"], subjects, signed.signer)
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise _refused(f"a signed statement does not read ({type(error).__name__}: {error})") from None
+    raise _refused(f"a signed statement is of the unknown type {kind[1]!r}")
+
+
+def _provenance(predicate: Any, subjects: Mapping[str, str], signer: PublicKey) -> Provenance:
+    build, run = predicate["buildDefinition"], predicate["runDetails"]
+    kind = build["buildType"], run["builder"]["id"], set(build["externalParameters"])
+    # SLSA: who verifies accepts known builders, and no external parameter that was not expected
+    if kind != (BUILD_TYPE, BUILDER, {"asset", "params"}):
+        raise ValueError(f"the build type {kind[0]!r} of the builder {kind[1]!r} with {sorted(kind[2])} is not ours")
+    return Provenance(
+        subjects=subjects,
+        signer=signer,
+        made_at=_moment(run["metadata"]["finishedOn"]),
+        asset=str(build["externalParameters"]["asset"]),
+        version=str(build["internalParameters"]["dataVersion"]),
+        run_id=str(run["metadata"]["invocationId"]),
+    )
+
+
+def _gate_results(predicate: Any, subjects: Mapping[str, str], signer: PublicKey) -> GateResults:
+    passed, failed = set(predicate["passedTests"]), set(predicate["failedTests"])
+    asked = {gate["name"]: gate.get("annotations", {}) for gate in predicate["configuration"]}
+    return GateResults(
+        subjects=subjects,
+        signer=signer,
+        made_at=max(_moment(asked[name]["evaluatedOn"]) for name in passed | failed),
+        passed=predicate["result"] == "PASSED" and passed == set(asked) and not failed,
+        passed_gates=tuple(sorted(passed)),
+        failed_gates=tuple(sorted(failed)),
+        open_gates=tuple(sorted(set(asked) - passed - failed)),
+    )
+
+
+def _moment(text: str) -> datetime:
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} has no time zone")
+    return moment
+
+
+def _refused(found: str) -> ProvenanceError:
+    return ProvenanceError(
+        found,
+        needed="an in-toto statement with SLSA provenance v1 or test results v0.1, as robot-assets writes them",
+        fix="verify with the version of robot-assets that signed it, or sign the engine again",
+    )

@@ -1,0 +1,215 @@
+"""Is this engine what it should be? Answered on a robot: offline, without Dagster and without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robot_assets.engines.manifest import ENGINE, MANIFEST, Manifest, load_manifest
+from robot_assets.errors import EngineError
+from robot_assets.provenance.errors import ProvenanceError
+from robot_assets.provenance.evidence import Evidence, gather
+from robot_assets.provenance.public_key import Trust
+from robot_assets.provenance.subjects import BUNDLE, Subject, differences, read_subjects, version_of
+
+if TYPE_CHECKING:
+    from robot_assets.platforms.probe import Platform
+    from robot_assets.store import Store
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question about an engine and its answer.
+
+    Attributes:
+        name: What was looked at: manifest, signature, files, gates or platform.
+        passed: Whether it is as it should be.
+        why: What was found, one line.
+    """
+
+    name: str
+    passed: bool
+    why: str
+
+
+@dataclass(frozen=True)
+class Verification:
+    """The answer about one engine directory.
+
+    Attributes:
+        path: The directory.
+        version: Data version of the files that are there, as DVC computes it.
+        asset: Name of the engine, as the signer says it; None without a signature that counts.
+        signed_by: Public key of the signer; None as above.
+        checks: All that was looked at.
+    """
+
+    path: Path
+    version: str
+    asset: str | None
+    signed_by: str | None
+    checks: tuple[Check, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether everything holds."""
+        return all(check.passed for check in self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data for a machine."""
+        return {**asdict(self), "path": str(self.path), "passed": self.passed}
+
+
+def verify(path: Path, trusted: Trust, platform: Platform, store: Store | None = None) -> Verification:
+    """Check an engine against what was signed about it and against this machine.
+
+    Args:
+        path: Directory of an engine, or a file in it.
+        trusted: Whose signatures count.
+        platform: This machine.
+        store: Where to look for signatures when none lie beside the engine.
+
+    Raises:
+        ProvenanceError: There is no engine at ``path``.
+        StoreError: The store cannot be read.
+    """
+    engine = _directory(path)
+    subjects = read_subjects(engine)
+    evidence = gather(read_envelopes(engine, store), subjects, trusted)
+    manifest = _manifest(engine)
+    made = evidence.provenance
+    return Verification(
+        path=engine,
+        version=version_of(subjects),
+        asset=made.asset if made else None,
+        signed_by=str(made.signer) if made else None,
+        checks=(
+            _check_manifest(manifest, subjects),
+            check_signature(evidence, trusted),
+            check_files(evidence, subjects),
+            _check_gates(evidence),
+            _check_platform(manifest, platform),
+        ),
+    )
+
+
+def read_envelopes(engine: Path, store: Store | None = None) -> list[bytes]:
+    """The envelopes beside an engine; where there is no such file, those that the store keeps for its version.
+
+    Raises:
+        StoreError: The store cannot be read.
+    """
+    try:
+        return [line for line in (engine / BUNDLE).read_bytes().splitlines() if line.strip()]
+    except FileNotFoundError:
+        return [] if store is None else list(store.attestations(stored_version(engine, store)).values())
+    except OSError as error:
+        raise ProvenanceError(
+            f"{engine / BUNDLE} cannot be read: {error.strerror}",
+            needed="the envelopes that came with the engine",
+            fix="mend its permission, or get the engine again with `robot-assets engine get`",
+        ) from None
+
+
+def stored_version(engine: Path, store: Store) -> str:
+    """Data version of an engine: by its place when the store laid it out, so that damage is seen, else by its bytes.
+
+    Raises:
+        ProvenanceError: It cannot be read.
+    """
+    place = engine.resolve()
+    if place.parent == (store.cache / "opened").resolve():
+        return place.name
+    return version_of(read_subjects(engine))
+
+
+def check_signature(evidence: Evidence, trusted: Trust) -> Check:
+    """Whether a trusted key has signed where the engine comes from."""
+    made = evidence.provenance
+    if made is not None:
+        by = trusted.named(made.signer)
+        return Check("signature", True, f"{made.asset} of {_day(made.made_at)}, run {made.run_id[:8]}, signed by {by}")
+    if evidence.refusals:
+        return Check("signature", False, "; ".join(evidence.refusals))
+    return Check("signature", False, f"nobody has signed it: no {BUNDLE} lies beside it, and no store has a signature")
+
+
+def check_files(evidence: Evidence, subjects: Sequence[Subject]) -> Check:
+    """Whether the files are those that were signed, no more and no fewer."""
+    made = evidence.provenance
+    if made is None:
+        return Check("files", False, "nothing to compare them with")
+    found = differences(subjects, made.subjects)
+    if found:
+        return Check("files", False, f"{'; '.join(found)} (signed was {made.asset} {made.version})")
+    return Check("files", True, f"{enumerated([subject.name for subject in subjects])} as signed, by sha256")
+
+
+def enumerated(names: Sequence[str]) -> str:
+    """``a, b and c``."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), *names[-1:]]))
+
+
+def _directory(path: Path) -> Path:
+    engine = path.parent if path.is_file() else path
+    if not engine.is_dir():
+        raise ProvenanceError(
+            f"no engine at {path}",
+            needed=f"a directory with {ENGINE} and {MANIFEST}, or one of these files",
+            fix="robot-assets engine get ENGINE --out DIR",
+        )
+    return engine
+
+
+def _manifest(engine: Path) -> Manifest | EngineError:
+    try:
+        return load_manifest(engine)
+    except EngineError as error:
+        return error
+
+
+def _check_manifest(manifest: Manifest | EngineError, subjects: Sequence[Subject]) -> Check:
+    if isinstance(manifest, EngineError):
+        return Check("manifest", False, manifest.found)
+    md5 = next((subject.md5 for subject in subjects if subject.name == ENGINE), "missing")
+    if md5 != manifest.engine_md5:
+        return Check("manifest", False, f"it describes an {ENGINE} with md5 {manifest.engine_md5}; this one is {md5}")
+    return Check("manifest", True, f"whole, and it describes this {ENGINE}")
+
+
+def _check_gates(evidence: Evidence) -> Check:
+    gates = evidence.gates
+    if gates is None:
+        return Check("gates", False, "nobody who is trusted has signed gate results for exactly these files")
+    if gates.passed:
+        return Check("gates", True, f"{enumerated(gates.passed_gates)} passed on {_day(gates.made_at)}")
+    wrong = [f"{name} failed" for name in gates.failed_gates]
+    wrong += [f"{name} was not evaluated" for name in gates.open_gates]
+    return Check("gates", False, f"{enumerated(wrong) or 'not passed'}, {_day(gates.made_at)}")
+
+
+def _check_platform(manifest: Manifest | EngineError, here: Platform) -> Check:
+    if isinstance(manifest, EngineError):
+        return Check("platform", False, "without its manifest nobody knows which device it was built for")
+    if manifest.platform_fingerprint == here.fingerprint:
+        return Check("platform", True, f"built for a device like this one, fingerprint {here.fingerprint[:12]}")
+    there, now = manifest.platform, here.as_json()
+    differing = [
+        f"{key} is {_value(now.get(key))}, it was built for {_value(there.get(key))}"
+        for key in sorted(there.keys() | now.keys())
+        if there.get(key) != now.get(key)
+    ]
+    return Check("platform", False, "; ".join(differing) or "another fingerprint")
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list):
+        return ", ".join(str(one) for one in value) or "none"
+    return "none" if value is None else str(value)
+
+
+def _day(moment: datetime) -> str:
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M UTC")
