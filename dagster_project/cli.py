@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robot_assets.cli import data, engine
+from robot_assets.cli import data, engine, provenance
 from robot_assets.cli.console import answer, console, errors_for_people, progress_bars
 from robot_assets.errors import EngineError
 from robot_assets.project import Project, find_project
@@ -30,6 +30,8 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 app.add_typer(engine.app, name="engine")
+app.add_typer(provenance.key_app, name="key")
+app.command()(provenance.verify)
 
 
 def _open_asset(name: str) -> Path:

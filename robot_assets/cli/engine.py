@@ -1,4 +1,4 @@
-"""``robot-assets engine``: run a built engine on images, and time it. Needs no torch, so it works on robots."""
+"""``robot-assets engine``: get, run and time built engines. Needs no torch, so it works on robots."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from robot_assets.engines.onnxruntime_engine import Engine
 
-app = typer.Typer(help="Run and time built engines.", no_args_is_help=True)
+app = typer.Typer(help="Get, run and time built engines.", no_args_is_help=True)
 
 EngineArgument = Annotated[
     str,
@@ -57,6 +57,25 @@ def run(
     out.mkdir(parents=True, exist_ok=True)
     rows = [_detect(loaded, path, out / name, score) for path, name in zip(images, names, strict=True)]
     answer({"images": rows}, as_json, lambda: _print_rows(rows))
+
+
+@app.command()
+def get(
+    engine: EngineArgument,
+    out: Annotated[Path, typer.Option("--out", help="Directory to write; an engine that is there is replaced.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Write an engine and what was signed about it to a directory, for a robot to verify and run.
+
+    Example: robot-assets engine get sidewalk_detector/engine/cpu --out detector
+    """
+    from robot_assets.cli.provenance import project_here
+    from robot_assets.provenance.delivery import deliver
+
+    project = project_here()
+    done = deliver(open_engine(engine), out, project.store if project else None)
+    data = {"out": str(out), "version": done.version, "files": list(done.files), "statements": done.statements}
+    answer(data, as_json, lambda: _print_get(data))
 
 
 @app.command()
@@ -151,6 +170,14 @@ def _read(path: Path) -> NDArray[np.uint8]:
             f"{finding.place}: {finding.found}", needed="a whole JPEG or PNG image", fix=finding.fix
         ) from None
     return decode_rgb(encoded)
+
+
+def _print_get(data: dict[str, Any]) -> None:
+    print(f"{data['out']}: {', '.join(data['files'])} of {data['version']}")
+    if data["statements"]:
+        print(f"and {data['statements']} signed statements about them; next: robot-assets verify {data['out']}")
+    else:
+        print("nobody has signed this engine, so `robot-assets verify` will say no; building it again signs it")
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:

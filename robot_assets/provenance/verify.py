@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from robot_assets.platforms.probe import Platform
     from robot_assets.store import Store
 
+_GET_AGAIN = "get the engine again: robot-assets engine get ENGINE --out DIR"
+_TRUST = (
+    "if the signer is one of yours, name its key in provenance.trusted_keys of params.yaml or with --trusted; "
+    "`robot-assets key show` prints it where engines are signed"
+)
+
 
 @dataclass(frozen=True)
 class Check:
@@ -28,11 +34,13 @@ class Check:
         name: What was looked at: manifest, signature, files, gates or platform.
         passed: Whether it is as it should be.
         why: What was found, one line.
+        fix: What to do now; empty when passed.
     """
 
     name: str
     passed: bool
     why: str
+    fix: str = ""
 
 
 @dataclass(frozen=True)
@@ -133,18 +141,20 @@ def check_signature(evidence: Evidence, trusted: Trust) -> Check:
         by = trusted.named(made.signer)
         return Check("signature", True, f"{made.asset} of {_day(made.made_at)}, run {made.run_id[:8]}, signed by {by}")
     if evidence.refusals:
-        return Check("signature", False, "; ".join(evidence.refusals))
-    return Check("signature", False, f"nobody has signed it: no {BUNDLE} lies beside it, and no store has a signature")
+        return Check("signature", False, "; ".join(evidence.refusals), _TRUST)
+    why = f"no statement about where it comes from: neither {BUNDLE} beside it nor the store has one"
+    return Check("signature", False, why, _GET_AGAIN)
 
 
 def check_files(evidence: Evidence, subjects: Sequence[Subject]) -> Check:
     """Whether the files are those that were signed, no more and no fewer."""
     made = evidence.provenance
     if made is None:
-        return Check("files", False, "nothing to compare them with")
+        return Check("files", False, "nothing to compare them with", _GET_AGAIN)
     found = differences(subjects, made.subjects)
     if found:
-        return Check("files", False, f"{'; '.join(found)} (signed was {made.asset} {made.version})")
+        why = f"{'; '.join(found)} (signed was {made.asset} {made.version})"
+        return Check("files", False, why, f"do not run it; {_GET_AGAIN}")
     return Check("files", True, f"{enumerated([subject.name for subject in subjects])} as signed, by sha256")
 
 
@@ -173,27 +183,32 @@ def _manifest(engine: Path) -> Manifest | EngineError:
 
 def _check_manifest(manifest: Manifest | EngineError, subjects: Sequence[Subject]) -> Check:
     if isinstance(manifest, EngineError):
-        return Check("manifest", False, manifest.found)
+        return Check("manifest", False, manifest.found, _GET_AGAIN)
     md5 = next((subject.md5 for subject in subjects if subject.name == ENGINE), "missing")
     if md5 != manifest.engine_md5:
-        return Check("manifest", False, f"it describes an {ENGINE} with md5 {manifest.engine_md5}; this one is {md5}")
+        why = f"it describes an {ENGINE} with md5 {manifest.engine_md5}; this one is {md5}"
+        return Check("manifest", False, why, _GET_AGAIN)
     return Check("manifest", True, f"whole, and it describes this {ENGINE}")
 
 
 def _check_gates(evidence: Evidence) -> Check:
     gates = evidence.gates
     if gates is None:
-        return Check("gates", False, "nobody who is trusted has signed gate results for exactly these files")
+        why = "nobody who is trusted has signed gate results for exactly these files"
+        return Check(
+            "gates", False, why, "let its gates run where it was built (robot-assets build), then get it again"
+        )
     if gates.passed:
         return Check("gates", True, f"{enumerated(gates.passed_gates)} passed on {_day(gates.made_at)}")
     wrong = [f"{name} failed" for name in gates.failed_gates]
     wrong += [f"{name} was not evaluated" for name in gates.open_gates]
-    return Check("gates", False, f"{enumerated(wrong) or 'not passed'}, {_day(gates.made_at)}")
+    why = f"{enumerated(wrong) or 'not passed'}, {_day(gates.made_at)}"
+    return Check("gates", False, why, "keep the engine that the robot has; the failed gate's page says what to do")
 
 
 def _check_platform(manifest: Manifest | EngineError, here: Platform) -> Check:
     if isinstance(manifest, EngineError):
-        return Check("platform", False, "without its manifest nobody knows which device it was built for")
+        return Check("platform", False, "without its manifest nobody knows which device it was built for", _GET_AGAIN)
     if manifest.platform_fingerprint == here.fingerprint:
         return Check("platform", True, f"built for a device like this one, fingerprint {here.fingerprint[:12]}")
     there, now = manifest.platform, here.as_json()
@@ -202,7 +217,8 @@ def _check_platform(manifest: Manifest | EngineError, here: Platform) -> Check:
         for key in sorted(there.keys() | now.keys())
         if there.get(key) != now.get(key)
     ]
-    return Check("platform", False, "; ".join(differing) or "another fingerprint")
+    why = "; ".join(differing) or "the fingerprint of another device"
+    return Check("platform", False, why, "build the engine on a device like this one")
 
 
 def _value(value: object) -> str:
