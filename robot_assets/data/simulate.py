@@ -6,7 +6,6 @@ so that session 3 of seed 7 is the same however many others there are.
 
 from __future__ import annotations
 
-import io
 import json
 import math
 import os
@@ -103,9 +102,8 @@ def _images_of_sessions(source: SimulationSource) -> list[int]:
 
 
 def _jpeg(image: Image.Image) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=JPEG_QUALITY)
-    return buffer.getvalue()
+    """Encode a picture. ``Image.save`` gives the same bytes, a fifth of its time spent around the encoder."""
+    return image.tobytes("jpeg", "RGB", JPEG_QUALITY)
 
 
 def _write(path: str, data: bytes) -> None:
@@ -154,9 +152,8 @@ def _recording(
             standing = props.around(view)
             frame = stage.look(view)
             before_items = clearness_of(_distances(view, actors, standing), weather.haze)
-            pixels = np.flatnonzero(frame.ids)
-            clearness = clearness_map(frame.ids, pixels, empty, before_items)
-            labels = label(stage, view, frame, pixels, actors)
+            clearness = clearness_map(frame, empty, before_items)
+            labels = label(stage, view, frame, actors)
             yield sensor.develop(frame, sky.behind(view.heading), clearness, rng), labels
 
 

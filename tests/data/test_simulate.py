@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import subprocess
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from robot_assets.data.simulate import simulate
+from robot_assets.data.simulate import JPEG_QUALITY, simulate
 from robot_assets.data.simulation.actors import BUILDERS
 from robot_assets.data.spec import SIMULATED_CLASSES, SimulationSource
 from robot_assets.progress import listening
@@ -153,6 +154,17 @@ def test_a_run_that_breaks_off_leaves_the_old_data_set_and_nothing_beside_it(tmp
         simulate(SOURCE, out)
     assert md5s(out) == before
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
+
+
+def test_images_are_encoded_as_pillow_would_save_them(raw: Path) -> None:
+    file = next(raw.rglob("*.jpg"))
+    again = io.BytesIO()
+    with Image.open(file) as picture:
+        picture.save(again, "JPEG", quality=JPEG_QUALITY)
+        with Image.open(again) as saved:
+            assert picture.quantization == saved.quantization  # type: ignore[attr-defined]
+            assert picture.layer == saved.layer  # type: ignore[attr-defined]
+            assert picture.info == saved.info
 
 
 def test_an_odd_image_size_works(tmp_path: Path) -> None:

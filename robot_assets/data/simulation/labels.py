@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from robot_assets.data.simulation.render import Frame, Stage, View
 from robot_assets.data.simulation.traffic import Actor
@@ -44,7 +43,7 @@ class _Seen:
     bounds: tuple[float, float, float, float]
 
 
-def label(stage: Stage, view: View, frame: Frame, pixels: NDArray[np.int64], actors: Sequence[Actor]) -> list[Label]:
+def label(stage: Stage, view: View, frame: Frame, actors: Sequence[Actor]) -> list[Label]:
     """Label what is visible enough, in the order of the instance ids.
 
     The share that is visible is (visible pixels / pixels of the silhouette with nothing before it) times the
@@ -54,15 +53,14 @@ def label(stage: Stage, view: View, frame: Frame, pixels: NDArray[np.int64], act
         stage: with the actors on it.
         view: that ``frame`` was taken from.
         frame: as rendered.
-        pixels: flat positions of all items in ``frame.ids``.
         actors: who is there.
     """
-    visible = _visible(frame.ids, pixels, [actor.item.ident for actor in actors])
+    visible = _visible(frame, [actor.item.ident for actor in actors])
     shown = sorted((actor for actor in actors if actor.item.ident in visible), key=lambda actor: actor.item.ident)
     bounds = _bounds(stage, view, shown)
     seen = [_Seen(actor, *visible[actor.item.ident], own) for actor, own in zip(shown, bounds, strict=True)]
     inside = [_inside(stage, one.bounds) for one in seen]
-    share = [one.area / _most(frame.ids, one) for one in seen]
+    share = [one.area / _most(frame, one) for one in seen]
     doubtful = [i for i in range(len(seen)) if share[i] * inside[i] < VISIBLE_MIN <= inside[i]]
     silhouettes = stage.silhouettes([seen[i].actor.item for i in doubtful])
     for i, total in zip(doubtful, silhouettes, strict=True):
@@ -74,20 +72,21 @@ def label(stage: Stage, view: View, frame: Frame, pixels: NDArray[np.int64], act
     ]
 
 
-def _visible(
-    ids: NDArray[np.uint8], pixels: NDArray[np.int64], wanted: Sequence[int]
-) -> dict[int, tuple[tuple[int, int, int, int], int]]:
-    """Box and pixel count of each wanted id that is anywhere in the mask."""
-    values = ids.ravel()[pixels]
-    counts = np.bincount(values, minlength=256)
-    width = ids.shape[1]
+def _visible(frame: Frame, wanted: Sequence[int]) -> dict[int, tuple[tuple[int, int, int, int], int]]:
+    """Box and pixel count of each wanted id that has enough pixels in the mask."""
+    owners, width = frame.owners.tobytes(), frame.ids.shape[1]
     found = {}
     for ident in wanted:
-        if counts[ident] >= PIXELS_MIN:
-            mine = pixels[values == ident]
-            columns = mine % width
-            left, top, bottom = int(columns.min()), int(mine[0]) // width, int(mine[-1]) // width + 1
-            found[ident] = ((left, top, int(columns.max()) + 1 - left, bottom - top), int(counts[ident]))
+        first, last = owners.find(ident), owners.rfind(ident)
+        if first < 0:
+            continue
+        top, bottom = int(frame.pixels[first]) // width, int(frame.pixels[last]) // width + 1
+        mine = frame.ids[top:bottom] == ident
+        area = int(np.count_nonzero(mine))
+        if area >= PIXELS_MIN:
+            columns = np.logical_or.reduce(mine, axis=0).tobytes()
+            left, right = columns.find(True), columns.rfind(True) + 1
+            found[ident] = ((left, top, right - left, bottom - top), area)
     return found
 
 
@@ -125,7 +124,7 @@ def _inside(stage: Stage, bounds: tuple[float, float, float, float]) -> float:
     return width * height / max(_area(bounds), 1e-6)
 
 
-def _most(ids: NDArray[np.uint8], seen: _Seen) -> int:
+def _most(frame: Frame, seen: _Seen) -> int:
     """Pixels that the silhouette of an actor has at most: its own, and those of any other item in its bounds.
 
     Only items can hide an actor, and where one does, an item is what the mask shows.
@@ -133,4 +132,4 @@ def _most(ids: NDArray[np.uint8], seen: _Seen) -> int:
     left, top, right, bottom = seen.bounds
     rows = slice(max(math.floor(top) - 1, 0), max(math.ceil(bottom) + 1, 0))
     columns = slice(max(math.floor(left) - 1, 0), max(math.ceil(right) + 1, 0))
-    return max(int(np.count_nonzero(ids[rows, columns])), seen.area)
+    return max(int(np.count_nonzero(frame.is_item[rows, columns])), seen.area)

@@ -19,8 +19,11 @@ from robot_assets.errors import DataError
 
 Bytes = NDArray[np.uint8]
 
-IDS = 255
-"""Items have ids from 1 to this one; 0 is the street and the sky."""
+IDS = 254
+"""Items have ids from 1 to this one; in a mask 0 is the street and the sky."""
+
+SHADOW = 255
+"""In a mask, ground that an item keeps the sun from."""
 
 _SAMPLES = (1, 1)  # per pixel, across and down: most edges of a street are upright
 _TILES = 3  # how many silhouettes one atlas holds
@@ -45,13 +48,17 @@ class Frame:
     Attributes:
         colour: uint8 (height, width, 4), BGRA; alpha is the share of the pixel that is not sky, and the
             colour is already multiplied by it.
-        ids: uint8 (height, width), instance ids; 0 is the street and the sky.
-        shadow: bool (height, width), ground that an item keeps the sun from.
+        ids: uint8 (height, width), instance ids; 0 is the street and the sky, ``SHADOW`` ground in the shadow.
+        is_item: bool (height, width), where an item is seen.
+        pixels: int64 (n,), flat positions of those pixels, ascending.
+        owners: uint8 (n,), the id in each of ``pixels``.
     """
 
     colour: Bytes
     ids: Bytes
-    shadow: NDArray[np.bool_]
+    is_item: NDArray[np.bool_]
+    pixels: NDArray[np.int64]
+    owners: Bytes
 
 
 class Item:
@@ -124,7 +131,7 @@ class Stage:
                 1, 0, 0, 0, 0, 1, 0, 0, -x / z, -y / z, flat, 0, level * x / z, level * y / z, level + 0.02, 1
             )
         )
-        plane.set_tag("instance", "shadow")
+        plane.set_tag("instance", str(SHADOW))
         plane.set_two_sided(True)
         plane.set_bin("fixed", 0)
         plane.hide(self._engine.colour_bit)
@@ -149,7 +156,7 @@ class Stage:
         """Add a thing.
 
         Args:
-            ident: value of its pixels in the mask, 1 to 255.
+            ident: value of its pixels in the mask, 1 to ``IDS``.
             geometry: from ``geometry``; several items may share one.
             ground: height of what it stands on, metres: 0 or -0.12.
         """
@@ -284,13 +291,9 @@ class Engine:
     def _tag_instances(self, camera: Any) -> None:
         core = self._core
         camera.set_tag_state_key("instance")
-        for ident in range(1, IDS + 1):
-            state = core.RenderState.make(
-                core.ColorAttrib.make_flat(core.LColor(min(ident + 0.5, 255) / 255, 0, 0, 1)), 200
-            )
-            camera.set_tag_state(str(ident), state)
-        shadow = core.RenderState.make(core.ColorAttrib.make_flat(core.LColor(0, 1, 0, 1)), 200)
-        camera.set_tag_state("shadow", shadow)
+        for value in range(1, SHADOW + 1):
+            red = core.LColor(min(value + 0.5, 255) / 255, 0, 0, 1)
+            camera.set_tag_state(str(value), core.RenderState.make(core.ColorAttrib.make_flat(red), 200))
 
     def aim(self, root: Any, focal: float) -> None:
         """Point all cameras at a stage; ``focal`` in pixels of the image."""
@@ -303,13 +306,15 @@ class Engine:
         # Panda's cameras look along +y; ours along +x.
         self._rig.set_pos_hpr(view.x, view.y, view.z, math.degrees(view.heading) - 90.0, math.degrees(view.pitch), 0)
         self._engine.render_frame()
-        mask = _pixels(self._mask[1])
+        ids = np.ascontiguousarray(_pixels(self._mask[1])[::-1, :, 2])
+        is_item = ids - np.uint8(1) < np.uint8(IDS)  # 0 wraps around
+        pixels = np.flatnonzero(is_item)
         colour = _pixels(self._colour[1])
         if _SAMPLES[1] == 2:
             colour = _averaged(colour[0::2], colour[1::2])
         if _SAMPLES[0] == 2:
             colour = _averaged(colour[:, 0::2], colour[:, 1::2])
-        return Frame(colour[::-1], np.ascontiguousarray(mask[::-1, :, 2]), mask[::-1, :, 1] > 0)
+        return Frame(colour[::-1], ids, is_item, pixels, ids.ravel()[pixels])
 
     def silhouettes(self, scenes: Sequence[Any]) -> list[int]:
         """Pixels (of the full resolution) that each scene alone covers."""

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from robot_assets.data.simulation.palette import Random
-from robot_assets.data.simulation.render import Frame
+from robot_assets.data.simulation.render import SHADOW, Frame
 from robot_assets.data.simulation.textures import Grain
 from robot_assets.data.simulation.weather import BRIGHTEST, Levels, Weather
 
@@ -29,7 +29,7 @@ class Sensor:
         self._curves = self._tone_curves(rng)
         self._vignette = self._vignetting(rng)
         self._haze = [np.uint16(min(tone, 1.0) * BRIGHTEST) for tone in weather.horizon]
-        self._shadow = np.uint16(round(weather.shadow * 16))
+        self._shadow = np.uint8(round(weather.shadow * 16))
         self._noise = self._noise_bank(rng, grain)
         self._blur = 1 if rng.random() < 0.5 or weather.rain else 2
         self._streaks = self._rain_bank(rng) if weather.rain else None
@@ -92,7 +92,7 @@ class Sensor:
         """
         through: Levels = (clearness * self._vignette) >> np.uint16(8)
         veil = self._vignette - through
-        _shade(through, frame.shadow, frame.ids, self._shadow)
+        _shade(through, frame.ids == SHADOW, self._shadow)
         rows = sky.shape[1]
         open_sky: Levels = np.uint16(255) - frame.colour[:rows, :, 3].astype(np.uint16)
         veil[:rows] = veil[:rows] * (256 - open_sky) >> 8
@@ -106,12 +106,12 @@ class Sensor:
             np.copyto(plane, frame.colour[:, :, 2 - channel])
             plane *= through
             plane += np.multiply(veil, self._haze[channel], out=self._scratch)
-            plane[:rows] += sky[channel] * open_sky
+            plane[:rows] += np.multiply(sky[channel], open_sky, out=self._scratch[:rows])
             plane >>= 8
             signed = plane.view(np.int16)
             if self._streaks is not None:
                 signed += self._streaks[window]
-            _blur(signed, self._blur)
+            _blur(signed, self._blur, self._scratch.view(np.int16))
             signed += self._noise[channel][window]
             np.clip(signed, 0, 255, out=signed)
             recorded = signed.astype(np.uint8).tobytes().translate(self._curves[channel])
@@ -119,25 +119,30 @@ class Sensor:
         return Image.merge("RGB", bands)
 
 
-def _shade(through: Levels, shadow: NDArray[np.bool_], ids: NDArray[np.uint8], strength: np.uint16) -> None:
+def _shade(through: Levels, shadow: NDArray[np.bool_], strength: np.uint8) -> None:
     """Darken ``through`` in place where ground is in the shadow; only the rows that have any are touched."""
     rows = np.flatnonzero(shadow.any(axis=1))
     if len(rows):
         part = slice(max(int(rows[0]) - 1, 0), int(rows[-1]) + 2)
-        through[part] *= 256 - _softened(shadow[part] & (ids[part] == 0)) * strength
+        through[part] *= np.uint16(256) - _softened(shadow[part]) * strength
         through[part] >>= 8
 
 
-def _softened(mask: NDArray[np.bool_]) -> Levels:
+def _softened(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """Blur a mask with a 3x3 tent, so that shadows have soft edges; 0 to 16."""
-    source: Levels = mask.astype(np.uint16)
-    wide: Levels = source * np.uint16(4)
-    wide[:, 1:-1] = source[:, :-2] + (source[:, 1:-1] << 1) + source[:, 2:]
-    soft: Levels = wide * np.uint16(4)
-    soft[1:-1] = wide[:-2] + (wide[1:-1] << 1) + wide[2:]
+    # Sums of pairs, twice: a tent, without shifts, which NumPy does byte by byte.
+    source = mask.view(np.uint8)
+    wide = source * np.uint8(4)
+    pairs = source[:, :-1] + source[:, 1:]
+    np.add(pairs[:, :-1], pairs[:, 1:], out=wide[:, 1:-1])
+    soft = wide * np.uint8(4)
+    pairs = wide[:-1] + wide[1:]
+    np.add(pairs[:-1], pairs[1:], out=soft[1:-1])
     return soft
 
 
-def _blur(plane: NDArray[np.int16], halvings: int) -> None:
-    """Mix each pixel with the one below, in place: one half of it, or a quarter."""
-    plane[:-1] += (plane[1:] - plane[:-1]) >> halvings
+def _blur(plane: NDArray[np.int16], halvings: int, scratch: NDArray[np.int16]) -> None:
+    """Mix each pixel with the one below, in place: one half of it, or a quarter; overwrites ``scratch``."""
+    step = np.subtract(plane[1:], plane[:-1], out=scratch[1:])
+    step >>= halvings
+    plane[:-1] += step

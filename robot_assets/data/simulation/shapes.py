@@ -124,8 +124,8 @@ def loft(rings: Floats, colour: Colour, *, is_open: bool = False) -> Mesh:
     if is_open:
         skin = _skin(count, sides)[: 2 * sides * (count - 1)]
         return _painted(np.ascontiguousarray(rings.reshape(-1, 3)), skin, colour)
-    ends = np.stack([rings[0].mean(axis=0), rings[-1].mean(axis=0)])
-    points = np.concatenate([rings.reshape(-1, 3), ends]).astype(np.float32)
+    ends = rings[:: count - 1].mean(axis=1)
+    points = np.concatenate([rings.reshape(-1, 3), ends])
     return _painted(points, _skin(count, sides), colour)
 
 

@@ -45,7 +45,7 @@ class Sky:
         shift = rng.integers(0, cells, 2)
         u = (1 / up) * scale + np.float32(shift[0])
         v = (across / np.float32(focal) / up) * scale + np.float32(shift[1])
-        field = _sampled(clouds, np.broadcast_to(u, v.shape), v)
+        field = _sampled(clouds, u, v)
         dense = np.clip((field + np.float32((weather.cover - 0.5) * 0.5) - np.float32(0.5)) * 5, 0, 1)
         dense = dense * np.clip(rise * 6 + np.float32(0.25), 0, 1)
         tone = np.float32(1.1) - np.clip(field - np.float32(0.45), 0, 1) * np.float32(0.5)
@@ -64,13 +64,14 @@ class Sky:
 
 
 def _sampled(field: Floats, rows: Floats, columns: Floats) -> Floats:
-    """Sample a tiling field between its grid points."""
+    """Sample a tiling field between its grid points; ``rows`` and ``columns`` broadcast."""
     size = len(field)
     top, left = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)
     down, right = rows - top, columns - left
     top, left = top % size, left % size
     below, beside = (top + 1) % size, (left + 1) % size
-    upper = field[top, left] * (1 - right) + field[top, beside] * right
-    lower = field[below, left] * (1 - right) + field[below, beside] * right
+    flat, top, below = field.ravel(), top * size, below * size
+    upper = flat.take(top + left) * (1 - right) + flat.take(top + beside) * right
+    lower = flat.take(below + left) * (1 - right) + flat.take(below + beside) * right
     result: Floats = (upper * (1 - down) + lower * down).astype(np.float32)
     return result

@@ -79,8 +79,20 @@ def _stretched(grid: Floats, size: int, axis: int) -> Floats:
 
 def _finished(shade: Floats, colour: Colour) -> Bytes:
     """Multiply a grey shade (1 is the colour itself) into RGB bytes."""
-    rgb = shade[:, :, None] * (np.asarray(colour, np.float32) * np.float32(255))
-    return np.clip(rgb, 0, 255).astype(np.uint8)
+    return _bytes(_tinted(shade, colour))
+
+
+def _tinted(shade: Floats, colour: Colour) -> Floats:
+    """Multiply a grey shade into RGB in [0, 255], one channel after the other: the inner loop is then a long one."""
+    rgb = np.empty((*shade.shape, 3), np.float32)
+    for channel in range(3):
+        np.multiply(shade, np.float32(colour[channel]) * np.float32(255), out=rgb[:, :, channel])
+    return rgb
+
+
+def _bytes(rgb: Floats) -> Bytes:
+    """Round down to bytes, in place before the copy."""
+    return np.clip(rgb, 0, 255, out=rgb).astype(np.uint8)
 
 
 def asphalt(rng: Random, grain: Grain) -> Bytes:
@@ -115,15 +127,15 @@ def paving(rng: Random, grain: Grain, style: str) -> Bytes:
         "cobbles": (16, 16, 3),
     }[style]
     shade = grain.speckle(rng, 0.16) * (0.86 + 0.28 * grain.cloud(rng))
-    y, x = np.mgrid[0:SIZE, 0:SIZE]
+    y, x = np.arange(SIZE), np.arange(SIZE)
     row = y * rows // SIZE
-    shift = (row % 2) * (SIZE // columns // 2) if style in ("running", "cobbles") else 0
-    column = ((x + shift) % SIZE) * columns // SIZE
+    shift = SIZE // columns // 2 if style in ("running", "cobbles") else 0
+    # Along x there are but two patterns: that of the even rows and that of the odd ones.
+    along = (x + np.array([[0], [shift]])) % SIZE * columns
     tone = rng.uniform(0.86, 1.1, (rows, columns)).astype(np.float32)
-    shade *= tone[row, column]
-    in_row, in_column = y * rows % SIZE, ((x + shift) % SIZE) * columns % SIZE
-    edge = (in_row < joint * rows) | (in_column < joint * columns)
-    shade[edge] *= np.float32(0.68)
+    shade *= tone[row[:, None], (along // SIZE)[row % 2]]
+    edge = (y * rows % SIZE < joint * rows)[:, None] | (along % SIZE < joint * columns)[row % 2]
+    np.multiply(shade, np.float32(0.68), out=shade, where=edge)
     colour = pick(rng, ((0.6, 0.59, 0.56), (0.66, 0.61, 0.54), (0.58, 0.45, 0.39), (0.52, 0.53, 0.55)), 0.03)
     return _finished(shade, colour)
 
@@ -187,16 +199,16 @@ def _wall(rng: Random, grain: Grain, look: FacadeLook) -> Floats:
     """Wall without openings, float32 (SIZE, SIZE, 3) in [0, 255]."""
     shade = grain.speckle(rng, 0.12) * (0.86 + 0.28 * grain.cloud(rng))
     if look.material == "brick":
-        y, x = np.mgrid[0:SIZE, 0:SIZE]
+        y, x = np.arange(SIZE), np.arange(SIZE)
         row = y // 4
-        column = ((x + (row % 2) * 4) % SIZE) // 8
-        shade *= rng.uniform(0.8, 1.15, (64, 32)).astype(np.float32)[row, column]
-        shade[(y % 4 == 3) | ((x + (row % 2) * 4) % 8 == 7)] *= np.float32(1.15)
+        along = (x + np.array([[0], [4]])) % SIZE  # even and odd rows
+        shade *= rng.uniform(0.8, 1.15, (64, 32)).astype(np.float32)[row[:, None], (along // 8)[row % 2]]
+        joint = (y % 4 == 3)[:, None] | (along % 8 == 7)[row % 2]
+        np.multiply(shade, np.float32(1.15), out=shade, where=joint)
     elif look.material == "concrete":
         shade[::64] *= np.float32(0.75)
         shade[:, ::64] *= np.float32(0.8)
-    rgb: Floats = shade[:, :, None] * (np.asarray(look.colour, np.float32) * np.float32(255))
-    return rgb
+    return _tinted(shade, look.colour)
 
 
 def _pane(rng: Random, height: int, width: int, lit: bool) -> Floats:
@@ -240,7 +252,7 @@ def facade(rng: Random, grain: Grain, look: FacadeLook) -> Bytes:
             base = row * cell + top + high
             rgb[base : base + 3, 6 : SIZE - 6] *= np.float32(0.5)
             rgb[base - 14 : base, 6 : SIZE - 6 : 4] *= np.float32(0.45)
-    return np.clip(rgb, 0, 255).astype(np.uint8)
+    return _bytes(rgb)
 
 
 def shopfront(rng: Random, grain: Grain, look: FacadeLook) -> Bytes:
@@ -257,7 +269,7 @@ def shopfront(rng: Random, grain: Grain, look: FacadeLook) -> Bytes:
         at += int(rng.integers(8, 22))
     if rng.random() < 0.55:
         _sign(rng, rgb)
-    return np.clip(rgb, 0, 255).astype(np.uint8)
+    return _bytes(rgb)
 
 
 def _door(rng: Random, rgb: Floats, left: int) -> int:

@@ -135,7 +135,7 @@ class Traffic:
                     slot.actor.item.remove()
                     slot.actor = None
                     slot.wait = 1 if self._rng.random() < slot.habit.absent else 0
-                else:
+                elif slot.actor.speed:
                     slot.actor.item.place(slot.actor.x, slot.actor.y, slot.actor.z, slot.actor.heading)
             if slot.actor is None:
                 if slot.wait:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.data.simulation.palette import Random
+from robot_assets.data.simulation.render import Frame
 from robot_assets.data.simulation.shapes import Colour, Floats, Light, Point
 
 Levels = NDArray[np.uint16]
@@ -192,15 +193,14 @@ def clearness_of(distances: Floats, haze: float) -> Levels:
     return (256 / (1 + depth + depth * depth * np.float32(0.5))).astype(np.uint16)
 
 
-def clearness_map(ids: NDArray[np.uint8], pixels: NDArray[np.int64], street: Levels, of_item: Levels) -> Levels:
+def clearness_map(frame: Frame, street: Levels, of_item: Levels) -> Levels:
     """Clearness of every pixel: the street's own, overridden where an item stands.
 
     Args:
-        ids: uint8 (h, w).
-        pixels: flat positions of all items in ``ids``.
+        frame: as rendered.
         street: uint16 (h, w), clearness before the empty street.
         of_item: uint16 (256,), clearness before each id.
     """
     clearness = street.copy()
-    clearness.ravel()[pixels] = of_item[ids.ravel()[pixels]]
+    clearness.ravel()[frame.pixels] = of_item[frame.owners]
     return clearness
