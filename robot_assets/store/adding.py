@@ -2,56 +2,30 @@
 
 from __future__ import annotations
 
-import contextlib
-import hashlib
-import os
 import stat
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-from robot_assets.errors import StoreError
-from robot_assets.store.artifact import Artifact
-from robot_assets.store.cache import Batch, Cache
-from robot_assets.store.copying import CHUNK, copy_hashed, hash_handle
-from robot_assets.store.failures import explained
+from robot_assets.store.artifact import Artifact, is_directory
+from robot_assets.store.cache import Cache
+from robot_assets.store.receipt import redeem
 from robot_assets.store.scan import Scanned, scan
-from robot_assets.store.state import load_state, save_state
-from robot_assets.store.threads import in_groups
-from robot_assets.store.tree import Tree, tree_of
-
-_BATCH_FILES = 20_000
-_BATCH_BYTES = 4 << 30
-
-Reader = Callable[[Scanned, int], str]
-"""Takes a file and a handle on it, does something with its bytes, returns their md5."""
 
 
 def add(cache: Cache, path: Path) -> Artifact:
     """Store the file or directory at ``path``; return its version.
-
-    Objects enter the cache in batches: a run that is killed keeps the batches that it finished.
 
     Raises:
         StoreError: The path holds something that an artifact cannot, a file changed while it was read, or the
             disk is full or broken.
     """
     files = scan(path)
-    known = load_state(cache.root / "state", path, files)
-    absent = set(cache.missing(known.values()))
-    hashes = {relpath: md5 for relpath, md5 in known.items() if md5 not in absent} if absent else known
-    unread = [file for file in files if file.relpath not in hashes]
-    read_ns = time.time_ns()
-    for portion in _portions(unread):
-        with cache.batch() as batch:
-            hashes |= _read_all(portion, _keeping(cache, batch), "adding")
-    if unread:
-        _remember(cache, path, files, hashes, read_ns)
-    tree = _tree(files, hashes)
-    if tree is not None and not cache.has(tree.digest, len(tree.payload)):
-        with cache.batch() as batch:
-            batch.write(tree.digest, tree.payload)
-    return _artifact(files, hashes, tree)
+    digest = redeem(cache, path, files)
+    if digest is None:  # `storing` imports much that an add with nothing to do does without
+        from robot_assets.store.storing import store_files
+
+        digest = store_files(cache, path, files)
+    return _artifact(files, digest)
 
 
 def digest_of(cache: Cache, path: Path) -> Artifact:
@@ -61,114 +35,15 @@ def digest_of(cache: Cache, path: Path) -> Artifact:
         StoreError: As for ``add``.
     """
     files = scan(path)
-    hashes = load_state(cache.root / "state", path, files)
-    unread = [file for file in files if file.relpath not in hashes]
-    read_ns = time.time_ns()
-    if unread:
-        with explained("reading", path):
-            hashes |= _read_all(unread, _hashing, "hashing")
-        _remember(cache, path, files, hashes, read_ns)
-    return _artifact(files, hashes, _tree(files, hashes))
+    digest = redeem(cache, path, files)
+    if digest is None:
+        from robot_assets.store.storing import hash_files
+
+        digest = hash_files(cache, path, files)
+    return _artifact(files, digest)
 
 
-def _remember(cache: Cache, path: Path, files: Sequence[Scanned], hashes: Mapping[str, str], read_ns: int) -> None:
-    """Keep the hashes for the next time. They only save time: a disk that cannot take them is no failure."""
-    with contextlib.suppress(OSError):
-        save_state(cache.root / "state", path, files, hashes, read_ns)
-
-
-def _tree(files: Sequence[Scanned], hashes: Mapping[str, str]) -> Tree | None:
-    if len(files) == 1 and not files[0].relpath:
-        return None
-    return tree_of(hashes.items())
-
-
-def _artifact(files: Sequence[Scanned], hashes: Mapping[str, str], tree: Tree | None) -> Artifact:
+def _artifact(files: Sequence[Scanned], digest: str) -> Artifact:
     size_bytes = sum(file.size_bytes for file in files)
-    if tree is not None:
-        return Artifact(digest=tree.digest, size_bytes=size_bytes, files=len(files))
-    is_executable = bool(files[0].mode & stat.S_IXUSR)
-    return Artifact(digest=hashes[""], size_bytes=size_bytes, files=1, is_executable=is_executable)
-
-
-def _portions(files: Sequence[Scanned]) -> Iterator[list[Scanned]]:
-    """Cut the files into batches of bounded number and size."""
-    portion: list[Scanned] = []
-    size_bytes = 0
-    for file in files:
-        if portion and (len(portion) >= _BATCH_FILES or size_bytes + file.size_bytes > _BATCH_BYTES):
-            yield portion
-            portion, size_bytes = [], 0
-        portion.append(file)
-        size_bytes += file.size_bytes
-    if portion:
-        yield portion
-
-
-def _read_all(files: Sequence[Scanned], reader: Reader, what: str) -> dict[str, str]:
-    """Read files; return relpath -> md5."""
-
-    def read(file: Scanned) -> tuple[str, str]:
-        return file.relpath, _read_stable(file, reader)
-
-    small = [file for file in files if file.size_bytes <= CHUNK]
-    large = [file for file in files if file.size_bytes > CHUNK]
-    return dict(in_groups(read, small, what) + in_groups(read, large, f"{what} large files", group=1))
-
-
-def _read_stable(file: Scanned, reader: Reader) -> str:
-    """Read a file and make sure that it was one and the same from the scan to the end of the reading."""
-    follow = 0 if not file.relpath else os.O_NOFOLLOW
-    handle = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | follow)
-    try:
-        md5 = reader(file, handle)
-        after = os.fstat(handle)
-    finally:
-        os.close(handle)
-    if (after.st_size, after.st_mtime_ns, after.st_ino) != (file.size_bytes, file.mtime_ns, file.inode):
-        raise StoreError(
-            f"{file.path} changed while it was read",
-            needed="files that nobody writes to",
-            fix="wait until whatever writes there has finished, then add again",
-        )
-    return md5
-
-
-def _hashing(file: Scanned, handle: int) -> str:
-    return hash_handle(handle)
-
-
-def _keeping(cache: Cache, batch: Batch) -> Reader:
-    """Return a reader that stages what it reads, unless the cache has it."""
-
-    def keep(file: Scanned, handle: int) -> str:
-        if file.size_bytes > CHUNK:
-            return _keep_large(cache, batch, file, handle)
-        payload = _whole(handle, file.size_bytes)
-        md5 = hashlib.md5(payload, usedforsecurity=False).hexdigest()
-        if not cache.has(md5, len(payload)):
-            batch.write(md5, payload)
-        return md5
-
-    return keep
-
-
-def _keep_large(cache: Cache, batch: Batch, file: Scanned, handle: int) -> str:
-    temporary = batch.temporary()
-    md5 = copy_hashed(handle, temporary)
-    if cache.has(md5, file.size_bytes):
-        os.unlink(temporary)
-    else:
-        batch.adopt(md5, temporary)
-    return md5
-
-
-def _whole(handle: int, size_bytes: int) -> bytes:
-    """Read to the end; one call for a file of the expected size."""
-    payload = os.read(handle, size_bytes + 1)
-    if len(payload) == size_bytes:
-        return payload
-    pieces = [payload]
-    while piece := os.read(handle, CHUNK):
-        pieces.append(piece)
-    return b"".join(pieces)
+    is_executable = not is_directory(digest) and bool(files[0].mode & stat.S_IXUSR)
+    return Artifact(digest=digest, size_bytes=size_bytes, files=len(files), is_executable=is_executable)

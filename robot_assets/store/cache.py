@@ -1,24 +1,12 @@
-"""The local object cache, in DVC's layout, and the one way by which objects enter it.
-
-Objects are written in batches: each to a temporary name in a batch folder, then one ``syncfs`` for all of
-them, then one rename each. A process killed at any instant leaves either no object or a whole one under a
-final name, and a batch folder that the next batch clears away. Two writers rename the same bytes.
-"""
+"""The local object cache, in DVC's layout: where objects lie, and which of them are there."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
-import shutil
-import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-
-from robot_assets.publish import make_durable
-from robot_assets.store.failures import explained
 
 OBJECTS = "files/md5"
 READ_ONLY = 0o444
@@ -38,7 +26,8 @@ class Cache:
 
     Attributes:
         root: ``files/md5`` holds the objects, ``batches`` what is on its way in, ``state`` known hashes,
-            ``opened`` artifacts laid out for reading, ``corrupt`` objects that were found damaged.
+            ``receipts`` what adds came to, ``opened`` artifacts laid out for reading, ``corrupt`` objects that
+            were found damaged.
     """
 
     root: Path
@@ -75,6 +64,14 @@ class Cache:
                 return None
         return present
 
+    def folders(self) -> list[tuple[str, int, int]]:
+        """Name, inode and ctime in nanoseconds of every folder of objects.
+
+        Whoever removes, adds or renames an object changes the ctime of its folder, and cannot set it back.
+        """
+        with os.scandir(f"{self.root}/{OBJECTS}") as listing:
+            return [(entry.name, entry.inode(), entry.stat().st_ctime_ns) for entry in listing]
+
     def set_aside(self, oid: str, inode: int) -> Path:
         """Move a damaged object out of the way, unless another writer has replaced it by now."""
         aside = self.root / "corrupt" / oid
@@ -82,97 +79,3 @@ class Cache:
         if os.path.exists(self.path(oid)) and os.stat(self.path(oid)).st_ino == inode:
             os.replace(self.path(oid), aside)
         return aside
-
-    @contextmanager
-    def batch(self) -> Iterator[Batch]:
-        """Yield a batch; what was staged in it enters the cache when the block ends without an error."""
-        folder = self.root / "batches"
-        with explained("writing objects", self.root):
-            folder.mkdir(parents=True, exist_ok=True)
-            _clear_leftovers(folder)
-            staging, lock = _locked_folder(folder)
-            try:
-                batch = Batch(self, str(staging))
-                yield batch
-                batch.publish()
-            finally:
-                shutil.rmtree(staging, ignore_errors=True)
-                os.close(lock)
-
-
-class Batch:
-    """Objects on their way into the cache."""
-
-    def __init__(self, cache: Cache, folder: str) -> None:
-        self._cache = cache
-        self._folder = folder
-        self._staged: set[str] = set()
-
-    def write(self, oid: str, payload: bytes) -> None:
-        """Stage an object whose bytes are known to hash to ``oid``. Threads may call this at once."""
-        if oid in self._staged:
-            return
-        try:
-            handle = os.open(f"{self._folder}/{oid}", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, READ_ONLY)
-        except FileExistsError:
-            return  # another thread of this batch is writing the same bytes
-        try:
-            if os.fstat(handle).st_mode & 0o777 != READ_ONLY:  # a strict umask
-                os.fchmod(handle, READ_ONLY)
-            rest = memoryview(payload)
-            while rest:
-                rest = rest[os.write(handle, rest) :]
-        finally:
-            os.close(handle)
-        self._staged.add(oid)
-
-    def temporary(self) -> str:
-        """Return a new empty file in the batch folder, to be staged by ``adopt`` once its hash is known."""
-        handle, path = tempfile.mkstemp(dir=self._folder, prefix="incoming-")
-        os.close(handle)
-        return path
-
-    def adopt(self, oid: str, temporary: str) -> None:
-        """Stage a temporary file whose bytes are known to hash to ``oid``."""
-        os.chmod(temporary, READ_ONLY)
-        os.replace(temporary, f"{self._folder}/{oid}")
-        self._staged.add(oid)
-
-    def publish(self) -> None:
-        """Make what is staged durable, then give each object its final name."""
-        if not self._staged:
-            return
-        make_durable([f"{self._folder}/{oid}" for oid in self._staged])
-        objects = f"{self._cache.root}/{OBJECTS}"
-        for prefix in sorted({oid[:2] for oid in self._staged}):
-            os.makedirs(f"{objects}/{prefix}", exist_ok=True)
-        for oid in sorted(self._staged):
-            os.rename(f"{self._folder}/{oid}", self._cache.path(oid))
-        self._staged.clear()
-
-
-def _locked_folder(parent: Path) -> tuple[Path, int]:
-    """Make a batch folder and lock it; the lock goes with the process, however it ends."""
-    while True:
-        folder = Path(tempfile.mkdtemp(dir=parent))
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        if folder.exists():  # another process may have taken it for a leftover before the lock was ours
-            return folder, handle
-        os.close(handle)
-
-
-def _clear_leftovers(parent: Path) -> None:
-    """Remove batch folders whose process is gone."""
-    for folder in parent.iterdir():
-        try:
-            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        except OSError:
-            continue  # its owner has just finished with it
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            shutil.rmtree(folder, ignore_errors=True)
-        except BlockingIOError:
-            continue
-        finally:
-            os.close(handle)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from robot_assets.errors import StoreError
 
 _NOT_IN_DVC = {".git", ".hg", ".dvc", ".dvcignore"}
 """Names that ``dvc`` leaves out of a directory, or refuses: with them our digest would not be dvc's."""
+_facts = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_mode")
 
 
 class Scanned(NamedTuple):
@@ -84,7 +86,7 @@ def _check_name(entry: os.DirEntry[str]) -> None:
 
 
 def _scanned(relpath: str, path: str, found: os.stat_result) -> Scanned:
-    return Scanned(relpath, path, found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_mode)
+    return Scanned(relpath, path, *_facts(found))
 
 
 def _refused(path: str, what: str, needed: str, fix: str = "move it out of the artifact") -> StoreError:

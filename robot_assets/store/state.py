@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import os
-import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from robot_assets.store.scan import Scanned
 
@@ -29,7 +30,7 @@ Known = dict[str, str]
 
 def load_state(folder: Path, artifact: Path, files: Iterable[Scanned]) -> Known:
     """Return the md5 of those ``files`` of the artifact at ``artifact`` that are as they were when hashed."""
-    rows = _read(_state_file(folder, artifact))
+    rows = _read(folder / f"{name_for(artifact)}.state")
     if not rows:
         return {}
     return {file.relpath: row[1] for file in files if (row := rows.get(file.relpath)) and row[0] == _facts(file)}
@@ -45,12 +46,28 @@ def save_state(folder: Path, artifact: Path, files: Sequence[Scanned], known: Ma
         known: relpath -> md5.
         read_ns: Wall clock before the first of them was read, in nanoseconds since 1970.
     """
-    if len(files) < _WORTH_FILES and sum(file.size_bytes for file in files) < _WORTH_BYTES:
+    if not is_worth_remembering(files):
         return
-    rested = [file for file in files if max(file.mtime_ns, file.ctime_ns) + _REST_NS < read_ns]
+    rested = [file for file in files if is_at_rest(file, read_ns)]
     cells = [cell for file in rested for cell in (file.relpath, _facts(file), known[file.relpath])]
     body = "\0".join(cells).encode("utf-8")
-    _write(_state_file(folder, artifact), _checksum(body) + body)
+    with replacing(folder / f"{name_for(artifact)}.state") as stream:
+        stream.write(_checksum(body) + body)
+
+
+def is_worth_remembering(files: Sequence[Scanned]) -> bool:
+    """Whether reading the files again would take longer than remembering them."""
+    return len(files) >= _WORTH_FILES or sum(file.size_bytes for file in files) >= _WORTH_BYTES
+
+
+def is_at_rest(file: Scanned, read_ns: int) -> bool:
+    """Whether a change since ``read_ns`` would show in the timestamps of the file."""
+    return max(file.mtime_ns, file.ctime_ns) + _REST_NS < read_ns
+
+
+def name_for(artifact: Path) -> str:
+    """Name of a file with what is known of the artifact at that path."""
+    return hashlib.sha256(os.fsencode(os.path.realpath(artifact))).hexdigest()
 
 
 def _facts(file: Scanned) -> str:
@@ -59,11 +76,6 @@ def _facts(file: Scanned) -> str:
 
 def _checksum(body: bytes) -> bytes:
     return hashlib.md5(_VERSION + body, usedforsecurity=False).digest()
-
-
-def _state_file(folder: Path, artifact: Path) -> Path:
-    name = hashlib.sha256(os.fsencode(os.path.realpath(artifact))).hexdigest()
-    return folder / f"{name}.state"
 
 
 def _read(path: Path) -> dict[str, tuple[str, str]]:
@@ -79,13 +91,16 @@ def _read(path: Path) -> dict[str, tuple[str, str]]:
     return dict(zip(cells[::3], zip(cells[1::3], cells[2::3], strict=True), strict=True))
 
 
-def _write(path: Path, payload: bytes) -> None:
-    """Replace the state file in one step. Not synced: its checksum tells whether it is whole."""
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a new file that takes the place of the one at ``path`` in one step. Not synced: check what you read."""
+    import tempfile  # not above: whoever finds that nothing has changed does not write, and is in a hurry
+
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, staging = tempfile.mkstemp(dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(payload)
+            yield stream
         os.replace(staging, path)
     except BaseException:
         os.unlink(staging)

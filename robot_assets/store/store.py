@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robot_assets.errors import StoreError
-from robot_assets.store import adding, opening, reading, transfer
+from robot_assets.store import adding
 from robot_assets.store.artifact import Artifact, checked_digest, is_directory
 from robot_assets.store.cache import Cache
 from robot_assets.store.failures import masked
-from robot_assets.store.remote import Remote
+
+if TYPE_CHECKING:
+    from robot_assets.store.remote import Remote
+
+# The other verbs import what they need when they are called: most commands need one of them, and adding what has not
+# changed takes less time than importing them all.
 
 _FORGETFUL = {"memory", "http", "https", "data"}
 
@@ -67,6 +73,8 @@ class Store:
             ObjectCorrupt: An object is damaged and there is no good one.
             StoreError: Cache, remote or destination cannot be used.
         """
+        from robot_assets.store import opening
+
         opening.get(self._cache, self._remote, checked_digest(digest), destination)
 
     def open(self, digest: str) -> Path:
@@ -77,6 +85,8 @@ class Store:
             ObjectCorrupt: An object is damaged and there is no good one.
             StoreError: Cache or remote cannot be used.
         """
+        from robot_assets.store import opening
+
         return opening.open_artifact(self._cache, self._remote, checked_digest(digest))
 
     def push(self, digest: str) -> int:
@@ -90,6 +100,8 @@ class Store:
             ObjectCorrupt: An object in the cache is damaged.
             StoreError: There is no remote, or it cannot be used.
         """
+        from robot_assets.store import reading, transfer
+
         remote = self._needed_remote("push")
         objects = self._objects(checked_digest(digest))
         reading.ensure(self._cache, None, objects)
@@ -105,6 +117,8 @@ class Store:
             ObjectCorrupt: An object on the remote is damaged; it does not enter the cache.
             StoreError: There is no remote, or it cannot be used.
         """
+        from robot_assets.store import reading
+
         remote = self._needed_remote("pull")
         arrived = len(self._cache.missing([checked_digest(digest)]))
         reading.ensure(self._cache, remote, [digest])
@@ -132,6 +146,8 @@ class Store:
         """The object of ``digest`` and, for a directory, those that its listing names."""
         if not is_directory(digest):
             return [digest]
+        from robot_assets.store import reading
+
         return [*reading.read_tree(self._cache, self._remote, digest).digests, digest]
 
     @property
@@ -140,7 +156,11 @@ class Store:
 
     @property
     def _remote(self) -> Remote | None:
-        return None if self.remote_url is None else Remote(self.remote_url)
+        if self.remote_url is None:
+            return None
+        from robot_assets.store.remote import Remote
+
+        return Remote(self.remote_url)
 
     def _needed_remote(self, verb: str) -> Remote:
         if self._remote is None:

@@ -9,7 +9,8 @@ from functools import partial
 
 from robot_assets import progress
 from robot_assets.errors import ObjectCorrupt, ObjectMissing
-from robot_assets.store.cache import Batch, Cache
+from robot_assets.store.batch import Batch, batch_into
+from robot_assets.store.cache import Cache
 from robot_assets.store.copying import hash_file
 from robot_assets.store.failures import explained
 from robot_assets.store.remote import THREADS, Remote
@@ -28,7 +29,7 @@ def fetch(cache: Cache, remote: Remote, oids: Sequence[str]) -> None:
     """
     for at in range(0, len(oids), _BATCH):
         portion = oids[at : at + _BATCH]
-        with cache.batch() as batch:
+        with batch_into(cache) as batch:
             arrivals = _together(partial(_receive, cache, remote, batch), portion)
             for done, _ in enumerate(arrivals, start=1):
                 progress.report("fetching", at + done, len(oids))

@@ -81,8 +81,8 @@ def test_remembered_files_whose_objects_are_gone_are_stored_again(store: Store, 
 
 
 def test_a_file_that_is_written_to_while_it_is_read_is_refused(store: Store, large: Path) -> None:
-    from robot_assets.store.adding import _hashing, _read_stable
     from robot_assets.store.scan import Scanned
+    from robot_assets.store.storing import _hashing, _read_stable
 
     def writing_meanwhile(file: Scanned, handle: int) -> str:
         with large.open("ab") as stream:
