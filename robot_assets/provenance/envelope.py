@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -81,14 +82,21 @@ def _parsed(content: bytes) -> Envelope:
         document: Any = json.loads(content)
         if not isinstance(document, dict) or set(document) != _FIELDS:
             raise ValueError(f"needed exactly the fields {sorted(_FIELDS)}")
+        texts = [document["payload"], *(signature["sig"] for signature in document["signatures"])]
         envelope = Envelope.from_dict(document)
-        for signature in envelope.signatures.values():
-            bytes.fromhex(signature.signature)
+        pieces = [envelope.payload, *(bytes.fromhex(one.signature) for one in envelope.signatures.values())]
+        if any(text not in _encodings(piece) for text, piece in zip(texts, pieces, strict=True)):
+            raise ValueError("its base64 was altered")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Error) as error:
         raise _refused(f"this is no DSSE envelope ({type(error).__name__}: {error})", "one envelope as JSON") from None
     if not isinstance(envelope.payload_type, str) or not all(isinstance(key, str) for key in envelope.signatures):
         raise _refused("this is no DSSE envelope: a type or a key is not text", "one envelope as JSON")
     return envelope
+
+
+def _encodings(content: bytes) -> tuple[str, str]:
+    """The two forms that DSSE allows; others decode to the same bytes, but nobody writes them by accident."""
+    return base64.standard_b64encode(content).decode(), base64.urlsafe_b64encode(content).decode()
 
 
 def _refused(found: str, needed: str) -> ProvenanceError:

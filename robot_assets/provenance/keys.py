@@ -115,8 +115,8 @@ def _read_private(path: Path) -> bytes:
         ) from None
     except OSError as error:
         raise _unusable(path, f"cannot be read: {error.strerror}") from None
-    with os.fdopen(handle, "rb") as stream:
-        facts = os.fstat(stream.fileno())
+    try:
+        facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):
             raise _unusable(path, "is not a file")
         if facts.st_mode & _OTHERS:
@@ -125,7 +125,9 @@ def _read_private(path: Path) -> bytes:
                 needed="a private key that only its owner can read",
                 fix=f"chmod 600 {path}   (and make a new key if others may have read this one)",
             )
-        return stream.read(_LARGEST_BYTES)
+        return os.read(handle, _LARGEST_BYTES)
+    finally:
+        os.close(handle)
 
 
 def _write_new(path: Path) -> CryptoSigner:
