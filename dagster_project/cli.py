@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dagster_project import reporting
 from robot_assets.cli import data, engine, provenance
 from robot_assets.cli.console import answer, console, errors_for_people, progress_bars
 from robot_assets.errors import EngineError
@@ -32,6 +33,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(engine.app, name="engine")
 app.add_typer(provenance.key_app, name="key")
 app.command()(provenance.verify)
+app.add_typer(reporting.app, name="platform")
 
 
 def _open_asset(name: str) -> Path:

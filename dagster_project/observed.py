@@ -1,42 +1,152 @@
 """Observed assets: what is made elsewhere, and whose version is read off the world.
 
-``raw/<dataset>`` of recorded data is versioned by its ``.dvc`` pointer; ``platform/<target>`` by what the device
-is. This module reads them; the asset definitions in ``assets/observed.py`` show them to Dagster.
+``raw/<dataset>`` of recorded data is versioned by its pointer in git; ``platform/<target>`` by what the device is.
+This module reads them; ``assets/observed.py`` shows them to Dagster, ``sensors/observing.py`` and ``reporting.py``
+record what was seen.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
+from typing import Any
 
-from robot_assets.data.recorded import open_recorded, recorded_version
-from robot_assets.platforms.probe import probe
+from robot_assets.data.entry import RecordedSource
+from robot_assets.data.recorded import check_available, open_recorded, read_recorded
+from robot_assets.data.repository import Repositories
+from robot_assets.errors import PlatformError
+from robot_assets.lineage.graph import platform_name
+from robot_assets.platforms.probe import Platform, probe
 from robot_assets.project import Project
 
 
+@dataclass(frozen=True)
+class Sighting:
+    """What an observed asset is at one look.
+
+    Attributes:
+        version: Hash of the data, or fingerprint of the device.
+        what: Where that was read, as a person would say it.
+        facts: What else is known, for the page: text, numbers, or lists of text.
+    """
+
+    version: str
+    what: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Observer:
+    """One look at the world: a device is probed once, and a revision of a repository is asked for once."""
+
+    project: Project
+
+    def see(self, name: str) -> Sighting | None:
+        """What ``name`` is now; None when a stage produces it, or when its device reports itself.
+
+        Raises:
+            DataError: The pointer, its repository or its revision is missing.
+            StoreError: It is no pointer.
+            PlatformError: This device cannot be probed.
+        """
+        room, _, rest = name.partition("/")
+        if room == "platform":
+            return None if is_reported(self.project, name) else seen_platform(self._here, "this machine")
+        if room == "raw" and (source := _source(self.project, rest)) is not None:
+            found = read_recorded(source, self.project.root, self._repositories)
+            facts = {"commit": found.commit, "size_bytes": found.size_bytes, "files": found.files}
+            known = {key: value for key, value in facts.items() if value is not None}
+            return Sighting(found.version, found.where, known)
+        return None
+
+    @cached_property
+    def _here(self) -> Platform:
+        return probe()
+
+    @cached_property
+    def _repositories(self) -> Repositories:
+        return Repositories(self.project.state / "git", self.project.root)
+
+
 def observed_version(project: Project, name: str) -> str | None:
-    """The present version of an observed asset; None when ``name`` is produced by a stage.
+    """The present version of an observed asset; None when a stage produces it, or when its device reports itself.
 
     Raises:
-        DataError: The pointer is missing or is not one.
+        DataError: The pointer, its repository or its revision is missing.
+        StoreError: It is no pointer.
+        PlatformError: This device cannot be probed.
+    """
+    sighting = Observer(project).see(name)
+    return sighting.version if sighting else None
+
+
+def is_reported(project: Project, name: str) -> bool:
+    """Whether ``name`` is a device that says itself what it is: its version is its latest report."""
+    room, _, target = name.partition("/")
+    return room == "platform" and project.params.targets[target].platform == "reported"
+
+
+def seen_platform(device: Platform, what: str) -> Sighting:
+    """A device as a sighting."""
+    return Sighting(device.fingerprint, what, device.as_json())
+
+
+def require_available(project: Project, name: str, version: str) -> None:
+    """Refuse a version of recorded data that nobody could open. Nothing to do for what holds no bytes.
+
+    Raises:
+        DataError: Neither the store nor the folder beside the pointer has it; the fix is a command.
     """
     room, _, rest = name.partition("/")
-    if room == "platform":
-        return probe().fingerprint
-    if room == "raw" and (pointer := _pointer(project, rest)) is not None:
-        return recorded_version(pointer)
-    return None
+    if room == "raw" and (source := _source(project, rest)) is not None:
+        check_available(source, project.root, version, project.store)
 
 
 def open_observed(project: Project, name: str, version: str) -> Path | None:
-    """Open an observed data set at ``version``; None when ``name`` is produced by a stage or holds no bytes."""
+    """Open an observed data set at ``version``; None when ``name`` is produced by a stage."""
     room, _, rest = name.partition("/")
     if room == "platform":
         return project.root
-    if room == "raw" and (pointer := _pointer(project, rest)) is not None:
-        return open_recorded(pointer, version, project.store)
+    if room == "raw" and (source := _source(project, rest)) is not None:
+        return open_recorded(source, project.root, version, project.store)
     return None
 
 
-def _pointer(project: Project, dataset: str) -> Path | None:
+def refuse_other_platform(project: Project, target: str, expected_version: str) -> None:
+    """Make sure that this machine is the device that an engine is to be built for.
+
+    Args:
+        project: Says how the device of ``target`` is observed.
+        target: Name under ``targets`` in params.yaml.
+        expected_version: Fingerprint that lineage has for it.
+
+    Raises:
+        PlatformError: This machine is another one.
+    """
+    here = probe()
+    if here.fingerprint == expected_version:
+        return
+    name = platform_name(target)
+    if is_reported(project, name):
+        fix = f"run it on the device of {target}; if this is that device: robot-assets platform report {target}"
+    else:
+        fix = f"run it on the machine of the code location, or set targets.{target}.platform to reported in params.yaml"
+    raise PlatformError(
+        f"this machine is {here.fingerprint[:8]} ({in_words(here)}), and {name} was seen as {expected_version[:8]}",
+        needed=f"the device that the engine is for: an engine of {target} is built and checked on {target}",
+        fix=fix,
+    )
+
+
+def in_words(device: Platform) -> str:
+    """A device in one line."""
+    runtime = f"ONNX Runtime {device.onnxruntime}" if device.onnxruntime else ""
+    jetson = f"Jetson Linux {device.l4t}" if device.l4t else ""
+    return ", ".join(filter(None, (device.board, jetson, device.architecture, runtime)))
+
+
+def _source(project: Project, dataset: str) -> RecordedSource | None:
     source = project.params.datasets[dataset].source
-    return project.root / source.pointer if source.kind == "dvc" else None
+    return source if isinstance(source, RecordedSource) else None

@@ -15,11 +15,11 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from robot_assets.data.spec import DatasetSpec
-from robot_assets.engines.spec import TargetSpec
+from robot_assets.data.entry import DatasetEntry
 from robot_assets.errors import ParamsError
 from robot_assets.lineage.spec import RebuildSpec
 from robot_assets.models.spec import NetworkSpec
+from robot_assets.platforms.spec import TargetEntry
 from robot_assets.provenance.spec import ProvenanceSpec
 from robot_assets.quantization.spec import QuantizationSpec
 from robot_assets.spec import Spec
@@ -52,9 +52,9 @@ class Params(Spec):
     """The whole of ``params.yaml``."""
 
     store: StoreSpec
-    datasets: dict[str, DatasetSpec]
+    datasets: dict[str, DatasetEntry]
     models: dict[str, ModelSpec]
-    targets: dict[str, TargetSpec]
+    targets: dict[str, TargetEntry]
     rebuild: RebuildSpec = RebuildSpec()
     provenance: ProvenanceSpec = ProvenanceSpec()
 

@@ -1,13 +1,15 @@
-"""Observed assets: recorded data by its DVC pointer, devices by their fingerprint. No bytes are made here."""
+"""Observed assets: recorded data by its pointer in git, devices by their fingerprint. No bytes are made here."""
 
 import warnings
 
 import dagster as dg
 
 from dagster_project.names import asset_key, group_name
-from dagster_project.observed import observed_version
+from dagster_project.observed import is_reported, observed_version, require_available
 from dagster_project.resources.workshop import Workshop, failing_readably
+from robot_assets.errors import PlatformError
 from robot_assets.lineage.graph import Stage
+from robot_assets.project import Project
 
 
 def observed_asset(stage: Stage) -> dg.AssetsDefinition | dg.SourceAsset:
@@ -24,18 +26,29 @@ def _observed_asset(stage: Stage) -> dg.AssetsDefinition | dg.SourceAsset:
         key=asset_key(stage.asset),
         group_name=group_name(stage.asset),
         description=(
-            "What the device is: runtime version and the processor features that its kernels use. A change makes "
-            "exactly the engines of this target stale."
+            "What the device is: its runtimes, its processor features, and on a Jetson its JetPack, TensorRT and GPU. "
+            "A change makes exactly the engines of this target stale."
             if is_platform
-            else "Recorded images and labels. The version is the hash in the .dvc pointer in git."
+            else "Recorded images and labels. The version is the hash in their pointer in git."
         ),
         tags={"dagster/kind/cpu" if is_platform else "dagster/kind/dvc": ""},
     )
     def observed(workshop: Workshop) -> dg.DataVersion:
         with failing_readably():
-            version = observed_version(workshop.project, stage.asset)
-        if version is None:
-            raise RuntimeError(f"{stage.asset} is produced, not observed")
-        return dg.DataVersion(version)
+            return dg.DataVersion(_present_version(workshop.project, stage.asset))
 
     return observed
+
+
+def _present_version(project: Project, name: str) -> str:
+    version = observed_version(project, name)
+    if version is None and is_reported(project, name):
+        raise PlatformError(
+            f"{name} is reported by the device itself, so there is nothing to look at from here",
+            needed="a report from the device",
+            fix=f"on the device: robot-assets platform report {name.partition('/')[2]}",
+        )
+    if version is None:
+        raise RuntimeError(f"{name} is produced, not observed")
+    require_available(project, name, version)
+    return version

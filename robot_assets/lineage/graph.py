@@ -159,7 +159,7 @@ def _model_stages(name: str, model: ModelSpec, params: Params) -> Iterator[Stage
     parity = Gate("parity", "robot_assets.export.parity", inputs=(data,))
     yield Stage(onnx, Kind.ONNX, "robot_assets.export.onnx_export", {}, (checkpoint, ptq, qat, data), (parity,))
     for target in model.targets:
-        spec = params.targets[target].model_dump(mode="json")
+        spec = params.targets[target].model_dump(mode="json", exclude={"platform"})
         budgets = spec.pop("gate")
         gates = (
             Gate("accuracy", "robot_assets.engines.gate", budgets, (checkpoint, data)),

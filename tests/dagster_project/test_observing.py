@@ -1,0 +1,260 @@
+"""``data_pointers`` and ``platforms`` record what has changed in the world, and nothing else."""
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from dagster_project.names import asset_key
+from dagster_project.observed import is_reported, observed_version, refuse_other_platform
+from dagster_project.sensors.observing import ObservationFailed, observing_sensors
+from robot_assets.errors import PlatformError
+from robot_assets.platforms.probe import probe
+from robot_assets.project import Project
+from robot_assets.store import write_pointer
+
+CPU = "processor : 0\nflags : fpu avx2 {}\n"
+
+
+def recorded(name: str) -> dict:
+    return {
+        "source": {"kind": "dvc", "pointer": f"data/raw/{name}.dvc"},
+        "classes": ["person"],
+        "split": {"train": 0.6, "val": 0.2, "test": 0.2},
+    }
+
+
+class World:
+    """A project, an instance, and the sensors of a code location that was loaded when the project was made."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        target = {"kind": "onnxruntime", "gate": {"latency_ms_p95_max": 40}}
+        self.write_params(
+            {
+                "store": {"url": ".robot_assets/store"},
+                "datasets": {"yard": recorded("yard"), "field": recorded("field")},
+                "models": {},
+                "targets": {"cpu": target, "orin": {**target, "platform": "reported"}},
+                "rebuild": {"interval_s": 45},
+            }
+        )
+        self.sensors = {sensor.name: sensor for sensor in observing_sensors(root)}
+        (root / ".dagster").mkdir()
+        self.instance = dg.DagsterInstance.from_config(str(root / ".dagster"))
+
+    @property
+    def project(self) -> Project:
+        return Project(self.root)
+
+    def write_params(self, document: dict) -> None:
+        (self.root / "params.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+
+    def change(self, edit: Callable[[dict], None]) -> None:
+        document = yaml.safe_load((self.root / "params.yaml").read_text())
+        edit(document)
+        self.write_params(document)
+
+    def add(self, name: str, text: str) -> str:
+        """Record data as `robot-assets data import` does: its folder, the store, the pointer."""
+        folder = self.root / "data/raw" / name
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "frame.txt").write_text(text)
+        artifact = self.project.store.add(folder)
+        write_pointer(folder.with_suffix(".dvc"), artifact)
+        return artifact.digest
+
+    def tick(self, sensor: str) -> str:
+        """One tick as the daemon does it: the events are recorded, the message is what a person reads."""
+        context = dg.build_sensor_context(instance=self.instance)
+        result = self.sensors[sensor].evaluate_tick(context)
+        for event in result.asset_events:
+            self.instance.report_runless_asset_event(event)
+        assert not result.run_requests
+        return result.skip_message
+
+    def observations(self, name: str) -> list[dg.AssetObservation]:
+        records = self.instance.fetch_observations(asset_key(name), limit=10).records
+        return [record.asset_observation for record in records]
+
+    def versions(self, name: str) -> list[str]:
+        return [observation.tags["dagster/data_version"] for observation in self.observations(name)]
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    procfs = tmp_path / "proc"
+    procfs.mkdir()
+    (procfs / "cpuinfo").write_text(CPU.format("avx512_vnni"))
+    monkeypatch.setenv("ROBOT_ASSETS_PROC", str(procfs))
+    root = tmp_path / "project"
+    root.mkdir()
+    return World(root)
+
+
+def test_both_are_on_by_default_described_and_look_as_often_as_params_say(world):
+    assert list(world.sensors) == ["data_pointers", "platforms"]
+    for sensor in world.sensors.values():
+        assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
+        assert sensor.minimum_interval_seconds == 45
+        assert "observation" in sensor.description
+
+
+# data_pointers
+
+
+def test_a_pointer_is_recorded_when_it_changes_and_only_then(world):
+    first = {name: world.add(name, "one") for name in ("yard", "field")}
+    assert world.tick("data_pointers") == (
+        f"recorded raw/yard: nothing -> {first['yard'][:8]} (data/raw/yard.dvc); "
+        f"raw/field: nothing -> {first['field'][:8]} (data/raw/field.dvc)"
+    )
+    assert world.tick("data_pointers") == "2 data pointers are as before: raw/yard, raw/field"
+    second = world.add("yard", "two")
+    assert world.tick("data_pointers") == (
+        f"recorded raw/yard: {first['yard'][:8]} -> {second[:8]} (data/raw/yard.dvc)"
+        " | 1 data pointer is as before: raw/field"
+    )
+    assert world.versions("raw/yard") == [second, first["yard"]]
+    assert world.versions("raw/field") == [first["field"]]
+
+
+def test_an_observation_says_where_it_was_read_and_what_was_before(world):
+    first = world.add("yard", "one")
+    world.add("field", "one")
+    world.tick("data_pointers")
+    second = world.add("yard", "two, and longer")
+    world.tick("data_pointers")
+    latest = world.observations("raw/yard")[0]
+    shown = {key: value.value for key, value in latest.metadata.items()}
+    assert (shown["seen at"], shown["version"], shown["version before"]) == ("data/raw/yard.dvc", second, first)
+    assert shown["changes"] == "- size_bytes: 3 -> 15"
+    assert latest.description == f"{first[:8]} -> {second[:8]}, seen at data/raw/yard.dvc"
+
+
+def test_a_change_that_was_undone_between_two_looks_is_nothing(world):
+    world.add("field", "one")
+    world.add("yard", "one")
+    world.tick("data_pointers")
+    world.add("yard", "two")
+    world.add("yard", "one")
+    assert world.tick("data_pointers").startswith("2 data pointers are as before")
+
+
+def test_git_push_is_what_is_seen(world, tmp_path):
+    world.add("field", "one")
+    version = world.add("yard", "one")
+    pointer = (world.root / "data/raw/yard.dvc").read_text()
+    (world.root / "data/raw/yard.dvc").unlink()
+    registry, clone = tmp_path / "registry.git", tmp_path / "clone"
+    git("init", "--quiet", "--bare", "-b", "main", str(registry))
+    git("init", "--quiet", "-b", "main", str(clone))
+    (clone / "yard.dvc").write_text(pointer)
+    git("-C", str(clone), "add", ".")
+    git("-C", str(clone), "commit", "--quiet", "-m", "data")
+    source = {"kind": "dvc", "pointer": "yard.dvc", "repository": registry.as_uri(), "revision": "main"}
+    world.change(lambda params: params["datasets"]["yard"].update(source=source))
+    assert "error: raw/yard: revision 'main'" in world.tick("data_pointers")
+    git("-C", str(clone), "push", "--quiet", str(registry), "main")
+    where = f"yard.dvc at main of {registry.as_uri()}"
+    assert world.tick("data_pointers").startswith(f"recorded raw/yard: nothing -> {version[:8]} ({where})")
+    assert len(world.observations("raw/yard")[0].metadata["commit"].value) == 40
+
+
+def git(*arguments: str) -> None:
+    identity = ("-c", "user.name=Robot", "-c", "user.email=robot@example.com")
+    subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
+
+
+def test_data_that_cannot_be_had_is_not_recorded_and_the_fix_is_a_command(world):
+    world.add("field", "one")
+    pointer = world.root / "data/raw/yard.dvc"
+    pointer.write_text(f"outs:\n- md5: {'a' * 32}.dir\n  hash: md5\n  path: yard\n")
+    message = world.tick("data_pointers")
+    assert message.startswith("recorded raw/field: nothing -> ")
+    assert "error: raw/yard: data/raw/yard.dvc names aaaa" in message
+    with pytest.raises(ObservationFailed) as caught:
+        world.tick("data_pointers")
+    assert "fix: robot-assets data import yolo SOURCE --name yard" in str(caught.value)
+    assert "dvc pull data/raw/yard.dvc" in str(caught.value)
+    assert world.versions("raw/yard") == []
+
+
+def test_all_errors_are_in_one_failed_tick(world):
+    with pytest.raises(ObservationFailed) as caught:
+        world.tick("data_pointers")
+    assert str(caught.value).count("no pointer at") == 2
+
+
+def test_params_yaml_is_read_again_at_every_look(world):
+    world.add("yard", "one")
+    world.change(lambda params: params["datasets"].pop("field"))
+    assert "raw/field" not in world.tick("data_pointers")
+    world.change(lambda params: params["datasets"].pop("yard"))
+    assert world.tick("data_pointers") == "no recorded data sets in params.yaml"
+    world.change(lambda params: params.update(stor={}))
+    with pytest.raises(ObservationFailed, match="stor: unknown key"):
+        world.tick("data_pointers")
+
+
+def test_a_data_set_that_the_code_location_does_not_know_is_named_and_left(world):
+    for name in ("yard", "field", "park"):
+        world.add(name, "one")
+    world.change(lambda params: params["datasets"].update(park=recorded("park")))
+    message = world.tick("data_pointers")
+    assert message.endswith("new in params.yaml; reload the code location to observe it: raw/park")
+    assert world.versions("raw/park") == []
+
+
+def test_what_nobody_expected_of_one_data_set_hides_nothing_of_the_others(world):
+    world.add("yard", "one")
+    world.add("field", "one")
+    pointer = world.root / "data/raw/yard.dvc"
+    pointer.write_text("[" * 5000)  # deeper than the parser of YAML goes
+    message = world.tick("data_pointers")
+    assert message.startswith("recorded raw/field")
+    assert "error: raw/yard: " in message
+
+
+# platforms
+
+
+def test_a_device_is_recorded_when_it_changes_and_only_then(world, tmp_path):
+    before = probe().fingerprint
+    assert world.tick("platforms") == (
+        f"recorded platform/cpu: nothing -> {before[:8]} (this machine) | left to their own reports: platform/orin"
+    )
+    assert world.tick("platforms") == (
+        "1 platform is as before: platform/cpu | left to their own reports: platform/orin"
+    )
+    (tmp_path / "proc/cpuinfo").write_text(CPU.format("avx_vnni"))
+    after = probe().fingerprint
+    assert world.tick("platforms").startswith(
+        f"recorded platform/cpu: {before[:8]} -> {after[:8]} (cpu_features: avx2, avx512_vnni -> avx2, avx_vnni)"
+    )
+    assert world.versions("platform/cpu") == [after, before]
+    assert world.versions("platform/orin") == []
+
+
+def test_a_reported_device_has_no_version_here(world):
+    assert is_reported(world.project, "platform/orin")
+    assert observed_version(world.project, "platform/orin") is None
+    assert not is_reported(world.project, "platform/cpu")
+    assert observed_version(world.project, "platform/cpu") == probe().fingerprint
+
+
+def test_an_engine_is_refused_on_another_machine_than_the_one_it_is_for(world):
+    refuse_other_platform(world.project, "orin", probe().fingerprint)
+    with pytest.raises(PlatformError) as caught:
+        refuse_other_platform(world.project, "orin", "f" * 32)
+    assert caught.value.found.startswith(f"this machine is {probe().fingerprint[:8]} ({probe().architecture}, ")
+    assert "platform/orin was seen as ffffffff" in caught.value.found
+    assert caught.value.fix == (
+        "run it on the device of orin; if this is that device: robot-assets platform report orin"
+    )
+    with pytest.raises(PlatformError) as caught:
+        refuse_other_platform(world.project, "cpu", "f" * 32)
+    assert "targets.cpu.platform to reported" in caught.value.fix

@@ -1,0 +1,166 @@
+"""``robot-assets platform``: what a person types on a device, and what the instance keeps of it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from dagster_project.names import asset_key
+from robot_assets.errors import PlatformError
+from robot_assets.platforms.probe import Platform, probe
+from robot_assets.platforms.report import read_report
+
+ORIN = Platform(
+    architecture="aarch64",
+    cpu_features=("asimd", "asimddp"),
+    board="NVIDIA Jetson AGX Orin Developer Kit",
+    soc="tegra234",
+    l4t="36.4.3",
+    compute_capability="8.7",
+    libnvinfer="10.3.0.30-1+cuda12.5",
+    dla_cores=("nvdla0", "nvdla1"),
+)
+TARGET = {"kind": "onnxruntime", "gate": {"latency_ms_p95_max": 40}}
+
+
+def printed(device: Platform) -> str:
+    return json.dumps({"platform": device.as_json(), "fingerprint": device.fingerprint})
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    params = {
+        "store": {"url": ".robot_assets/store"},
+        "datasets": {},
+        "models": {},
+        "targets": {"cpu": TARGET, "orin": {**TARGET, "platform": "reported"}},
+    }
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
+    return tmp_path
+
+
+def run(root: Path, *arguments: str, text: str = "", code: int = 0) -> str:
+    """Standard output of the verb, or its error where it is to fail."""
+    command = str(Path(sys.executable).with_name("robot-assets"))
+    environment = {**os.environ, "DAGSTER_HOME": str(root / ".dagster")}
+    done = subprocess.run(
+        [command, "platform", *arguments],
+        cwd=root,
+        env=environment,
+        input=text,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == code, done.stderr
+    return done.stderr if code else done.stdout
+
+
+def observations(root: Path) -> list[dg.AssetObservation]:
+    with dg.DagsterInstance.from_config(str(root / ".dagster")) as instance:
+        records = instance.fetch_observations(asset_key("platform/orin"), limit=10).records
+        return [record.asset_observation for record in records]
+
+
+@pytest.mark.parametrize("verb", ["probe", "report"])
+def test_every_verb_has_help_with_an_example(root, verb):
+    assert "Example:" in run(root, verb, "--help")
+
+
+def test_probe_shows_this_device_to_a_person_and_to_a_machine(root):
+    here = probe()
+    shown = run(root, "probe")
+    assert here.architecture in shown
+    assert shown.rstrip().endswith(here.fingerprint)
+    assert "JetPack" not in shown
+    assert read_report(run(root, "probe", "--json"), "stdin") == here
+
+
+def test_a_report_is_recorded_once_and_again_only_when_the_device_changed(root):
+    assert "its first report" in run(root, "report", "orin", "--probe", "-", text=printed(ORIN))
+    assert "is as it was" in run(root, "report", "orin", "--probe", "-", text=printed(ORIN))
+    reflashed = ORIN.model_copy(update={"libnvinfer": "10.7.0.23-1+cuda12.6"})
+    (root / "orin.json").write_text(printed(reflashed))
+    said = run(root, "report", "orin", "--probe", "orin.json")
+    assert f"changed: {ORIN.fingerprint[:8]} -> {reflashed.fingerprint[:8]}" in said
+    assert "libnvinfer: 10.3.0.30-1+cuda12.5 -> 10.7.0.23-1+cuda12.6" in said
+    second, first = observations(root)
+    assert first.tags["dagster/data_version"] == ORIN.fingerprint
+    assert second.tags["dagster/data_version"] == reflashed.fingerprint
+    assert second.metadata["version before"].value == ORIN.fingerprint
+    assert second.metadata["board"].value == "NVIDIA Jetson AGX Orin Developer Kit"
+
+
+def test_a_device_reports_itself_without_a_file(root):
+    done = json.loads(run(root, "report", "orin", "--json"))
+    assert (done["asset"], done["fingerprint"], done["before"]) == ("platform/orin", probe().fingerprint, None)
+    assert done["changed"] is True
+    assert done["instance"] == str(root / ".dagster")
+
+
+def test_a_target_that_is_probed_here_and_one_that_is_not_there_are_refused(root):
+    assert "fix: set targets.cpu.platform to reported" in run(root, "report", "cpu", code=1)
+    assert "needed: one of ['cpu', 'orin']" in run(root, "report", "thor", code=1)
+    assert not (root / ".dagster").exists()
+
+
+def test_a_file_that_cannot_be_read_says_how_to_make_it(root):
+    assert "robot-assets platform probe --json > no.json" in run(root, "report", "orin", "--probe", "no.json", code=1)
+
+
+def edited(**changes: object) -> str:
+    report = json.loads(printed(ORIN))
+    report["platform"] |= changes
+    return json.dumps(report)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "orin.json is not the report of a device"),
+        ("[]", "not the report"),
+        (json.dumps({"platform": ORIN.as_json()}), "fingerprint: Field required"),
+        (edited(gpu="H100"), "platform.gpu: Extra inputs are not permitted"),
+        (edited(l4t=36), "platform.l4t: Input should be a valid string"),
+        (edited(l4t=""), "platform.l4t: String should have at least 1 character"),
+        (edited(board="x" * 201), "platform.board: String should have at most 200 characters"),
+        (edited(cpu_features="asimd"), "platform.cpu_features: Input should be a valid array"),
+        (edited(l4t="36.4.4"), f"says fingerprint {ORIN.fingerprint}, and that of its content is"),
+    ],
+)
+def test_what_is_not_a_report_is_refused_with_what_is_wrong(text, message):
+    with pytest.raises(PlatformError) as caught:
+        read_report(text, "orin.json")
+    assert message in caught.value.found
+    assert "robot-assets platform probe --json" in caught.value.fix
+
+
+def test_how_a_device_is_observed_changes_no_engine(repository):
+    from copy import deepcopy
+
+    from robot_assets.lineage.code_version import Code
+    from robot_assets.lineage.graph import build_graph
+    from robot_assets.params import parse_params
+
+    document = yaml.safe_load((repository / "params.yaml").read_text())
+    reported = deepcopy(document)
+    reported["targets"]["cpu"]["platform"] = "reported"
+    assert build_graph(parse_params(reported)) == build_graph(parse_params(document))
+    reached = Code().closure("robot_assets.engines.onnxruntime_engine")
+    assert "robot_assets.platforms.probe" in reached
+    assert not {"robot_assets.platforms.spec", "robot_assets.platforms.report"} & set(reached)
+
+
+def test_where_a_hash_is_read_changes_no_data_set():
+    from robot_assets.lineage.code_version import Code
+
+    for stage in ("data.dataset", "data.simulate", "data.checks", "training.loop", "export.onnx_export"):
+        reached = set(Code().closure(f"robot_assets.{stage}"))
+        assert not reached & {
+            f"robot_assets.data.{name}" for name in ("entry", "recorded", "repository", "git_address")
+        }
