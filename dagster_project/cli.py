@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from dagster_project import reporting
+from dagster_project.audit import audit
 from robot_assets.cli import data, engine, provenance
 from robot_assets.cli.console import answer, console, errors_for_people, progress_bars
 from robot_assets.errors import EngineError
@@ -33,6 +34,7 @@ app.add_typer(data.app, name="data")
 app.add_typer(engine.app, name="engine")
 app.add_typer(provenance.key_app, name="key")
 app.command()(provenance.verify)
+app.command()(audit)
 app.add_typer(reporting.app, name="platform")
 
 

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from dagster_project import event_log
 from dagster_project.instance_reader import latest_data_version, latest_observed_version
 from dagster_project.names import asset_key, asset_name
-from robot_assets.lineage.audit import Materialization
+from robot_assets.lineage.audit import READ_FACT, Materialization
 from robot_assets.lineage.chain import GateRecord
 from robot_assets.lineage.errors import LineageError
 from robot_assets.lineage.record import Record
@@ -91,11 +91,14 @@ def _is_about(judgement: event_log.Judgement, asset: str, version: str) -> bool:
 
 def _gate(judgement: event_log.Judgement) -> GateRecord:
     said, _, _ = judgement.description.partition("\n\nfix: ")
+    facts = dict(judgement.metadata.get("facts") or {})
+    if isinstance(read := judgement.metadata.get(READ_KEY), dict):
+        facts[READ_FACT] = read
     return GateRecord(
         name=judgement.check,
         passed=judgement.passed,
         summary=said,
-        facts=judgement.metadata.get("facts") or {},
+        facts=facts,
         run_id=judgement.run_id,
         evaluated_at=judgement.evaluated_at.isoformat(timespec="seconds"),
     )

@@ -19,6 +19,9 @@ from robot_assets.lineage.errors import LineageError
 from robot_assets.lineage.graph import Stage, platform_name
 from robot_assets.lineage.record import Record, desired_state
 
+READ_FACT = "read"
+"""Fact of a gate that says what it opened: the version of each asset, by name."""
+
 _TICK = timedelta(seconds=1)
 """Records say when they began in whole seconds, rounded down."""
 
@@ -107,11 +110,15 @@ def audit(asset: str, version: str, graph: Mapping[str, Stage], history: History
     place = {name: number for number, name in enumerate(graph)}
     steps = _follow((asset, version), graph, place, history)
     order = _readers_first(steps, (asset, version), place)
-    mixed = _mixed_versions([steps[key] for key in order])
-    return Chain(links=tuple(_link(steps[key], graph, history, store, mixed.get(key, ())) for key in order))
+    by_asset: dict[str, list[_Step]] = {}
+    for key in order:
+        by_asset.setdefault(key[0], []).append(steps[key])
+    return Chain(links=tuple(_link(steps[key], by_asset, graph, history, store) for key in order))
 
 
-def _link(step: _Step, graph: Mapping[str, Stage], history: History, store: Presence, mixed: Sequence[str]) -> Link:
+def _link(
+    step: _Step, by_asset: Mapping[str, list[_Step]], graph: Mapping[str, Stage], history: History, store: Presence
+) -> Link:
     stage = graph.get(step.asset)
     gates = tuple(sorted(history.gates(step.asset, step.version), key=lambda gate: gate.name))
     expected = tuple(gate.name for gate in stage.gates) if stage else ()
@@ -125,9 +132,9 @@ def _link(step: _Step, graph: Mapping[str, Stage], history: History, store: Pres
         problems=(
             *step.problems,
             *_record_problems(step),
-            *_gate_problems(gates, expected),
+            *_gate_problems(gates, expected, by_asset),
             *_presence_problems(step, stage, store),
-            *mixed,
+            *_mixed_versions(step, by_asset[step.asset][0]),
         ),
     )
 
@@ -244,14 +251,26 @@ def _record_problems(step: _Step) -> Iterator[str]:
         yield f"was made from uncommitted changes on top of commit {record.git_commit[:8]}"
 
 
-def _gate_problems(gates: Sequence[GateRecord], expected: Sequence[str]) -> Iterator[str]:
+def _gate_problems(
+    gates: Sequence[GateRecord], expected: Sequence[str], by_asset: Mapping[str, list[_Step]]
+) -> Iterator[str]:
     known = {gate.name for gate in gates}
     for gate in gates:
         if not gate.passed:
             yield f"{gate.name} failed: {' '.join(gate.summary.split())}"
+        yield from _judged_with_others(gate, by_asset)
     for name in expected:
         if name not in known:
             yield f"{name} has not been evaluated on this version"
+
+
+def _judged_with_others(gate: GateRecord, by_asset: Mapping[str, list[_Step]]) -> Iterator[str]:
+    """A gate that read an asset of the chain at a version that is not in it: say, newer test images."""
+    read = gate.facts.get(READ_FACT)
+    for asset, version in read.items() if isinstance(read, dict) else ():
+        versions = [step.version for step in by_asset.get(asset, ())]
+        if versions and version not in versions:
+            yield f"{gate.name} was judged with {asset} {str(version)[:12]}, and this chain has {versions[0][:12]}"
 
 
 def _presence_problems(step: _Step, stage: Stage | None, store: Presence) -> Iterator[str]:
@@ -270,18 +289,11 @@ def _presence_problems(step: _Step, stage: Stage | None, store: Presence) -> Ite
         yield "its bytes are no longer in the store"
 
 
-def _mixed_versions(steps: Sequence[_Step]) -> dict[_Key, tuple[str, ...]]:
-    """Versions of assets that another step of the chain read at another version: say, data of two splits."""
-    first: dict[str, _Step] = {}
-    mixed: dict[_Key, tuple[str, ...]] = {}
-    for step in steps:
-        other = first.setdefault(step.asset, step)
-        if other is not step:
-            told = f"{_readers(other)} read {other.version[:12]}" if other.readers else "the artifact is another one"
-            mixed[step.asset, step.version] = (
-                f"{_readers(step)} read this version, while {told}: two versions of one asset in one chain",
-            )
-    return mixed
+def _mixed_versions(step: _Step, first: _Step) -> Iterator[str]:
+    """Another step of the chain read the same asset at another version: say, data of another split."""
+    if step is not first:
+        told = f"{_readers(first)} read {first.version[:12]}" if first.readers else "the artifact is another one"
+        yield f"{_readers(step)} read this version, while {told}: two versions of one asset in one chain"
 
 
 def _time(text: str) -> datetime | None:

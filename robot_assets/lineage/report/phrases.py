@@ -1,0 +1,128 @@
+"""What every form of the report says in the same words."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from robot_assets.lineage.chain import Chain, GateRecord, Link
+from robot_assets.lineage.record import Record
+
+_ROLES = {
+    "raw": "Recorded data",
+    "datasets": "Data set",
+    "platform": "Device",
+    "checkpoint": "Checkpoint",
+    "ptq": "PTQ",
+    "qat": "QAT",
+    "onnx": "ONNX",
+    "engine": "Engine",
+}
+
+
+def verdict(chain: Chain) -> str:
+    """The answer in a few words."""
+    if not chain.problems:
+        return "Complete and clean"
+    return f"{counted(len(chain.problems), 'problem')} in {_steps_with_problems(chain)}"
+
+
+def explanation(chain: Chain) -> str:
+    """What the answer means."""
+    steps = counted(len(chain.links), "step")
+    if not chain.problems:
+        return (
+            f"{steps}. Each is on record, was made from committed code, passed every gate that it has, and is still in "
+            "the store, byte for byte."
+        )
+    return f"{steps}. What is missing, dirty or failed is listed here and marked where it belongs."
+
+
+def _steps_with_problems(chain: Chain) -> str:
+    bad = sum(bool(link.problems) for link in chain.links)
+    return f"{bad} of {counted(len(chain.links), 'step')}"
+
+
+def role(asset: str) -> str:
+    """What sort of thing an asset is, by its name."""
+    parts = asset.split("/")
+    return _ROLES.get(parts[0]) or _ROLES.get(parts[1] if len(parts) > 1 else "") or "Asset"
+
+
+def counted(count: int, noun: str) -> str:
+    """``1 step``, ``2 steps``."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def short(version: str | None) -> str:
+    """The first twelve digits, as the Dagster UI and ``robot-assets build`` show them."""
+    return version.removesuffix(".dir")[:12] if version else "none"
+
+
+def when(time: str | None) -> str:
+    """An ISO 8601 time in UTC, as people write it; the text itself when it is none."""
+    if not time:
+        return "unknown"
+    try:
+        moment = datetime.fromisoformat(time)
+    except ValueError:
+        return time
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
+
+
+def span(seconds: float) -> str:
+    """A duration."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def size(size_bytes: int) -> str:
+    """Bytes in decimal units."""
+    value = float(size_bytes)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} TB"
+
+
+def state_of_code(record: Record) -> str:
+    """Whether the commit of a record is all of its code."""
+    if record.git_commit is None:
+        return "no commit"
+    return {True: "with uncommitted changes", False: "clean", None: "not known whether clean"}[record.git_dirty]
+
+
+def reasons(record: Record) -> list[str]:
+    """Why it was built, one line each."""
+    return [str(cause) for cause in record.causes]
+
+
+def outcome(gate: GateRecord) -> str:
+    """How a gate ended."""
+    return "passed" if gate.passed else "failed"
+
+
+def missing_gates(link: Link) -> list[str]:
+    """Gates that params.yaml asks for and that were not evaluated on this version."""
+    known = {gate.name for gate in link.gates}
+    return [name for name in link.expected_gates if name not in known]
+
+
+def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    """Nested parameters or facts as (dotted key, value); a list is one value, and an empty mapping none at all."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from leaves(inner, f"{path}.{key}" if path else str(key))
+    else:
+        yield path, value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+
+
+def printable(text: str) -> str:
+    """One line without control characters: names come from files, and a terminal obeys escape sequences."""
+    return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(text.split()))

@@ -1,0 +1,51 @@
+"""A chain as a few lines of markdown, for the page of a materialization."""
+
+from __future__ import annotations
+
+import re
+
+from robot_assets.lineage.chain import Chain, Link
+from robot_assets.lineage.report.phrases import counted, missing_gates, outcome, short, verdict
+
+
+def summary(chain: Chain) -> str:
+    """The verdict, a table with a row for each step, and the problems. All names and texts are escaped."""
+    mark = "❌" if chain.problems else "✅"
+    head = f"{mark} **{verdict(chain)}** — {_text(chain.head.asset)} `{short(chain.head.version)}`"
+    if not chain.problems:
+        head += f", {counted(len(chain.links), 'step')}"
+    rows = ["| step | data version | commit | gates | problems |", "|---|---|---|---|---|", *map(_row, chain.links)]
+    problems = [f"- {_text(problem)}" for problem in chain.problems]
+    return "\n\n".join(["\n".join(part) for part in ([head], rows, problems) if part])
+
+
+def _row(link: Link) -> str:
+    gates = [f"{gate.name} {outcome(gate)}" for gate in link.gates] + [
+        f"{name} missing" for name in missing_gates(link)
+    ]
+    cells = (
+        _text(link.asset),
+        f"`{_code(short(link.version))}`",
+        _commit(link),
+        _text(", ".join(gates)) or "—",
+        str(len(link.problems)) if link.problems else "—",
+    )
+    return f"| {' | '.join(cells)} |"
+
+
+def _commit(link: Link) -> str:
+    if link.record is None:
+        return "observed" if link.observed_at else "no record"
+    if link.record.git_commit is None:
+        return "none"
+    return f"`{_code(link.record.git_commit[:8])}`" + (" + changes" if link.record.git_dirty else "")
+
+
+def _text(text: str) -> str:
+    """Text that markdown shows as it is, on one line, in a table too."""
+    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
+    return re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
+
+
+def _code(text: str) -> str:
+    return re.sub(r"[`|\s<]", "?", text)
