@@ -66,7 +66,7 @@ def report(
     """
     project = find_project()
     refuse_unreported(project, target)
-    device = probe() if probe_file is None else read_report(_read(probe_file), probe_file)
+    device = probe() if probe_file is None else read_report(*_read(probe_file))
     done = report_platform(project, _open_instance(project), target, device)
     answer({**asdict(done), "changed": done.changed}, as_json, lambda: _print(done))
 
@@ -108,11 +108,12 @@ def refuse_unreported(project: Project, target: str) -> None:
         )
 
 
-def _read(file: str) -> bytes:
+def _read(file: str) -> tuple[bytes, str]:
+    """The content of a file, and what to call it."""
     if file == "-":
-        return sys.stdin.buffer.read()
+        return sys.stdin.buffer.read(), "the standard input"
     try:
-        return Path(file).read_bytes()
+        return Path(file).read_bytes(), file
     except OSError as error:
         raise PlatformError(
             f"{file} cannot be read: {error.strerror}",

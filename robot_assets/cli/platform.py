@@ -58,5 +58,5 @@ def described(device: Platform) -> dict[str, str]:
     return {
         title: ", ".join(facts[name]) or "none" if isinstance(facts[name], list) else facts[name]
         for name, title in _TITLES.items()
-        if name in facts
+        if name in facts and (name != "providers" or device.onnxruntime)
     }

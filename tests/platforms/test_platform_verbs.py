@@ -113,6 +113,10 @@ def test_a_file_that_cannot_be_read_says_how_to_make_it(root):
     assert "robot-assets platform probe --json > no.json" in run(root, "report", "orin", "--probe", "no.json", code=1)
 
 
+def test_a_probe_that_printed_nothing_is_named_as_what_came_in(root):
+    assert "the standard input is not the report of a device" in run(root, "report", "orin", "--probe", "-", code=1)
+
+
 def edited(**changes: object) -> str:
     report = json.loads(printed(ORIN))
     report["platform"] |= changes
