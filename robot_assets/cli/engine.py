@@ -174,8 +174,9 @@ def _read(path: Path) -> NDArray[np.uint8]:
 
 def _print_get(data: dict[str, Any]) -> None:
     print(f"{data['out']}: {', '.join(data['files'])} of {data['version']}")
-    if data["statements"]:
-        print(f"and {data['statements']} signed statements about them; next: robot-assets verify {data['out']}")
+    if count := data["statements"]:
+        statements = f"{count} signed statement{'s' if count > 1 else ''}"
+        print(f"and {statements} about them; next: robot-assets verify {data['out']}")
     else:
         print("nobody has signed this engine, so `robot-assets verify` will say no; building it again signs it")
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robot_assets.errors import ObjectMissing
+from robot_assets.errors import ObjectCorrupt, ObjectMissing
 from robot_assets.lineage.chain import Chain, Link
 from robot_assets.lineage.graph import platform_name
 from robot_assets.provenance.evidence import gather
@@ -55,7 +55,7 @@ def intact(chain: Chain, store: Store, trusted: Trust) -> Verdict:
     if signature.passed and not files.passed and not altered:
         altered = (files.why,)
     faults = _Faults(
-        missing=tuple(link.asset for link in chain.links if _has_bytes(link) and not store.has(link.version)),
+        missing=tuple(link.asset for link in chain.links if not _is_stored(link, store)),
         altered=altered,
         uncommitted=tuple(link.asset for link in chain.links if link.record and link.record.git_dirty is not False),
         unsigned=() if signature.passed else (signature.why,),
@@ -75,9 +75,14 @@ def intact(chain: Chain, store: Store, trusted: Trust) -> Verdict:
     return Verdict(False, "; ".join(sentences[:_SHOWN] + more), " ".join(_fixes(faults, head)), facts)
 
 
-def _has_bytes(link: Link) -> bool:
-    """A device is in the chain by its fingerprint; there is nothing of it to keep."""
-    return not link.asset.startswith(platform_name(""))
+def _is_stored(link: Link, store: Store) -> bool:
+    """Whether every object of a version is there. Of a device the chain has the fingerprint, and nothing to keep."""
+    if link.asset.startswith(platform_name("")):
+        return True
+    try:
+        return store.has(link.version)
+    except ObjectCorrupt:
+        return False
 
 
 def _engine_bytes(head: Link, store: Store) -> tuple[tuple[Subject, ...], tuple[str, ...]]:

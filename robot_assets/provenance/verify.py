@@ -50,7 +50,7 @@ class Verification:
     Attributes:
         path: The directory.
         version: Data version of the files that are there, as DVC computes it.
-        asset: Name of the engine, as the signer says it; None without a signature that counts.
+        asset: Name of the engine, as the signer says it; None when nobody who is trusted signed exactly these files.
         signed_by: Public key of the signer; None as above.
         checks: All that was looked at.
     """
@@ -88,7 +88,8 @@ def verify(path: Path, trusted: Trust, platform: Platform, store: Store | None =
     subjects = read_subjects(engine)
     evidence = gather(read_envelopes(engine, store), subjects, trusted)
     manifest = _manifest(engine)
-    made = evidence.provenance
+    files = check_files(evidence, subjects)
+    made = evidence.provenance if files.passed else None
     return Verification(
         path=engine,
         version=version_of(subjects),
@@ -97,8 +98,8 @@ def verify(path: Path, trusted: Trust, platform: Platform, store: Store | None =
         checks=(
             _check_manifest(manifest, subjects),
             check_signature(evidence, trusted),
-            check_files(evidence, subjects),
-            _check_gates(evidence),
+            files,
+            _check_gates(evidence, is_signed=files.passed),
             _check_platform(manifest, platform),
         ),
     )
@@ -154,7 +155,7 @@ def check_files(evidence: Evidence, subjects: Sequence[Subject]) -> Check:
     found = differences(subjects, made.subjects)
     if found:
         why = f"{'; '.join(found)} (signed was {made.asset} {made.version})"
-        return Check("files", False, why, f"do not run it; {_GET_AGAIN}")
+        return Check("files", False, why, _GET_AGAIN)
     return Check("files", True, f"{enumerated([subject.name for subject in subjects])} as signed, by sha256")
 
 
@@ -191,7 +192,7 @@ def _check_manifest(manifest: Manifest | EngineError, subjects: Sequence[Subject
     return Check("manifest", True, f"whole, and it describes this {ENGINE}")
 
 
-def _check_gates(evidence: Evidence) -> Check:
+def _check_gates(evidence: Evidence, *, is_signed: bool) -> Check:
     gates = evidence.gates
     if gates is None:
         why = "nobody who is trusted has signed gate results for exactly these files"
