@@ -69,7 +69,7 @@ def build(
             announce(name, status, causes[name])
         _run(definitions, instance, _wave(todo))
         tried |= set(todo)
-    _refuse_failed_gates(instance, standing)
+    _refuse_leftovers(instance, standing)
     return tuple(standing.found)
 
 
@@ -93,11 +93,15 @@ def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, wave: Wave) 
         run_config=_QUIET,
         raise_on_error=False,
     )
-    failed = [event for event in result.all_events if event.is_step_failure]
-    gates_failed = any(not evaluation.passed for evaluation in result.get_asset_check_evaluations())
-    # A failed blocking gate fails its step too; the gate says more, after the state has been read again.
-    if failed and not gates_failed:
+    failed = [event for event in result.all_events if event.is_step_failure and not _is_refusal(event)]
+    if failed:
         raise _step_error(failed[0], result.run_id)
+
+
+def _is_refusal(event: dg.DagsterEvent) -> bool:
+    """Whether a step failed because its blocking gate did not pass; the gate says more, once all has been read."""
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name == "DagsterAssetCheckFailedError"
 
 
 def _step_error(event: dg.DagsterEvent, run_id: str) -> BuildError:
@@ -120,13 +124,22 @@ def _step_error(event: dg.DagsterEvent, run_id: str) -> BuildError:
     )
 
 
-def _refuse_failed_gates(instance: dg.DagsterInstance, standing: Standing) -> None:
+def _refuse_leftovers(instance: dg.DagsterInstance, standing: Standing) -> None:
+    """All that could be built has been tried once: what is still not fresh is an error, and never passed over."""
     failed = [name for name, status in standing.found.items() if status.state is State.GATE_FAILED]
-    if not failed:
-        return
-    lines = gate_descriptions(instance, standing.graph, failed)
-    raise BuildError(
-        "blocking checks did not pass; what depends on them was not built:\n    " + "\n    ".join(lines),
-        needed="every blocking check to pass",
-        fix="do what the check says above, then run the same build again",
-    )
+    if failed:
+        lines = gate_descriptions(instance, standing.graph, failed)
+        raise BuildError(
+            "blocking checks did not pass; what depends on them was not built:\n    " + "\n    ".join(lines),
+            needed="every blocking check to pass",
+            fix="do what the check says above, then run the same build again",
+        )
+    left = [name for name, status in standing.found.items() if not status.is_fresh]
+    if left:
+        causes = standing.causes(instance, left)
+        lines = [f"{name}: {'; '.join(causes[name])}" for name in left]
+        raise BuildError(
+            "still not fresh after the build:\n    " + "\n    ".join(lines),
+            needed="code, parameters and inputs that stay as they are while a build runs",
+            fix="run the same build again",
+        )

@@ -20,8 +20,9 @@ import dagster as dg
 from pydantic import ValidationError
 
 from dagster_project import event_log
-from dagster_project.instance_reader import latest_data_version, latest_observed_version
+from dagster_project.instance_reader import latest_data_version
 from dagster_project.names import asset_key, asset_name
+from dagster_project.observations import latest_observed_version
 from robot_assets.lineage.audit import READ_FACT, Materialization
 from robot_assets.lineage.chain import GateRecord
 from robot_assets.lineage.errors import LineageError

@@ -12,6 +12,9 @@ BUILDS_CHECK = "builds"
 """The check that every produced asset carries: it builds from its present code and inputs. The build itself
 passes it and notes for which state; the rebuild sensor fails it when it has given up."""
 
+INTACT_CHECK = "lineage_intact"
+"""The check on each engine that its audit is complete and its signature good."""
+
 
 def asset_key(name: str) -> dg.AssetKey:
     return dg.AssetKey(name.split("/"))

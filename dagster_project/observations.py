@@ -29,6 +29,11 @@ def observed_data_version(observation: dg.AssetObservation | None) -> str | None
     return (observation.tags or {}).get(DATA_VERSION_TAG) if observation else None
 
 
+def latest_observed_version(instance: dg.DagsterInstance, name: str) -> str | None:
+    """Data version of the latest observation of an asset; None when it was never observed."""
+    return observed_data_version(latest_observation(instance, name))
+
+
 def new_observation(name: str, sighting: Sighting, before: dg.AssetObservation | None) -> dg.AssetObservation:
     """What to record of a sighting that differs from the observation before it."""
     different = changes(sighting, before)

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from dagster_project.instance_reader import latest_builds, latest_observed_version, latest_records
+from dagster_project.instance_reader import latest_builds, latest_records
 from dagster_project.names import asset_key, asset_name
-from dagster_project.observed import observed_version
+from dagster_project.observations import latest_observation, new_observation, observed_data_version
+from dagster_project.observed import Observer
 from robot_assets.errors import RobotAssetsError
 from robot_assets.lineage.causes import explain
 from robot_assets.lineage.code_version import Code
@@ -84,21 +85,22 @@ def observe(project: Project, instance: dg.DagsterInstance, names: Iterable[str]
     """Present versions of those of ``names`` that are observed; records the ones that changed.
 
     Raises:
-        DataError: A pointer is missing.
+        DataError: A pointer is missing, or its repository cannot be reached.
     """
     graph = build_graph(project.params)
+    observer = Observer(project)
     versions = {}
     for name in names:
         if not graph[name].is_observed:
             continue
-        before = latest_observed_version(instance, name)
-        version = observed_version(project, name) or before
+        last = latest_observation(instance, name)
+        before, sighting = observed_data_version(last), observer.see(name)
+        version = sighting.version if sighting else before
         if version is None:
             continue
         versions[name] = version
-        if before != version:
-            tags = {"dagster/data_version": version}
-            instance.report_runless_asset_event(dg.AssetObservation(asset_key(name), tags=tags))
+        if sighting and before != version:
+            instance.report_runless_asset_event(new_observation(name, sighting, last))
     return versions
 
 

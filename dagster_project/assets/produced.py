@@ -128,9 +128,10 @@ def engine(graph: Mapping[str, Stage], params: Params, name: str, target: str) -
         from robot_assets.engines.onnxruntime_engine import build_engine
 
         step.input(platform_name(target))
+        step.refuse_other_platform(target)
         exported = step.input(model_asset(name, "onnx"))
         summary = build_engine(exported, spec, step.output)
-        return step.materialized(*metadata.engine(summary, step.output, exported, step.scratch))
+        return step.signed(*metadata.engine(summary, step.output, exported, step.scratch))
 
     stage = graph[engine_name(name, target)]
     return _asset(stage, body, f"The int8 engine for {target}, checked on {target}.", {"onnx"})

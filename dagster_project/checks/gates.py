@@ -1,16 +1,20 @@
 """Blocking checks: one for each gate of the graph. What depends on an asset waits until its gates have passed."""
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import dagster as dg
 
 from dagster_project import metadata
+from dagster_project.attesting import attest_gate
+from dagster_project.history import READ_KEY
 from dagster_project.instance_reader import STATE_KEY
 from dagster_project.names import asset_key
 from dagster_project.resources.workshop import Workshop, failing_readably
+from robot_assets.lineage.chain import GateRecord
 from robot_assets.lineage.code_version import load, running_code
-from robot_assets.lineage.graph import Gate, Stage, dataset_name
+from robot_assets.lineage.graph import Gate, Kind, Stage, dataset_name
 from robot_assets.lineage.staleness import Built, gate_state
 from robot_assets.params import Params
 from robot_assets.verdict import Verdict
@@ -45,14 +49,32 @@ def _check(params: Params, stage: Stage, gate: Gate) -> dg.AssetChecksDefinition
             versions = {name: workshop.version(context.instance, name) for name in read}
             opened = {name: workshop.open(name, version) for name, version in versions.items()}
             verdict = _judge(params, stage, gate, opened)
+            if stage.kind is Kind.ENGINE:
+                record = _record(context, gate, verdict)
+                attest_gate(workshop.project, context.instance, stage.asset, versions[stage.asset], record)
         built = {name: Built(version) for name, version in versions.items()}
+        about = {
+            STATE_KEY: gate_state(stage.asset, gate, built, running_code()),
+            READ_KEY: dg.MetadataValue.json(versions),
+        }
         return dg.AssetCheckResult(
             passed=verdict.passed,
             description=verdict.summary if verdict.passed else f"{verdict.summary}\n\nfix: {verdict.fix}",
-            metadata={**metadata.verdict(verdict), STATE_KEY: gate_state(stage.asset, gate, built, running_code())},
+            metadata={**metadata.verdict(verdict), **about},
         )
 
     return check
+
+
+def _record(context: dg.AssetCheckExecutionContext, gate: Gate, verdict: Verdict) -> GateRecord:
+    return GateRecord(
+        name=gate.name,
+        passed=verdict.passed,
+        summary=verdict.summary,
+        facts=verdict.facts,
+        run_id=context.run.run_id,
+        evaluated_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
 
 
 def _judge(params: Params, stage: Stage, gate: Gate, opened: Mapping[str, Path]) -> Verdict:

@@ -17,14 +17,16 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project.instance_reader import STATE_KEY, latest_data_version, latest_observed_version, latest_records
+from dagster_project.attesting import attest_engine
+from dagster_project.instance_reader import STATE_KEY, latest_data_version, latest_records
 from dagster_project.names import BUILDS_CHECK
-from dagster_project.observed import observed_version, open_observed
+from dagster_project.observations import latest_observed_version
+from dagster_project.observed import observed_version, open_observed, refuse_other_platform
 from robot_assets import progress
 from robot_assets.errors import DataError, RobotAssetsError, StoreError
 from robot_assets.lineage.causes import causes_of
 from robot_assets.lineage.code_version import load, running_code
-from robot_assets.lineage.graph import Stage
+from robot_assets.lineage.graph import Stage, platform_name
 from robot_assets.lineage.notice import carry_notice
 from robot_assets.lineage.record import Cause, Record, desired_state, surroundings
 from robot_assets.project import Project
@@ -88,15 +90,28 @@ class Step:
         self.opened[name] = path
         return path
 
+    def refuse_other_platform(self, target: str) -> None:
+        """Make sure that this machine is the device that lineage knows as ``target``."""
+        refuse_other_platform(self.project, target, self.inputs[platform_name(target)])
+
     def materialized(self, headline: str, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
         """Add the output to the store and say what was made, of what, and how long it took."""
+        return self._result(self._stored(), headline, metadata)
+
+    def signed(self, headline: str, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
+        """As ``materialized``, for an engine: sign how it was made, on the device that made it."""
+        record = self._stored()
+        attest_engine(self.project, self.context.instance, record)
+        return self._result(record, headline, metadata)
+
+    def _stored(self) -> Record:
         if self.opened.keys() != set(self.stage.inputs):
             raise RuntimeError(
                 f"{self.stage.asset} declares inputs {sorted(self.stage.inputs)} and opened {sorted(self.opened)}"
             )
         carry_notice(self.opened.values(), self.output)
         artifact = self.project.store.add(self.output)
-        record = Record(
+        return Record(
             asset=self.stage.asset,
             data_version=artifact.digest,
             code_version=self.code_version,
@@ -112,14 +127,16 @@ class Step:
             run_id=self.context.run_id,
             **surroundings(self.project.root),
         )
+
+    def _result(self, record: Record, headline: str, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
         shutil.rmtree(self.bench)
         return dg.MaterializeResult(
-            data_version=dg.DataVersion(artifact.digest),
+            data_version=dg.DataVersion(record.data_version),
             metadata={
                 HEADLINE_KEY: headline,
                 **metadata,
                 "rebuilt_because": "; ".join(map(str, self.causes)) or "somebody asked: nothing had changed",
-                "size_bytes": artifact.size_bytes,
+                "size_bytes": record.size_bytes,
                 "duration_s": record.duration_s,
                 RECORD_KEY: dg.MetadataValue.json(record.model_dump(mode="json")),
             },

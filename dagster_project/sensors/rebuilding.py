@@ -27,7 +27,7 @@ def rebuild_sensor(project: Project, known: Collection[str]) -> dg.SensorDefinit
 
     Args:
         project: Its folder is read again at every look, since a code location outlives many edits of params.yaml.
-        known: Produced assets of the code location. Others, new in params.yaml, are named and left until it is reloaded.
+        known: Produced assets of the code location. New ones in params.yaml are named, and wait for a reload.
     """
 
     @dg.sensor(
@@ -85,7 +85,7 @@ def _given_up(
     """A failing check for each asset that is left alone, said once for one desired state."""
     if not decision.given_up:
         return
-    said = latest_evaluations(instance, of_check=BUILDS_CHECK)
+    said = latest_evaluations(instance, of_checks=[BUILDS_CHECK])
     for name, tried in decision.given_up.items():
         state = standing.found[name].desired_state
         last = said.get((name, BUILDS_CHECK))

@@ -1,0 +1,60 @@
+"""Signing what a step has just made, while Dagster has not written it down yet.
+
+A materialization enters the event log when its step has returned; the engine is signed before, on the device that
+built it. So the history is asked for everything below the engine, and the record in hand stands for the engine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from dagster_project.history import InstanceHistory
+from robot_assets.lineage.audit import Materialization, audit
+from robot_assets.lineage.chain import Chain, GateRecord, Link
+from robot_assets.lineage.graph import build_graph
+from robot_assets.lineage.record import Record
+from robot_assets.project import Project
+from robot_assets.provenance.signing import sign_engine, sign_gates
+
+_IN_HAND = -1
+
+
+@dataclass(frozen=True)
+class _WithRecord(InstanceHistory):
+    """The history, and one materialization that is not in it yet."""
+
+    made: Record
+
+    def materializations(self, asset: str, version: str) -> Sequence[Materialization]:
+        if (asset, version) == (self.made.asset, self.made.data_version):
+            return [Materialization(_IN_HAND, datetime.now(UTC))]
+        return super().materializations(asset, version)
+
+    def record(self, asset: str, number: int) -> Record:
+        return self.made if number == _IN_HAND else super().record(asset, number)
+
+
+def chain_below(project: Project, instance: dg.DagsterInstance, asset: str, version: str) -> Chain:
+    """The chain of a version of an asset, but for whether its own gates have run: they may be at work right now."""
+    graph = build_graph(project.params)
+    graph[asset] = replace(graph[asset], gates=())
+    return audit(asset, version, graph, InstanceHistory(instance), project.store)
+
+
+def attest_engine(project: Project, instance: dg.DagsterInstance, record: Record) -> None:
+    """Sign how the engine that ``record`` tells of was made."""
+    history = _WithRecord(instance, record)
+    chain = audit(record.asset, record.data_version, build_graph(project.params), history, project.store)
+    sign_engine(project, chain)
+
+
+def attest_gate(project: Project, instance: dg.DagsterInstance, asset: str, version: str, gate: GateRecord) -> None:
+    """Sign how the gates of an engine ended on ``version``; ``gate`` has ended just now."""
+    expected = tuple(one.name for one in build_graph(project.params)[asset].gates)
+    before = [one for one in InstanceHistory(instance).gates(asset, version) if one.name != gate.name]
+    link = Link(asset=asset, version=version, gates=(*before, gate), expected_gates=expected)
+    sign_gates(project, Chain(links=(link,)))
