@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
+
+import yaml
 
 from robot_assets.lineage.code_version import Code
 from robot_assets.lineage.graph import Stage
@@ -58,14 +61,14 @@ def _changes(stage: Stage, record: Record, inputs: Mapping[str, str], code: Code
     if not is_stored:
         yield Cause(kind=CauseKind.LOST, what=stage.asset, old=record.data_version)
     yield from _difference(CauseKind.INPUT, record.inputs, inputs)
-    if stage.module is None or record.code_version == code.version(stage.module, stage.params):
+    if stage.module is None or record.code_version == (now := code.version(stage.module, stage.params)):
         return
-    yield from _difference(CauseKind.PARAMETER, _leaves(record.params), _leaves(stage.params))
-    if not record.modules:
-        now = code.version(stage.module, stage.params)
+    named = [*_difference(CauseKind.PARAMETER, _leaves(record.params), _leaves(stage.params))]
+    if record.modules:
+        named += _difference(CauseKind.CODE, record.modules, code.modules(stage.module))
+    yield from named
+    if not named or not record.modules:
         yield Cause(kind=CauseKind.CODE, what=stage.module, old=record.code_version, new=now)
-        return
-    yield from _difference(CauseKind.CODE, record.modules, code.modules(stage.module))
 
 
 def _difference(kind: CauseKind, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Cause]:
@@ -75,9 +78,9 @@ def _difference(kind: CauseKind, old: Mapping[str, str], new: Mapping[str, str])
 
 
 def _leaves(params: Any, path: str = "") -> dict[str, str]:
-    """Nested parameters as dotted keys; a list is one value."""
+    """Nested parameters as dotted keys; a list is one value, written as in params.yaml (1 is not "1")."""
     if not isinstance(params, Mapping):
-        return {path: str(params)}
+        return {path: yaml.safe_dump(params, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()}
     found: dict[str, str] = {}
     for key, value in params.items():
         found |= _leaves(value, f"{path}.{key}" if path else str(key))

@@ -22,7 +22,8 @@ class Step:
         after: The assets that have to be dealt with first: the nearest ones that are stale themselves.
         pool: Where it would be built.
         policy: Who starts it: the sensor (``auto``) or a person (``manual``).
-        expected_s: Seconds that its last build took; None when it was never built. Gates alone count as 0.
+        expected_s: Seconds that its last build took; None when that is unknown. Gates alone count as 0, and so does
+            looking at what is observed.
         is_certain: False for what is only behind: an ancestor may come out with the same bytes.
     """
 
@@ -55,7 +56,7 @@ class Cost:
     Attributes:
         certain_s: Seconds of what is stale.
         at_most_s: With what is behind as well.
-        unknown: Assets that were never built, so that nothing is known about them.
+        unknown: Assets that were never built here, so that nothing is known about them.
     """
 
     certain_s: float
@@ -102,7 +103,7 @@ def make_plan(
                 after=tuple(after),
                 pool=stage.pool,
                 policy="manual" if stage.is_observed else getattr(policy, stage.kind),
-                expected_s=_expected_s(status, built.get(name)),
+                expected_s=_expected_s(stage, status, built.get(name)),
                 is_certain=is_certain,
             )
         )
@@ -129,7 +130,7 @@ def _self_or_roots(name: str, found: Mapping[str, Status], roots: Mapping[str, t
     return roots[name] if found[name].state is State.BEHIND else (name,)
 
 
-def _expected_s(status: Status, mine: Built | None) -> float | None:
-    if status.state in (State.GATE_DUE, State.GATE_FAILED):
+def _expected_s(stage: Stage, status: Status, mine: Built | None) -> float | None:
+    if stage.is_observed or status.state in (State.GATE_DUE, State.GATE_FAILED):
         return 0.0
     return mine.duration_s if mine else None

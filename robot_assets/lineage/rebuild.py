@@ -14,7 +14,7 @@ from functools import cached_property
 from zoneinfo import ZoneInfo
 
 from robot_assets.lineage.graph import Kind, Stage
-from robot_assets.lineage.spec import QuietSpec, RebuildSpec
+from robot_assets.lineage.spec import LONGEST_BACKOFF_S, QuietSpec, RebuildSpec
 from robot_assets.lineage.staleness import State, Status
 
 
@@ -153,7 +153,8 @@ class _Look:
             return f"left alone after {before.failed} failed tries"
         if before.last_failed_at is None:
             return None
-        again = before.last_failed_at + timedelta(seconds=self.spec.backoff_s * 2 ** (before.failed - 1))
+        wait_s = min(self.spec.backoff_s * 2.0 ** (before.failed - 1), LONGEST_BACKOFF_S)
+        again = before.last_failed_at + timedelta(seconds=wait_s)
         if self.now >= again:
             return None
         return f"try {before.failed} of {self.spec.tries} failed; again at {again.astimezone(UTC):%H:%M:%S} UTC"

@@ -53,6 +53,10 @@ class Cause(Spec):
                 return "was never built"
             case CauseKind.LOST:
                 return f"the store has lost {_short(self.old)}"
+            case CauseKind.PARAMETER if self.old is None:
+                return f"{self.what} is new: {self.new}"
+            case CauseKind.PARAMETER if self.new is None:
+                return f"{self.what} is gone (was {self.old})"
             case CauseKind.PARAMETER:
                 return f"{self.what}: {self.old} -> {self.new}"
         noun = {CauseKind.INPUT: self.what, CauseKind.CODE: f"code of {self.what}"}[self.kind]

@@ -66,7 +66,8 @@ class Status:
     Attributes:
         state: Fresh or not.
         waits_for: Inputs that are not fresh themselves, so that nothing can be done about this asset yet.
-        desired_state: What it would be built for now; None while it waits, since the inputs' hashes will change.
+        desired_state: What it would be built for now, or what its gates would be run for when they are all that is
+            due; None while it waits, since the inputs' hashes will change.
         due_gates: Gates that failed or have not run on this state; the failed ones first.
         failed_gates: Those of them that failed.
     """
@@ -103,8 +104,8 @@ def statuses(graph: Mapping[str, Stage], built: Mapping[str, Built], code: Code)
 
 
 def present_inputs(stage: Stage, built: Mapping[str, Built]) -> dict[str, str]:
-    """Hash of every input of ``stage`` that has one now."""
-    return {name: built[name].data_version for name in stage.inputs if name in built}
+    """Hash of every input of ``stage`` now; empty for one that was never built, which nothing was ever built from."""
+    return {name: built[name].data_version if name in built else "" for name in stage.inputs}
 
 
 def gate_state(asset: str, gate: Gate, built: Mapping[str, Built], code: Code) -> str:
@@ -131,14 +132,14 @@ def _status(stage: Stage, built: Mapping[str, Built], code: Code, found: Mapping
 
 def _gate_status(stage: Stage, mine: Built, built: Mapping[str, Built], code: Code, wanted: str) -> Status:
     """An asset in the right state still has to have passed its gates, as they are now."""
-    due, failed = [], []
-    for gate in stage.gates:
-        result = mine.gates.get(gate.name)
-        if result is None or result.state != gate_state(stage.asset, gate, built, code):
-            due.append(gate.name)
-        elif not result.passed:
-            failed.append(gate.name)
+    asked = {gate.name: gate_state(stage.asset, gate, built, code) for gate in stage.gates}
+    answers = {
+        name: mine.gates[name] for name, now in asked.items() if name in mine.gates and mine.gates[name].state == now
+    }
+    failed = tuple(name for name, answer in answers.items() if not answer.passed)
+    due = tuple(name for name in asked if name not in answers)
     if not failed and not due:
         return Status(State.FRESH, (), wanted)
     state = State.GATE_FAILED if failed else State.GATE_DUE
-    return Status(state, (), wanted, (*failed, *due), tuple(failed))
+    # A new budget is a new thing to ask for, however often the gate failed with the old one.
+    return Status(state, (), desired_state(stage.asset, wanted, asked), (*failed, *due), failed)

@@ -1,0 +1,157 @@
+"""A plan says what is not as it should be, why, what goes first, and what it is expected to cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+from hypothesis import given, settings
+
+from robot_assets.lineage.graph import Gate, Kind, Stage
+from robot_assets.lineage.plan import Cost, Step, costs, make_plan
+from robot_assets.lineage.spec import PolicySpec
+from robot_assets.lineage.staleness import Built, State, Status
+from tests.lineage.worlds import World, worlds
+
+MODULE = "robot_assets.verdict"
+GRAPH = {
+    stage.asset: stage
+    for stage in (
+        Stage("raw/yard", Kind.RAW, None),
+        Stage("platform/orin", Kind.PLATFORM, None, pool="orin"),
+        Stage("datasets/yard", Kind.DATASET, MODULE, {}, ("raw/yard",)),
+        Stage("yard/checkpoint", Kind.CHECKPOINT, MODULE, {}, ("datasets/yard",)),
+        Stage("yard/ptq", Kind.PTQ, MODULE, {}, ("yard/checkpoint", "datasets/yard")),
+        Stage("yard/onnx", Kind.ONNX, MODULE, {}, ("yard/checkpoint", "yard/ptq"), (Gate("parity", MODULE),)),
+        Stage("yard/engine/orin", Kind.ENGINE, MODULE, {}, ("yard/onnx", "platform/orin"), pool="orin"),
+    )
+}
+SECONDS = (None, None, 5, 3600, 60, 4, 30.25)
+BUILT = {name: Built("bytes", duration_s=took) for name, took in zip(GRAPH, SECONDS, strict=True)}
+POLICY = PolicySpec()
+
+
+def planned(
+    unfresh: Mapping[str, State],
+    built: Mapping[str, Built] = BUILT,
+    causes: Mapping[str, Sequence[str]] | None = None,
+    policy: PolicySpec = POLICY,
+) -> dict[str, Step]:
+    """The plan when these assets are not fresh: each waits for those of its inputs that are not."""
+    found = {
+        name: Status(unfresh.get(name, State.FRESH), tuple(above for above in stage.inputs if above in unfresh))
+        for name, stage in GRAPH.items()
+    }
+    return {step.asset: step for step in make_plan(GRAPH, found, built, causes or {}, policy)}
+
+
+def test_there_is_no_plan_for_what_is_fresh():
+    assert planned({}) == {}
+
+
+def test_what_causes_something_comes_before_what_follows_from_it():
+    states = dict.fromkeys(reversed(GRAPH), State.BEHIND) | {"datasets/yard": State.STALE}
+    assert list(planned(states)) == list(GRAPH)
+
+
+def test_what_is_behind_comes_after_the_root_and_not_after_what_is_behind_as_well():
+    steps = planned(
+        {
+            "datasets/yard": State.STALE,
+            "yard/checkpoint": State.BEHIND,
+            "yard/ptq": State.BEHIND,
+            "yard/onnx": State.BEHIND,
+        }
+    )
+    assert steps["datasets/yard"].after == ()
+    assert {step.after for name, step in steps.items() if name != "datasets/yard"} == {("datasets/yard",)}
+
+
+def test_an_asset_that_is_stale_itself_is_the_root_of_what_follows_and_has_roots_of_its_own():
+    steps = planned({"yard/checkpoint": State.STALE, "yard/ptq": State.STALE, "yard/onnx": State.BEHIND})
+    assert steps["yard/ptq"].after == ("yard/checkpoint",)
+    assert steps["yard/onnx"].after == ("yard/checkpoint", "yard/ptq")
+    assert [steps[name].is_certain for name in ("yard/ptq", "yard/onnx")] == [True, False]
+
+
+@pytest.mark.parametrize("state", [State.GATE_DUE, State.GATE_FAILED])
+def test_a_gate_is_a_root_and_costs_nothing_of_its_asset(state):
+    steps = planned({"yard/onnx": state, "yard/engine/orin": State.BEHIND})
+    assert steps["yard/engine/orin"].after == ("yard/onnx",)
+    assert steps["yard/onnx"].expected_s == 0
+    assert costs(tuple(steps.values()))["training"] == Cost(certain_s=0, at_most_s=0, unknown=0)
+
+
+def test_causes_are_those_of_the_root_and_waiting_is_said_by_what_it_comes_after():
+    causes = {
+        "yard/checkpoint": ("training.epochs: 1 -> 2",),
+        "yard/ptq": ("code of robot_assets.quantization.ptq is new", "waits for yard/checkpoint"),
+        "yard/onnx": ("waits for yard/checkpoint", "waits for yard/ptq"),
+    }
+    steps = planned({"yard/checkpoint": State.STALE, "yard/ptq": State.STALE, "yard/onnx": State.BEHIND}, causes=causes)
+    assert steps["yard/checkpoint"].causes == ("training.epochs: 1 -> 2",)
+    assert steps["yard/ptq"].causes == ("code of robot_assets.quantization.ptq is new",)
+    assert steps["yard/onnx"].causes == ()
+
+
+def test_each_step_says_where_it_runs_and_who_starts_it():
+    steps = planned(dict.fromkeys(GRAPH, State.MISSING), policy=PolicySpec(ptq="manual", checkpoint="auto"))
+    assert {name: (step.pool, step.policy) for name, step in steps.items()} == {
+        "raw/yard": ("training", "manual"),
+        "platform/orin": ("orin", "manual"),
+        "datasets/yard": ("training", "auto"),
+        "yard/checkpoint": ("training", "auto"),
+        "yard/ptq": ("training", "manual"),
+        "yard/onnx": ("training", "auto"),
+        "yard/engine/orin": ("orin", "auto"),
+    }
+
+
+def test_the_cost_is_what_is_certain_and_at_most_what_may_follow_on_each_pool():
+    states = {"yard/checkpoint": State.STALE, "yard/ptq": State.BEHIND, "yard/engine/orin": State.STALE}
+    assert costs(tuple(planned(states).values())) == {
+        "training": Cost(certain_s=3600, at_most_s=3660, unknown=0),
+        "orin": Cost(certain_s=30.2, at_most_s=30.2, unknown=0),
+    }
+
+
+def test_what_was_never_timed_is_counted_and_not_guessed():
+    built = {**BUILT, "yard/checkpoint": Built("reported by something else")}
+    del built["yard/onnx"]
+    steps = planned({"yard/checkpoint": State.STALE, "yard/ptq": State.BEHIND, "yard/onnx": State.MISSING}, built=built)
+    assert [steps[name].expected_s for name in ("yard/checkpoint", "yard/ptq", "yard/onnx")] == [None, 60, None]
+    assert costs(tuple(steps.values())) == {"training": Cost(certain_s=0, at_most_s=60, unknown=2)}
+
+
+def test_looking_at_a_device_costs_nothing():
+    steps = planned({"platform/orin": State.MISSING, "yard/engine/orin": State.BEHIND}, built={})
+    assert steps["platform/orin"].expected_s == 0
+    assert costs((steps["platform/orin"],)) == {"orin": Cost(certain_s=0, at_most_s=0, unknown=0)}
+
+
+def test_a_machine_reads_the_same_as_a_person():
+    (step,) = planned({"yard/ptq": State.STALE}, causes={"yard/ptq": ["seed: 0 -> 1"]}).values()
+    assert step.as_json() == {
+        "state": "stale",
+        "causes": ["seed: 0 -> 1"],
+        "after": [],
+        "pool": "training",
+        "policy": "auto",
+        "expected_s": 60,
+        "is_certain": True,
+    }
+    assert costs([step])["training"].as_json() == {"certain_s": 60, "at_most_s": 60, "unknown": 0}
+
+
+@given(worlds())
+@settings(max_examples=100, deadline=None)
+def test_every_root_of_a_plan_is_in_it_earlier_and_is_not_behind(world: World):
+    steps = make_plan(world.graph, world.found, world.built, {}, PolicySpec())
+    assert [step.asset for step in steps] == list(world.unfresh)
+    before: dict[str, Step] = {}
+    for step in steps:
+        assert all(root in before and before[root].is_certain for root in step.after)
+        assert set(step.after) <= world.ancestors(step.asset)
+        assert step.is_certain == (step.state is not State.BEHIND)
+        assert step.is_certain or step.after
+        before[step.asset] = step

@@ -1,0 +1,79 @@
+"""The ``rebuild`` section of params.yaml: a mistake is named with its key, and no time is guessed."""
+
+from datetime import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from robot_assets.errors import ParamsError
+from robot_assets.params import load_params, parse_params
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+def document() -> dict:
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def test_without_a_section_the_defaults_hold(document):
+    document.pop("rebuild", None)
+    rebuild = parse_params(document).rebuild
+    assert (rebuild.tries, rebuild.quiet) == (3, None)
+    assert (rebuild.policy.engine, rebuild.policy.checkpoint) == ("auto", "manual")
+
+
+def test_a_whole_section_is_read(document):
+    document["rebuild"] = {
+        "policy": {"checkpoint": "auto", "engine": "manual"},
+        "tries": 5,
+        "quiet": {"start": "22:30", "end": "06:00", "timezone": "Europe/Berlin"},
+    }
+    rebuild = parse_params(document).rebuild
+    assert (rebuild.policy.checkpoint, rebuild.policy.engine, rebuild.policy.ptq) == ("auto", "manual", "auto")
+    assert (rebuild.quiet.start, rebuild.quiet.end) == (time(22, 30), time(6))
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"retries": 3}, r"rebuild\.retries: unknown key; did you mean 'tries'"),
+        ({"policy": {"engines": "auto"}}, r"rebuild\.policy\.engines: unknown key; did you mean 'engine'"),
+        ({"policy": {"platform": "auto"}}, r"rebuild\.policy\.platform: unknown key"),
+        ({"policy": {"engine": "sometimes"}}, r"rebuild\.policy\.engine: .*'auto' or 'manual'"),
+        ({"tries": 0}, r"rebuild\.tries: .*greater than or equal to 1"),
+        ({"backoff_s": -1}, r"rebuild\.backoff_s: .*greater than or equal to 0"),
+        ({"backoff_s": 10**9}, r"rebuild\.backoff_s: .*less than or equal to 86400"),
+        ({"runs_per_tick": 0}, r"rebuild\.runs_per_tick"),
+        ({"runs_per_pool": 0}, r"rebuild\.runs_per_pool"),
+        ({"canary_from": 1}, r"rebuild\.canary_from"),
+        ({"interval_s": 0}, r"rebuild\.interval_s"),
+        ({"quiet": {"start": "22:00"}}, r"rebuild\.quiet\.end: missing"),
+        ({"quiet": {"start": "22:00", "end": "06:00", "zone": "UTC"}}, r"rebuild\.quiet\.zone: unknown key"),
+        ({"quiet": {"start": "22:00", "end": "22:00"}}, r"rebuild\.quiet: start and end are both 22:00"),
+        ({"quiet": {"start": "22:00+02:00", "end": "06:00"}}, r"rebuild\.quiet\.start: .*put the zone into timezone"),
+        ({"quiet": {"start": "late", "end": "06:00"}}, r"rebuild\.quiet\.start"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(document, section, message):
+    document["rebuild"] = section
+    with pytest.raises(ParamsError, match=message):
+        parse_params(document)
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "Europe", "", "../etc/passwd", "/etc/localtime", "berlin\0"])
+def test_a_time_zone_that_is_none_is_named(document, zone):
+    document["rebuild"] = {"quiet": {"start": "22:00", "end": "06:00", "timezone": zone}}
+    with pytest.raises(ParamsError, match=r"rebuild\.quiet\.timezone: needed a time zone such as Europe/Berlin"):
+        parse_params(document)
+
+
+@pytest.mark.parametrize("start", ["22:00", "6:30", "22:00:00"])
+def test_a_time_without_quotes_that_yaml_reads_as_a_number_is_refused(tmp_path, document, start):
+    """YAML 1.1 takes 22:00 for 22 * 60: as seconds, it would be 22 minutes past midnight."""
+    path = tmp_path / "params.yaml"
+    document.pop("rebuild", None)
+    path.write_text(yaml.safe_dump(document) + f"rebuild: {{quiet: {{start: {start}, end: 05:00}}}}\n")
+    with pytest.raises(ParamsError, match=r'rebuild\.quiet\.start: needed a time in quotes, such as "22:00"'):
+        load_params(path)
