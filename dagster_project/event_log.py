@@ -1,16 +1,16 @@
 """The event log, read in batches. The one module that knows the tables of Dagster's event log storage.
 
 Dagster's public readers give whole events: with pages that carry pictures, the latest events of a thousand assets
-are a hundred megabytes. What staleness needs of each asset is two short values, and they are in indexed columns
-or in small rows: so they are read with two queries, whatever the number of assets. SQLite and PostgreSQL share
-the tables; ``tests/dagster_project/test_event_log.py`` holds these readers against Dagster's own on both, and
-pins the versions of Dagster that this was seen to hold for.
+are a hundred megabytes. What staleness needs of each asset is a few short values, and they are in indexed columns
+or in small rows: so they are read with one query each, whatever the number of assets and the length of their
+history. SQLite and PostgreSQL share the tables; ``tests/dagster_project/test_event_log.py`` holds these readers
+against Dagster's own on both, and pins the versions of Dagster that this was seen to hold for.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -18,19 +18,22 @@ from typing import Any
 import dagster as dg
 import sqlalchemy as sql
 
-from dagster_project.names import asset_key, asset_name
+from dagster_project.names import BUILDS_CHECK, asset_key, asset_name
 
 MATERIALIZATION, OBSERVATION = "ASSET_MATERIALIZATION", "ASSET_OBSERVATION"
 DATA_VERSION_TAG = "dagster/data_version"
 
-_keys = sql.table("asset_keys", sql.column("asset_key"), sql.column("wipe_timestamp"))
+_keys = sql.table(
+    "asset_keys",
+    *(sql.column(name) for name in ("asset_key", "last_materialization", "last_run_id", "asset_details")),
+)
 _events = sql.table(
     "event_logs",
     *(sql.column(name) for name in ("id", "run_id", "dagster_event_type", "timestamp", "asset_key")),
 )
 _tags = sql.table(
     "asset_event_tags",
-    *(sql.column(name) for name in ("event_id", "asset_key", "key", "value")),
+    *(sql.column(name) for name in ("id", "event_id", "asset_key", "key", "value")),
     sql.column("event_timestamp", sql.DateTime),
 )
 _checks = sql.table(
@@ -59,60 +62,150 @@ class Evaluation:
     metadata: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class Made:
+    """The latest materialization of an asset, and what the run that made it noted in its ``builds`` check."""
+
+    version: Version
+    check_in: Evaluation | None
+
+
 def latest_versions(instance: dg.DagsterInstance, event_type: str) -> dict[str, Version]:
     """The latest materialization (or observation) of every asset that has one with a data version, by name."""
-    newest = (
-        sql.select(sql.func.max(_events.c.id))
-        .where(_events.c.asset_key == _keys.c.asset_key, _events.c.dagster_event_type == event_type)
-        .correlate(_keys)
-        .scalar_subquery()
+    if event_type == MATERIALIZATION:
+        return {name: made.version for name, made in latest_materializations(instance).items()}
+    latest = _latest(event_type)
+    columns = (latest.c.asset_key, latest.c.asset_details, latest.c.id, _events.c.run_id)
+    query = sql.select(*columns, _tags.c.value, _tags.c.event_timestamp).select_from(
+        latest.join(_events, _events.c.id == latest.c.id).join(_tags, _is_version_of(latest))
     )
-    latest = sql.select(newest.label("id"), _keys.c.wipe_timestamp).subquery("latest")
+    return {
+        _name(key): Version(value, run, number)
+        for key, details, number, run, value, time in _rows(instance, query)
+        if not _is_wiped(details, time)
+    }
+
+
+def latest_materializations(instance: dg.DagsterInstance) -> dict[str, Made]:
+    """The latest materialization of every asset that has one with a data version, by name.
+
+    Dagster keeps it beside the asset, where it outlives its run: runs are deleted to keep an event log small. So
+    the event log alone is believed only where its newest materialization is of the very run that Dagster names as
+    the last; of the others (wiped, pruned, or being made again right now) Dagster's own reader is asked.
+    """
+    latest = _latest(MATERIALIZATION)
+    its_check = sql.and_(
+        _checks.c.asset_key == latest.c.asset_key,
+        _checks.c.check_name == BUILDS_CHECK,
+        _checks.c.run_id == _events.c.run_id,
+        _checks.c.execution_status == "SUCCEEDED",
+    )
+    check_in = (
+        sql.select(_checks.c.evaluation_event).where(its_check).order_by(_checks.c.id.desc()).limit(1).scalar_subquery()
+    )
+    columns = (latest.c.asset_key, latest.c.asset_details, latest.c.last_run_id, latest.c.id, _events.c.run_id)
     query = (
-        sql.select(_events.c.asset_key, _tags.c.value, _events.c.run_id, _events.c.id)
+        sql.select(*columns, _tags.c.value, _tags.c.event_timestamp, check_in)
         .select_from(
-            latest.join(_events, _events.c.id == latest.c.id).join(
-                _tags, sql.and_(_tags.c.event_id == _events.c.id, _tags.c.key == DATA_VERSION_TAG)
+            latest.join(_events, _events.c.id == latest.c.id, isouter=True).join(
+                _tags, _is_version_of(latest), isouter=True
             )
         )
-        .where(sql.or_(latest.c.wipe_timestamp.is_(None), _events.c.timestamp > latest.c.wipe_timestamp))
+        .where(sql.or_(latest.c.id.is_not(None), latest.c.is_made))
     )
-    return {_name(key): Version(value, run or "", number) for key, value, run, number in _rows(instance, query)}
+    found: dict[str, Made] = {}
+    doubtful = []
+    for key, details, last_run, number, run, value, time, event in _rows(instance, query):
+        if run != last_run:
+            doubtful.append(key)
+        elif value is not None and not _is_wiped(details, time):
+            check = Evaluation(True, run, _metadata(event)) if event else None
+            found[_name(key)] = Made(Version(value, run, number), check)
+    return found | _asked_of_dagster(instance, doubtful)
 
 
 def latest_evaluations(
-    instance: dg.DagsterInstance, *, of_check: str | None = None, passed_only: bool = False
+    instance: dg.DagsterInstance, *, of_checks: Collection[str] | None = None
 ) -> dict[tuple[str, str], Evaluation]:
-    """The latest evaluation of every check (or of ``of_check``) of every asset, by (asset, check).
+    """The latest evaluation of every check (or of ``of_checks``) of every asset, by (asset, check).
 
     A check that was planned and cut off before it ended has none, however often it had been evaluated before.
-
-    Args:
-        instance: Whose event log is read.
-        of_check: Only checks of this name.
-        passed_only: Leave out all but the evaluations that passed: the latest success.
     """
     newest = sql.select(sql.func.max(_checks.c.id).label("id"))
-    if of_check:
-        newest = newest.where(_checks.c.check_name == of_check)
-    if passed_only:
-        newest = newest.where(_checks.c.execution_status == "SUCCEEDED")
+    if of_checks is not None:
+        newest = newest.where(_checks.c.check_name.in_(of_checks))
     ids = newest.group_by(_checks.c.asset_key, _checks.c.check_name).subquery("ids")
+    columns = (_checks.c.asset_key, _checks.c.check_name, _checks.c.execution_status, _checks.c.run_id)
     query = (
-        sql.select(
-            _checks.c.asset_key,
-            _checks.c.check_name,
-            _checks.c.run_id,
-            _checks.c.execution_status,
-            _checks.c.evaluation_event,
-        )
+        sql.select(*columns, _checks.c.evaluation_event)
         .select_from(_checks.join(ids, _checks.c.id == ids.c.id))
         .where(_checks.c.execution_status.in_(("SUCCEEDED", "FAILED")))
     )
     return {
-        (_name(key), check): Evaluation(status == "SUCCEEDED", run or "", _metadata(event))
-        for key, check, run, status, event in _rows(instance, query)
+        (_name(key), check): Evaluation(status == "SUCCEEDED", run, _metadata(event))
+        for key, check, status, run, event in _rows(instance, query)
     }
+
+
+def _latest(event_type: str) -> sql.Subquery:
+    """The newest event of a kind of every asset: by the index of assets and kinds, without reading an event."""
+    newest = (
+        sql.select(sql.func.max(_events.c.id))
+        .where(_events.c.asset_key == _keys.c.asset_key, _events.c.dagster_event_type == event_type)
+        .scalar_subquery()
+    )
+    is_made = _keys.c.last_materialization.is_not(None)
+    columns = (_keys.c.asset_key, _keys.c.last_run_id, _keys.c.asset_details, is_made.label("is_made"))
+    return sql.select(*columns, newest.label("id")).subquery("latest")
+
+
+def _is_version_of(latest: sql.Subquery) -> Any:
+    """Whether a tag is the data version of the event.
+
+    SQLite gives the id of a wiped event to the next one and leaves its tags: so of the same asset, and not wiped.
+    """
+    return sql.and_(
+        _tags.c.event_id == latest.c.id, _tags.c.asset_key == latest.c.asset_key, _tags.c.key == DATA_VERSION_TAG
+    )
+
+
+def _asked_of_dagster(instance: dg.DagsterInstance, db_keys: Collection[str]) -> dict[str, Made]:
+    """As ``latest_materializations``, from whole events."""
+    if not db_keys:
+        return {}
+    check_ins = _check_ins(instance, db_keys)
+    found = {}
+    for record in instance.get_asset_records([dg.AssetKey(json.loads(key)) for key in db_keys]):
+        latest = record.asset_entry.last_materialization_record
+        materialization = latest.asset_materialization if latest else None
+        value = (materialization.tags or {}).get(DATA_VERSION_TAG) if materialization else None
+        if latest and value:
+            name = asset_name(record.asset_entry.asset_key)
+            found[name] = Made(Version(value, latest.run_id, latest.storage_id), check_ins.get((name, latest.run_id)))
+    return found
+
+
+def _check_ins(instance: dg.DagsterInstance, db_keys: Collection[str]) -> dict[tuple[str, str], Evaluation]:
+    """What every run noted that built one of some assets, by (asset, run)."""
+    query = (
+        sql.select(_checks.c.asset_key, _checks.c.run_id, _checks.c.evaluation_event)
+        .where(
+            _checks.c.asset_key.in_(db_keys),
+            _checks.c.check_name == BUILDS_CHECK,
+            _checks.c.execution_status == "SUCCEEDED",
+        )
+        .order_by(_checks.c.id)
+    )
+    return {(_name(key), run): Evaluation(True, run, _metadata(event)) for key, run, event in _rows(instance, query)}
+
+
+def _is_wiped(details: str | None, time: datetime) -> bool:
+    """Whether an event is older than the last time that somebody wiped its asset.
+
+    Not by the column ``wipe_timestamp``: PostgreSQL writes it in the time zone of the session, and events in UTC.
+    """
+    wiped_at = json.loads(details).get("last_wipe_timestamp") if details else None
+    return wiped_at is not None and time.replace(tzinfo=UTC).timestamp() <= wiped_at
 
 
 def _rows(instance: dg.DagsterInstance, query: Any) -> Iterator[Any]:
@@ -121,10 +214,8 @@ def _rows(instance: dg.DagsterInstance, query: Any) -> Iterator[Any]:
 
 
 def _name(asset_key: str) -> str:
-    key = dg.AssetKey.from_db_string(asset_key)
-    if key is None:
-        raise ValueError(f"the event log holds {asset_key!r}, which is no asset key")
-    return asset_name(key)
+    """``asset_name`` of a key as the tables have it, without making the key: this runs for every row."""
+    return "/".join(json.loads(asset_key))
 
 
 def _metadata(event: str) -> dict[str, Any]:
@@ -166,16 +257,26 @@ def events_of_version(
         _events.c.asset_key == _db_key(name), _events.c.dagster_event_type == event_type
     )
     query = (
-        sql.select(_tags.c.event_id, _tags.c.event_timestamp)
-        .where(*_of_version(name, version), _tags.c.event_id.in_(of_type))
+        sql.select(_tags.c.event_id, _tags.c.event_timestamp, _keys.c.asset_details)
+        .join_from(_tags, _keys, _keys.c.asset_key == _tags.c.asset_key)
+        .where(
+            _tags.c.asset_key == _db_key(name),
+            _tags.c.key == DATA_VERSION_TAG,
+            _tags.c.value == version,
+            _tags.c.event_id.in_(of_type),
+        )
         .order_by(_tags.c.event_id.desc())
     )
-    return [(number, time.replace(tzinfo=UTC)) for number, time in _rows(instance, query)]
+    return [
+        (number, time.replace(tzinfo=UTC))
+        for number, time, details in _rows(instance, query)
+        if not _is_wiped(details, time)
+    ]
 
 
 def judgements_of_version(instance: dg.DagsterInstance, name: str, version: str) -> list[Judgement]:
     """The last evaluation of each check among those whose target is a materialization of this version."""
-    targets = sql.select(_tags.c.event_id).where(*_of_version(name, version))
+    targets = [number for number, _ in events_of_version(instance, name, version, MATERIALIZATION)]
     newest = (
         sql.select(sql.func.max(_checks.c.id))
         .where(
@@ -203,7 +304,7 @@ def _judgement(check: str, status: str, run: str | None, time: datetime, event: 
         passed=status == "SUCCEEDED",
         is_blocking=bool(data["blocking"]),
         description=data["description"] or "",
-        run_id=run or "",
+        run_id=run,
         evaluated_at=time.replace(tzinfo=UTC),
         metadata=_values(data["metadata"]),
     )
@@ -212,32 +313,17 @@ def _judgement(check: str, status: str, run: str | None, time: datetime, event: 
 def versions_from(instance: dg.DagsterInstance, digest: str) -> list[tuple[str, str]]:
     """(asset, data version) of every version that begins with ``digest``, each once, the latest first."""
     query = (
-        sql.select(_tags.c.asset_key, _tags.c.value)
-        .where(
-            _tags.c.key == DATA_VERSION_TAG,
-            _tags.c.value.startswith(digest, autoescape=True),
-            _not_wiped(),
-        )
-        .group_by(_tags.c.asset_key, _tags.c.value)
-        .order_by(sql.func.max(_tags.c.event_id).desc())
+        sql.select(_tags.c.asset_key, _tags.c.value, _tags.c.event_timestamp, _keys.c.asset_details)
+        .join_from(_tags, _keys, _keys.c.asset_key == _tags.c.asset_key)
+        .where(_tags.c.key == DATA_VERSION_TAG, _tags.c.value.startswith(digest, autoescape=True))
+        .order_by(_tags.c.event_id.desc())
     )
-    return [(_name(key), value) for key, value in _rows(instance, query)]
-
-
-def _of_version(name: str, version: str) -> tuple[Any, ...]:
-    return (
-        _tags.c.asset_key == _db_key(name),
-        _tags.c.key == DATA_VERSION_TAG,
-        _tags.c.value == version,
-        _not_wiped(),
-    )
-
-
-def _not_wiped() -> Any:
-    """Whether the tag's event is younger than the last time that somebody wiped the asset."""
-    return ~sql.exists().where(
-        _keys.c.asset_key == _tags.c.asset_key, _keys.c.wipe_timestamp >= _tags.c.event_timestamp
-    )
+    found = {
+        (_name(key), value): None
+        for key, value, time, details in _rows(instance, query)
+        if not _is_wiped(details, time)
+    }
+    return list(found)
 
 
 def _db_key(name: str) -> str:

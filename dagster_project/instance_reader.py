@@ -6,7 +6,7 @@ The batched queries behind it are in ``event_log.py``.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any
@@ -16,14 +16,13 @@ from pydantic import ValidationError
 
 from dagster_project.event_log import (
     DATA_VERSION_TAG,
-    MATERIALIZATION,
     OBSERVATION,
-    Evaluation,
-    Version,
+    Made,
     latest_evaluations,
+    latest_materializations,
     latest_versions,
 )
-from dagster_project.names import BUILDS_CHECK, asset_key, asset_name
+from dagster_project.names import asset_key, asset_name
 from robot_assets.lineage.graph import Stage
 from robot_assets.lineage.rebuild import Tries
 from robot_assets.lineage.record import Record
@@ -50,13 +49,6 @@ def latest_data_version(instance: dg.DagsterInstance, name: str) -> str | None:
     return (materialization.tags or {}).get(DATA_VERSION_TAG) if materialization else None
 
 
-def latest_observed_version(instance: dg.DagsterInstance, name: str) -> str | None:
-    """Data version of the latest observation of an asset, None when there is none."""
-    records = instance.fetch_observations(asset_key(name), limit=1).records
-    observation = records[0].asset_observation if records else None
-    return (observation.tags or {}).get(DATA_VERSION_TAG) if observation else None
-
-
 def latest_builds(
     instance: dg.DagsterInstance, graph: Mapping[str, Stage], store: Store, observed: Mapping[str, str] | None = None
 ) -> dict[str, Built]:
@@ -71,20 +63,19 @@ def latest_builds(
     if observed is None:
         seen = latest_versions(instance, OBSERVATION)
         observed = {name: version.data_version for name, version in seen.items()}
-    versions = latest_versions(instance, MATERIALIZATION)
-    finished = latest_evaluations(instance, of_check=BUILDS_CHECK, passed_only=True)
-    gates = _gate_results(instance)
-    produced = {name: versions[name] for name, stage in graph.items() if not stage.is_observed and name in versions}
-    stored = _stored(store, {version.data_version for version in produced.values()})
     built = {name: Built(observed[name]) for name, stage in graph.items() if stage.is_observed and name in observed}
-    for name, version in produced.items():
-        finish = _finish_of(version, finished.get((name, BUILDS_CHECK)))
+    latest = latest_materializations(instance)
+    produced = {name: latest[name] for name, stage in graph.items() if not stage.is_observed and name in latest}
+    gates = _gate_results(instance, {gate.name for stage in graph.values() for gate in stage.gates})
+    stored = _stored(store, {made.version.data_version for made in produced.values()})
+    for name, made in produced.items():
+        check_in = _check_in(made)
         built[name] = Built(
-            data_version=version.data_version,
-            state=finish.get(STATE_KEY),
+            data_version=made.version.data_version,
+            state=check_in.get(STATE_KEY),
             gates=gates.get(name, {}),
-            is_stored=version.data_version in stored,
-            duration_s=finish.get("duration_s"),
+            is_stored=made.version.data_version in stored,
+            duration_s=check_in.get("duration_s"),
         )
     return built
 
@@ -153,16 +144,15 @@ def tries(instance: dg.DagsterInstance, states: Iterable[str]) -> dict[str, Trie
     return found
 
 
-def _finish_of(version: Version, evaluation: Evaluation | None) -> Mapping[str, Any]:
-    """What a build noted when it checked its materialization in; nothing when that was another one's."""
-    if evaluation is None or evaluation.run_id != version.run_id:
-        return {}
-    return evaluation.metadata if evaluation.metadata.get("data_version") == version.data_version else {}
+def _check_in(made: Made) -> Mapping[str, Any]:
+    """What a build noted when it checked its materialization in; nothing when that was of other bytes."""
+    noted = made.check_in.metadata if made.check_in else {}
+    return noted if noted.get("data_version") == made.version.data_version else {}
 
 
-def _gate_results(instance: dg.DagsterInstance) -> dict[str, dict[str, GateResult]]:
+def _gate_results(instance: dg.DagsterInstance, gates: Collection[str]) -> dict[str, dict[str, GateResult]]:
     results: dict[str, dict[str, GateResult]] = {}
-    for (name, check), evaluation in latest_evaluations(instance).items():
+    for (name, check), evaluation in latest_evaluations(instance, of_checks=gates).items():
         if STATE_KEY in evaluation.metadata:
             result = GateResult(str(evaluation.metadata[STATE_KEY]), evaluation.passed)
             results.setdefault(name, {})[check] = result

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from benchmarks.synthetic.postgres import NoPostgres, Server, running_postgres
 from robot_assets.project import Project
 
 SMALL_PARAMS = {
@@ -112,3 +113,13 @@ def built(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Checkou
 def copy_of_built(built: Checkout, tmp_path: Path) -> Checkout:
     shutil.copytree(built.root, tmp_path / "copy", symlinks=True)
     return Checkout(tmp_path / "copy")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A real PostgreSQL server; skipped where there is none."""
+    try:
+        with running_postgres() as server:
+            yield server
+    except NoPostgres as missing:
+        pytest.skip(str(missing))

@@ -1,0 +1,116 @@
+"""A PostgreSQL server of one's own: made in a temporary folder, on a free port of this machine, gone at the end."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sql
+
+_SECONDS_TO_START = 30.0
+_USER = "dagster"
+
+
+class NoPostgres(Exception):
+    """The binaries are not on this machine."""
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running server; ``log`` is what it writes."""
+
+    port: int
+    log: Path
+
+    def url(self, database: str) -> str:
+        return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
+
+    def new_database(self, name: str, timezone: str = "UTC") -> str:
+        """Create a database whose sessions live in ``timezone``; return its URL."""
+        engine = sql.create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT", poolclass=sql.pool.NullPool)
+        with engine.connect() as connection:
+            connection.execute(sql.text(f'CREATE DATABASE "{name}"'))
+            connection.execute(sql.text(f"ALTER DATABASE \"{name}\" SET timezone TO '{timezone}'"))
+        return self.url(name)
+
+
+@contextmanager
+def running_postgres() -> Iterator[Server]:
+    """Start a server and stop it at the end, whatever happens in between. It syncs nothing to disk.
+
+    Raises:
+        NoPostgres: initdb and postgres are neither on PATH nor where Debian puts them.
+    """
+    binaries = _binaries()
+    # Not below a folder of this user alone, such as pytest's: root runs the server as somebody else.
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    user = _unprivileged(folder)
+    data, log = folder / "data", folder / "log"
+    try:
+        initdb = [binaries / "initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
+        subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
+        port = _free_port()
+        settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
+        options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+        with open(log, "wb") as stream:
+            process = subprocess.Popen(
+                [binaries / "postgres", "-D", data, *options], cwd=folder, stdout=stream, stderr=stream, **user
+            )
+        try:
+            server = Server(port, log)
+            _wait_for(server, process)
+            yield server
+        finally:
+            process.send_signal(signal.SIGINT)  # "fast": ends sessions, leaves no shared memory behind
+            process.wait()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _binaries() -> Path:
+    """The folder of initdb and postgres; the newest version when there are several."""
+    on_path = shutil.which("initdb")
+    folders = [Path(on_path).resolve().parent] if on_path else []
+    folders += sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: -float(path.parent.name))
+    for folder in folders:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    raise NoPostgres("no initdb and postgres on PATH or in /usr/lib/postgresql; on Debian: apt-get install postgresql")
+
+
+def _unprivileged(folder: Path) -> dict[str, Any]:
+    """Arguments that run a process as ``nobody`` when this one is root: PostgreSQL refuses to be root."""
+    if os.geteuid() != 0:
+        return {}
+    nobody = pwd.getpwnam("nobody")
+    os.chown(folder, nobody.pw_uid, nobody.pw_gid)
+    return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _wait_for(server: Server, process: subprocess.Popen[bytes]) -> None:
+    engine = sql.create_engine(server.url("postgres"), poolclass=sql.pool.NullPool)
+    deadline = time.monotonic() + _SECONDS_TO_START
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            engine.connect().close()
+            return
+        except sql.exc.OperationalError:
+            time.sleep(0.05)
+    raise RuntimeError(f"the server did not start; it said:\n{server.log.read_text()}")
