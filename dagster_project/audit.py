@@ -46,7 +46,7 @@ def audit(
 ) -> None:
     """Show what an engine was made of, step by step, as it was recorded when it was made.
 
-    Exit code 1 when something is missing, dirty or failed.
+    Exit code 1 when something is missing, dirty or failed, or when files are not exactly what was built.
 
     Example: robot-assets audit sidewalk_detector/engine/cpu --format html --out audit.html
     """

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import dagster as dg
 from pydantic import ValidationError
@@ -48,12 +49,17 @@ class InstanceHistory:
 
     def materializations(self, asset: str, version: str) -> Sequence[Materialization]:
         found = event_log.events_of_version(self.instance, asset, version, event_log.MATERIALIZATION)
+        if not found and (kept := self._kept(asset)) is not None:
+            tags = kept.asset_materialization.tags if kept.asset_materialization else None
+            if (tags or {}).get(event_log.DATA_VERSION_TAG) == version:
+                found = [(kept.storage_id, datetime.fromtimestamp(kept.timestamp, UTC))]
         return [Materialization(number, ended_at) for number, ended_at in found]
 
     def record(self, asset: str, number: int) -> Record:
         wanted = dg.AssetRecordsFilter(asset_key(asset), storage_ids=[number])
         events = self.instance.fetch_materializations(wanted, limit=1).records
-        materialization = events[0].asset_materialization if events else None
+        event = events[0] if events else self._kept(asset)
+        materialization = event.asset_materialization if event else None
         entry = materialization.metadata.get("record") if materialization else None
         if entry is None:
             raise LineageError(
@@ -71,6 +77,11 @@ class InstanceHistory:
                 needed="a record with the fields that this version knows",
                 fix=_FIX,
             ) from None
+
+    def _kept(self, asset: str) -> dg.EventLogRecord | None:
+        """The latest materialization as Dagster keeps it beside the asset, where it outlives a deleted run."""
+        records = self.instance.get_asset_records([asset_key(asset)])
+        return records[0].asset_entry.last_materialization_record if records else None
 
     def first_observed(self, asset: str, version: str) -> str | None:
         found = event_log.events_of_version(self.instance, asset, version, event_log.OBSERVATION)

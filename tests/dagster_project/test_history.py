@@ -148,6 +148,15 @@ def test_a_materialization_that_somebody_reported_has_no_record(plant):
         plant.history.record(ENGINE, made.number)
 
 
+def test_the_latest_version_outlives_its_deleted_run_and_older_ones_do_not(plant):
+    runs = [plant.build(ENGINE, OTHER), plant.build(ENGINE, ONE)]
+    for run in runs:
+        plant.instance.delete_run(run)
+    [made] = plant.history.materializations(ENGINE, ONE)
+    assert plant.history.record(ENGINE, made.number).run_id == runs[1]
+    assert plant.history.materializations(ENGINE, OTHER) == []
+
+
 def test_a_record_of_another_form_is_refused_with_the_field(plant):
     metadata = {"record": dg.MetadataValue.json({"asset": ENGINE})}
     plant.build(ENGINE, ONE, metadata=metadata)

@@ -11,7 +11,7 @@ from robot_assets.lineage.chain import Chain, GateRecord, Link
 from robot_assets.lineage.record import Record
 
 _ROLES = {
-    "raw": "Recorded data",
+    "raw": "Raw data",
     "datasets": "Data set",
     "platform": "Device",
     "checkpoint": "Checkpoint",
@@ -34,8 +34,8 @@ def explanation(chain: Chain) -> str:
     steps = counted(len(chain.links), "step")
     if not chain.problems:
         return (
-            f"{steps}. Each is on record, was made from committed code, passed every gate that it has, and is still in "
-            "the store, byte for byte."
+            f"{steps}. Each is on record and came from committed code, every gate that was asked for has passed, and "
+            "every file is still in the store."
         )
     return f"{steps}. What is missing, dirty or failed is listed here and marked where it belongs."
 
