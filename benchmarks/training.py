@@ -75,7 +75,7 @@ def training_step(network: NetworkSpec, spec: TrainingSpec, batches: Batches, cl
 
     def step() -> None:
         stepper.step(next(endless), 1e-4, "the benchmark")
-        average.update(module)
+        average.update()
 
     return step
 

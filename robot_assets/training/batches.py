@@ -6,9 +6,10 @@ threads.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -49,7 +50,7 @@ class Batches:
         self._pictures = pictures
         self._spec = spec
         self._device = device
-        self._pool = ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads()))
+        self._pool = ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads() - 1))  # The caller helps.
 
     def __len__(self) -> int:
         """Batches an epoch. Images that do not fill one wait for the next shuffle."""
@@ -59,12 +60,12 @@ class Batches:
         """The batches of epoch number ``epoch``, from 0."""
         order = self._order(epoch)
         ahead = AHEAD_ON_GPU if self._device.type == "cuda" else 0
-        pending: list[list[Future[Picture]]] = []
+        pending: list[list[_Job]] = []
         for number in range(len(self) + ahead):
             if number < len(self):
                 pending.append(self._begin(epoch, number, order))
             if number >= ahead:
-                yield self._finish([future.result() for future in pending.pop(0)])
+                yield self._finish(_taken(pending.pop(0)))
 
     def close(self) -> None:
         """End the threads."""
@@ -76,7 +77,7 @@ class Batches:
         wanted = len(self) * self._spec.batch_size
         return np.resize(order, wanted)
 
-    def _begin(self, epoch: int, number: int, order: np.ndarray) -> list[Future[Picture]]:
+    def _begin(self, epoch: int, number: int, order: np.ndarray) -> list[_Job]:
         spec = self._spec
         whole = epoch >= spec.epochs - spec.plain_epochs
         slots = range(number * spec.batch_size, (number + 1) * spec.batch_size)
@@ -85,13 +86,31 @@ class Batches:
             rng = np.random.default_rng([spec.seed, epoch, slot])
             return augment(self._pictures, int(order[slot]), spec.augmentation, rng, whole=whole)
 
-        return [self._pool.submit(one, slot) for slot in slots]
+        makes = [partial(one, slot) for slot in slots]
+        return [_Job(make, self._pool.submit(make)) for make in makes]
 
     def _finish(self, pictures: Sequence[Picture]) -> Batch:
         stacked = torch.from_numpy(np.stack([picture.image for picture in pictures]))
-        # One pass from uint8 to float; the view makes it channels_last.
-        images = stacked.to(self._device, non_blocking=True).permute(0, 3, 1, 2) / 255
+        # The view is channels_last. Dividing in place spares a second batch of floats, whose fresh pages cost
+        # more than the division.
+        images = stacked.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
         return Batch(images, targets_of(pictures).to(self._device))
+
+
+@dataclass(frozen=True)
+class _Job:
+    make: Callable[[], Picture]
+    future: Future[Picture]
+
+
+def _taken(jobs: Sequence[_Job]) -> list[Picture]:
+    """The pictures of ``jobs``. From the last one on, the caller makes what no thread has begun.
+
+    Right after a step the other cores are not free: the kernel threads of torch spin on them for milliseconds.
+    The core of the caller is.
+    """
+    backwards = [job.make() if job.future.cancel() else job.future.result() for job in reversed(jobs)]
+    return backwards[::-1]
 
 
 def targets_of(pictures: Sequence[Picture]) -> Targets:

@@ -84,6 +84,7 @@ class Stepper:
         self.optimizer = make_optimizer(module, spec)
         self.trained_images = 0
         self.seconds = 0.0
+        self._leaves = list(module.parameters())
         self._schedule = schedule
         self._grid = Grid(network, device)
         self._device = device
@@ -102,7 +103,7 @@ class Stepper:
             rate = self._schedule.at(epoch * len(batches) + number)
             sums += self.step(batch, rate, place=f"epoch {epoch + 1}, step {number + 1} of {len(batches)}")
             if average is not None:
-                average.update(self.module)
+                average.update()
             self.trained_images += len(batch.images)
         total, cls, box = (sums / len(batches)).tolist()
         self.seconds += time.perf_counter() - began
@@ -117,7 +118,7 @@ class Stepper:
         loss = detection_loss(heads, batch.targets, self._grid)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
-        norm = nn.utils.clip_grad_norm_(self.module.parameters(), GRADIENT_NORM_MAX)
+        norm = nn.utils.get_total_norm([leaf.grad for leaf in self._leaves if leaf.grad is not None])
         value, slope = float(loss.total.detach()), float(norm)
         if not math.isfinite(value) or not math.isfinite(slope):
             raise TrainingError(
@@ -126,6 +127,8 @@ class Stepper:
                 fix="lower training.learning_rate or raise training.warmup_epochs in params.yaml, "
                 "and build again; if it stays, check the boxes: robot-assets data check",
             )
+        if slope >= GRADIENT_NORM_MAX:  # Below it the factor is 1, and a pass over all gradients is for nothing.
+            nn.utils.clip_grads_with_norm_(self._leaves, GRADIENT_NORM_MAX, norm)
         self.optimizer.step()
         return torch.stack([loss.total.detach(), loss.cls, loss.box])
 

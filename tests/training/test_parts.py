@@ -46,8 +46,8 @@ def test_the_average_trails_the_weights_and_copies_counters() -> None:
         network[0].weight.fill_(1.0)
         average.network[0].weight.fill_(0.0)
     network[1].num_batches_tracked.fill_(7)
-    average.update(network)
-    average.update(network)
+    average.update()
+    average.update()
     assert 0 < average.network[0].weight.item() < 1
     assert average.network[1].num_batches_tracked == 7
     assert not average.network.training
