@@ -52,9 +52,7 @@ def attest_engine(project: Project, instance: dg.DagsterInstance, record: Record
     sign_engine(project, chain)
 
 
-def attest_gate(project: Project, instance: dg.DagsterInstance, asset: str, version: str, gate: GateRecord) -> None:
-    """Sign how the gates of an engine ended on ``version``; ``gate`` has ended just now."""
+def attest_gate(project: Project, asset: str, version: str, gate: GateRecord) -> None:
+    """Sign how a gate of an engine ended on ``version``."""
     expected = tuple(one.name for one in build_graph(project.params)[asset].gates)
-    before = [one for one in InstanceHistory(instance).gates(asset, version) if one.name != gate.name]
-    link = Link(asset=asset, version=version, gates=(*before, gate), expected_gates=expected)
-    sign_gates(project, Chain(links=(link,)))
+    sign_gates(project, Chain(links=(Link(asset=asset, version=version, gates=(gate,), expected_gates=expected),)))

@@ -51,7 +51,7 @@ def _check(params: Params, stage: Stage, gate: Gate) -> dg.AssetChecksDefinition
             verdict = _judge(params, stage, gate, opened)
             if stage.kind is Kind.ENGINE:
                 record = _record(context, gate, verdict)
-                attest_gate(workshop.project, context.instance, stage.asset, versions[stage.asset], record)
+                attest_gate(workshop.project, stage.asset, versions[stage.asset], record)
         built = {name: Built(version) for name, version in versions.items()}
         about = {
             STATE_KEY: gate_state(stage.asset, gate, built, running_code()),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -48,13 +48,12 @@ class Provenance:
 
 @dataclass(frozen=True)
 class GateResults:
-    """A verified statement about how the gates of an engine ended.
+    """What verified statements say of how the gates of an engine ended; of each gate the newest counts.
 
     Attributes:
         subjects: sha256 of the engine's files, by name.
-        signer: The trusted key that says so.
+        signer: The trusted key that says so, of the newest statement.
         made_at: When the last of the gates was evaluated.
-        passed: Whether every gate that was asked for has passed.
         passed_gates: Those that did.
         failed_gates: Those that did not.
         open_gates: Those that were asked for and not evaluated.
@@ -63,10 +62,14 @@ class GateResults:
     subjects: Mapping[str, str]
     signer: PublicKey
     made_at: datetime
-    passed: bool
     passed_gates: tuple[str, ...]
     failed_gates: tuple[str, ...]
     open_gates: tuple[str, ...]
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate that was asked for has passed."""
+        return bool(self.passed_gates) and not self.failed_gates and not self.open_gates
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ class Evidence:
     Attributes:
         provenance: The newest statement about exactly these files; where there is none, the newest about others,
             so that what differs can be named.
-        gates: The newest statement about the gates of exactly these files.
+        gates: What is said of the gates of exactly these files.
         refusals: Why envelopes were passed over, one sentence each.
     """
 
@@ -112,7 +115,7 @@ def gather(envelopes: Iterable[bytes], subjects: Sequence[Subject], trust: Trust
     about_these = _about(provenances, subjects)
     return Evidence(
         provenance=_newest(about_these or provenances),
-        gates=_newest(_about(gates, subjects)),
+        gates=_together(_about(gates, subjects)),
         refusals=tuple(dict.fromkeys(refusals)),
     )
 
@@ -123,6 +126,26 @@ def _about(statements: Sequence[_Statement], subjects: Sequence[Subject]) -> lis
 
 def _newest(statements: Sequence[_Statement]) -> _Statement | None:
     return max(statements, key=lambda statement: statement.made_at, default=None)
+
+
+def _together(statements: Sequence[GateResults]) -> GateResults | None:
+    """All gate results as one. The newest statement says which gates there have to be."""
+    newest = _newest(statements)
+    if newest is None:
+        return None
+    ended: dict[str, bool] = {}
+    for statement in sorted(statements, key=lambda one: one.made_at, reverse=True):
+        for name in statement.failed_gates:
+            ended.setdefault(name, False)
+        for name in statement.passed_gates:
+            ended.setdefault(name, True)
+    asked = {*newest.passed_gates, *newest.failed_gates, *newest.open_gates}
+    return replace(
+        newest,
+        passed_gates=tuple(sorted(name for name in asked if ended.get(name) is True)),
+        failed_gates=tuple(sorted(name for name in asked if ended.get(name) is False)),
+        open_gates=tuple(sorted(asked - ended.keys())),
+    )
 
 
 def _statement(signed: Signed) -> Provenance | GateResults:
@@ -167,7 +190,6 @@ def _gate_results(predicate: Any, subjects: Mapping[str, str], signer: PublicKey
         subjects=subjects,
         signer=signer,
         made_at=max(_moment(asked[name]["evaluatedOn"]) for name in passed | failed),
-        passed=predicate["result"] == "PASSED" and passed == set(asked) and not failed,
         passed_gates=tuple(sorted(passed)),
         failed_gates=tuple(sorted(failed)),
         open_gates=tuple(sorted(set(asked) - passed - failed)),

@@ -31,20 +31,22 @@ def sign_engine(project: Project, chain: Chain) -> None:
 
 
 def sign_gates(project: Project, chain: Chain) -> None:
-    """Sign how the gates of the engine at the head of ``chain`` ended; nothing when none was evaluated yet.
+    """Sign how the gates of the engine at the head of ``chain`` ended, each by itself.
+
+    Gates run at the same time in processes of their own, and none of them knows how the others end.
 
     Args:
         project: Whose store has the engine, and whose key signs.
-        chain: The engine with its gates.
+        chain: The engine with its gates; nothing is signed where none was evaluated yet.
 
     Raises:
         ProvenanceError: As for ``sign_engine``.
         StoreError: As for ``sign_engine``.
     """
-    evaluated = [gate for gate in chain.head.gates if gate.name in chain.head.expected_gates]
-    if evaluated:
-        latest = max(evaluated, key=lambda gate: gate.evaluated_at)
-        _sign(project, chain, f"gates-{_short(latest.run_id)}", gates_statement)
+    for gate in chain.head.gates:
+        if gate.name in chain.head.expected_gates:
+            alone = Chain(links=(chain.head.model_copy(update={"gates": (gate,)}), *chain.links[1:]))
+            _sign(project, alone, f"gate-{_short(gate.name, 40)}-{_short(gate.run_id)}", gates_statement)
 
 
 def _sign(project: Project, chain: Chain, name: str, statement: Callable[[Chain, Sequence[Subject]], bytes]) -> None:
@@ -53,6 +55,6 @@ def _sign(project: Project, chain: Chain, name: str, statement: Callable[[Chain,
     project.store.attest(head.version, name, sign(payload, signing_key(project)))
 
 
-def _short(run_id: str) -> str:
-    """The first digits of a run id, fit for a name."""
-    return re.sub(r"[^a-z0-9_-]", "-", run_id.lower())[:_RUN_DIGITS]
+def _short(text: str, length: int = _RUN_DIGITS) -> str:
+    """The first letters of a run id or of a gate's name, fit for a name."""
+    return re.sub(r"[^a-z0-9_-]", "-", text.lower())[:length]

@@ -105,7 +105,9 @@ class Daemon:
         return []
 
     def settle(self, says: str = "everything is fresh") -> str:
-        """Wait until a look of the rebuild sensor that began after this call finds nothing to do and ``says`` why."""
+        """Wait until all sensors have looked since this call, and the rebuild sensor ``says`` why it starts nothing."""
+        self._looked("data_pointers", time.time())
+        self._looked("platforms", time.time())
         began = time.time()
 
         def settled() -> str | None:
@@ -115,6 +117,12 @@ class Daemon:
             return None
 
         return self.until(settled, f"a look that says {says!r}")
+
+    def _looked(self, sensor: str, since: float) -> None:
+        def looked() -> bool | None:
+            return any(began > since and status != "STARTED" for began, status, _ in self.ticks(sensor)) or None
+
+        self.until(looked, f"a look of {sensor}")
 
     def until(self, true: Callable[[], Answer | None], what: str) -> Answer:
         deadline = time.monotonic() + PATIENCE_S

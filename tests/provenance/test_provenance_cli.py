@@ -39,9 +39,9 @@ def test_what_was_got_verifies(signed, tmp_path):
     done = get(tmp_path)
     assert done.exit_code == 0
     assert "engine.onnx, manifest.json of " + signed.chain.head.version in done.stdout
-    assert "2 signed statements" in done.stdout
+    assert "3 signed statements" in done.stdout
     assert sorted(os.listdir(tmp_path / "robot")) == ["engine.onnx", "manifest.json", "provenance.intoto.jsonl"]
-    assert len((tmp_path / "robot" / "provenance.intoto.jsonl").read_bytes().splitlines()) == 2
+    assert len((tmp_path / "robot" / "provenance.intoto.jsonl").read_bytes().splitlines()) == 3
     checked = invoke("verify", tmp_path / "robot")
     assert checked.exit_code == 0
     assert checked.stdout.splitlines()[0] == f"{ENGINE}  {signed.chain.head.version}"
@@ -51,7 +51,7 @@ def test_what_was_got_verifies(signed, tmp_path):
 def test_a_machine_gets_the_same_answers(signed, tmp_path):
     got = json.loads(get(tmp_path, "--json").stdout)
     assert got["version"] == signed.chain.head.version
-    assert got["statements"] == 2
+    assert got["statements"] == 3
     found = json.loads(invoke("verify", tmp_path / "robot", "--json").stdout)
     assert found["passed"] is True
     assert [check["name"] for check in found["checks"]] == ["manifest", "signature", "files", "gates", "platform"]

@@ -157,7 +157,7 @@ def test_gates_of_another_engine_do_not_count(signed, robot, trust, tmp_path):
     sign_gates(signed.project, chain)
     mine = signed.project.store.attestations(signed.chain.head.version)
     theirs = signed.project.store.attestations(chain.head.version)
-    write_bundle(robot, [mine["provenance-5b1d2c33"], theirs["gates-5b1d2c33"]])
+    write_bundle(robot, [mine["provenance-5b1d2c33"], theirs["gate-accuracy-5b1d2c33"]])
     found = verify(robot, trust, probe())
     assert answers(found) | {"gates": True} == dict.fromkeys(answers(found), True)
     assert not found.passed
