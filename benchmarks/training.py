@@ -9,6 +9,9 @@ its checks, the moving average. Both run in turns in one process; the ratio is t
 
 from __future__ import annotations
 
+import robot_assets.training  # noqa: F401 - first: it says how threads wait, which is read when torch loads
+
+# isort: split
 import argparse
 import statistics
 import sys

@@ -9,9 +9,11 @@ that a test can take a feature away from it.
 """
 
 import copy
+import hashlib
 import itertools
 import json
 import shutil
+import sys
 from collections import Counter
 from pathlib import Path
 
@@ -185,7 +187,9 @@ def test_7_a_build_that_always_fails_is_tried_then_left_alone_until_it_is_mended
     daemon.settle("left alone after 2 failed tries")
     assert failures(workplace, engines) == failed
     for name in engines:
-        assert "2 tries failed" in (gave_up(workplace, name).description or "")
+        word = latest_evaluation(workplace, name, "builds")
+        assert not word.passed
+        assert "2 tries failed" in (word.description or "")
     workplace.edit("engines/onnxruntime_engine.py", lambda text: text.replace("    raise OSError\n", "    ...\n"))
     daemon.settle()
     assert since() == once(*engines)
@@ -206,6 +210,43 @@ def test_8_killed_in_the_middle_and_started_again_nothing_is_built_twice_or_lost
     daemon.start()
     daemon.settle()
     assert since() == once(*SECOND)
+
+
+def test_9_an_engine_altered_by_one_byte_is_told(daemon, since):
+    workplace, engine = daemon.workplace, "second/engine/cpu"
+    assert judged_intact(workplace, engine).metadata["facts"].value["altered"] == []
+    workplace.run("robot-assets", "engine", "get", engine, "--out", "robot")
+    workplace.run("robot-assets", "verify", "robot")
+    got = workplace.root / "robot" / "engine.onnx"
+    md5 = hashlib.md5(got.read_bytes(), usedforsecurity=False).hexdigest()
+    stored = workplace.root / ".robot_assets" / "store" / "files" / "md5" / md5[:2] / md5[2:]
+    for path in (got, stored):
+        path.chmod(0o644)
+        with path.open("r+b") as file:
+            file.seek(1000)
+            byte = file.read(1)
+            file.seek(1000)
+            file.write(bytes([byte[0] ^ 1]))
+    refused = workplace.run("robot-assets", "verify", "robot", check=False)
+    assert refused.returncode == 1
+    assert "engine.onnx was altered" in refused.stdout
+    judged = judged_intact(workplace, engine)
+    assert not judged.passed
+    assert judged.severity is dg.AssetCheckSeverity.ERROR
+    assert judged.metadata["facts"].value["altered"] == [f"engine.onnx of {engine} at {stored}"]
+
+
+def judged_intact(workplace: Workplace, engine: str) -> dg.AssetCheckEvaluation:
+    """Run the check `lineage_intact` of an engine, as a click in the UI does, and give its answer."""
+    key = asset_key(engine).path
+    code = (
+        "import dagster as dg; from dagster_project.definitions import defs\n"
+        f"check = dg.AssetSelection.checks(dg.AssetCheckKey(dg.AssetKey({key!r}), 'lineage_intact'))\n"
+        "dg.materialize([*defs.assets, *defs.asset_checks], selection=check, resources=defs.resources,\n"
+        "               instance=dg.DagsterInstance.get())"
+    )
+    workplace.run(sys.executable, "-c", code)
+    return latest_evaluation(workplace, engine, "lineage_intact")
 
 
 def observed(workplace: Workplace) -> str | None:
@@ -230,13 +271,11 @@ def started(workplace: Workplace, asset: str) -> list[dg.DagsterRun]:
     return [run for run in runs_of(workplace, asset) if run.status is dg.DagsterRunStatus.STARTED]
 
 
-def gave_up(workplace: Workplace, asset: str) -> dg.AssetCheckEvaluation:
-    """The latest word of the check `builds` of an asset; it has to be a failure."""
-    key = dg.AssetCheckKey(asset_key(asset), "builds")
+def latest_evaluation(workplace: Workplace, asset: str, check: str) -> dg.AssetCheckEvaluation:
+    key = dg.AssetCheckKey(asset_key(asset), check)
     with workplace.instance() as instance:
         latest = instance.event_log_storage.get_latest_asset_check_execution_by_key([key])[key]
     assert latest.event is not None
     evaluation = latest.event.asset_check_evaluation
     assert evaluation is not None
-    assert not evaluation.passed
     return evaluation
