@@ -97,9 +97,7 @@ def make_plan(
             Step(
                 asset=name,
                 state=status.state,
-                causes=tuple(cause for cause in causes.get(name, ()) if not cause.startswith("waits for "))
-                if is_certain
-                else (),
+                causes=tuple(cause for cause in causes.get(name, ()) if not cause.startswith("waits for ")),
                 after=tuple(after),
                 pool=stage.pool,
                 policy="manual" if stage.is_observed else getattr(policy, stage.kind),

@@ -137,6 +137,13 @@ def test_an_old_record_without_modules_still_says_that_the_code_changed():
     assert said == f"code of {MODULE} changed ({RECORD.code_version[:8]} -> {new[:8]})"
 
 
+def test_an_old_record_without_modules_cannot_put_it_all_down_to_a_parameter():
+    stage = replace(DATASET, params={"split": {"val": 0.3, "seed": 0}})
+    said = sentences(record_of(DATASET, INPUTS, modules={}), stage)
+    assert said[0] == "split.val: 0.2 -> 0.3"
+    assert said[1].startswith(f"code of {MODULE} changed (")
+
+
 def test_an_added_and_a_removed_input_are_named():
     stage = replace(DATASET, inputs=("raw/more",))
     record = record_of(DATASET, INPUTS)

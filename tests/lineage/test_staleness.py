@@ -156,6 +156,33 @@ def test_a_new_budget_asks_for_the_gate_again_and_not_for_the_engine(everything_
     assert found[ONNX].state is State.FRESH
 
 
+def rebuilt(built: dict[str, Built], name: str, data_version: str | None = None) -> dict[str, Built]:
+    """After a build of one asset from what stands, to the same bytes when none are given; no gate has run again."""
+    made = replace(built[name], state=built_for(GRAPH[name], built))
+    return {**built, name: replace(made, data_version=data_version or made.data_version)}
+
+
+def test_a_gate_is_due_again_when_its_asset_comes_out_with_other_bytes(everything_built):
+    built = rebuilt(everything_built, ENGINE, "other bytes")
+    assert (look(built)[ENGINE].state, look(built)[ENGINE].due_gates) == (State.GATE_DUE, ("accuracy", "latency"))
+    assert unfresh(rebuilt(built, ENGINE, everything_built[ENGINE].data_version)) == {}
+
+
+def test_a_gate_is_due_again_when_something_else_that_it_reads_changes(everything_built):
+    """The engine is the same, the checkpoint that its accuracy is compared with is another."""
+    built = rebuilt(everything_built, CHECKPOINT, "other weights")
+    for name in (PTQ, "sidewalk_detector/qat", ONNX, ENGINE):
+        built = rebuilt(built, name)
+    assert unfresh(built) == {ENGINE: State.GATE_DUE}
+    assert look(built)[ENGINE].due_gates == ("accuracy",)
+
+
+def test_two_gates_of_one_code_have_states_of_their_own(everything_built):
+    accuracy, latency = (replace(gate, inputs=()) for gate in GRAPH[ENGINE].gates)
+    states = {gate_state(ENGINE, gate, everything_built, CODE) for gate in (accuracy, latency)}
+    assert len(states | {built_for(GRAPH[ENGINE], everything_built)}) == 3
+
+
 def test_a_failed_gate_is_due_before_one_that_has_not_run(everything_built):
     built = with_gate(everything_built, ENGINE, "latency", False)
     built[ENGINE] = replace(built[ENGINE], gates={"latency": built[ENGINE].gates["latency"]})

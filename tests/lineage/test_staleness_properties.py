@@ -29,7 +29,7 @@ from tests.lineage.worlds import (
 )
 
 # This machine may be busy with other things; no property is about time.
-thorough = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+thorough = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def as_the_rules_say(world: World) -> dict[str, State]:
@@ -79,7 +79,7 @@ def depth(world: World) -> int:
 
 
 @given(histories())
-@settings(thorough, max_examples=400)
+@settings(thorough, max_examples=250)
 def test_after_every_event_the_statuses_are_what_the_rules_say(history):
     world, told = history
     assert states(world) == as_the_rules_say(world)
@@ -214,7 +214,7 @@ wishes = st.tuples(words, words, st.dictionaries(words, words, max_size=3))
 
 
 @given(wishes, wishes, st.randoms())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_the_name_of_a_state_differs_exactly_when_asset_code_or_inputs_do(one, other, random):
     assert (desired_state(*one) == desired_state(*other)) == (one == other)
     asset, code, inputs = one

@@ -210,16 +210,23 @@ class FirstLook:
 
 @dataclass(frozen=True)
 class Build:
-    """A build from what stands, whose gates then pass; an asset whose gates alone are due keeps its build."""
+    """A build from what stands, whose gates then pass, or have not run when the run was killed in between.
+
+    An asset whose gates alone are due keeps its build.
+    """
 
     asset: str
     version: str
+    are_gates_run: bool = True
 
     def applied(self, world: World) -> World:
         stage = world.graph[self.asset]
         if not world.found[self.asset].due_gates:
-            world = world.with_made(self.asset, made_now(world, self.asset, self.version))
-        return world.after(*(Judge(self.asset, gate.name, True) for gate in stage.gates))
+            before = world.made.get(self.asset)
+            made = made_now(world, self.asset, self.version)
+            world = world.with_made(self.asset, replace(made, judged=before.judged if before else {}))
+        gates = stage.gates if self.are_gates_run else ()
+        return world.after(*(Judge(self.asset, gate.name, True) for gate in gates))
 
 
 def made_now(world: World, name: str, version: str = VERSIONS[0]) -> Made:
@@ -326,7 +333,12 @@ def input_changes(world: World) -> list[SetInputs]:
 
 def events(world: World, *, code: bool = True, losses: bool = True) -> list[list[Event]]:
     """Every one thing that can happen to ``world``, by kind; builds twice, so that they come often."""
-    builds: list[Event] = [Build(name, version) for name in world.ready for version in VERSIONS]
+    builds: list[Event] = [
+        Build(name, version, are_gates_run)
+        for name in world.ready
+        for version in VERSIONS
+        for are_gates_run in ((True, False) if world.graph[name].gates else (True,))
+    ]
     gates = [(name, gate.name) for name in world.made for gate in world.graph[name].gates]
     kinds: list[list[Event]] = [
         *([*kind] for kind in changes(world, code=code)),

@@ -1,0 +1,433 @@
+"""Our staleness against Dagster's own, on the same instance with the same real materializations.
+
+Dagster knows MISSING, STALE and FRESH. Wherever it can know what we know, it says the same: after random histories of
+changed code, parameters, inputs and observations, of undone changes, and of rebuilds to the same or to other bytes.
+In these cases, each with a test of its own below, the answers differ:
+
+=====================================================  =======  ===========  =========================================
+what happened                                          Dagster  we           because
+=====================================================  =======  ===========  =========================================
+only an ancestor is stale                              FRESH    BEHIND       Dagster looks one step up
+an observed asset was never looked at                  FRESH    MISSING      Dagster takes it to have a version
+the store has lost the bytes                           FRESH    STALE        Dagster does not keep them
+a gate has not run, or has a new budget                FRESH    GATE_DUE     its stale status knows no checks
+a gate failed                                          FRESH    GATE_FAILED  the same
+a gate of an input failed                              FRESH    BEHIND       the same
+the definitions named newer code than the run had      FRESH    STALE        Dagster records what definitions say, we
+                                                                             what ran (dagster issue 33708)
+a run was killed after materializing, before check-in  FRESH    STALE        only its check-in says that it ended
+something else reported a materialization              FRESH    STALE        nobody knows what that was made of
+a pointer changed, was built from, and was then seen   STALE    FRESH        Dagster records what was seen last, we
+                                                                             what was opened
+=====================================================  =======  ===========  =========================================
+
+And one about asking: Dagster's ``code_version_changed()`` is an edge, true for one look whether or not anything was
+rebuilt; stale is a level.
+"""
+
+import json
+import shutil
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
+from hypothesis import HealthCheck, Phase, given, settings
+
+from dagster_project.assets.observed import observed_asset
+from dagster_project.assets.produced import _asset
+from dagster_project.instance_reader import STATE_KEY, latest_builds
+from dagster_project.names import asset_key
+from dagster_project.resources.workshop import Step, Workshop
+from robot_assets.lineage.code_version import running_code
+from robot_assets.lineage.graph import Gate, Kind, Stage
+from robot_assets.lineage.staleness import Built, State, gate_state, statuses
+from robot_assets.project import Project
+from tests.lineage.worlds import (
+    MODULES,
+    VERSIONS,
+    Build,
+    FirstLook,
+    Observe,
+    SetInputs,
+    SetModule,
+    SetParams,
+    World,
+    histories,
+    started,
+)
+
+pytestmark = pytest.mark.filterwarnings(
+    # Dagster's own, on the name of the run in the context of a step
+    "ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning"
+)
+
+IN_DAGSTER = {
+    State.FRESH: StaleStatus.FRESH,
+    State.MISSING: StaleStatus.MISSING,
+    State.STALE: StaleStatus.STALE,
+    State.BEHIND: StaleStatus.FRESH,
+}
+PARAMS = """
+store: {url: .robot_assets/store}
+datasets:
+  yard:
+    source: {kind: dvc, pointer: data/raw/yard.dvc}
+    classes: [cone]
+    split: {train: 0.6, val: 0.2, test: 0.2}
+    calibration_images: 8
+models: {}
+targets: {}
+"""
+# A history takes real runs: shrinking one takes minutes.
+WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+RAW, FIRST, SECOND, LAST = "toy/raw", "toy/first", "toy/second", "toy/last"
+CHAIN = {
+    stage.asset: stage
+    for stage in (
+        Stage(RAW, Kind.RAW, None),
+        Stage(FIRST, Kind.DATASET, MODULES[0], {"epochs": 1}, (RAW,)),
+        Stage(SECOND, Kind.DATASET, MODULES[0], {"epochs": 1}, (FIRST,)),
+        Stage(LAST, Kind.DATASET, MODULES[0], {"epochs": 1}, (SECOND,)),
+    )
+}
+
+
+@dataclass
+class Plant:
+    """A project on disk, an instance, and the assets of a graph, which write the bytes that they are told to."""
+
+    project: Project
+    instance: dg.DagsterInstance
+    graph: Mapping[str, Stage]
+    contents: dict[str, str] = field(default_factory=dict)
+    verdicts: dict[str, bool] = field(default_factory=dict)
+    before_it_ends: Callable[[], object] = lambda: None
+
+    @property
+    def definitions(self) -> dg.Definitions:
+        stages = list(self.graph.values())
+        return dg.Definitions(
+            assets=[
+                observed_asset(stage) if stage.is_observed else _asset(stage, self._body, "A toy.", set())
+                for stage in stages
+            ],
+            asset_checks=[self._check(stage, gate) for stage in stages for gate in stage.gates],
+            resources={"workshop": Workshop(root=str(self.project.root))},
+        )
+
+    def see(self, name: str, version: str) -> None:
+        """Somebody looks at an observed asset."""
+        tags = {"dagster/data_version": self.stored(version)}
+        self.instance.report_runless_asset_event(dg.AssetObservation(asset_key(name), tags=tags))
+
+    def build(self, *names: str, definitions: dg.Definitions | None = None, **contents: str) -> None:
+        """Materialize some assets in one real run; ``contents`` by the last part of their names."""
+        self.contents.update(contents)
+        self._run(definitions or self.definitions, dg.AssetSelection.assets(*map(asset_key, names)))
+
+    def judge(self, name: str) -> None:
+        """Run the gates of an asset, and nothing else; a gate that blocks ends its run with an error."""
+        checks = [dg.AssetCheckKey(asset_key(name), gate.name) for gate in self.graph[name].gates]
+        refused = pytest.raises(dg.DagsterError, match="blocking asset check")
+        with nullcontext() if all(self.verdicts.values()) else refused:
+            self._run(self.definitions, dg.AssetSelection.checks(*checks))
+
+    def _run(self, definitions: dg.Definitions, selection: dg.AssetSelection) -> None:
+        dg.materialize(
+            [*(definitions.assets or []), *(definitions.asset_checks or [])],
+            selection=selection,
+            instance=self.instance,
+            resources=definitions.resources,
+            run_config=QUIET,
+        )
+
+    def ours(self) -> dict[str, State]:
+        built = latest_builds(self.instance, self.graph, self.project.store)
+        return {name: status.state for name, status in statuses(self.graph, built, running_code()).items()}
+
+    def dagsters(self) -> dict[str, StaleStatus]:
+        graph = self.definitions.resolve_asset_graph()
+        resolver = CachingStaleStatusResolver(self.instance, graph, LoadingContextForTest(self.instance))
+        return {name: resolver.get_status(asset_key(name)) for name in self.graph}
+
+    def both(self, name: str) -> tuple[str, str]:
+        """What Dagster and we say of one asset."""
+        return self.dagsters()[name].value, self.ours()[name].name
+
+    def stored(self, text: str) -> str:
+        folder = self.project.root / "bytes" / text
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "content").write_text(text)
+        return self.project.store.add(folder).digest
+
+    def edit(self, name: str, **changed: object) -> None:
+        self.graph = {**self.graph, name: replace(self.graph[name], **changed)}
+
+    def _body(self, step: Step) -> dg.MaterializeResult:
+        for name in step.stage.inputs:
+            step.input(name)
+        shutil.copytree(self.project.store.open(self.stored(self._content(step.stage.asset))), step.output)
+        self.before_it_ends()
+        return step.materialized("made", {})
+
+    def _content(self, name: str) -> str:
+        return self.contents.get(name.rpartition("/")[2], VERSIONS[0])
+
+    def _check(self, stage: Stage, gate: Gate) -> dg.AssetChecksDefinition:
+        """As ``checks/gates.py``, with a verdict that is given."""
+
+        @dg.asset_check(asset=asset_key(stage.asset), name=gate.name, blocking=True)
+        def check(context: dg.AssetCheckExecutionContext, workshop: Workshop) -> dg.AssetCheckResult:
+            built = {stage.asset: Built(workshop.version(context.instance, stage.asset))}
+            state = gate_state(stage.asset, gate, built, running_code())
+            return dg.AssetCheckResult(passed=self.verdicts.get(gate.name, True), metadata={STATE_KEY: state})
+
+        return check
+
+
+@contextmanager
+def plant_of(graph: Mapping[str, Stage]) -> Iterator[Plant]:
+    with tempfile.TemporaryDirectory() as folder, dg.DagsterInstance.ephemeral() as instance:
+        root = Path(folder)
+        (root / "params.yaml").write_text(PARAMS)
+        yield Plant(Project(root), instance, graph)
+
+
+@pytest.fixture
+def plant() -> Iterator[Plant]:
+    """The chain, seen and built."""
+    with plant_of(CHAIN) as plant:
+        plant.see(RAW, "one")
+        plant.build(FIRST, SECOND, LAST)
+        yield plant
+
+
+@given(histories(gates=False, code=False, losses=False, unseen=False, most=5))
+@settings(max_examples=8, deadline=None, phases=WITHOUT_SHRINKING, suppress_health_check=list(HealthCheck))
+def test_after_every_event_of_a_random_history_dagster_says_the_same(history):
+    start, told = history
+    world = started(start.graph)
+    with plant_of(start.graph) as plant:
+        for name in world.seen:
+            plant.see(name, VERSIONS[0])
+        if start.made:
+            plant.build(*start.made)
+        world = start
+        assert_agreement(plant, world)
+        for event in told:
+            replay(plant, event)
+            world = world.after(event)
+            assert_agreement(plant, world)
+
+
+def replay(plant: Plant, event: object) -> None:
+    match event:
+        case Build(asset, version):
+            plant.build(asset, **{asset.rpartition("/")[2]: version})
+        case Observe(asset, version):
+            plant.see(asset, version)
+        case FirstLook(asset):
+            plant.see(asset, VERSIONS[0])
+        case SetModule(asset, module):
+            plant.edit(asset, module=module)
+        case SetParams(asset, params):
+            plant.edit(asset, params=params)
+        case SetInputs(asset, inputs):
+            plant.edit(asset, inputs=inputs)
+        case _:
+            raise AssertionError(f"{event} cannot be replayed")
+
+
+def assert_agreement(plant: Plant, world: World) -> None:
+    ours = plant.ours()
+    assert ours == {name: status.state for name, status in world.found.items()}
+    assert plant.dagsters() == {name: IN_DAGSTER[state] for name, state in ours.items()}
+
+
+def test_a_change_of_code_in_the_middle_of_a_run_makes_what_it_built_stale_for_both(plant):
+    plant.before_it_ends = lambda: plant.edit(FIRST, params={"epochs": 2})
+    plant.build(FIRST)
+    assert plant.both(FIRST) == ("STALE", "STALE")
+
+
+def test_an_input_that_is_rebuilt_in_the_middle_of_a_run_makes_what_it_built_stale_for_both(plant):
+    def rebuild_the_input() -> None:
+        plant.before_it_ends = lambda: None
+        plant.build(FIRST, first="two")
+
+    plant.before_it_ends = rebuild_the_input
+    plant.build(SECOND)
+    assert plant.both(SECOND) == ("STALE", "STALE")
+
+
+def test_an_input_version_that_comes_back_is_no_change_for_both(plant):
+    plant.see(RAW, "two")
+    assert plant.both(FIRST) == ("STALE", "STALE")
+    plant.see(RAW, "one")
+    assert plant.both(FIRST) == ("FRESH", "FRESH")
+    plant.build(FIRST, first="two")
+    assert plant.both(SECOND) == ("STALE", "STALE")
+    plant.build(FIRST, first="one")
+    assert plant.both(SECOND) == ("FRESH", "FRESH")
+
+
+@pytest.mark.parametrize("inputs", [(), (FIRST, RAW), (RAW,)])
+def test_an_input_added_removed_or_replaced_counts_for_both(plant, inputs):
+    plant.edit(SECOND, inputs=inputs)
+    assert plant.both(SECOND) == ("STALE", "STALE")
+
+
+def test_an_added_input_that_was_never_built_counts_for_both(plant):
+    new = Stage("toy/new", Kind.DATASET, MODULES[0])
+    plant.graph = {new.asset: new, **plant.graph}
+    plant.edit(SECOND, inputs=(FIRST, new.asset))
+    assert plant.both(new.asset) == ("MISSING", "MISSING")
+    assert plant.both(SECOND) == ("STALE", "STALE")
+
+
+def test_an_input_whose_history_was_wiped_counts_for_both(plant):
+    plant.instance.wipe_assets([asset_key(FIRST)])
+    assert plant.both(FIRST) == ("MISSING", "MISSING")
+    assert plant.both(SECOND) == ("STALE", "STALE")
+
+
+def test_a_failed_run_changes_nothing_for_both(plant):
+    plant.edit(FIRST, params={"epochs": 2})
+    plant.before_it_ends = lambda: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        plant.build(FIRST)
+    assert plant.both(FIRST) == ("STALE", "STALE")
+    plant.edit(FIRST, params={"epochs": 1})
+    assert plant.both(FIRST) == ("FRESH", "FRESH")
+
+
+def test_dagster_calls_fresh_what_is_only_behind(plant):
+    plant.see(RAW, "two")
+    assert plant.both(FIRST) == ("STALE", "STALE")
+    assert plant.both(SECOND) == plant.both(LAST) == ("FRESH", "BEHIND")
+
+
+def test_dagster_takes_an_observed_asset_to_have_a_version_before_anybody_looked():
+    with plant_of(CHAIN) as plant:
+        assert plant.both(RAW) == ("FRESH", "MISSING")
+        assert plant.both(FIRST) == ("MISSING", "MISSING")
+
+
+def test_dagster_does_not_see_lost_bytes(plant):
+    plant.build(SECOND, second="two")
+    digest = plant.stored("two")
+    for path in plant.project.store.cache.rglob(digest[2:]):
+        path.unlink()
+    assert not plant.project.store.has(digest)
+    assert plant.both(SECOND) == ("FRESH", "STALE")
+
+
+def test_dagsters_stale_status_knows_no_gates(plant):
+    gate = Gate("size", MODULES[0], {"size_max": 1})
+    plant.edit(SECOND, gates=(gate,))
+    assert plant.both(SECOND) == ("FRESH", "GATE_DUE")
+    plant.verdicts["size"] = False
+    plant.judge(SECOND)
+    assert plant.both(SECOND) == ("FRESH", "GATE_FAILED")
+    assert plant.both(LAST) == ("FRESH", "BEHIND")
+    plant.edit(SECOND, gates=(replace(gate, params={"size_max": 2}),))
+    assert plant.both(SECOND) == ("FRESH", "GATE_DUE")
+    plant.verdicts["size"] = True
+    plant.judge(SECOND)
+    assert plant.both(SECOND) == plant.both(LAST) == ("FRESH", "FRESH")
+
+
+def test_dagster_believes_definitions_that_name_newer_code_than_ran(plant):
+    """A process that lives long gives its definitions a new code version, and has the old code in memory."""
+    old = plant.graph[FIRST]
+    plant.edit(FIRST, params={"epochs": 2})
+    newer = running_code().version(MODULES[0], {"epochs": 2})
+
+    @dg.asset(key=asset_key(FIRST), deps=[asset_key(RAW)], code_version=newer, check_specs=_builds(FIRST))
+    def stamped(context: dg.AssetExecutionContext, workshop: Workshop) -> dg.MaterializeResult:
+        with workshop.step(context, old) as step:
+            return plant._body(step)
+
+    workshop = plant.definitions.resources
+    plant.build(FIRST, definitions=dg.Definitions([stamped, observed_asset(CHAIN[RAW])], resources=workshop))
+    assert plant.both(FIRST) == ("FRESH", "STALE")
+
+
+def _builds(name: str) -> list[dg.AssetCheckSpec]:
+    return [dg.AssetCheckSpec("builds", asset=asset_key(name))]
+
+
+def test_dagster_takes_a_build_that_was_killed_before_its_check_in_for_whole(plant):
+    plant.edit(FIRST, params={"epochs": 2})
+
+    @dg.asset(
+        key=asset_key(FIRST),
+        deps=[asset_key(RAW)],
+        code_version=running_code().version(MODULES[0], {"epochs": 2}),
+    )
+    def killed(context: dg.AssetExecutionContext, workshop: Workshop) -> dg.MaterializeResult:
+        with workshop.step(context, plant.graph[FIRST]) as step:
+            whole = plant._body(step)
+        return dg.MaterializeResult(data_version=whole.data_version, metadata=whole.metadata)
+
+    resources = plant.definitions.resources
+    plant.build(FIRST, definitions=dg.Definitions([killed, observed_asset(CHAIN[RAW])], resources=resources))
+    assert plant.both(FIRST) == ("FRESH", "STALE")
+
+
+def test_dagster_takes_what_something_else_reported_for_built(plant):
+    tags = {"dagster/data_version": plant.stored("two")}
+    plant.instance.report_runless_asset_event(dg.AssetMaterialization(asset_key(FIRST), tags=tags))
+    assert plant.both(FIRST) == ("FRESH", "STALE")
+    assert plant.both(SECOND) == ("STALE", "STALE")
+
+
+def test_dagster_stamps_what_was_seen_last_and_not_what_was_opened():
+    graph = {
+        "raw/yard": Stage("raw/yard", Kind.RAW, None),
+        FIRST: Stage(FIRST, Kind.DATASET, MODULES[0], {}, ("raw/yard",)),
+    }
+    with plant_of(graph) as plant:
+        for version in ("one", "two"):
+            pointer = plant.project.root / "data" / "raw" / "yard.dvc"
+            pointer.parent.mkdir(parents=True, exist_ok=True)
+            entry = {"md5": plant.stored(version), "hash": "md5", "path": "yard"}
+            pointer.write_text(json.dumps({"outs": [entry]}))
+            if version == "one":
+                plant.see("raw/yard", version)
+        plant.build(FIRST)
+        plant.see("raw/yard", "two")
+        assert plant.both(FIRST) == ("STALE", "FRESH")
+
+
+def test_dagsters_code_version_changed_is_true_for_one_look_only(plant):
+    condition = dg.AutomationCondition.code_version_changed()
+
+    def look(epochs: int, cursor: object) -> dg.EvaluateAutomationConditionsResult:
+        @dg.asset(
+            key=asset_key(FIRST),
+            deps=[asset_key(RAW)],
+            code_version=running_code().version(MODULES[0], {"epochs": epochs}),
+            automation_condition=condition,
+        )
+        def conditioned() -> None: ...
+
+        plant.edit(FIRST, params={"epochs": epochs})
+        return dg.evaluate_automation_conditions([conditioned], instance=plant.instance, cursor=cursor)
+
+    with warnings.catch_warnings():
+        # Dagster's own, on how the conditions select their assets
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        first = look(1, None)
+        changed = look(2, first.cursor)
+        still_changed = look(2, changed.cursor)
+    assert [one.total_requested for one in (first, changed, still_changed)] == [0, 1, 0]
+    assert plant.both(FIRST) == ("STALE", "STALE")
