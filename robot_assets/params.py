@@ -15,6 +15,7 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
+from robot_assets.cluster.spec import ExecutionSpec, PoolSpec, check_placement
 from robot_assets.data.entry import DatasetEntry
 from robot_assets.errors import ParamsError
 from robot_assets.lineage.spec import RebuildSpec
@@ -57,6 +58,8 @@ class Params(Spec):
     targets: dict[str, TargetEntry]
     rebuild: RebuildSpec = RebuildSpec()
     provenance: ProvenanceSpec = ProvenanceSpec()
+    execution: ExecutionSpec = ExecutionSpec()
+    pools: dict[str, PoolSpec] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _names_and_references(self) -> Params:
@@ -70,6 +73,11 @@ class Params(Spec):
             strange = [target for target in model.targets if target not in self.targets]
             if strange:
                 raise ValueError(f"models.{name}.targets has {strange}; targets has {sorted(self.targets)}")
+        return self
+
+    @model_validator(mode="after")
+    def _places(self) -> Params:
+        check_placement(self.execution, self.pools, self.targets)
         return self
 
 

@@ -1,0 +1,138 @@
+"""The sections ``execution`` and ``pools``: what is not given has a default, what contradicts is refused by name."""
+
+import pytest
+
+from robot_assets.cluster.spec import concurrency_limit, image_of, pool_of
+from robot_assets.errors import ParamsError
+from robot_assets.lineage.code_version import Code
+from robot_assets.lineage.graph import build_graph
+from robot_assets.params import parse_params
+
+GONE = object()
+
+
+def changed(document: dict, path: str, value: object) -> dict:
+    place = document
+    *above, last = path.split(".")
+    for step in above:
+        place = place.setdefault(step, {})
+    if value is GONE:
+        del place[last]
+    else:
+        place[last] = value
+    return document
+
+
+def test_a_project_says_nothing_and_stays_local(document):
+    del document["execution"], document["pools"]
+    params = parse_params(document)
+    assert params.execution.kind == "local"
+    assert params.pools == {}
+
+
+def test_the_pools_of_a_cluster_are_read(document):
+    params = parse_params(document)
+    training = params.pools["training"]
+    assert training.node_labels == {"robot-assets/role": ("train",), "nvidia.com/gpu.product": ("A100", "H100")}
+    assert image_of(params.execution, training).name == "registry.example/train:1"
+    assert image_of(params.execution, params.pools["orin_agx"]).env == "ROBOT_ASSETS_EDGE_IMAGE"
+    assert pool_of(params.pools, "general").memory == "4Gi"
+
+
+def test_one_build_at_a_time_on_a_device_and_as_many_as_said_on_the_gpu_pool(document):
+    pools = parse_params(document).pools
+    assert concurrency_limit(pools, "orin_agx") == 1
+    assert concurrency_limit(pools, "training") == 2
+    assert concurrency_limit(pools, "general") is None
+
+
+def test_an_image_of_a_pool_goes_before_the_image_of_its_architecture(document):
+    params = parse_params(changed(document, "pools.cpu.image", "registry.example/edge-cpu@sha256:" + "0" * 64))
+    assert image_of(params.execution, params.pools["cpu"]).name.startswith("registry.example/edge-cpu@")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("pools.training.memmory", "1Gi", r"pools\.training\.memmory: unknown key; did you mean 'memory'"),
+        ("execution.namspace", "x", r"execution\.namspace: unknown key; did you mean 'namespace'"),
+        ("execution.kind", "k8s", r"execution\.kind: .*'kubernetes'"),
+        ("execution.namespace", "My_Space", r"execution\.namespace: needed the name of a Kubernetes object"),
+        ("execution.images.riscv", "x:1", r"execution\.images\.riscv"),
+        ("execution.images.amd64", "", r"execution\.images\.amd64: needed an image"),
+        ("execution.images.amd64", {"name": "x", "env": "Y"}, r"execution\.images\.amd64: needed an image"),
+        ("pools.training.memory", "16G", r"pools\.training\.memory: needed a whole number with a unit"),
+        ("pools.training.memory_max", "24Gi", r"pools\.training: memory_max is 24Gi and memory 24Gi"),
+        ("pools.training.gpus", -1, r"pools\.training\.gpus"),
+        ("pools.training.gpus", 0.5, r"pools\.training\.gpus"),
+        ("pools.training.active_deadline_s", 5, r"pools\.training\.active_deadline_s"),
+        ("pools.training.tolerations", [{"operator": "Exists"}], r"pools\.training\.tolerations\.0\.key: missing"),
+        ("pools.training.runtime_class", "NVIDIA", r"pools\.training\.runtime_class"),
+        ("pools.training.node_labels", {"no good": "x"}, "'no good' is not a label key"),
+        ("pools.training.node_labels", {"role": "no good"}, "'no good' is not a label value"),
+        ("pools.training.node_labels", {"role": []}, "role: needed at least one value"),
+        ("pools.training.node_labels", {"role": True}, r"pools\.training\.node_labels\.role.*valid string"),
+    ],
+)
+def test_a_value_that_no_cluster_would_take_is_refused_with_its_field(document, path, value, message):
+    with pytest.raises(ParamsError, match=message):
+        parse_params(changed(document, path, value))
+
+
+@pytest.mark.parametrize("label", ["kubernetes.io/hostname", "k3s.io/hostname"])
+def test_a_node_is_never_named_by_its_hostname(document, label):
+    with pytest.raises(ParamsError, match=rf"pools\.training\.node_labels: {label} names one machine"):
+        parse_params(changed(document, "pools.training.node_labels", {label: "gpu-1"}))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("pools.orin_nano", {}, r"pools\.orin_nano: no such pool; needed one of training, general, orin_agx, cpu"),
+        ("pools.training", GONE, r"pools\.training: missing"),
+        ("pools.orin_agx", GONE, r"pools\.orin_agx: missing"),
+        ("pools.orin_agx.node_labels", GONE, r"pools\.orin_agx\.node_labels is empty.*robot-assets/target=orin_agx"),
+        ("pools.cpu.max_concurrent", 2, r"pools\.cpu\.max_concurrent is 2 and gpus 0"),
+        ("pools.training.node_labels", {"kubernetes.io/arch": "arm64"}, r"kubernetes\.io/arch is what architecture"),
+        ("execution.images.arm64", GONE, r"pools\.orin_agx has no image; needed .* or execution\.images\.arm64"),
+        ("execution.images", GONE, r"has no image"),
+        ("targets.cpu.platform", "here", r"targets\.cpu\.platform is here: .*; needed reported"),
+    ],
+)
+def test_what_contradicts_the_rest_is_refused_with_its_field(document, path, value, message):
+    with pytest.raises(ParamsError, match=message):
+        parse_params(changed(document, path, value))
+
+
+def test_pools_may_be_described_before_the_move_to_a_cluster(document):
+    document = changed(changed(document, "execution.kind", "local"), "targets.cpu.platform", "here")
+    del document["pools"]["training"]
+    assert parse_params(document).pools["orin_agx"].gpus == 1
+
+
+@pytest.mark.parametrize("name", ["training", "general"])
+def test_a_target_cannot_have_the_name_of_another_pool(document, name):
+    document["targets"][name] = document["targets"]["cpu"]
+    with pytest.raises(ParamsError, match=rf"targets\.{name}: {name} is a pool of its own"):
+        parse_params(document)
+
+
+def test_a_move_to_other_nodes_changes_no_code_version(document):
+    def versions() -> dict[str, str]:
+        code, graph = Code(), build_graph(parse_params(document))
+        return {name: code.version(stage.module, stage.params) for name, stage in graph.items() if stage.module}
+
+    before = versions()
+    changed(document, "pools.training", {"node_labels": {"role": "other"}, "memory": "64Gi"})
+    changed(document, "execution.images.amd64", "registry.example/train:2")
+    assert versions() == before
+    changed(document, "execution.kind", "local")
+    assert versions() == before
+
+
+def test_no_stage_can_reach_the_modules_of_placement(document):
+    code = Code()
+    for stage in build_graph(parse_params(document)).values():
+        for part in (stage, *stage.gates):
+            if part.module:
+                assert not [name for name in code.closure(part.module) if name.startswith("robot_assets.cluster")]
