@@ -35,6 +35,8 @@ def gate_checks(params: Params, graph: Mapping[str, Stage]) -> list[dg.AssetChec
 
 def _check(params: Params, stage: Stage, gate: Gate) -> dg.AssetChecksDefinition:
     read = (stage.asset, *gate.inputs)
+    # Asked now, so that `load` can tell whether a file was edited between here and the run.
+    running_code().version(gate.module, gate.params)
 
     @dg.asset_check(
         asset=asset_key(stage.asset),

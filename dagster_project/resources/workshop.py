@@ -124,7 +124,7 @@ class Step:
             files=artifact.files,
             started_at=self.started_at,
             duration_s=round(time.monotonic() - self.started, 3),
-            run_id=self.context.run_id,
+            run_id=self.context.run.run_id,
             **surroundings(self.project.root),
         )
 

@@ -63,11 +63,6 @@ from tests.lineage.worlds import (
     started,
 )
 
-pytestmark = pytest.mark.filterwarnings(
-    # Dagster's own, on the name of the run in the context of a step
-    "ignore:AssetExecutionContext.run_id is deprecated:DeprecationWarning"
-)
-
 IN_DAGSTER = {
     State.FRESH: StaleStatus.FRESH,
     State.MISSING: StaleStatus.MISSING,
