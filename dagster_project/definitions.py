@@ -12,26 +12,42 @@ from dagster_project.assets.observed import observed_asset
 from dagster_project.assets.produced import produced_assets
 from dagster_project.checks.gates import gate_checks
 from dagster_project.checks.intact import intact_checks
+from dagster_project.placement import tags_of
 from dagster_project.resources.workshop import Workshop
 from dagster_project.sensors.observing import observing_sensors
 from dagster_project.sensors.rebuilding import rebuild_sensor
+from robot_assets.cluster.spec import GENERAL
 from robot_assets.lineage.graph import build_graph
+from robot_assets.params import Params
 from robot_assets.project import Project, find_project
 
 
 def build_definitions(project: Project, executor: dg.ExecutorDefinition | None = None) -> dg.Definitions:
-    """All definitions of a project. ``executor`` decides where steps run; the assets stay the same."""
+    """All definitions of a project.
+
+    Args:
+        project: Its params.yaml describes the assets, and where steps run.
+        executor: Runs the steps instead of what ``execution`` in params.yaml says.
+    """
     params = project.params
     graph = build_graph(params)
-    observed = [observed_asset(stage) for stage in graph.values() if stage.is_observed]
+    observed = [observed_asset(stage, tags_of(params, GENERAL)) for stage in graph.values() if stage.is_observed]
     produced = [stage.asset for stage in graph.values() if not stage.is_observed]
     return dg.Definitions(
         assets=[*observed, *produced_assets(params, graph)],
-        asset_checks=[*gate_checks(params, graph), *intact_checks(graph)],
+        asset_checks=[*gate_checks(params, graph), *intact_checks(params, graph)],
         sensors=[*observing_sensors(project.root), rebuild_sensor(project, produced)],
         resources={"workshop": Workshop(root=str(project.root))},
-        executor=executor or dg.in_process_executor,
+        executor=executor or _executor(params),
     )
+
+
+def _executor(params: Params) -> dg.ExecutorDefinition:
+    if params.execution.kind == "local":
+        return dg.in_process_executor
+    from dagster_k8s import k8s_job_executor
+
+    return k8s_job_executor
 
 
 defs = build_definitions(find_project(Path.cwd()))

@@ -1,6 +1,8 @@
 """Observed assets: recorded data by its pointer in git, devices by their fingerprint. No bytes are made here."""
 
 import warnings
+from collections.abc import Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -12,14 +14,14 @@ from robot_assets.lineage.graph import Stage
 from robot_assets.project import Project
 
 
-def observed_asset(stage: Stage) -> dg.AssetsDefinition | dg.SourceAsset:
+def observed_asset(stage: Stage, op_tags: Mapping[str, Any] | None = None) -> dg.AssetsDefinition | dg.SourceAsset:
     with warnings.catch_warnings():
         # Observable source assets are marked beta in the pinned version.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        return _observed_asset(stage)
+        return _observed_asset(stage, op_tags)
 
 
-def _observed_asset(stage: Stage) -> dg.AssetsDefinition | dg.SourceAsset:
+def _observed_asset(stage: Stage, op_tags: Mapping[str, Any] | None) -> dg.AssetsDefinition | dg.SourceAsset:
     is_platform = stage.asset.startswith("platform/")
 
     @dg.observable_source_asset(
@@ -32,6 +34,7 @@ def _observed_asset(stage: Stage) -> dg.AssetsDefinition | dg.SourceAsset:
             else "Recorded images and labels. The version is the hash in their pointer in git."
         ),
         tags={"dagster/kind/cpu" if is_platform else "dagster/kind/dvc": ""},
+        op_tags=op_tags,
     )
     def observed(workshop: Workshop) -> dg.DataVersion:
         with failing_readably():

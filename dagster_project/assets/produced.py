@@ -5,15 +5,17 @@ A body is three moves: open the inputs, one domain call, ``materialized``. What 
 """
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import dagster as dg
 
 from dagster_project import metadata
 from dagster_project.names import BUILDS_CHECK, asset_key, group_name
+from dagster_project.placement import placed, pool_name
 from dagster_project.resources.workshop import Step, Workshop
 from robot_assets.lineage.code_version import running_code
 from robot_assets.lineage.graph import Stage, dataset_name, engine_name, model_asset, platform_name, raw_name
-from robot_assets.params import ModelSpec, Params
+from robot_assets.params import Params
 
 Body = Callable[[Step], dg.MaterializeResult]
 
@@ -26,7 +28,7 @@ def produced_assets(params: Params, graph: Mapping[str, Stage]) -> list[dg.Asset
             assets.append(simulated(graph[raw_name(name)], params, name))
         assets.append(dataset(graph[dataset_name(name)], params, name))
     for name, model in params.models.items():
-        assets += [stage(graph, model, name) for stage in (checkpoint, ptq, qat, onnx)]
+        assets += [stage(graph, params, name) for stage in (checkpoint, ptq, qat, onnx)]
         assets += [engine(graph, params, name, target) for target in model.targets]
     return assets
 
@@ -40,7 +42,13 @@ def simulated(stage: Stage, params: Params, name: str) -> dg.AssetsDefinition:
         summary = simulate(source, step.output)
         return step.materialized(*metadata.simulated(summary, step.output))
 
-    return _asset(stage, body, "Images and labels of a simulated sidewalk, rendered from a seed.", {"panda3d"})
+    return _asset(
+        stage,
+        body,
+        "Images and labels of a simulated sidewalk, rendered from a seed.",
+        {"panda3d"},
+        _place(params, stage),
+    )
 
 
 def dataset(stage: Stage, params: Params, name: str) -> dg.AssetsDefinition:
@@ -52,10 +60,17 @@ def dataset(stage: Stage, params: Params, name: str) -> dg.AssetsDefinition:
         summary = build_dataset(step.input(raw_name(name)), spec, step.output)
         return step.materialized(*metadata.dataset(summary, step.output))
 
-    return _asset(stage, body, "Validated, split by recording session, packed for memory-mapped reading.", {"dvc"})
+    return _asset(
+        stage,
+        body,
+        "Validated, split by recording session, packed for memory-mapped reading.",
+        {"dvc"},
+        _place(params, stage),
+    )
 
 
-def checkpoint(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDefinition:
+def checkpoint(graph: Mapping[str, Stage], params: Params, name: str) -> dg.AssetsDefinition:
+    model = params.models[name]
     data = dataset_name(model.dataset)
 
     def body(step: Step) -> dg.MaterializeResult:
@@ -66,10 +81,14 @@ def checkpoint(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.As
         return step.materialized(*metadata.checkpoint(summary, step.output, dataset))
 
     stage = graph[model_asset(name, "checkpoint")]
-    return _asset(stage, body, "The best FP32 weights by validation mAP@50, as safetensors.", {"pytorch"})
+    return _asset(
+        stage, body, "The best FP32 weights by validation mAP@50, as safetensors.", {"pytorch"}, _place(params, stage)
+    )
 
 
-def ptq(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDefinition:
+def ptq(graph: Mapping[str, Stage], params: Params, name: str) -> dg.AssetsDefinition:
+    model = params.models[name]
+
     def body(step: Step) -> dg.MaterializeResult:
         from robot_assets.quantization.ptq import ptq
 
@@ -86,10 +105,13 @@ def ptq(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDef
         body,
         "Post-training quantization: the calibrators compete on the validation split.",
         {"pytorch"},
+        _place(params, stage),
     )
 
 
-def qat(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDefinition:
+def qat(graph: Mapping[str, Stage], params: Params, name: str) -> dg.AssetsDefinition:
+    model = params.models[name]
+
     def body(step: Step) -> dg.MaterializeResult:
         from robot_assets.quantization.qat import qat
 
@@ -106,10 +128,13 @@ def qat(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDef
         body,
         "Quantization-aware training, beside an FP32 control with the same extra training.",
         {"pytorch"},
+        _place(params, stage),
     )
 
 
-def onnx(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDefinition:
+def onnx(graph: Mapping[str, Stage], params: Params, name: str) -> dg.AssetsDefinition:
+    model = params.models[name]
+
     def body(step: Step) -> dg.MaterializeResult:
         from robot_assets.export.onnx_export import export_onnx
 
@@ -118,7 +143,13 @@ def onnx(graph: Mapping[str, Stage], model: ModelSpec, name: str) -> dg.AssetsDe
         return step.materialized(*metadata.onnx(summary))
 
     stage = graph[model_asset(name, "onnx")]
-    return _asset(stage, body, "The better of PTQ and QAT as one ONNX file with Q/DQ nodes (opset 17, IR 8).", {"onnx"})
+    return _asset(
+        stage,
+        body,
+        "The better of PTQ and QAT as one ONNX file with Q/DQ nodes (opset 17, IR 8).",
+        {"onnx"},
+        _place(params, stage),
+    )
 
 
 def engine(graph: Mapping[str, Stage], params: Params, name: str, target: str) -> dg.AssetsDefinition:
@@ -134,10 +165,16 @@ def engine(graph: Mapping[str, Stage], params: Params, name: str, target: str) -
         return step.signed(*metadata.engine(summary, step.output, exported, step.scratch))
 
     stage = graph[engine_name(name, target)]
-    return _asset(stage, body, f"The int8 engine for {target}, checked on {target}.", {"onnx"})
+    return _asset(stage, body, f"The int8 engine for {target}, checked on {target}.", {"onnx"}, _place(params, stage))
 
 
-def _asset(stage: Stage, body: Body, description: str, kinds: set[str]) -> dg.AssetsDefinition:
+def _place(params: Params, stage: Stage) -> Mapping[str, Any]:
+    return placed(params, pool_name(stage))
+
+
+def _asset(
+    stage: Stage, body: Body, description: str, kinds: set[str], place: Mapping[str, Any] | None = None
+) -> dg.AssetsDefinition:
     if stage.module is None:
         raise ValueError(f"{stage.asset} is observed, not produced")
     builds = dg.AssetCheckSpec(
@@ -154,6 +191,7 @@ def _asset(stage: Stage, body: Body, description: str, kinds: set[str]) -> dg.As
         check_specs=[builds],
         description=description,
         kinds=kinds,
+        **(place or {}),
     )
     def produced(context: dg.AssetExecutionContext, workshop: Workshop) -> dg.MaterializeResult:
         with workshop.step(context, stage) as step:

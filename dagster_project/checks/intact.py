@@ -10,15 +10,18 @@ import dagster as dg
 
 from dagster_project.attesting import chain_below
 from dagster_project.names import INTACT_CHECK, asset_key
+from dagster_project.placement import placed
 from dagster_project.resources.workshop import Workshop, failing_readably
+from robot_assets.cluster.spec import GENERAL
 from robot_assets.lineage.graph import Kind, Stage
+from robot_assets.params import Params
 
 
-def intact_checks(graph: Mapping[str, Stage]) -> list[dg.AssetChecksDefinition]:
-    return [_check(stage) for stage in graph.values() if stage.kind is Kind.ENGINE]
+def intact_checks(params: Params, graph: Mapping[str, Stage]) -> list[dg.AssetChecksDefinition]:
+    return [_check(params, stage) for stage in graph.values() if stage.kind is Kind.ENGINE]
 
 
-def _check(stage: Stage) -> dg.AssetChecksDefinition:
+def _check(params: Params, stage: Stage) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         asset=asset_key(stage.asset),
         name=INTACT_CHECK,
@@ -26,6 +29,7 @@ def _check(stage: Stage) -> dg.AssetChecksDefinition:
             "Everything that the engine was made of is still in the store, its own bytes are unaltered, its code was "
             "committed, and a trusted key has signed its provenance."
         ),
+        **placed(params, GENERAL),
     )
     def lineage_intact(context: dg.AssetCheckExecutionContext, workshop: Workshop) -> dg.AssetCheckResult:
         from robot_assets.lineage.report.summary import summary
