@@ -28,6 +28,7 @@ from robot_assets.lineage.rebuild import Tries
 from robot_assets.lineage.record import Record
 from robot_assets.lineage.staleness import Built, GateResult
 from robot_assets.store import Store
+from robot_assets.store.presence import whole_in_cache
 
 STATE_KEY = "state"
 DESIRED_STATE_TAG = "robot_assets/desired_state"
@@ -168,12 +169,13 @@ def _stored(store: Store, digests: set[str]) -> set[str]:
 
     A remote answers slowly (a round trip each): what it had is taken as there for ten minutes.
     """
+    here = whole_in_cache(store.cache, digests)
     if store.remote_url is None:
-        return {digest for digest in digests if store.has(digest)}
-    now, remote = time.monotonic(), store.remote_url
-    unknown = [digest for digest in digests if _seen_on_remote.get((remote, digest), -1e9) < now]
+        return here
+    now, remote, elsewhere = time.monotonic(), store.remote_url, digests - here
+    unknown = [digest for digest in elsewhere if _seen_on_remote.get((remote, digest), -1e9) < now]
     with ThreadPoolExecutor(16) as pool:
         for digest, there in zip(unknown, pool.map(store.has, unknown), strict=True):
             if there:
                 _seen_on_remote[remote, digest] = now + _SECONDS_TO_TRUST_A_REMOTE
-    return {digest for digest in digests if _seen_on_remote.get((remote, digest), -1e9) >= now}
+    return here | {digest for digest in elsewhere if _seen_on_remote.get((remote, digest), -1e9) >= now}

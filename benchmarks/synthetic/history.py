@@ -14,6 +14,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -41,7 +42,7 @@ from robot_assets.store.tree import tree_of
 _JOB = "synthetic"
 
 
-def new_instance(home: Path, postgres_url: str | None = None) -> dg.DagsterInstance:
+def open_instance(home: Path, postgres_url: str | None = None) -> dg.DagsterInstance:
     """An instance whose runs and events are in SQLite files in ``home``, or in a PostgreSQL database."""
     home.mkdir(parents=True, exist_ok=True)
     lines = ["telemetry:", "  enabled: false"]
@@ -177,7 +178,7 @@ class Historian:
             causes=(cause,),
             size_bytes=4096,
             files=3,
-            started_at="2026-11-22T18:00:00+00:00",
+            started_at=datetime.now(UTC).isoformat(timespec="seconds"),
             duration_s=12.5,
             run_id=run,
             **self.surroundings,

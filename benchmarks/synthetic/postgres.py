@@ -46,20 +46,25 @@ class Server:
 
 
 @contextmanager
-def running_postgres() -> Iterator[Server]:
+def running_postgres(keep: Path | None = None) -> Iterator[Server]:
     """Start a server and stop it at the end, whatever happens in between. It syncs nothing to disk.
+
+    Args:
+        keep: Folder in which the data stays and is found again; a temporary one when None.
 
     Raises:
         NoPostgres: initdb and postgres are neither on PATH nor where Debian puts them.
     """
     binaries = _binaries()
     # Not below a folder of this user alone, such as pytest's: root runs the server as somebody else.
-    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    folder = keep or Path(tempfile.mkdtemp(prefix="postgres-"))
+    folder.mkdir(parents=True, exist_ok=True)
     user = _unprivileged(folder)
     data, log = folder / "data", folder / "log"
     try:
         initdb = [binaries / "initdb", "-D", data, "-U", _USER, "-A", "trust", "-E", "UTF8", "--locale=C", "-N"]
-        subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
+        if not data.exists():
+            subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL, **user)
         port = _free_port()
         settings = {"listen_addresses": "127.0.0.1", "port": port, "unix_socket_directories": "", "fsync": "off"}
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
@@ -75,7 +80,8 @@ def running_postgres() -> Iterator[Server]:
             process.send_signal(signal.SIGINT)  # "fast": ends sessions, leaves no shared memory behind
             process.wait()
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        if keep is None:
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _binaries() -> Path:

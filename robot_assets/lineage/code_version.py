@@ -240,8 +240,11 @@ def _is_empty(value: Any) -> bool:
     return value is None or value == []
 
 
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
 def _canonical(value: Any) -> bytes:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()
+    return _encode(value).encode()
 
 
 def _md5(content: bytes) -> str:

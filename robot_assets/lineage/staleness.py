@@ -32,7 +32,7 @@ class State(StrEnum):
     GATE_FAILED = "gate failed"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class GateResult:
     """The last evaluation of a gate: for which state of the world, and how it ended."""
 
@@ -40,7 +40,7 @@ class GateResult:
     passed: bool
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Built:
     """The latest version of an asset.
 
@@ -59,7 +59,7 @@ class Built:
     duration_s: float | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Status:
     """The state of one asset.
 

@@ -16,7 +16,7 @@ import pytest
 import sqlalchemy as sql
 from packaging.specifiers import SpecifierSet
 
-from benchmarks.synthetic.history import new_instance
+from benchmarks.synthetic.history import open_instance
 from dagster_project.event_log import (
     DATA_VERSION_TAG,
     MATERIALIZATION,
@@ -52,7 +52,7 @@ def instance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
         server = request.getfixturevalue("postgres")
         timezone = "America/Los_Angeles" if "Los Angeles" in request.param else "UTC"
         url = server.new_database(f"event_log_{timezone}", timezone)
-    with new_instance(tmp_path_factory.mktemp("instance"), url) as instance:
+    with open_instance(tmp_path_factory.mktemp("instance"), url) as instance:
         yield instance
 
 
@@ -158,7 +158,7 @@ def test_the_checks_of_a_step_carry_their_metadata(instance):
 
 def test_observations_are_read_as_materializations_are(instance):
     @dg.op
-    def look(context: dg.OpExecutionContext) -> None:
+    def look(context):
         context.log_event(dg.AssetObservation(asset_key("seen"), tags={DATA_VERSION_TAG: "o1"}))
 
     @dg.job
