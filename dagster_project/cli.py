@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dagster_project import reporting
+from dagster_project import publishing
 from dagster_project.audit import audit
 from robot_assets.cli import data, engine, provenance
 from robot_assets.cli.console import answer, console, errors_for_people, progress_bars
@@ -35,7 +35,7 @@ app.add_typer(engine.app, name="engine")
 app.add_typer(provenance.key_app, name="key")
 app.command()(provenance.verify)
 app.command()(audit)
-app.add_typer(reporting.app, name="platform")
+app.add_typer(publishing.app, name="platform")
 
 
 def _open_asset(name: str) -> Path:

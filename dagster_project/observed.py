@@ -7,7 +7,7 @@ record what was seen.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -39,26 +39,41 @@ class Sighting:
 
 @dataclass(frozen=True)
 class Observer:
-    """One look at the world: a device is probed once, and a revision of a repository is asked for once."""
+    """One look at the world: a device is probed once, and a revision of a repository is asked for once.
+
+    Attributes:
+        project: What there is to observe.
+        nodes: Reads the device of a target off its nodes, and says which. Without it such a device has the version that
+            was observed last: only the sensor has rights on nodes.
+    """
 
     project: Project
+    nodes: Callable[[str], tuple[Platform, str]] | None = None
 
     def see(self, name: str) -> Sighting | None:
-        """What ``name`` is now; None when a stage produces it, or when its device reports itself.
+        """What ``name`` is now; None when a stage produces it, or when its device is not to be seen from here.
 
         Raises:
             DataError: The pointer, its repository or its revision is missing.
             StoreError: It is no pointer.
-            PlatformError: This device cannot be probed.
+            PlatformError: The device cannot be probed, or its nodes cannot be asked or are different devices.
         """
         room, _, rest = name.partition("/")
         if room == "platform":
-            return None if is_reported(self.project, name) else seen_platform(self._here, "this machine")
+            return self._platform(rest)
         if room == "raw" and (source := _source(self.project, rest)) is not None:
             found = read_recorded(source, self.project.root, self._repositories)
             facts = {"commit": found.commit, "size_bytes": found.size_bytes, "files": found.files}
             known = {key: value for key, value in facts.items() if value is not None}
             return Sighting(found.version, found.where, known)
+        return None
+
+    def _platform(self, target: str) -> Sighting | None:
+        match self.project.params.targets[target].platform:
+            case "here":
+                return seen_platform(self._here, "this machine")
+            case "node" if self.nodes is not None:
+                return seen_platform(*self.nodes(target))
         return None
 
     @cached_property
@@ -71,7 +86,7 @@ class Observer:
 
 
 def observed_version(project: Project, name: str) -> str | None:
-    """The present version of an observed asset; None when a stage produces it, or when its device reports itself.
+    """The present version of an observed asset; None when a stage produces it, or its device is not to be seen here.
 
     Raises:
         DataError: The pointer, its repository or its revision is missing.
@@ -86,6 +101,12 @@ def is_reported(project: Project, name: str) -> bool:
     """Whether ``name`` is a device that says itself what it is: its version is its latest report."""
     room, _, target = name.partition("/")
     return room == "platform" and project.params.targets[target].platform == "reported"
+
+
+def is_on_nodes(project: Project, name: str) -> bool:
+    """Whether ``name`` is a device that the nodes of a cluster tell of; the sensor ``platforms`` reads them."""
+    room, _, target = name.partition("/")
+    return room == "platform" and project.params.targets[target].platform == "node"
 
 
 def seen_platform(device: Platform, what: str) -> Sighting:
@@ -131,6 +152,11 @@ def refuse_other_platform(project: Project, target: str, expected_version: str) 
     name = platform_name(target)
     if is_reported(project, name):
         fix = f"run it on the device of {target}; if this is that device: robot-assets platform report {target}"
+    elif is_on_nodes(project, name):
+        fix = (
+            f"if this is a node of {target}, the sensor `platforms` sees the change and has the engine rebuilt; a step "
+            "must see of its device what platform-publisher sees (docs/kubernetes.md)"
+        )
     else:
         fix = f"run it on the machine of the code location, or set targets.{target}.platform to reported in params.yaml"
     raise PlatformError(

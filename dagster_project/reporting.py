@@ -100,6 +100,12 @@ def refuse_unreported(project: Project, target: str) -> None:
             needed=f"one of {sorted(targets)}",
             fix=f"correct the name, or add targets.{target} to params.yaml",
         )
+    if targets[target].platform == "node":
+        raise PlatformError(
+            f"the platform of {target} is what its Kubernetes nodes say, which the sensor `platforms` reads",
+            needed="a target whose device reports itself",
+            fix="on the node: robot-assets platform publish --node NODE; k8s/nodes has a DaemonSet that does it",
+        )
     if targets[target].platform == "here":
         raise PlatformError(
             f"the platform of {target} is the machine of the code location, which the sensor `platforms` probes",

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 
 from dagster_project.names import asset_key, group_name
-from dagster_project.observed import is_reported, observed_version, require_available
+from dagster_project.observed import is_on_nodes, is_reported, observed_version, require_available
 from dagster_project.resources.workshop import Workshop, failing_readably
 from robot_assets.errors import PlatformError
 from robot_assets.lineage.graph import Stage
@@ -50,6 +50,12 @@ def _present_version(project: Project, name: str) -> str:
             f"{name} is reported by the device itself, so there is nothing to look at from here",
             needed="a report from the device",
             fix=f"on the device: robot-assets platform report {name.partition('/')[2]}",
+        )
+    if version is None and is_on_nodes(project, name):
+        raise PlatformError(
+            f"{name} is told by the nodes of the cluster, on which a step has no rights",
+            needed="the sensor `platforms`, which may read them",
+            fix="switch the sensor `platforms` on; it looks by itself",
         )
     if version is None:
         raise RuntimeError(f"{name} is produced, not observed")

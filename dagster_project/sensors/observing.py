@@ -12,6 +12,7 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_project.event_log import OBSERVATION, latest_versions
+from dagster_project.kubernetes.nodes import read_device
 from dagster_project.observations import changes, latest_observation, new_observation, step
 from dagster_project.observed import Observer, is_reported, require_available
 from robot_assets.errors import RobotAssetsError
@@ -25,8 +26,9 @@ _DESCRIPTIONS = {
         "data can be had: so dvc add, dvc push and git push start a rebuild."
     ),
     "platforms": (
-        "Probes this machine for every target with `platform: here`. What has changed is recorded as an observation "
-        "of platform/<target>. Other devices report themselves: robot-assets platform report."
+        "Probes this machine for every target with `platform: here`, and reads what the Kubernetes nodes say of every "
+        "target with `platform: node`. What has changed is recorded as an observation of platform/<target>. Other "
+        "devices report themselves: robot-assets platform report."
     ),
 }
 _KINDS = {"data_pointers": Kind.RAW, "platforms": Kind.PLATFORM}
@@ -99,7 +101,7 @@ def tick(root: Path, instance: dg.DagsterInstance, kind: Kind, known: Collection
 def look(project: Project, instance: dg.DagsterInstance, names: Iterable[str], known: Collection[str]) -> Look:
     """See what ``names`` are now. An error of one hides nothing of the others."""
     found = Look()
-    observer = Observer(project)
+    observer = Observer(project, read_device)
     seen = latest_versions(instance, OBSERVATION)
     for name in names:
         if name not in known:

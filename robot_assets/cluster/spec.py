@@ -225,10 +225,10 @@ def _check_cluster(execution: ExecutionSpec, pools: Mapping[str, PoolSpec], targ
 
 
 def _check_target(name: str, target: TargetEntry, pool: PoolSpec) -> None:
-    if target.platform != "reported":
+    if target.platform == "here":
         raise ValueError(
             f"targets.{name}.platform is {target.platform}: the machine of the code location, on which no step runs "
-            "with execution.kind kubernetes; needed reported"
+            "with execution.kind kubernetes; needed node or reported"
         )
     if not pool.node_labels:
         raise ValueError(

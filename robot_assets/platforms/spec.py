@@ -16,8 +16,9 @@ from robot_assets.engines.spec import TargetSpec
 class TargetEntry(TargetSpec):
     """One entry of ``targets`` in params.yaml."""
 
-    platform: Literal["here", "reported"] = Field(
+    platform: Literal["here", "reported", "node"] = Field(
         default="here",
         description="here: the machine of the code location is the device, and is probed; reported: the device "
-        "says what it is with `robot-assets platform report`",
+        "says what it is with `robot-assets platform report`; node: the Kubernetes nodes with the label "
+        "robot-assets/target=TARGET say so, with `robot-assets platform publish`",
     )

@@ -1,0 +1,24 @@
+"""A cluster of nodes that a test fills, and the manifests as kustomize builds them."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.k8s.manifests import Manifests
+from tests.k8s.node_api import Cluster, running
+
+
+@pytest.fixture
+def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
+    """An API server whose nodes the test names; the kubeconfig of this process points at it."""
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    with running(tmp_path) as cluster:
+        monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))
+        yield cluster
+
+
+@pytest.fixture(scope="session")
+def manifests(repository: Path) -> Manifests:
+    """k8s/, as kustomize builds it."""
+    return Manifests(repository / "k8s")

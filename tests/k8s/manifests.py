@@ -1,0 +1,3 @@
+class Manifests:
+    def __init__(self, root):
+        self.root = root

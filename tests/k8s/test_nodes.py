@@ -1,0 +1,259 @@
+"""A node publishes what its device is, and the sensor ``platforms`` makes an observation of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+import yaml
+
+from dagster_project.kubernetes.nodes import ANNOTATION, publish, read_device
+from dagster_project.names import asset_key
+from dagster_project.observed import observed_version
+from dagster_project.sensors.observing import ObservationFailed, observing_sensors
+from robot_assets.errors import PlatformError
+from robot_assets.platforms.probe import Platform, probe
+from robot_assets.project import Project
+from tests.k8s.node_api import Cluster
+
+ORIN = Platform(
+    architecture="aarch64",
+    cpu_features=("asimd", "asimddp"),
+    board="NVIDIA Jetson AGX Orin Developer Kit",
+    soc="tegra234",
+    l4t="36.4.3",
+    compute_capability="8.7",
+    libnvinfer="10.3.0.30-1+cuda12.5",
+)
+REFLASHED = ORIN.model_copy(update={"l4t": "36.4.4", "libnvinfer": "10.7.0.23-1+cuda12.6"})
+TARGET = {"kind": "onnxruntime", "gate": {"latency_ms_p95_max": 40}}
+
+
+def orin_nodes(cluster: Cluster, *names: str) -> None:
+    for name in names:
+        cluster.add(name, {"robot-assets/target": "orin"})
+
+
+def patches(cluster: Cluster) -> list[str]:
+    return [request for request in cluster.requests if request.startswith("PATCH")]
+
+
+# publish
+
+
+def test_a_node_is_patched_when_its_device_changed_and_only_then(cluster):
+    orin_nodes(cluster, "orin-1")
+    assert publish("orin-1", ORIN).before is None
+    assert not publish("orin-1", ORIN).changed
+    again = publish("orin-1", REFLASHED)
+    assert (again.before, again.fingerprint) == (ORIN.fingerprint, REFLASHED.fingerprint)
+    assert patches(cluster) == ["PATCH /api/v1/nodes/orin-1"] * 2
+
+
+def test_nothing_but_the_annotation_is_touched(cluster):
+    orin_nodes(cluster, "orin-1")
+    publish("orin-1", ORIN)
+    node = cluster.nodes["orin-1"]
+    assert node["annotations"].keys() == {ANNOTATION, "k3s.io/hostname"}
+    assert node["labels"] == {"robot-assets/target": "orin"}
+    assert json.loads(node["annotations"][ANNOTATION])["fingerprint"] == ORIN.fingerprint
+
+
+@pytest.mark.parametrize("garbage", ["", "{}", "not json", '{"fingerprint": "0", "platform": {}}'])
+def test_what_this_version_cannot_read_is_written_anew(cluster, garbage):
+    orin_nodes(cluster, "orin-1")
+    cluster.nodes["orin-1"]["annotations"][ANNOTATION] = garbage
+    assert publish("orin-1", ORIN).before is None
+    assert read_device("orin")[0] == ORIN
+
+
+def test_a_node_that_is_not_there_and_an_account_that_may_not_are_said(cluster):
+    with pytest.raises(PlatformError, match='404 Not Found about node orin-1: nodes "orin-1" not found'):
+        publish("orin-1", ORIN)
+    cluster.forbidden = True
+    with pytest.raises(PlatformError, match="403 Forbidden about nodes with the label robot-assets/target=orin"):
+        read_device("orin")
+
+
+def test_a_cluster_that_does_not_answer_and_no_cluster_at_all_are_said(tmp_path, monkeypatch):
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
+    with pytest.raises(PlatformError, match="no cluster is configured here"):
+        read_device("orin")
+    from tests.k8s.node_api import running
+
+    with running(tmp_path) as stopped:
+        monkeypatch.setenv("KUBECONFIG", str(stopped.kubeconfig))
+    with pytest.raises(PlatformError, match="cannot be asked about nodes with the label robot-assets/target=orin"):
+        read_device("orin")
+
+
+# read_device
+
+
+def test_one_device_is_read_off_all_nodes_of_its_target(cluster):
+    orin_nodes(cluster, "orin-2", "orin-1")
+    cluster.add("gpu-1", {"robot-assets/role": "train"})
+    for name in ("orin-1", "orin-2"):
+        publish(name, ORIN)
+    assert read_device("orin") == (ORIN, "nodes orin-1, orin-2")
+
+
+def test_a_node_that_has_just_joined_stops_nobody(cluster):
+    orin_nodes(cluster, "orin-1", "orin-2")
+    publish("orin-2", ORIN)
+    assert read_device("orin") == (ORIN, "node orin-2")
+
+
+def test_nodes_that_disagree_are_named_with_what_is_different(cluster):
+    orin_nodes(cluster, "orin-1", "orin-2")
+    publish("orin-1", ORIN)
+    publish("orin-2", REFLASHED)
+    with pytest.raises(PlatformError) as caught:
+        read_device("orin")
+    assert caught.value.found == (
+        "the nodes of orin are different devices:\n"
+        "    l4t: 36.4.3 on orin-1, 36.4.4 on orin-2\n"
+        "    libnvinfer: 10.3.0.30-1+cuda12.5 on orin-1, 10.7.0.23-1+cuda12.6 on orin-2"
+    )
+    assert "kubectl label node orin-2 robot-assets/target=OTHER --overwrite" in caught.value.fix
+
+
+def test_no_node_and_nodes_that_say_nothing_are_told_apart(cluster):
+    with pytest.raises(PlatformError, match="no node has the label robot-assets/target=orin"):
+        read_device("orin")
+    orin_nodes(cluster, "orin-1")
+    with pytest.raises(PlatformError, match="node orin-1 of orin has not published") as caught:
+        read_device("orin")
+    assert "logs -l app.kubernetes.io/component=platform-publisher" in caught.value.fix
+
+
+def test_an_edited_annotation_is_refused_by_the_name_of_its_node(cluster):
+    orin_nodes(cluster, "orin-1")
+    publish("orin-1", ORIN)
+    annotations = cluster.nodes["orin-1"]["annotations"]
+    annotations[ANNOTATION] = annotations[ANNOTATION].replace("36.4.3", "36.4.4")
+    with pytest.raises(PlatformError, match="the annotation robot-assets/platform of node orin-1 says fingerprint"):
+        read_device("orin")
+
+
+# the sensor
+
+
+class Look:
+    """The sensor ``platforms`` of a project with one target on nodes."""
+
+    def __init__(self, root: Path) -> None:
+        params = {
+            "store": {"url": ".robot_assets/store"},
+            "datasets": {},
+            "models": {},
+            "targets": {"orin": {**TARGET, "platform": "node"}},
+        }
+        (root / "params.yaml").write_text(yaml.safe_dump(params))
+        (root / ".dagster").mkdir()
+        self.project = Project(root)
+        self.instance = dg.DagsterInstance.from_config(str(root / ".dagster"))
+        self.sensor = next(sensor for sensor in observing_sensors(root) if sensor.name == "platforms")
+
+    def tick(self) -> str:
+        result = self.sensor.evaluate_tick(dg.build_sensor_context(instance=self.instance))
+        for event in result.asset_events:
+            self.instance.report_runless_asset_event(event)
+        return result.skip_message
+
+    def versions(self) -> list[str]:
+        records = self.instance.fetch_observations(asset_key("platform/orin"), limit=10).records
+        return [record.asset_observation.tags["dagster/data_version"] for record in records]
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> Look:
+    (tmp_path / "project").mkdir()
+    return Look(tmp_path / "project")
+
+
+def test_what_the_nodes_say_is_observed_when_it_changes_and_only_then(cluster, look):
+    orin_nodes(cluster, "orin-1")
+    publish("orin-1", ORIN)
+    assert look.tick() == f"recorded platform/orin: nothing -> {ORIN.fingerprint[:8]} (node orin-1)"
+    assert look.tick() == "1 platform is as before: platform/orin"
+    publish("orin-1", REFLASHED)
+    assert look.tick() == (
+        f"recorded platform/orin: {ORIN.fingerprint[:8]} -> {REFLASHED.fingerprint[:8]} (l4t: 36.4.3 -> 36.4.4, "
+        "libnvinfer: 10.3.0.30-1+cuda12.5 -> 10.7.0.23-1+cuda12.6)"
+    )
+    assert look.versions() == [REFLASHED.fingerprint, ORIN.fingerprint]
+
+
+def test_nodes_that_disagree_fail_the_tick_and_change_no_version(cluster, look):
+    orin_nodes(cluster, "orin-1", "orin-2")
+    publish("orin-1", ORIN)
+    look.tick()
+    publish("orin-2", REFLASHED)
+    with pytest.raises(ObservationFailed, match="the nodes of orin are different devices"):
+        look.tick()
+    assert look.versions() == [ORIN.fingerprint]
+
+
+def test_a_step_asks_the_instance_and_never_the_nodes(cluster, look):
+    orin_nodes(cluster, "orin-1")
+    publish("orin-1", ORIN)
+    before = list(cluster.requests)
+    assert observed_version(look.project, "platform/orin") is None
+    assert cluster.requests == before
+
+
+# the command
+
+
+def command(*arguments: str) -> list[str]:
+    return [str(Path(sys.executable).with_name("robot-assets")), "platform", *arguments]
+
+
+def test_the_command_publishes_this_machine(cluster):
+    cluster.add("here", {"robot-assets/target": "cpu"})
+    environment = {**os.environ, "ROBOT_ASSETS_NODE": "here"}
+    done = subprocess.run(command("publish"), env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == f"node here is {probe().fingerprint[:8]}: published for the first time\n"
+    done = subprocess.run(command("publish", "--node", "here", "--json"), capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout) == {
+        "node": "here",
+        "fingerprint": probe().fingerprint,
+        "before": probe().fingerprint,
+        "changed": False,
+    }
+    failed = subprocess.run(command("publish", "--node", "there"), capture_output=True, text=True, check=False)
+    assert failed.returncode == 1
+    assert "fix: kubectl get nodes --show-labels" in failed.stderr
+
+
+def test_the_publisher_of_a_node_goes_on_after_an_error_and_ends_when_told(cluster, tmp_path):
+    mark = tmp_path / "published"
+    publisher = subprocess.Popen(
+        command("publish", "--node", "late", "--every", "1", "--mark", str(mark)), stdout=subprocess.PIPE, text=True
+    )
+    try:
+        wait_for(lambda: any("late" in request for request in cluster.requests))
+        assert not mark.exists()
+        cluster.add("late", {"robot-assets/target": "cpu"})
+        wait_for(mark.exists)
+        assert ANNOTATION in cluster.nodes["late"]["annotations"]
+        publisher.send_signal(signal.SIGTERM)
+        said, _ = publisher.communicate(timeout=30)
+    finally:
+        publisher.kill()
+    assert publisher.returncode == 0
+    assert said == f"node late is {probe().fingerprint[:8]}: published for the first time\n"
+
+
+def wait_for(condition) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
