@@ -23,6 +23,9 @@ TRAINING = "training"
 GENERAL = "general"
 """The pool of everything that is made neither on a GPU node nor on an edge device."""
 
+TARGET_LABEL = "robot-assets/target"
+"""The label of the nodes of a target that say themselves what they are."""
+
 ARCHITECTURE_LABEL = "kubernetes.io/arch"
 """The label that every kubelet gives its node."""
 
@@ -233,7 +236,12 @@ def _check_target(name: str, target: TargetEntry, pool: PoolSpec) -> None:
     if not pool.node_labels:
         raise ValueError(
             f"pools.{name}.node_labels is empty, and an engine is built on its device alone; needed the label of the "
-            f"nodes of {name}: kubectl label node NODE robot-assets/target={name}"
+            f"nodes of {name}: kubectl label node NODE {TARGET_LABEL}={name}"
+        )
+    if target.platform == "node" and pool.node_labels.get(TARGET_LABEL) != (name,):
+        raise ValueError(
+            f"pools.{name}.node_labels has no {TARGET_LABEL}: {name}, and targets.{name}.platform is node: the nodes "
+            "with that label say what the device is; needed it among the labels, or platform reported"
         )
     if (pool.max_concurrent or 1) > 1 and not pool.gpus:
         raise ValueError(

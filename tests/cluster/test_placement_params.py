@@ -96,12 +96,19 @@ def test_a_node_is_never_named_by_its_hostname(document, label):
         ("pools.training.node_labels", {"kubernetes.io/arch": "arm64"}, r"kubernetes\.io/arch is what architecture"),
         ("execution.images.arm64", GONE, r"pools\.orin_agx has no image; needed .* or execution\.images\.arm64"),
         ("execution.images", GONE, r"has no image"),
-        ("targets.cpu.platform", "here", r"targets\.cpu\.platform is here: .*; needed reported"),
+        ("targets.cpu.platform", "here", r"targets\.cpu\.platform is here: .*; needed node or reported"),
     ],
 )
 def test_what_contradicts_the_rest_is_refused_with_its_field(document, path, value, message):
     with pytest.raises(ParamsError, match=message):
         parse_params(changed(document, path, value))
+
+
+def test_the_nodes_that_say_what_a_device_is_are_those_that_build_for_it(document):
+    changed(document, "targets.cpu.platform", "node")
+    assert parse_params(document).targets["cpu"].platform == "node"
+    with pytest.raises(ParamsError, match=r"pools\.cpu\.node_labels has no robot-assets/target: cpu"):
+        parse_params(changed(document, "pools.cpu.node_labels", {"robot-assets/role": "bench"}))
 
 
 def test_pools_may_be_described_before_the_move_to_a_cluster(document):

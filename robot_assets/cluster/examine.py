@@ -1,0 +1,61 @@
+"""What has become of the pod of a step: read off the objects that the API server has.
+
+The objects are plain JSON as the API gives it (``kubectl get pod -o json``), of Kubernetes 1.20 and newer. A step is
+a Job that makes one pod, once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from robot_assets.cluster.ended import (
+    failed,
+    has_had_a_pod,
+    is_going,
+    job_deleted,
+    silent,
+    taken_away,
+    vanished,
+    why_it_went,
+)
+from robot_assets.cluster.finding import Finding
+from robot_assets.cluster.pending import node_silent, not_started, unmade, unscheduled
+from robot_assets.cluster.pod import EventsOf, Json, Pod
+
+
+def examine(
+    job: Json | None, pods: Iterable[Json], events_of: EventsOf, now: datetime, began_on: str | None = None
+) -> Finding | None:
+    """What is wrong with the pod of a step; None when nothing is.
+
+    Args:
+        job: The step's Job; None when there is none any more.
+        pods: The pods that the Job has.
+        events_of: Asked only where pods and Job do not say enough.
+        now: The present moment, with a time zone.
+        began_on: The pod that an earlier look saw, if any: when it is gone, a pod that took its place is no step.
+    """
+    if job is None:
+        return job_deleted()
+    ordered = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
+    known = [pod for pod in ordered if began_on in (None, pod["metadata"]["name"])]
+    if known:
+        return _examine_pod(Pod(known[0], events_of, now))
+    if began_on is not None or has_had_a_pod(job):
+        return vanished(job, began_on, events_of)
+    return unmade(job, events_of)
+
+
+def _examine_pod(pod: Pod) -> Finding | None:
+    if pod.phase == "Failed":
+        return failed(pod)
+    if is_going(pod) or pod.phase == "Unknown":
+        return taken_away(pod, *why_it_went(pod))
+    if pod.phase == "Succeeded":
+        return silent(pod)
+    if pod.phase == "Running":
+        return node_silent(pod)
+    if pod.condition("PodScheduled").get("status") == "False":
+        return unscheduled(pod)
+    return not_started(pod)
