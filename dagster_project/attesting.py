@@ -15,7 +15,7 @@ import dagster as dg
 from dagster_project.history import InstanceHistory
 from robot_assets.lineage.audit import Materialization, audit
 from robot_assets.lineage.chain import Chain, GateRecord, Link
-from robot_assets.lineage.graph import build_graph
+from robot_assets.lineage.graph import Stage, build_graph
 from robot_assets.lineage.record import Record
 from robot_assets.project import Project
 from robot_assets.provenance.signing import sign_engine, sign_gates
@@ -40,16 +40,21 @@ class _WithRecord(InstanceHistory):
 
 def chain_below(project: Project, instance: dg.DagsterInstance, asset: str, version: str) -> Chain:
     """The chain of a version of an asset, but for whether its own gates have run: they may be at work right now."""
+    return audit(asset, version, _graph_without_gates_of(asset, project), InstanceHistory(instance), project.store)
+
+
+def attest_engine(project: Project, instance: dg.DagsterInstance, record: Record) -> Chain:
+    """Sign how the engine that ``record`` tells of was made, and give its chain."""
+    history, graph = _WithRecord(instance, record), _graph_without_gates_of(record.asset, project)
+    chain = audit(record.asset, record.data_version, graph, history, project.store)
+    sign_engine(project, chain)
+    return chain
+
+
+def _graph_without_gates_of(asset: str, project: Project) -> dict[str, Stage]:
     graph = build_graph(project.params)
     graph[asset] = replace(graph[asset], gates=())
-    return audit(asset, version, graph, InstanceHistory(instance), project.store)
-
-
-def attest_engine(project: Project, instance: dg.DagsterInstance, record: Record) -> None:
-    """Sign how the engine that ``record`` tells of was made."""
-    history = _WithRecord(instance, record)
-    chain = audit(record.asset, record.data_version, build_graph(project.params), history, project.store)
-    sign_engine(project, chain)
+    return graph
 
 
 def attest_gate(project: Project, asset: str, version: str, gate: GateRecord) -> None:

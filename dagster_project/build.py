@@ -13,7 +13,7 @@ import dagster as dg
 
 from dagster_project.instance_reader import gate_descriptions
 from dagster_project.names import asset_key
-from dagster_project.standing import Standing, look, observe, select
+from dagster_project.standing import Standing, look_around, select
 from robot_assets.errors import RobotAssetsError
 from robot_assets.lineage.staleness import State, Status
 from robot_assets.project import Project
@@ -54,13 +54,12 @@ def build(
 
     Raises:
         SelectionError: A selection names nothing.
-        BuildError: A step failed, or a gate did not pass.
-        DataError: A pointer is missing.
+        BuildError: A step failed, a gate did not pass, or an input could not be observed.
     """
     wanted = select(project, definitions, selection)
     tried: set[str] = set()
     while True:
-        standing = look(project, instance, wanted, observe(project, instance, wanted))
+        standing = look_around(project, instance, wanted)
         todo = {name: status for name, status in standing.found.items() if status.is_ready and name not in tried}
         if not todo:
             break
@@ -136,6 +135,8 @@ def _refuse_leftovers(instance: dg.DagsterInstance, standing: Standing) -> None:
         )
     left = [name for name, status in standing.found.items() if not status.is_fresh]
     if left:
+        for name, error in standing.refused.items():
+            raise BuildError(f"{name}: {error.found}", needed=error.needed, fix=error.fix)
         causes = standing.causes(instance, left)
         lines = [f"{name}: {'; '.join(causes[name])}" for name in left]
         raise BuildError(

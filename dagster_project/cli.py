@@ -97,11 +97,11 @@ def plan(
     """
     from dagster_project.plan import as_json as plan_as_json
     from dagster_project.plan import print_plan
-    from dagster_project.standing import look, observe, select
+    from dagster_project.standing import look_around, select
 
     project, instance, definitions = _open()
     wanted = select(project, definitions, selection or [])
-    standing = look(project, instance, wanted, observe(project, instance, wanted))
+    standing = look_around(project, instance, wanted)
     steps = standing.plan(instance, project)
     answer(plan_as_json(standing, steps), as_json, lambda: print_plan(standing, steps))
     if steps:

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import dagster as dg
 
 from dagster_project.instance_reader import latest_builds, latest_records
 from dagster_project.names import asset_key, asset_name
 from dagster_project.observations import latest_observation, new_observation, observed_data_version
-from dagster_project.observed import Observer
+from dagster_project.observed import Observer, require_available
 from robot_assets.errors import RobotAssetsError
 from robot_assets.lineage.causes import explain
 from robot_assets.lineage.code_version import Code
@@ -36,12 +36,14 @@ class Standing:
         built: The latest version of each that has one.
         code: The code as it was.
         found: The status of each.
+        refused: Why an observed asset could not be observed, by asset.
     """
 
     graph: dict[str, Stage]
     built: dict[str, Built]
     code: Code
     found: dict[str, Status]
+    refused: Mapping[str, RobotAssetsError] = field(default_factory=dict)
 
     def causes(self, instance: dg.DagsterInstance, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
         """Why each of ``names`` is not fresh. Reads whole records, of these assets alone."""
@@ -49,7 +51,9 @@ class Standing:
         stale = [name for name in wanted if self.found[name].state is State.STALE]
         records = latest_records(instance, stale)
         return {
-            name: explain(self.graph[name], self.found[name], self.built, records.get(name), self.code)
+            name: (self.refused[name].found,)
+            if name in self.refused
+            else explain(self.graph[name], self.found[name], self.built, records.get(name), self.code)
             for name in wanted
         }
 
@@ -59,49 +63,56 @@ class Standing:
         return make_plan(self.graph, self.found, self.built, causes, project.params.rebuild.policy)
 
 
-def look(
-    project: Project,
-    instance: dg.DagsterInstance,
-    names: Iterable[str] | None = None,
-    observed: Mapping[str, str] | None = None,
-) -> Standing:
-    """See how ``names`` and everything that they are made of stand; all assets when None.
-
-    Args:
-        project: Its parameters say what there should be.
-        instance: Its history says what there is.
-        names: The assets to look at.
-        observed: Present versions of observed assets; their latest observations when None.
-    """
+def look(project: Project, instance: dg.DagsterInstance, names: Iterable[str] | None = None) -> Standing:
+    """See how ``names`` and everything that they are made of stand, by what was observed last; all assets when None."""
     graph = build_graph(project.params)
     if names is not None:
         graph = {name: graph[name] for name in with_ancestors(graph, names)}
-    code = Code()
-    built = latest_builds(instance, graph, project.store, observed)
-    return Standing(graph, built, code, statuses(graph, built, code))
+    return _standing(project, instance, graph, None, {})
 
 
-def observe(project: Project, instance: dg.DagsterInstance, names: Iterable[str]) -> dict[str, str]:
-    """Present versions of those of ``names`` that are observed; records the ones that changed.
+def look_around(project: Project, instance: dg.DagsterInstance, names: Iterable[str]) -> Standing:
+    """As ``look``, after observing the world; what has changed is recorded.
 
-    Raises:
-        DataError: A pointer is missing, or its repository cannot be reached.
+    What cannot be observed counts as never observed, and the look says why: it must not hide how the rest stands.
     """
     graph = build_graph(project.params)
+    graph = {name: graph[name] for name in with_ancestors(graph, names)}
     observer = Observer(project)
-    versions = {}
-    for name in names:
-        if not graph[name].is_observed:
+    versions: dict[str, str] = {}
+    refused: dict[str, RobotAssetsError] = {}
+    for name in (stage.asset for stage in graph.values() if stage.is_observed):
+        try:
+            version = _observe(observer, instance, name)
+        except RobotAssetsError as error:
+            refused[name] = error
             continue
-        last = latest_observation(instance, name)
-        before, sighting = observed_data_version(last), observer.see(name)
-        version = sighting.version if sighting else before
-        if version is None:
-            continue
-        versions[name] = version
-        if sighting and before != version:
-            instance.report_runless_asset_event(new_observation(name, sighting, last))
-    return versions
+        if version is not None:
+            versions[name] = version
+    return _standing(project, instance, graph, versions, refused)
+
+
+def _standing(
+    project: Project,
+    instance: dg.DagsterInstance,
+    graph: dict[str, Stage],
+    observed: Mapping[str, str] | None,
+    refused: Mapping[str, RobotAssetsError],
+) -> Standing:
+    code = Code()
+    built = latest_builds(instance, graph, project.store, observed)
+    return Standing(graph, built, code, statuses(graph, built, code), refused)
+
+
+def _observe(observer: Observer, instance: dg.DagsterInstance, name: str) -> str | None:
+    """The present version of an observed asset, recorded when it is another than before."""
+    last = latest_observation(instance, name)
+    before, sighting = observed_data_version(last), observer.see(name)
+    if sighting is None or sighting.version == before:
+        return before
+    require_available(observer.project, name, sighting.version)
+    instance.report_runless_asset_event(new_observation(name, sighting, last))
+    return sighting.version
 
 
 def select(project: Project, definitions: dg.Definitions, selection: Sequence[str]) -> tuple[str, ...]:

@@ -29,6 +29,7 @@ from robot_assets.lineage.code_version import load, running_code
 from robot_assets.lineage.graph import Stage, platform_name
 from robot_assets.lineage.notice import carry_notice
 from robot_assets.lineage.record import Cause, Record, desired_state, surroundings
+from robot_assets.lineage.report.summary import summary
 from robot_assets.project import Project
 
 RECORD_KEY = "record"
@@ -101,8 +102,8 @@ class Step:
     def signed(self, headline: str, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
         """As ``materialized``, for an engine: sign how it was made, on the device that made it."""
         record = self._stored()
-        attest_engine(self.project, self.context.instance, record)
-        return self._result(record, headline, metadata)
+        chain = attest_engine(self.project, self.context.instance, record)
+        return self._result(record, headline, {**metadata, "audit": dg.MetadataValue.md(summary(chain))})
 
     def _stored(self) -> Record:
         if self.opened.keys() != set(self.stage.inputs):

@@ -108,6 +108,29 @@ def test_a_new_budget_runs_the_gate_and_refuses_with_what_to_do(copy_of_built):
     assert materializations(copy_of_built, ENGINE) == engines
 
 
+def test_recordings_that_nobody_has_are_told_and_hide_nothing(copy_of_built):
+    def expect_recordings(params):
+        params["datasets"]["yard"] = params["datasets"]["small"] | {
+            "source": {"kind": "dvc", "pointer": "data/raw/yard.dvc"}
+        }
+        params["models"]["small_detector"]["quantization"]["ptq"] = {"calibrators": ["mse"]}
+
+    copy_of_built.change(expect_recordings)
+    pointer = copy_of_built.root / "data" / "raw" / "yard.dvc"
+    pointer.parent.mkdir(parents=True)
+    pointer.write_text(f"outs:\n- md5: {'0' * 32}.dir\n  size: 1\n  nfiles: 1\n  hash: md5\n  path: yard\n")
+    planned = copy_of_built.run("robot-assets", "plan", "--json", check=False)
+    assert planned.returncode == 2
+    plan = json.loads(planned.stdout)["plan"]
+    assert "yard is not there" in plan["raw/yard"]["causes"][0]
+    assert plan["datasets/yard"]["after"] == ["raw/yard"]
+    done = copy_of_built.run("robot-assets", "build", check=False)
+    assert done.returncode == 1
+    assert "data import" in done.stderr
+    assert materializations(copy_of_built, "small_detector/ptq") == 2
+    assert materializations(copy_of_built, "datasets/yard") == 0
+
+
 def test_a_failing_gate_stops_what_depends_on_it(tmp_path, repository):
     """Cones are in one session only, so two splits lack them: nothing may be trained on that."""
     source = tmp_path / "source"
