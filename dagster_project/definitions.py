@@ -45,9 +45,9 @@ def build_definitions(project: Project, executor: dg.ExecutorDefinition | None =
 def _executor(params: Params) -> dg.ExecutorDefinition:
     if params.execution.kind == "local":
         return dg.in_process_executor
-    from dagster_k8s import k8s_job_executor
+    from dagster_project.kubernetes.executor import kubernetes_executor
 
-    return k8s_job_executor
+    return kubernetes_executor(params)
 
 
 defs = build_definitions(find_project(Path.cwd()))

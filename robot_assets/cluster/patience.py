@@ -39,10 +39,13 @@ class Patience:
         self._last = (is_refused, now_s)
         return max(self.limits[is_refused] - self._spent[is_refused], 0.0)
 
+    def waited_s(self, finding: Finding) -> float:
+        """Seconds for which looks have come out like this one."""
+        return self._spent[finding.trouble in REFUSED]
+
     def exhausted(self, finding: Finding) -> Finding:
         """The finding as the reason of a failure."""
-        waited_s = self._spent[finding.trouble in REFUSED]
-        return replace(finding, found=f"{finding.found}\n\nThis was so for {_duration(waited_s)}.")
+        return replace(finding, found=f"{finding.found}\n\nThis was so for {_duration(self.waited_s(finding))}.")
 
 
 def _duration(seconds: float) -> str:

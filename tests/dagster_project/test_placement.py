@@ -1,5 +1,7 @@
 """Each step carries the Kubernetes configuration of its pool, and no other layer can widen or narrow it."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -25,6 +27,8 @@ from robot_assets.errors import ParamsError
 from robot_assets.params import Params, parse_params
 from robot_assets.project import Project
 from tests.cluster.parameters import cluster_document
+
+ROOT = Path(__file__).parents[2]
 
 KUBECONFIG = {
     "apiVersion": "v1",
@@ -259,3 +263,16 @@ def test_what_placement_does_not_decide_is_left_to_the_other_layers(params, laun
     assert template.metadata.labels["network"] == "store"
     assert template.spec.containers[0].env_from[0].secret_ref.name == "s3-credentials"
     assert template.spec.service_account_name == "dagster"
+
+
+def test_the_executor_of_a_cluster_is_chosen_by_one_setting_and_loads_nothing_of_kubernetes(tmp_path):
+    code = (
+        "import sys, yaml; from pathlib import Path; from tests.cluster.parameters import cluster_document;"
+        "from robot_assets.project import Project; from dagster_project.definitions import build_definitions;"
+        "Path(sys.argv[1], 'params.yaml').write_text(yaml.safe_dump(cluster_document()));"
+        "definitions = build_definitions(Project(Path(sys.argv[1])));"
+        "print(definitions.executor.name, [name for name in ('kubernetes', 'dagster_k8s') if name in sys.modules])"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stdout.strip() == "kubernetes []"

@@ -1,0 +1,140 @@
+"""The executor of a cluster: each step is a Kubernetes Job, and a failed one says why.
+
+Nothing of Kubernetes is imported before a run starts its steps: the code location and the steps themselves make an
+executor too, and neither talks to the API server.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import dagster as dg
+
+# Dagster has no public names for step delegation; tests/dagster_project/test_step_pods.py pins the range.
+from dagster._core.events import DagsterEvent
+from dagster._core.execution.plan.objects import StepFailureData, StepRetryData, UserFailureData
+from dagster._core.execution.retries import RetryMode
+from dagster._core.executor.step_delegating import StepDelegatingExecutor
+from dagster._utils.error import SerializableErrorInfo
+
+from dagster_project.placement import POOL_TAG, concurrency_limits
+from robot_assets.cluster.finding import Finding
+from robot_assets.cluster.retry import Retry, retry_after
+from robot_assets.cluster.spec import PoolSpec, pool_of
+from robot_assets.params import Params
+
+_HEALTH_CHECK_S = 5
+"""Between two looks at the pods of a run: one short request for each step that runs."""
+
+_INTERRUPTED = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
+
+
+def kubernetes_executor(params: Params) -> dg.ExecutorDefinition:
+    """The executor of a project whose ``execution.kind`` is kubernetes."""
+
+    @dg.executor(
+        name="kubernetes",
+        config_schema={
+            "load_incluster_config": dg.Field(
+                bool, is_required=False, description="Whether this runs in the cluster; default: the run launcher's"
+            ),
+            "kubeconfig_file": dg.Field(
+                dg.Noneable(str),
+                is_required=False,
+                description="To reach it from outside; default: the run launcher's",
+            ),
+            "max_concurrent": dg.Field(
+                int, is_required=False, description="Steps of one run at the same time, whatever their pools"
+            ),
+        },
+        requirements=dg.multiple_process_executor_requirements(),
+    )
+    def kubernetes(init_context: dg.InitExecutorContext) -> KubernetesExecutor:
+        return KubernetesExecutor(params, init_context.executor_config)
+
+    return kubernetes
+
+
+class KubernetesExecutor(StepDelegatingExecutor):
+    """Runs the steps of a run as pods, tries again what is worth it, and puts the pod's reason on what has failed."""
+
+    def __init__(self, params: Params, config: Mapping[str, Any]) -> None:
+        super().__init__(
+            None,
+            retries=RetryMode.ENABLED,
+            check_step_health_interval_seconds=_HEALTH_CHECK_S,
+            max_concurrent=config.get("max_concurrent"),
+            should_verify_step=True,
+        )
+        self._params = params
+        self._config = config
+
+    def execute(self, plan_context: Any, execution_plan: Any) -> Iterator[DagsterEvent]:
+        from dagster_project.kubernetes.step_pods import StepPods
+
+        launcher = plan_context.instance.run_launcher
+        settings = {
+            "load_incluster_config": getattr(launcher, "load_incluster_config", True),
+            "kubeconfig_file": getattr(launcher, "kubeconfig_file", None),
+        }
+        given = {key: self._config[key] for key in settings if key in self._config}
+        self._step_handler = StepPods(self._params, **{**settings, **given})
+        set_concurrency_limits(plan_context.instance, concurrency_limits(self._params))
+        yield from super().execute(plan_context, execution_plan)
+
+    def log_failure_or_retry_event_after_error(
+        self, step_context: Any, err_info: SerializableErrorInfo, known_state: Any
+    ) -> DagsterEvent:
+        finding = self._step_handler.verdict(step_context.step.key)
+        if finding is None:
+            return super().log_failure_or_retry_event_after_error(step_context, err_info, known_state)
+        # the class name is how the attempts after this one know what it came to
+        text = f"{finding.found}\n\nneeded: {finding.needed}\n\nfix: {finding.fix}"
+        error = SerializableErrorInfo(text, stack=[], cls_name=str(finding.trouble))
+        retry = self._retry(step_context, finding)
+        if retry is not None:
+            return DagsterEvent.step_retry_event(step_context, StepRetryData(error, retry.wait_s or None))
+        return DagsterEvent.step_failure_event(
+            step_context, StepFailureData(error, _shown(finding)), f'Step "{step_context.step.key}": {finding.found}'
+        )
+
+    def _retry(self, step_context: Any, finding: Finding) -> Retry | None:
+        from dagster_project.kubernetes.step_pods import earlier_troubles
+
+        if step_context.retry_mode.disabled:
+            return None
+        earlier = earlier_troubles(step_context.instance, step_context.run_id, step_context.step.key)
+        return retry_after(finding, earlier, self._params.execution, self._pool(step_context))
+
+    def _pool(self, step_context: Any) -> PoolSpec:
+        return pool_of(self._params.pools, step_context.step.tags.get(POOL_TAG, ""))
+
+    def _pop_events(self, instance: dg.DagsterInstance, run_id: str, seen_storage_ids: set[int]) -> Any:
+        """As ever, and why a step was interrupted: a pod that is told to end has time to say that it was, not why."""
+        events = super()._pop_events(instance, run_id, seen_storage_ids)
+        for event in events:
+            if event.is_step_failure and _is_interruption(event):
+                self._step_handler.explain(instance, instance.get_run_by_id(run_id), event.step_key)
+        return events
+
+
+def set_concurrency_limits(instance: dg.DagsterInstance, limits: Mapping[str, int]) -> None:
+    """Make the limits of params.yaml those of the instance's concurrency pools."""
+    storage = instance.event_log_storage
+    if not storage.supports_global_concurrency_limits:
+        return
+    present = {pool.name: pool.limit for pool in storage.get_pool_limits() if not pool.from_default}
+    for name, limit in limits.items():
+        if present.get(name) != limit:
+            storage.set_concurrency_slots(name, limit)
+
+
+def _is_interruption(event: DagsterEvent) -> bool:
+    error = event.step_failure_data.error
+    return error is not None and error.cls_name in _INTERRUPTED
+
+
+def _shown(finding: Finding) -> UserFailureData:
+    words = {"found": finding.found, "needed": finding.needed, "fix": finding.fix}
+    return UserFailureData(label=str(finding.trouble), description=finding.found, metadata={**words, **finding.facts})

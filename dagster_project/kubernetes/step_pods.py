@@ -1,0 +1,247 @@
+"""Steps as pods: dagster_k8s's step handler, which also says why a pod came to nothing, and asks for more memory.
+
+dagster_k8s notices that a Job has failed and says no more (dagster issues 13593, 34207), and waits for ever for a pod
+that never starts. What has become of a pod is read from the API server here, and judged in ``robot_assets.cluster``.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Any
+
+import dagster as dg
+
+# Neither Dagster nor dagster_k8s has public names for these; tests/dagster_project/test_step_pods.py pins the range.
+from dagster._core.events import DagsterEvent, DagsterEventType, EngineEventData
+from dagster._core.executor.step_delegating import CheckStepHealthResult, StepHandlerContext
+from dagster_k8s.container_context import K8sContainerContext
+from dagster_k8s.executor import K8sStepHandler
+from dagster_k8s.job import UserDefinedDagsterK8sConfig
+
+from dagster_project.kubernetes.pod_reader import PodReader, Unreachable
+from dagster_project.placement import POOL_TAG, image_name
+from robot_assets.cluster.examine import examine
+from robot_assets.cluster.finding import Finding, Trouble
+from robot_assets.cluster.patience import Patience
+from robot_assets.cluster.pod import POOL_LABEL
+from robot_assets.cluster.retry import memory_of
+from robot_assets.cluster.spec import pool_of
+from robot_assets.params import Params
+
+_QUIET_S = 60
+"""An image is pulled for this long before that is worth a line in the log of the run."""
+
+_ENDS = {DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE}
+
+
+@dataclass
+class _Watch:
+    """What is known of the pod of one attempt of a step.
+
+    Attributes:
+        job: Name of its Job.
+        reader: Reads the namespace that it is in.
+        patience: How long it is waited for.
+        pod: The pod that was seen first.
+        told: What the log of the run was told last.
+        verdict: What the attempt has come to.
+    """
+
+    job: str
+    reader: PodReader
+    patience: Patience
+    pod: str | None = None
+    told: str | None = None
+    verdict: Finding | None = None
+
+    def look(self) -> Finding | None:
+        """What is wrong with the pod now. Raises Unreachable."""
+        job = self.reader.job(self.job)
+        pods = self.reader.pods(self.job) if job else []
+        finding = examine(job, pods, self.reader.events, datetime.now(UTC), self.pod)
+        if self.pod is None and pods:
+            self.pod = min(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])["metadata"]["name"]
+        return finding
+
+
+class StepPods(K8sStepHandler):
+    """The step handler of one run. Tags place a step; this adds what differs between its attempts."""
+
+    def __init__(self, params: Params, load_incluster_config: bool, kubeconfig_file: str | None) -> None:
+        execution = params.execution
+        context = K8sContainerContext(
+            namespace=execution.namespace,
+            service_account_name=execution.service_account,
+            image_pull_secrets=[{"name": name} for name in execution.image_pull_secrets],
+            env_secrets=execution.env_secrets,
+            env_config_maps=execution.env_config_maps,
+        )
+        super().__init__(
+            image=None,
+            container_context=context,
+            load_incluster_config=load_incluster_config,
+            kubeconfig_file=kubeconfig_file,
+        )
+        self._params = params
+        self._watches: dict[str, _Watch] = {}
+
+    @property
+    def name(self) -> str:
+        return "StepPods"
+
+    def launch_step(self, step_handler_context: StepHandlerContext) -> Iterator[DagsterEvent]:
+        self._watch(step_handler_context)
+        yield from super().launch_step(step_handler_context)
+
+    def check_step_health(self, step_handler_context: StepHandlerContext) -> CheckStepHealthResult:
+        key = self._get_step_key(step_handler_context)
+        watch = self._watches.get(key)
+        try:
+            if watch is None:
+                return self._take_over(step_handler_context)
+            finding = watch.look()
+        except Unreachable as error:
+            if watch is not None:
+                self._tell(step_handler_context, watch, f"The API server cannot be asked about the step's pod: {error}")
+            return CheckStepHealthResult.healthy()
+        if finding is None or (finding.is_over and has_ended(step_handler_context, key)):
+            return CheckStepHealthResult.healthy()
+        watch.verdict = self._judge(step_handler_context, watch, finding)
+        if watch.verdict is None:
+            return CheckStepHealthResult.healthy()
+        return CheckStepHealthResult.unhealthy(watch.verdict.found)
+
+    def verdict(self, step_key: str) -> Finding | None:
+        """What the attempt of a step that has just been found unhealthy has come to; None when that is not known."""
+        watch = self._watches.get(step_key)
+        return watch.verdict if watch else None
+
+    def explain(self, instance: dg.DagsterInstance, run: dg.DagsterRun, step_key: str) -> None:
+        """Say in the log of the run why a step was interrupted, when its pod knows."""
+        watch = self._watches.get(step_key)
+        try:
+            finding = watch.look() if watch else None
+        except Unreachable:
+            return
+        if finding is not None and finding.is_lost:
+            instance.report_engine_event(_text(finding), run, EngineEventData(_metadata(finding)), step_key=step_key)
+
+    def _watch(self, context: StepHandlerContext) -> _Watch:
+        namespace = self._get_container_context(context).namespace
+        reader = PodReader(self._api_client, str(namespace))
+        watch = _Watch(self._get_k8s_step_job_name(context), reader, Patience.of(self._params.execution))
+        self._watches[self._get_step_key(context)] = watch
+        return watch
+
+    def _take_over(self, context: StepHandlerContext) -> CheckStepHealthResult:
+        """A step that a run worker before this one launched, or was about to launch."""
+        watch = self._watch(context)
+        if watch.reader.job(watch.job) is not None or _has_begun(context, self._get_step_key(context)):
+            # whatever is wrong with it, the next look finds: it can end a step or try it again, which this one cannot
+            return CheckStepHealthResult.healthy()
+        return CheckStepHealthResult.unhealthy(f"the run worker before this one had not made the job {watch.job}")
+
+    def _judge(self, context: StepHandlerContext, watch: _Watch, finding: Finding) -> Finding | None:
+        """The finding as a verdict; None while the pod is waited for."""
+        if not finding.is_over:
+            left_s = watch.patience.left_s(finding, time.monotonic())
+            if left_s > 0:
+                if finding.trouble is not Trouble.PREPARING or watch.patience.waited_s(finding) >= _QUIET_S:
+                    self._tell(context, watch, f"{finding.found}\n\nfix: {finding.fix}", finding, left_s)
+                return None
+            finding = watch.patience.exhausted(finding)
+        if finding.trouble in (Trouble.EXITED, Trouble.SILENT) and watch.pod:
+            finding = _with_last_words(finding, watch.reader.last_words(watch.pod))
+        if finding.is_lost or not finding.is_over:
+            # Kubernetes would go on with it: make another pod, or start this one after all
+            self._api_client.delete_job(job_name=watch.job, namespace=watch.reader.namespace)
+        DagsterEvent.engine_event(self._step(context), _text(finding), EngineEventData(_metadata(finding)))
+        return finding
+
+    def _tell(
+        self,
+        context: StepHandlerContext,
+        watch: _Watch,
+        text: str,
+        finding: Finding | None = None,
+        left_s: float | None = None,
+    ) -> None:
+        """A line in the log of the run, once as long as it stays the same."""
+        if text == watch.told:
+            return
+        watch.told = text
+        metadata: dict[str, Any] = _metadata(finding) if finding else {}
+        if finding and left_s is not None:
+            metadata["fails_in_s"] = round(left_s)
+        DagsterEvent.engine_event(self._step(context), text, EngineEventData(metadata))
+
+    def _step(self, context: StepHandlerContext) -> Any:
+        return context.get_step_context(self._get_step_key(context))
+
+    def _get_container_context(self, step_handler_context: StepHandlerContext) -> K8sContainerContext:
+        """As dagster_k8s merges it, and: the image, the memory of this attempt, and the label of the pool."""
+        context = super()._get_container_context(step_handler_context)
+        key = self._get_step_key(step_handler_context)
+        pool = step_handler_context.step_tags[key].get(POOL_TAG)
+        if pool is None:
+            return context
+        earlier = earlier_troubles(step_handler_context.instance, step_handler_context.dagster_run.run_id, key)
+        memory = memory_of(earlier, self._params.execution, pool_of(self._params.pools, pool))
+        # only single values and mappings: merged DEEP, they replace what has the same name and leave the rest
+        own = UserDefinedDagsterK8sConfig(
+            container_config={
+                "image": image_name(self._params, pool),
+                "resources": {"requests": {"memory": memory}, "limits": {"memory": memory}},
+            },
+            pod_template_spec_metadata={"labels": {POOL_LABEL: pool}},
+            job_metadata={"labels": {POOL_LABEL: pool}},
+        )
+        return context.merge(K8sContainerContext(run_k8s_config=own))
+
+
+def earlier_troubles(instance: dg.DagsterInstance, run_id: str, step_key: str) -> list[str]:
+    """What the earlier attempts of a step came to. The event log knows: a run worker may die between two attempts."""
+    events = _events(instance, run_id, {DagsterEventType.STEP_UP_FOR_RETRY}, step_key)
+    return [event.step_retry_data.error.cls_name or "" for event in events if event.step_retry_data.error]
+
+
+def has_ended(context: StepHandlerContext, step_key: str) -> bool:
+    """Whether the present attempt of a step has said itself how it ended; its pod may look bad afterwards."""
+    known = context.execute_step_args.known_state
+    attempt = known.get_retry_state().get_attempt_count(step_key) if known else 0
+    run_id = context.execute_step_args.run_id
+    kinds = [
+        event.event_type
+        for event in _events(context.instance, run_id, _ENDS | {DagsterEventType.STEP_UP_FOR_RETRY}, step_key)
+    ]
+    return bool(_ENDS & set(kinds)) or kinds.count(DagsterEventType.STEP_UP_FOR_RETRY) > attempt
+
+
+def _has_begun(context: StepHandlerContext, step_key: str) -> bool:
+    run_id = context.execute_step_args.run_id
+    return bool(_events(context.instance, run_id, {DagsterEventType.STEP_START}, step_key))
+
+
+def _events(
+    instance: dg.DagsterInstance, run_id: str, kinds: set[DagsterEventType], step_key: str
+) -> list[DagsterEvent]:
+    records = instance.all_logs(run_id, of_type=kinds)
+    return [entry.get_dagster_event() for entry in records if entry.is_dagster_event and entry.step_key == step_key]
+
+
+def _text(finding: Finding) -> str:
+    return f"{finding.found}\n\nneeded: {finding.needed}\n\nfix: {finding.fix}"
+
+
+def _metadata(finding: Finding) -> dict[str, Any]:
+    words = {"found": finding.found, "needed": finding.needed, "fix": finding.fix}
+    return {"trouble": str(finding.trouble), **words, **finding.facts}
+
+
+def _with_last_words(finding: Finding, log: str) -> Finding:
+    if not log:
+        return finding
+    return replace(finding, found=f"{finding.found}\n\nIt printed last:\n{log}", facts={**finding.facts, "log": log})
