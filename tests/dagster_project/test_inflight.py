@@ -13,7 +13,7 @@ from tests.dagster_project.conftest import new_checkout
 from tests.dagster_project.daemon import Workplace, copy_code
 
 DATASET = "datasets/small"
-READ = "        source = read_coco(raw)\n"
+READ = "    with disk_trouble_named(out):\n        source = read_coco(raw)\n        numbers"
 WAIT = """\
         Path("begun").touch()
         while not Path("go").exists():
@@ -30,9 +30,8 @@ def workplace(tmp_path: Path, repository: Path) -> Workplace:
     shutil.copy("/proc/cpuinfo", root / "proc")
     made = Workplace(root)
     made.edit(
-        "data/dataset.py", lambda text: text.replace("def build_dataset(", f"{WAIT.lstrip()}def build_dataset(", 1)
+        "data/dataset.py", lambda text: text.replace(READ, READ.replace("        numbers", f"{WAIT}        numbers"))
     )
-    made.edit("data/dataset.py", lambda text: text.replace(READ, READ + WAIT))
     return made
 
 
