@@ -21,6 +21,7 @@ from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.executor import K8sStepHandler
 from dagster_k8s.job import UserDefinedDagsterK8sConfig
 
+from dagster_project.kubernetes.mounts import mounts_of
 from dagster_project.kubernetes.pod_reader import PodReader, Unreachable
 from dagster_project.placement import POOL_TAG, image_name
 from robot_assets.cluster.examine import examine
@@ -182,7 +183,7 @@ class StepPods(K8sStepHandler):
         return context.get_step_context(self._get_step_key(context))
 
     def _get_container_context(self, step_handler_context: StepHandlerContext) -> K8sContainerContext:
-        """As dagster_k8s merges it, and: the image, the memory of this attempt, and the label of the pool."""
+        """As dagster_k8s merges it, and: image, memory of this attempt, label of the pool, and what the pool mounts."""
         context = super()._get_container_context(step_handler_context)
         key = self._get_step_key(step_handler_context)
         pool = step_handler_context.step_tags[key].get(POOL_TAG)
@@ -199,7 +200,10 @@ class StepPods(K8sStepHandler):
             pod_template_spec_metadata={"labels": {POOL_LABEL: pool}},
             job_metadata={"labels": {POOL_LABEL: pool}},
         )
-        return context.merge(K8sContainerContext(run_k8s_config=own))
+        layers = [own, *map(UserDefinedDagsterK8sConfig.from_dict, mounts_of(self._params, pool))]
+        for layer in layers:
+            context = context.merge(K8sContainerContext(run_k8s_config=layer))
+        return context
 
 
 def earlier_troubles(instance: dg.DagsterInstance, run_id: str, step_key: str) -> list[str]:

@@ -98,6 +98,9 @@ class PoolSpec(Spec):
         default=None, description="nvidia on K3s; none where the nodes' default runtime is NVIDIA's"
     )
     tolerations: tuple[TolerationSpec, ...] = ()
+    jetson: bool = Field(
+        default=False, description="steps see the device tree and the release of Jetson Linux, as the publisher does"
+    )
     gpus: int = Field(default=0, ge=0, le=64, description="whole GPUs of one step, requested and limited alike")
     cpu: float = Field(
         default=1,
@@ -145,6 +148,12 @@ class PoolSpec(Spec):
         return labels
 
     @model_validator(mode="after")
+    def _a_jetson_is_arm(self) -> PoolSpec:
+        if self.jetson and self.architecture != "arm64":
+            raise ValueError(f"jetson is true and architecture {self.architecture}; needed architecture arm64")
+        return self
+
+    @model_validator(mode="after")
     def _ceiling_above_floor(self) -> PoolSpec:
         if self.memory_max is not None and in_bytes(self.memory_max) <= in_bytes(self.memory):
             raise ValueError(f"memory_max is {self.memory_max} and memory {self.memory}; needed a memory_max above it")
@@ -158,6 +167,9 @@ class ExecutionSpec(Spec):
     images: dict[Architecture, ImageSpec] = Field(default={}, description="the image of the steps, by architecture")
     namespace: ObjectName | None = None
     service_account: ObjectName | None = None
+    signing_key: ObjectName | None = Field(
+        default=None, description="the Secret with signing.pem, the key that signs engines; for the steps of targets"
+    )
     image_pull_secrets: tuple[ObjectName, ...] = ()
     env_secrets: tuple[ObjectName, ...] = Field(default=(), description="Secrets that become environment variables")
     env_config_maps: tuple[ObjectName, ...] = ()

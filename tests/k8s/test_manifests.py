@@ -231,7 +231,7 @@ def test_a_drain_waits_for_runs_and_steps_and_for_nothing_that_could_move(built)
 
 
 def test_the_publisher_of_a_jetson_sees_what_a_step_on_it_sees(manifests, overlay):
-    from dagster_project.kubernetes.device_view import device_view
+    from dagster_project.kubernetes.mounts import device_view
 
     pod = manifests.find(overlay, "DaemonSet", "platform-publisher")["spec"]["template"]["spec"]
     container = pod["containers"][0]

@@ -1,0 +1,65 @@
+"""What the pods of some steps get on top of what all pods have: the view of a Jetson, and the key that signs engines.
+
+Both are merged DEEP, after placement: they add to the volumes, mounts and variables that the run launcher gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from robot_assets.cluster.spec import pool_of
+from robot_assets.params import Params
+from robot_assets.platforms.probe import PROC_VARIABLE
+from robot_assets.provenance.keys import KEY_VARIABLE
+
+_PROC = "/device/proc"
+_FILES = (
+    ("device-tree", "/sys/firmware/devicetree/base", f"{_PROC}/device-tree", "Directory"),
+    ("device-cpuinfo", "/proc/cpuinfo", f"{_PROC}/cpuinfo", "File"),
+    ("device-l4t", "/etc/nv_tegra_release", "/etc/nv_tegra_release", "File"),
+)
+_KEY_FOLDER = "/run/robot-assets"
+_KEY_FILE = "signing.pem"
+_GROUP = 10001
+"""The group of the images' user; only with one does Kubernetes let anybody but root read a mounted secret."""
+
+
+def mounts_of(params: Params, pool: str) -> Iterator[dict[str, Any]]:
+    """Further layers of Kubernetes configuration for the steps of a pool."""
+    if pool_of(params.pools, pool).jetson:
+        yield device_view()
+    if pool in params.targets and params.execution.signing_key is not None:
+        yield signing_key(params.execution.signing_key)
+
+
+def device_view() -> dict[str, Any]:
+    """What a pod on a Jetson has to see of its device, so that a probe in it finds what a probe beside it finds.
+
+    A container shows neither the device tree, which runtimes mask with all of ``/sys/firmware``, nor the release of
+    Jetson Linux. Both are mounted elsewhere, read-only. The publisher in k8s/nodes/platform-publisher.yaml has the same
+    lines: what it tells of a node is what a build on that node compares itself with.
+    """
+    return {
+        "container_config": {
+            "env": [{"name": PROC_VARIABLE, "value": _PROC}],
+            "volume_mounts": [{"name": name, "mountPath": inside, "readOnly": True} for name, _, inside, _ in _FILES],
+        },
+        "pod_spec_config": {
+            "volumes": [{"name": name, "hostPath": {"path": path, "type": kind}} for name, path, _, kind in _FILES],
+        },
+    }
+
+
+def signing_key(secret: str) -> dict[str, Any]:
+    """The private key, for the steps that build engines and check them, and for no other."""
+    return {
+        "container_config": {
+            "env": [{"name": KEY_VARIABLE, "value": f"{_KEY_FOLDER}/{_KEY_FILE}"}],
+            "volume_mounts": [{"name": "signing-key", "mountPath": _KEY_FOLDER, "readOnly": True}],
+        },
+        "pod_spec_config": {
+            "volumes": [{"name": "signing-key", "secret": {"secretName": secret, "defaultMode": 0o400}}],
+            "securityContext": {"fsGroup": _GROUP},
+        },
+    }

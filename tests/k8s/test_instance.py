@@ -1,0 +1,281 @@
+"""The instance that is deployed: it works on a real database and object store, and its pods hold what they must."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from copy import deepcopy
+
+import boto3
+import dagster as dg
+import kubernetes
+import kubernetes_validate
+import pytest
+import yaml
+from dagster._serdes import ConfigurableClassData
+from dagster_k8s import K8sRunLauncher
+from dagster_k8s.container_context import K8sContainerContext
+from dagster_k8s.job import UserDefinedDagsterK8sConfig, construct_dagster_k8s_job
+from moto.server import ThreadedMotoServer
+
+from benchmarks.synthetic.postgres import NoPostgres, Server, running_postgres
+from dagster_project.kubernetes.mounts import mounts_of
+from dagster_project.placement import edge_affinity, train_affinity
+from robot_assets.params import parse_params
+from tests.k8s.node_api import Cluster
+
+BUCKET = "robot-logs"
+OWN_OF_A_PROCESS = {"DAGSTER_PG_PASSWORD", "ROBOT_ASSETS_NAMESPACE"}
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[Server]:
+    try:
+        with running_postgres() as server:
+            yield server
+    except NoPostgres as missing:
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """An S3 server; the process finds it as a pod would, by its environment."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {
+        "AWS_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "robot",
+        "AWS_SECRET_ACCESS_KEY": "not-a-secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "ROBOT_ASSETS_LOG_BUCKET": BUCKET,
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3").create_bucket(Bucket=BUCKET)
+    yield
+    server.stop()
+
+
+@pytest.fixture
+def instance(manifests, cluster, postgres, object_store, tmp_path, monkeypatch) -> Iterator[dg.DagsterInstance]:
+    """The instance of the k3s overlay, word for word; only the cluster is another."""
+    postgres.new_database("dagster_deployed")
+    for name, value in {
+        "DAGSTER_PG_HOST": "127.0.0.1",
+        "DAGSTER_PG_PORT": str(postgres.port),
+        "DAGSTER_PG_DB": "dagster_deployed",
+        "DAGSTER_PG_USERNAME": "dagster",
+        "DAGSTER_PG_PASSWORD": "",
+        "ROBOT_ASSETS_NAMESPACE": "robot-assets",
+    }.items():
+        monkeypatch.setenv(name, value)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "dagster.yaml").write_text(yaml.safe_dump(reaching(cluster, manifests.instance())))
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        yield instance
+
+
+def test_runs_are_kept_in_postgresql_and_output_in_the_object_store(instance):
+    @dg.asset
+    def engine() -> None:
+        print("built")  # what a step prints
+
+    result = dg.materialize([engine], instance=instance)
+    assert result.success
+    assert instance.get_run_by_id(result.run_id).status is dg.DagsterRunStatus.SUCCESS
+    keys = [item["Key"] for item in boto3.client("s3").list_objects_v2(Bucket=BUCKET)["Contents"]]
+    assert any(key.startswith("compute-logs/") and result.run_id in key for key in keys)
+
+
+def test_runs_are_queued_watched_and_limited_as_the_file_says(instance):
+    assert type(instance.run_coordinator).__name__ == "QueuedRunCoordinator"
+    assert instance.run_monitoring_enabled
+    assert instance.run_monitoring_max_resume_run_attempts == 3
+    assert instance.run_retries_enabled
+    assert not instance.run_retries_retry_on_asset_or_op_failure
+    pools = instance.get_concurrency_config().pool_config
+    assert (pools.default_pool_limit, pools.pool_granularity.value) == (1, "op")
+    assert not instance.telemetry_enabled
+
+
+def reaching(cluster: Cluster, document: dict) -> dict:
+    """An instance whose launcher talks to ``cluster``, as this process is in none."""
+    document = deepcopy(document)
+    document["run_launcher"]["config"] |= {
+        "load_incluster_config": False,
+        "kubeconfig_file": str(cluster.kubeconfig),
+    }
+    return document
+
+
+# what hangs together
+
+
+def variables(document: object) -> set[str]:
+    """Every ``{env: NAME}`` of a document."""
+    if isinstance(document, dict):
+        if set(document) == {"env"} and isinstance(document["env"], str):
+            return {document["env"]}
+        return set().union(*map(variables, document.values())) if document else set()
+    return set().union(*map(variables, document)) if isinstance(document, list) and document else set()
+
+
+@pytest.mark.parametrize("overlay", ["k3s", "external-postgres"])
+@pytest.mark.parametrize("name", ["webserver", "daemon", "code-location"])
+def test_every_variable_of_the_instance_is_in_the_environment(manifests, overlay, name):
+    pod = manifests.find(overlay, "Deployment", f"robot-assets-{name}")["spec"]["template"]["spec"]
+    container = pod["containers"][0]
+    given = {variable["name"] for variable in container["env"]}
+    for source in container["envFrom"]:
+        if "configMapRef" in source:
+            given |= manifests.find(overlay, "ConfigMap", source["configMapRef"]["name"])["data"].keys()
+    wanted = variables(manifests.instance(overlay))
+    assert len(wanted) > 5
+    assert wanted <= given
+
+
+def test_the_launcher_names_what_is_there(manifests):
+    config = manifests.instance()["run_launcher"]["config"]
+    for name in config["env_config_maps"]:
+        manifests.find("k3s", "ConfigMap", name, "robot-assets")
+    manifests.find("k3s", "ServiceAccount", config["service_account_name"])
+    webserver = manifests.find("k3s", "Deployment", "robot-assets-webserver")["spec"]["template"]["spec"]
+    secrets = {source["secretRef"]["name"] for source in webserver["containers"][0]["envFrom"] if "secretRef" in source}
+    assert secrets == set(config["env_secrets"])
+    password = next(each for each in webserver["containers"][0]["env"] if each["name"] == "DAGSTER_PG_PASSWORD")
+    assert password["valueFrom"]["secretKeyRef"] == {
+        "name": config["postgres_password_secret"],
+        "key": "postgresql-password",
+    }
+
+
+# pods of runs and steps
+
+
+PARAMS = {
+    "store": {"url": "s3://robot-assets/store"},
+    "datasets": {},
+    "models": {},
+    "targets": {"orin": {"kind": "onnxruntime", "platform": "node", "gate": {"latency_ms_p95_max": 40}}},
+    "execution": {
+        "kind": "kubernetes",
+        "signing_key": "robot-assets-signing-key",
+        "images": {"amd64": {"env": "ROBOT_ASSETS_TRAIN_IMAGE"}, "arm64": {"env": "ROBOT_ASSETS_EDGE_IMAGE"}},
+    },
+    "pools": {
+        "training": {"node_labels": {"robot-assets/role": "train"}, "gpus": 1, "runtime_class": "nvidia"},
+        "orin": {
+            "architecture": "arm64",
+            "jetson": True,
+            "node_labels": {"robot-assets/target": "orin"},
+            "tolerations": [{"key": "robot-assets/edge"}],
+            "runtime_class": "nvidia",
+            "gpus": 1,
+        },
+    },
+}
+
+
+@pytest.fixture
+def launcher(manifests, cluster, monkeypatch) -> K8sRunLauncher:
+    """The launcher of the deployed instance; only the cluster that it would ask is another."""
+    monkeypatch.setenv("ROBOT_ASSETS_NAMESPACE", "robot-assets")
+    config = reaching(cluster, manifests.instance())["run_launcher"]["config"]
+    data = ConfigurableClassData("dagster_k8s", "K8sRunLauncher", yaml.safe_dump(config))
+    return data.rehydrate(as_type=K8sRunLauncher)
+
+
+def job(launcher: K8sRunLauncher, *layers: dict) -> dict:
+    """The Job that Dagster would create, with further layers of configuration on top of the launcher's."""
+    context = K8sContainerContext(
+        image_pull_policy=launcher.image_pull_policy,
+        service_account_name=launcher.service_account_name,
+        env_config_maps=launcher.env_config_maps,
+        env_secrets=launcher.env_secrets,
+        volume_mounts=launcher.volume_mounts,
+        volumes=launcher.volumes,
+        namespace=launcher.job_namespace,
+        resources=launcher.resources,
+        security_context=launcher.security_context,
+        run_k8s_config=UserDefinedDagsterK8sConfig.from_dict(launcher.run_k8s_config),
+    )
+    for layer in layers:
+        context = context.merge(K8sContainerContext(run_k8s_config=UserDefinedDagsterK8sConfig.from_dict(layer)))
+    built = construct_dagster_k8s_job(
+        context.get_k8s_job_config("registry.lab/server:1", launcher),
+        ["dagster", "api", "execute_run"],
+        "dagster-run-1",
+        user_defined_k8s_config=context.run_k8s_config,
+        component="step_worker" if layers else "run_worker",
+    )
+    return kubernetes.client.ApiClient().sanitize_for_serialization(built)
+
+
+@pytest.fixture
+def step(launcher, monkeypatch) -> dict:
+    """An engine's step, as its placement and the view of its device make it."""
+    monkeypatch.setenv("ROBOT_ASSETS_EDGE_IMAGE", "registry.lab/edge:1")
+    params = parse_params(PARAMS)
+    return job(launcher, edge_affinity(params, "orin"), *mounts_of(params, "orin"))
+
+
+def test_run_and_step_are_valid_jobs(launcher, step):
+    for each in (job(launcher), step):
+        kubernetes_validate.validate(each, "1.37", strict=True)
+
+
+def test_a_step_stays_locked_down_under_its_placement(launcher, step):
+    for each in (job(launcher), step):
+        pod = each["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["runAsUser"] == 10001
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod["enableServiceLinks"] is False
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+
+
+def test_a_step_can_write_where_the_project_writes_and_knows_the_instance(step):
+    pod = step["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
+    writable = {mount["mountPath"] for mount in container["volumeMounts"] if "emptyDir" in volumes[mount["name"]]}
+    assert writable == {"/opt/dagster/dagster_home", "/tmp", "/opt/robot-assets/.robot_assets"}
+    assert {variable["name"] for variable in container["env"]} >= {*OWN_OF_A_PROCESS, "DAGSTER_HOME"}
+    sources = [next(iter(source.values()))["name"] for source in container["envFrom"]]
+    assert sources == ["robot-assets-environment", "robot-assets-images", "robot-assets-s3"]
+
+
+def test_a_step_on_a_jetson_sees_its_device_and_asks_for_what_its_pool_says(step):
+    pod = step["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert container["image"] == "registry.lab/edge:1"
+    assert container["resources"]["limits"] == {"memory": "4Gi", "nvidia.com/gpu": "1"}
+    mounted = {mount["mountPath"] for mount in container["volumeMounts"] if mount.get("readOnly")}
+    assert mounted >= {"/device/proc/device-tree", "/device/proc/cpuinfo", "/etc/nv_tegra_release"}
+    assert {"name": "ROBOT_ASSETS_PROC", "value": "/device/proc"} in container["env"]
+    assert pod["runtimeClassName"] == "nvidia"
+
+
+def test_nothing_of_the_run_is_inherited_that_would_keep_a_step_from_its_node(step):
+    pod = step["spec"]["template"]["spec"]
+    assert not pod.get("nodeSelector")
+    assert "cpu" not in pod["containers"][0]["resources"]["limits"]
+
+
+def test_the_signing_key_is_for_steps_of_targets_alone_and_readable_by_their_user(launcher, step):
+    pod = step["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert {"name": "ROBOT_ASSETS_SIGNING_KEY", "value": "/run/robot-assets/signing.pem"} in container["env"]
+    assert {"name": "signing-key", "mountPath": "/run/robot-assets", "readOnly": True} in container["volumeMounts"]
+    volume = next(volume for volume in pod["volumes"] if volume["name"] == "signing-key")
+    assert volume["secret"] == {"secretName": "robot-assets-signing-key", "defaultMode": 0o400}
+    # without a group, Kubernetes lets nobody but root read a secret
+    assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
+    params = parse_params(PARAMS)
+    for other in (job(launcher), job(launcher, train_affinity(params), *mounts_of(params, "training"))):
+        assert "signing" not in str(other)
