@@ -136,11 +136,13 @@ def opened(root: Path, size: Size, server: Server | None, page_bytes: int) -> Wo
     if server:
         server.new_database(root.name)
     began = time.perf_counter()
-    with open_instance(home, url) as instance, quick_writing():
+    with open_instance(home, url) as instance, quick_writing(instance):
         historian = Historian(project, instance, page_bytes)
         for _ in range(size.rounds):
             historian.write_round()
         historian.write_runs(size.ended_runs)
+    if server:
+        server.tidy(root.name)
     is_made.touch()
     print(f"made {root} in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     return World(project, open_instance(home, url))

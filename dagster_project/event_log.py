@@ -150,17 +150,20 @@ def latest_evaluations(
     }
 
 
-def _latest(event_type: str, *columns: Any) -> sql.Subquery:
-    """The newest event of a kind of every asset: by the index of assets and kinds, without reading an event."""
+def _latest(event_type: str, *columns: Any) -> sql.CTE:
+    """The newest event of a kind of every asset: by the index of assets and kinds, without reading an event.
+
+    PostgreSQL has to be told to find it once, and not again in each place where it is mentioned.
+    """
     newest = (
         sql.select(sql.func.max(_events.c.id))
         .where(_events.c.asset_key == _keys.c.asset_key, _events.c.dagster_event_type == event_type)
         .scalar_subquery()
     )
-    return sql.select(*columns, newest.label("id")).subquery("latest")
+    return sql.select(*columns, newest.label("id")).cte("latest").prefix_with("MATERIALIZED", dialect="postgresql")
 
 
-def _with_version(latest: sql.Subquery) -> sql.Join:
+def _with_version(latest: sql.CTE) -> sql.Join:
     """The newest events with their data versions, each found by its id.
 
     Outer joins, because they leave SQLite no other order: for inner ones it reads the tags of the whole history.
