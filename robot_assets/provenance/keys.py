@@ -119,7 +119,7 @@ def _read_private(path: Path) -> bytes:
         facts = os.fstat(handle)
         if not stat.S_ISREG(facts.st_mode):
             raise _unusable(path, "is not a file")
-        if facts.st_mode & _OTHERS:
+        if facts.st_mode & _OTHERS and not _is_mounted_secret(handle, facts):
             raise ProvenanceError(
                 f"{path} has mode {stat.S_IMODE(facts.st_mode):04o}: others than its owner can read or write it",
                 needed="a private key that only its owner can read",
@@ -128,6 +128,18 @@ def _read_private(path: Path) -> bytes:
         return os.read(handle, _LARGEST_BYTES)
     finally:
         os.close(handle)
+
+
+def _is_mounted_secret(handle: int, facts: os.stat_result) -> bool:
+    """Whether this is how Kubernetes hands a secret to a process that is not root.
+
+    Such a file is always root's. For another user to read it at all, its group has to: the pod's own (``fsGroup``), on
+    a mount that nobody can write to. On any other machine a root's file that a group may read is no secret.
+    """
+    is_for_group_alone = facts.st_mode & _OTHERS == stat.S_IRGRP
+    is_of_root = facts.st_uid == 0 and os.geteuid() != 0
+    is_read_only = bool(os.fstatvfs(handle).f_flag & os.ST_RDONLY)
+    return is_for_group_alone and is_of_root and is_read_only and facts.st_gid in {os.getegid(), *os.getgroups()}
 
 
 def _write_new(path: Path) -> CryptoSigner:
