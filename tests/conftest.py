@@ -1,9 +1,14 @@
-"""What every test may use: where the repository is, and where the real robot images are."""
+"""What every test may use: where the repository is, where the real robot images are, and the manifests of k8s/."""
 
+import json
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.k8s.manifests import Manifests
 
 ROOT = Path(__file__).parents[1]
 
@@ -30,3 +35,16 @@ def robocup_images() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no robocup_ml images at {folder}; set ROBOCUP_ML to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def manifests(repository: Path) -> Manifests:
+    """k8s/, as kustomize builds it; skipped where no kubectl can, and then says so."""
+    kubectl = os.environ.get("KUBECTL", shutil.which("kubectl") or "")
+    if not kubectl:
+        pytest.skip("no kubectl on PATH to build the overlays with; set KUBECTL to one of version 1.21 or newer")
+    version = json.loads(subprocess.run([kubectl, "version", "--client", "-o", "json"], capture_output=True).stdout)
+    minor = int(version["clientVersion"]["minor"].rstrip("+"))
+    if minor < 21:
+        pytest.skip(f"{kubectl} is of version 1.{minor}, whose kustomize has no components; needed 1.21 or newer")
+    return Manifests(repository / "k8s", kubectl)
