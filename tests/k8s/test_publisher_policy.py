@@ -1,0 +1,100 @@
+"""The admission policy of the publisher, evaluated as an API server would: one annotation, of its own node."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import deepcopy
+
+import celpy
+import pytest
+
+from tests.k8s.manifests import read
+
+NODE = {
+    "metadata": {
+        "name": "orin-1",
+        "labels": {"robot-assets/role": "edge"},
+        "annotations": {"k3s.io/hostname": "orin-1"},
+    },
+    "spec": {"podCIDR": "10.42.1.0/24"},
+}
+PUBLISHER = "system:serviceaccount:robot-assets-nodes:platform-publisher"
+
+
+@pytest.fixture(scope="module")
+def decide(repository) -> Callable[..., str]:
+    policy, binding = (document["spec"] for document in read(repository / "k8s/nodes/publisher-policy.yaml"))
+    assert policy["failurePolicy"] == "Fail"
+    assert binding["validationActions"] == ["Deny"]
+    environment = celpy.Environment()
+
+    def evaluate(expression: str, activation: dict):
+        return environment.program(environment.compile(expression)).evaluate(activation)
+
+    def decide(edit: Callable[[dict], object], *, user: str = PUBLISHER, where: str | None = "orin-1", old=NODE) -> str:
+        new = deepcopy(old)
+        edit(new)
+        extra = {"authentication.kubernetes.io/node-name": [where]} if where else {}
+        activation = {
+            "request": celpy.json_to_cel({"userInfo": {"username": user, "extra": extra}}),
+            "object": celpy.json_to_cel(new),
+            "oldObject": celpy.json_to_cel(old),
+        }
+        if not all(evaluate(each["expression"], activation) for each in policy["matchConditions"]):
+            return "not its business"
+        variables = {
+            celpy.celtypes.StringType(each["name"]): evaluate(each["expression"], activation)
+            for each in policy["variables"]
+        }
+        activation["variables"] = celpy.celtypes.MapType(variables)
+        for each in policy["validations"]:
+            if not evaluate(each["expression"], activation):
+                return each["message"]
+        return "allowed"
+
+    return decide
+
+
+def annotate(key: str, value: str = "x") -> Callable[[dict], object]:
+    return lambda node: node["metadata"].setdefault("annotations", {}).update({key: value})
+
+
+def test_its_annotation_may_be_written_and_changed(decide):
+    assert decide(annotate("robot-assets/platform")) == "allowed"
+    published = deepcopy(NODE)
+    annotate("robot-assets/platform", "before")(published)
+    assert decide(annotate("robot-assets/platform", "after"), old=published) == "allowed"
+    bare = {"metadata": {"name": "orin-1"}, "spec": {}}
+    assert decide(annotate("robot-assets/platform"), old=bare) == "allowed"
+
+
+@pytest.mark.parametrize("where", ["orin-2", None])
+def test_another_node_may_not_and_a_token_of_no_node_may_nothing(decide, where):
+    assert decide(annotate("robot-assets/platform"), where=where).endswith("only of the node that it runs on")
+
+
+@pytest.mark.parametrize(
+    ("edit", "message"),
+    [
+        (annotate("other"), "no annotation but robot-assets/platform"),
+        (annotate("k3s.io/hostname", "orin-9"), "no annotation but robot-assets/platform"),
+        (lambda node: node["metadata"]["annotations"].clear(), "no annotation but robot-assets/platform"),
+        (lambda node: node["metadata"]["labels"].update({"robot-assets/target": "cpu"}), "and not the labels"),
+        (lambda node: node["metadata"].pop("labels"), "and not the labels"),
+        (lambda node: node["spec"].update({"taints": []}), "and not the spec"),
+        (lambda node: node["spec"].update({"unschedulable": True}), "and not the spec"),
+    ],
+)
+def test_anything_else_is_denied_with_what_it_is(decide, edit, message):
+    assert decide(edit).endswith(message)
+
+
+def test_nobody_else_is_concerned(decide):
+    assert decide(lambda node: node["spec"].update({"taints": []}), user="system:node:orin-1") == "not its business"
+
+
+def test_the_policy_knows_the_publisher_by_its_account(manifests):
+    for overlay in ("k3s", "external-postgres"):
+        daemon_set = manifests.find(overlay, "DaemonSet", "platform-publisher")
+        account = daemon_set["spec"]["template"]["spec"]["serviceAccountName"]
+        assert f"system:serviceaccount:{daemon_set['metadata']['namespace']}:{account}" == PUBLISHER
