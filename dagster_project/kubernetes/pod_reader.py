@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -33,10 +34,9 @@ class PodReader:
         Raises:
             Unreachable: The API server does not answer.
         """
-        # a Job and its status are one object; the right to read the status is the narrower one
-        read = self.client.batch_api.read_namespaced_job_status
         try:
-            return self._ask(lambda: read(name, self.namespace, _request_timeout=_TIMEOUT_S))
+            # a Job and its status are one object; the right to read the status is the narrower one
+            return self._read(self.client.batch_api.read_namespaced_job_status, name, self.namespace)
         except ApiException as error:
             if error.status == 404:
                 return None
@@ -44,32 +44,33 @@ class PodReader:
 
     def pods(self, job: str) -> list[dict[str, Any]]:
         """The pods of a Job. Raises Unreachable."""
-        selector = f"job-name={job}"
         read = self.client.core_api.list_namespaced_pod
-        return self._ask(lambda: read(self.namespace, label_selector=selector, _request_timeout=_TIMEOUT_S))["items"]
+        return self._read(read, self.namespace, label_selector=f"job-name={job}")["items"]
 
     def events(self, about: str) -> list[dict[str, Any]]:
         """The events about an object. Raises Unreachable."""
-        selector = f"involvedObject.name={about}"
         read = self.client.core_api.list_namespaced_event
-        return self._ask(lambda: read(self.namespace, field_selector=selector, _request_timeout=_TIMEOUT_S))["items"]
+        return self._read(read, self.namespace, field_selector=f"involvedObject.name={about}")["items"]
 
     def last_words(self, pod: str) -> str:
         """The last lines that a pod printed; empty when they cannot be had: they only help to understand."""
+        read = self.client.core_api.read_namespaced_pod_log
         try:
-            text = self.client.core_api.read_namespaced_pod_log(
-                pod, self.namespace, tail_lines=_LOG_LINES, _request_timeout=_TIMEOUT_S
-            )
+            return _content(read, pod, self.namespace, tail_lines=_LOG_LINES).decode(errors="replace").strip()
         except (ApiException, HTTPError):
             return ""
-        return str(text or "").strip()
 
-    def _ask(self, read: Callable[[], Any]) -> Any:
+    def _read(self, read: Callable[..., Any], *place: str, **selectors: str) -> Any:
         try:
-            return self.client.core_api.api_client.sanitize_for_serialization(read())
+            return json.loads(_content(read, *place, **selectors))
         except HTTPError as error:
             raise Unreachable(str(error)) from error
         except ApiException as error:
             if error.status in _PASSING:
                 raise Unreachable(f"{error.status} {error.reason}") from error
             raise
+
+
+def _content(read: Callable[..., Any], *place: str, **options: Any) -> bytes:
+    """What the API server sent, as it sent it: the client's models refuse objects that lack what they think needed."""
+    return read(*place, **options, _preload_content=False, _request_timeout=_TIMEOUT_S).data

@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import dagster as dg
@@ -24,7 +24,7 @@ from dagster_k8s.job import UserDefinedDagsterK8sConfig
 from dagster_project.kubernetes.mounts import mounts_of
 from dagster_project.kubernetes.pod_reader import PodReader, Unreachable
 from dagster_project.placement import POOL_TAG, image_name
-from robot_assets.cluster.examine import examine
+from robot_assets.cluster.examine import examine, first_pod
 from robot_assets.cluster.finding import Finding, Trouble
 from robot_assets.cluster.patience import Patience
 from robot_assets.cluster.pod import POOL_LABEL
@@ -34,6 +34,9 @@ from robot_assets.params import Params
 
 _QUIET_S = 60
 """An image is pulled for this long before that is worth a line in the log of the run."""
+
+_AFTER_ITS_GRACE = timedelta(days=1)
+"""A pod that is being deleted may still end well. One whose step was interrupted will not."""
 
 _ENDS = {DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE}
 
@@ -58,14 +61,13 @@ class _Watch:
     told: str | None = None
     verdict: Finding | None = None
 
-    def look(self) -> Finding | None:
-        """What is wrong with the pod now. Raises Unreachable."""
+    def look(self, grace: timedelta = timedelta()) -> Finding | None:
+        """What is wrong with the pod, ``grace`` from now. Raises Unreachable."""
         job = self.reader.job(self.job)
         pods = self.reader.pods(self.job) if job else []
-        finding = examine(job, pods, self.reader.events, datetime.now(UTC), self.pod)
-        if self.pod is None and pods:
-            self.pod = min(pods, key=lambda pod: pod["metadata"]["creationTimestamp"])["metadata"]["name"]
-        return finding
+        if self.pod is None and job:
+            self.pod = first_pod(job, pods, self.reader.events)
+        return examine(job, pods, self.reader.events, datetime.now(UTC) + grace, self.pod)
 
 
 class StepPods(K8sStepHandler):
@@ -124,7 +126,7 @@ class StepPods(K8sStepHandler):
         """Say in the log of the run why a step was interrupted, when its pod knows."""
         watch = self._watches.get(step_key)
         try:
-            finding = watch.look() if watch else None
+            finding = watch.look(_AFTER_ITS_GRACE) if watch else None
         except Unreachable:
             return
         if finding is not None and finding.is_lost:

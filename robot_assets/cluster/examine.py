@@ -6,7 +6,7 @@ a Job that makes one pod, once.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from datetime import datetime
 
 from robot_assets.cluster.ended import (
@@ -21,11 +21,11 @@ from robot_assets.cluster.ended import (
 )
 from robot_assets.cluster.finding import Finding
 from robot_assets.cluster.pending import node_silent, not_started, unmade, unscheduled
-from robot_assets.cluster.pod import EventsOf, Json, Pod
+from robot_assets.cluster.pod import EventsOf, Json, Pod, moment
 
 
 def examine(
-    job: Json | None, pods: Iterable[Json], events_of: EventsOf, now: datetime, began_on: str | None = None
+    job: Json | None, pods: Sequence[Json], events_of: EventsOf, now: datetime, began_on: str | None = None
 ) -> Finding | None:
     """What is wrong with the pod of a step; None when nothing is.
 
@@ -38,13 +38,26 @@ def examine(
     """
     if job is None:
         return job_deleted()
-    ordered = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
-    known = [pod for pod in ordered if began_on in (None, pod["metadata"]["name"])]
+    name = began_on or first_pod(job, pods, events_of)
+    known = [pod for pod in pods if pod["metadata"]["name"] == name]
     if known:
         return _examine_pod(Pod(known[0], events_of, now))
-    if began_on is not None or has_had_a_pod(job):
-        return vanished(job, began_on, events_of)
+    if name is not None or has_had_a_pod(job):
+        return vanished(job, name, events_of)
     return unmade(job, events_of)
+
+
+def first_pod(job: Json, pods: Sequence[Json], events_of: EventsOf) -> str | None:
+    """The pod that a Job made first; None when it has made none.
+
+    Kubernetes before 1.26 replaces a pod that was deleted. The one that came in its place ends at once and ends well,
+    since Dagster begins no step twice: it says nothing about the step.
+    """
+    made = [event for event in events_of(job["metadata"]["name"]) if event.get("reason") == "SuccessfulCreate"]
+    if made:
+        return str(min(made, key=moment).get("message")).removeprefix("Created pod: ")
+    oldest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
+    return str(oldest[0]["metadata"]["name"]) if oldest else None
 
 
 def _examine_pod(pod: Pod) -> Finding | None:

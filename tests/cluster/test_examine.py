@@ -23,7 +23,7 @@ RUNNING = container(running={"startedAt": "2026-11-22T10:01:00Z"})
 
 
 def look(*pods: dict, of: dict | None = None, events: tuple = (), began_on: str | None = None) -> Finding | None:
-    return examine(of or job(), pods, lambda name: list(events), NOW, began_on)
+    return examine(of or job(), list(pods), lambda name: list(events), NOW, began_on)
 
 
 def found(*pods: dict, **more) -> Finding:
@@ -213,6 +213,17 @@ def test_a_pod_that_took_the_place_of_another_is_not_taken_for_it():
     finding = found(other, began_on="dagster-step-1f0c-x7k2p")
     assert finding.trouble is Trouble.POD_DELETED
     assert look(other, began_on="dagster-step-1f0c-9zzzz") is None
+
+
+def test_a_pod_that_took_the_place_of_another_before_anybody_looked_is_known_by_the_events_of_the_job():
+    other = pod("Succeeded", name="dagster-step-1f0c-9zzzz", containerStatuses=ended(0, "Completed"))
+    events = (
+        event("SuccessfulCreate", "Created pod: dagster-step-1f0c-9zzzz", "10:20:00", kind="Normal"),
+        event("SuccessfulCreate", "Created pod: dagster-step-1f0c-x7k2p", "10:00:00", kind="Normal"),
+    )
+    finding = found(other, events=events)
+    assert finding.trouble is Trouble.POD_DELETED
+    assert "pod dagster-step-1f0c-x7k2p is gone" in finding.found
 
 
 def test_the_first_of_two_pods_is_the_one_that_counts():

@@ -1,0 +1,237 @@
+"""A namespace of a real cluster, a Dagster instance beside it, and faults.
+
+KUBECONFIG names the cluster. Its nodes are those of minicluster: one with a GPU and the label robot-assets/role=train,
+one with robot-assets/target=orin-nano and the taint robot-assets/edge, one without either; all share this machine's
+files. Faults are minicluster's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+import yaml
+
+HERE = Path(__file__).parent
+RUN = """\
+import sys
+import dagster as dg
+from project import get_job
+
+selection = [dg.AssetKey(name) for name in sys.argv[1:]]
+with dg.DagsterInstance.get() as instance:
+    job = dg.reconstructable(get_job)
+    sys.exit(not dg.execute_job(job, instance=instance, asset_selection=selection, raise_on_error=False).success)
+"""
+MINICLUSTER = os.environ.get("MINICLUSTER") or shutil.which("minicluster")
+KUBECTL = [shutil.which("kubectl")] if shutil.which("kubectl") else [str(MINICLUSTER), "kubectl"]
+PARAMS: dict[str, Any] = {
+    "store": {"url": "store"},
+    "datasets": {},
+    "models": {},
+    "targets": {"orin_nano": {"kind": "onnxruntime", "platform": "reported", "gate": {"latency_ms_p95_max": 20}}},
+    "execution": {
+        "kind": "kubernetes",
+        "images": {"amd64": "any:1", "arm64": "any:1"},
+        "refused_max_s": 10,
+        "memory_factor": 2,
+    },
+    "pools": {
+        "training": {
+            "node_labels": {"robot-assets/role": "train"},
+            "gpus": 1,
+            "cpu": 0.5,
+            "memory": "512Mi",
+            "memory_max": "1Gi",
+            "grace_s": 2,
+        },
+        "orin_nano": {
+            "node_labels": {"robot-assets/target": "orin-nano"},
+            "architecture": "arm64",
+            "tolerations": [{"key": "robot-assets/edge"}],
+            "cpu": 0.5,
+            "memory": "512Mi",
+            "grace_s": 2,
+        },
+        "general": {"cpu": 0.1, "memory": "256Mi", "grace_s": 2},
+    },
+}
+
+
+def within(seconds: float, what: Callable[[], Any], meaning: str) -> Any:
+    """The first true answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < deadline, f"{meaning}: not within {seconds} s"
+        time.sleep(0.2)
+    return answer
+
+
+@dataclass
+class Run:
+    """A run of some steps, in a process of its own."""
+
+    place: Place
+    process: subprocess.Popen
+
+    def end(self, seconds: float = 150) -> bool:
+        """Whether it ends well."""
+        try:
+            return self.process.wait(timeout=seconds) == 0
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            raise AssertionError(f"the run goes on after {seconds} s:\n{self.place.log()}") from None
+
+
+@dataclass
+class Place:
+    """A namespace with a code location and an instance.
+
+    Attributes:
+        namespace: Of the pods.
+        folder: Mounted into each of them; holds the code location and the instance.
+    """
+
+    namespace: str
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        return {**os.environ, "DAGSTER_HOME": str(self.folder / "home"), "PYTHONPATH": str(self.folder)}
+
+    def change(self, edit: Callable[[dict], None]) -> None:
+        params = yaml.safe_load((self.folder / "params.yaml").read_text())
+        edit(params)
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params))
+
+    def run(self, **orders: list[str]) -> Run:
+        """Start the steps of these names; each attempt has an order of its own, and the last goes for all further."""
+        (self.folder / "orders.json").write_text(json.dumps(orders))
+        command = [sys.executable, str(self.folder / "run.py"), *orders]
+        with open(self.folder / "run.log", "a") as log:
+            return Run(self, subprocess.Popen(command, env=self.environment, cwd=self.folder, stdout=log, stderr=log))
+
+    def launch(self, **orders: list[str]) -> None:
+        """Start the same in the cluster: the run is a pod too, and has the rights of its service account."""
+        (self.folder / "orders.json").write_text(json.dumps(orders))
+        config = {"execution": {"config": {"load_incluster_config": True, "kubeconfig_file": None}}}
+        command = [sys.executable, "-m", "dagster", "job", "launch", "-f", "project.py", "-a", "defs", "-j", "steps"]
+        done = subprocess.run(
+            [*command, "--config-json", json.dumps(config)],
+            env=self.environment,
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+
+    def kubectl(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [*KUBECTL, "--namespace", self.namespace, *arguments], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+        return done.stdout
+
+    def objects(self, kind: str) -> list[dict]:
+        return json.loads(self.kubectl("get", kind, "-o", "json"))["items"]
+
+    def pods_of(self, step: str) -> list[dict]:
+        """Oldest first; those that are being deleted are left out."""
+        pods = json.loads(self.kubectl("get", "pods", "-l", f"dagster/op={step}", "-o", "json"))["items"]
+        alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
+        return sorted(alive, key=lambda pod: pod["metadata"]["creationTimestamp"])
+
+    def running(self, step: str) -> dict:
+        """The pod of a step, once it has begun to do as it was told."""
+        within(90, lambda: f"attempt {len(self.retries(step))}:" in self.log(), f"{step} begins\n{self.log()}")
+        return self.pods_of(step)[-1]
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        return dg.DagsterInstance.from_config(str(self.folder / "home"))
+
+    def entries(self) -> list[dg.EventLogEntry]:
+        with self.instance as instance:
+            return [entry for run in instance.get_runs() for entry in instance.all_logs(run.run_id)]
+
+    def events(self, kind: dg.DagsterEventType, step: str) -> list[dg.DagsterEvent]:
+        found = [entry.dagster_event for entry in self.entries() if entry.is_dagster_event and entry.step_key == step]
+        return [event for event in found if event.event_type is kind]
+
+    def failure(self, step: str) -> dg.DagsterEvent:
+        (event,) = self.events(dg.DagsterEventType.STEP_FAILURE, step)
+        return event
+
+    def retries(self, step: str) -> list[str]:
+        """What each attempt that was not the last came to."""
+        events = self.events(dg.DagsterEventType.STEP_UP_FOR_RETRY, step)
+        return [event.step_retry_data.error.cls_name for event in events]
+
+    def notes(self, step: str) -> list[str]:
+        return [event.message for event in self.events(dg.DagsterEventType.ENGINE_EVENT, step)]
+
+    def log(self) -> str:
+        """Everything, for the message of a test that fails."""
+        return "\n".join(entry.user_message for entry in self.entries())
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    if not os.environ.get("KUBECONFIG"):
+        pytest.skip("no cluster: KUBECONFIG is not set; make test-cluster sets it")
+    if not shutil.which("kubectl") and not MINICLUSTER:
+        pytest.skip("no kubectl on PATH")
+    place = Place(f"test-{uuid.uuid4().hex[:8]}", tmp_path)
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home" / "dagster.yaml").write_text(json.dumps(_instance(place)))
+    (tmp_path / "run.py").write_text(RUN)
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
+    shutil.copy(HERE / "project.py", tmp_path)
+    place.kubectl("create", "namespace", place.namespace)
+    place.kubectl("create", "serviceaccount", "runs")
+    yield place
+    place.kubectl("delete", "namespace", place.namespace, "--wait=false")
+
+
+def _instance(place: Place) -> dict:
+    folder = str(place.folder)
+    launcher = {
+        "job_namespace": place.namespace,
+        "service_account_name": "runs",
+        "job_image": "any:1",
+        "dagster_home": f"{folder}/home",
+        "instance_config_map": "unused",
+        "env_vars": [f"DAGSTER_HOME={folder}/home", f"PYTHONPATH={folder}"],
+        "load_incluster_config": False,
+        "kubeconfig_file": os.environ["KUBECONFIG"],
+        "volumes": [{"name": "work", "hostPath": {"path": folder}}],
+        "volume_mounts": [{"name": "work", "mountPath": folder}],
+    }
+    return {
+        "telemetry": {"enabled": False},
+        "run_launcher": {"module": "dagster_k8s", "class": "K8sRunLauncher", "config": launcher},
+    }
+
+
+@pytest.fixture
+def minicluster() -> Callable[..., None]:
+    """The command that breaks nodes and pods of a minicluster."""
+    if not MINICLUSTER:
+        pytest.skip("faults need a minicluster: its command is not on PATH, and MINICLUSTER does not name it")
+
+    def call(*arguments: str) -> None:
+        subprocess.run([MINICLUSTER, *arguments], check=True, capture_output=True, text=True)
+
+    return call
