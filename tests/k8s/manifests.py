@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,19 +28,19 @@ class Manifests:
 
     root: Path
     kubectl: str = "kubectl"
-    _built: dict[str, str] = field(default_factory=dict, compare=False)
 
+    @cache  # noqa: B019 - one for the whole session
     def text(self, overlay: str) -> str:
         """What ``kubectl apply -k`` would send."""
-        if overlay not in self._built:
-            command = [self.kubectl, "kustomize", str(self.root / "overlays" / overlay)]
-            done = subprocess.run(command, capture_output=True, text=True, check=False)
-            assert done.returncode == 0, done.stderr
-            assert not done.stderr, f"kustomize warns: {done.stderr}"
-            self._built[overlay] = done.stdout
-        return self._built[overlay]
+        command = [self.kubectl, "kustomize", str(self.root / "overlays" / overlay)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+        assert not done.stderr, f"kustomize warns: {done.stderr}"
+        return done.stdout
 
+    @cache  # noqa: B019
     def build(self, overlay: str) -> list[Object]:
+        """Its objects. Every test gets the same ones, and changes none."""
         return list(yaml.safe_load_all(self.text(overlay)))
 
     def find(self, overlay: str, kind: str, name: str, namespace: str | None = None) -> Object:

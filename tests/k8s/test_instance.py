@@ -242,6 +242,7 @@ def test_a_step_stays_locked_down_under_its_placement(launcher, step):
 def test_a_step_can_write_where_the_project_writes_and_knows_the_instance(step):
     pod = step["spec"]["template"]["spec"]
     (container,) = pod["containers"]
+    assert container["workingDir"] == "/opt/robot-assets"
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     writable = {mount["mountPath"] for mount in container["volumeMounts"] if "emptyDir" in volumes[mount["name"]]}
     assert writable == {"/opt/dagster/dagster_home", "/tmp", "/opt/robot-assets/.robot_assets"}

@@ -1,0 +1,113 @@
+"""docs/kubernetes.md: every file, object and verb that it names is there, and its params.yaml is one."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from dagster_project.placement import edge_affinity
+from robot_assets.params import parse_params
+from tests.k8s.manifests import OVERLAYS
+
+
+@pytest.fixture(scope="module")
+def page(repository: Path) -> str:
+    return (repository / "docs/kubernetes.md").read_text()
+
+
+@pytest.fixture(scope="module")
+def commands(page: str) -> str:
+    blocks = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    assert len(blocks) > 8
+    return "\n".join([*blocks, *re.findall(r"`((?:kubectl|robot-assets|k8s/images/build) [^`]+)`", page)])
+
+
+def test_its_parameters_are_valid_beside_those_of_the_repository(page, repository, monkeypatch):
+    (block,) = re.findall(r"```yaml params\n(.*?)```", page, re.DOTALL)
+    document = yaml.safe_load((repository / "params.yaml").read_text()) | yaml.safe_load(block)
+    document["models"]["sidewalk_detector"]["targets"].append("orin_agx")
+    params = parse_params(document)
+    monkeypatch.setenv("ROBOT_ASSETS_EDGE_IMAGE", "registry.lab:5000/robot-assets/edge:1")
+    assert edge_affinity(params, "orin_agx")["pod_spec_config"]["runtimeClassName"] == "nvidia"
+    assert params.pools["orin_agx"].jetson
+
+
+def test_its_parameters_name_what_is_deployed(page, manifests, repository):
+    (block,) = re.findall(r"```yaml params\n(.*?)```", page, re.DOTALL)
+    document = yaml.safe_load(block)
+    manifests.find("k3s", "ServiceAccount", document["execution"]["service_account"], "robot-assets")
+    images = manifests.find("k3s", "ConfigMap", "robot-assets-images")["data"]
+    assert {image["env"] for image in document["execution"]["images"].values()} <= images.keys()
+    labels = "".join(path.read_text() for path in (repository / "k8s/nodes/k3s").glob("*.yaml"))
+    for pool in document["pools"].values():
+        for key, value in pool.get("node_labels", {}).items():
+            assert f"- {key}={value}" in labels
+
+
+def test_every_path_that_it_names_is_there(page, repository):
+    named = set(re.findall(r"\bk8s/[\w./-]*\w", page))
+    assert len(named) > 12
+    missing = [path for path in named if not (repository / path).exists()]
+    assert missing == []
+
+
+def test_every_overlay_is_told_of(page):
+    assert {*re.findall(r"k8s/overlays/([\w-]+)", page)} == {*OVERLAYS}
+
+
+def test_every_object_that_a_command_names_is_deployed(commands, manifests):
+    things = {
+        (thing["kind"].lower(), thing["metadata"]["name"]) for name in OVERLAYS for thing in manifests.build(name)
+    }
+    named = set(re.findall(r"\b(deploy|deployment|statefulset|service)/([\w-]+)", commands))
+    assert len(named) >= 5
+    for kind, name in named:
+        assert ({"deploy": "deployment"}.get(kind, kind), name) in things
+    labels = {tuple(label) for label in re.findall(r"-l (app\.kubernetes\.io/component)=([\w-]+)", commands)}
+    deployed = {
+        label
+        for thing in manifests.build("k3s-login")
+        for label in thing.get("spec", {}).get("template", {}).get("metadata", {}).get("labels", {}).items()
+    }
+    assert labels - deployed == {("app.kubernetes.io/component", "step_worker")}
+
+
+def test_the_secrets_of_the_page_are_those_that_the_pods_want(commands, manifests):
+    made = set(re.findall(r"create secret (?:generic|tls) ([\w-]+)", commands))
+    text = manifests.text("k3s-login")
+    wanted = set(re.findall(r"secretKeyRef:\s+key: \S+\s+name: (\S+)", text))
+    wanted |= set(re.findall(r"secretRef:\s+name: (\S+)", text)) | set(re.findall(r"secretName: (\S+)", text))
+    assert wanted | {"robot-assets-signing-key"} == made
+    keys = dict(re.findall(r"secretKeyRef:\s+key: (\S+)\s+name: (\S+)", text))
+    for key in keys:
+        assert f"--from-file={key}" in commands
+
+
+def test_every_verb_of_ours_exists(commands):
+    verbs = set(re.findall(r"robot-assets (key create|engine get|verify|platform publish)\b", commands))
+    assert {"key create", "engine get", "verify"} <= verbs
+    for verb in verbs:
+        command = [str(Path(sys.executable).with_name("robot-assets")), *verb.split(), "--help"]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0, verb
+
+
+def test_what_was_not_tried_is_marked_and_said(page):
+    assert "**no step\nbelow has been done on a real k3s" in page
+    assert page.count("†") > 5
+
+
+def test_the_rights_of_the_page_are_those_of_the_roles(page):
+    from tests.k8s.test_rights import DAEMON, RUN, WEBSERVER
+
+    rows = dict(re.findall(r"^\| `([\w-]+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE))
+    for account, rights in (("webserver", WEBSERVER), ("daemon", DAEMON), ("run", RUN)):
+        told = rows[f"robot-assets-{account}"]
+        assert ("create" in told) == ("create" in rights["jobs"])
+        assert ("logs" in told) == ("pods/log" in rights)
+        assert ("events" in told) == ("events" in rights)
+    assert rows["robot-assets-step"] == "nothing"
