@@ -1,68 +1,131 @@
-"""A run that began with older code does not look fresh afterwards (dagster issue 33708): a real run, a real edit."""
+"""Code that is edited while a run is at work: what the run made must not pass for made by the new code.
+
+Dagster stamps a materialization with the code version of the definitions (its issue 33708). Here real builds run from
+a copy of both packages, and the copy is edited under them.
+"""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from tests.dagster_project.conftest import new_checkout
-from tests.dagster_project.daemon import Workplace, copy_code
+from dagster_project.instance_reader import latest_data_version
+from tests.dagster_project.conftest import Checkout, new_checkout
 
-DATASET = "datasets/small"
-READ = "    with disk_trouble_named(out):\n        source = read_coco(raw)\n        numbers"
-WAIT = """\
-        Path("begun").touch()
-        while not Path("go").exists():
-            __import__("time").sleep(0.05)
+BEGINS = "        from robot_assets.data.simulate import simulate\n"
+WAITS = """
+        import pathlib, time
+        pathlib.Path("at_work").touch()
+        while not pathlib.Path("go_on").exists():
+            time.sleep(0.02)
 """
+COMMAND = "import sys, robot_assets.cli; assert sys.argv.pop(1) in robot_assets.cli.__file__; " + (
+    "from dagster_project.cli import main; main()"
+)
+SECONDS_TO_BEGIN = 120.0
+
+
+@dataclass(frozen=True)
+class Copy:
+    """A project, and the packages that its commands run from. Simulation waits in them until it is told to go on."""
+
+    checkout: Checkout
+    packages: Path
+
+    def start(self, *arguments: str) -> "subprocess.Popen[str]":
+        environment = {**self.checkout.environment, "PYTHONPATH": str(self.packages)}
+        return subprocess.Popen(
+            [sys.executable, "-c", COMMAND, str(self.packages), *arguments],
+            cwd=self.checkout.root,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def run(self, *arguments: str) -> tuple[int, str, str]:
+        process = self.start(*arguments)
+        out, err = process.communicate()
+        return process.returncode, out, err
+
+    def wait_until_at_work(self, process: "subprocess.Popen[str]") -> None:
+        deadline = time.monotonic() + SECONDS_TO_BEGIN
+        while not (self.checkout.root / "at_work").exists():
+            if process.poll() is not None or time.monotonic() > deadline:
+                process.kill()
+                raise AssertionError("\n".join(process.communicate()))
+            time.sleep(0.02)
+
+    def go_on(self) -> None:
+        (self.checkout.root / "go_on").touch()
+
+    def edit(self, module: str) -> None:
+        """Change what the code of a module is, and nothing that it does."""
+        with open(self.packages / f"{module.replace('.', os.sep)}.py", "a") as source:
+            source.write("\nEDITED = True\n")
+
+    def plan(self, name: str) -> dict:
+        """What is to be done about an asset; empty when it is fresh."""
+        status, out, err = self.run("plan", name, "--json")
+        assert status in (0, 2), err
+        return json.loads(out)["plan"].get(name, {})
 
 
 @pytest.fixture
-def workplace(tmp_path: Path, repository: Path) -> Workplace:
-    """A checkout whose data set stops in the middle of its build until the file ``go`` is there."""
-    root = new_checkout(tmp_path / "workplace", repository).root
-    copy_code(repository, root)
-    (root / "proc").mkdir()
-    shutil.copy("/proc/cpuinfo", root / "proc")
-    made = Workplace(root)
-    made.edit(
-        "data/dataset.py", lambda text: text.replace(READ, READ.replace("        numbers", f"{WAIT}        numbers"))
-    )
-    return made
+def copy(tmp_path: Path, repository: Path) -> Iterator[Copy]:
+    packages = tmp_path / "packages"
+    for name in ("robot_assets", "dagster_project"):
+        shutil.copytree(repository / name, packages / name, ignore=shutil.ignore_patterns("__pycache__"))
+    produced = packages / "dagster_project" / "assets" / "produced.py"
+    source = produced.read_text()
+    assert source.count(BEGINS) == 1
+    produced.write_text(source.replace(BEGINS, BEGINS + WAITS))
+    checkout = new_checkout(tmp_path / "project", repository)
+    checkout.change(lambda params: params["datasets"]["small"]["source"].update(images=18))
+    copy = Copy(checkout, packages)
+    yield copy
+    copy.go_on()
 
 
-def test_what_older_code_made_is_stale_and_fresh_again_when_the_edit_is_undone(workplace):
-    path = workplace.root / "robot_assets" / "data" / "dataset.py"
-    command = [str(Path(sys.executable).with_name("robot-assets")), "build", DATASET]
-    with subprocess.Popen(
-        command,
-        cwd=workplace.root,
-        env=workplace.environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    ) as build:
-        deadline = time.monotonic() + 120
-        while not (workplace.root / "begun").exists():
-            assert build.poll() is None, build.communicate()
-            assert time.monotonic() < deadline
-            time.sleep(0.1)
-        ran = path.read_text()
-        path.write_text(f"{ran}\n_UNUSED = 1\n")
-        (workplace.root / "go").touch()
-        _, said = build.communicate(timeout=120)
-    assert workplace.versions()[DATASET] == 1
-    # The command itself does not pass it over,
-    assert build.returncode == 1
-    assert f"{DATASET}: code of robot_assets.data.dataset changed" in " ".join(said.split())
-    # whoever asks later sees it,
-    planned = json.loads(workplace.run("robot-assets", "plan", DATASET, "--json", check=False).stdout)["plan"]
-    assert planned[DATASET]["state"] == "stale"
-    assert planned[DATASET]["causes"][0].startswith("code of robot_assets.data.dataset changed (")
-    # and the record names the code that ran: with the edit undone there is nothing to do.
-    path.write_text(ran)
-    assert workplace.run("robot-assets", "plan", DATASET).returncode == 0
+def test_what_a_run_began_with_older_code_is_stale_when_it_ends(copy):
+    edited = "robot_assets.data.simulation.weather"
+    building = copy.start("build", "raw/small", "--json")
+    copy.wait_until_at_work(building)
+    copy.edit(edited)
+    copy.go_on()
+    _, err = building.communicate()
+    assert building.returncode == 1
+    assert f"raw/small: code of {edited} changed (" in err
+    with copy.checkout.instance() as instance:
+        before = latest_data_version(instance, "raw/small")
+    assert before is not None
+
+    plan = copy.plan("raw/small")
+    assert plan["state"] == "stale"
+    [cause] = plan["causes"]
+    assert cause.startswith(f"code of {edited} changed (")
+
+    status, out, err = copy.run("build", "raw/small", "--json")
+    assert status == 0, err
+    assert json.loads(out)["assets"]["raw/small"]["data_version"] == before
+    assert copy.plan("raw/small") == {}
+
+
+def test_code_that_is_edited_before_it_is_imported_does_not_run(copy):
+    """The process has said which code it is: it must not run another one under that name."""
+    edited = "robot_assets.data.duplicates"
+    building = copy.start("build", "datasets/small", "--json")
+    copy.wait_until_at_work(building)
+    copy.edit(edited)
+    copy.go_on()
+    _, err = building.communicate()
+    assert building.returncode == 1
+    assert f"{edited} was edited after this process had looked at it" in " ".join(err.split())
+    assert copy.plan("datasets/small")["state"] == "missing"
