@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -120,6 +121,8 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
     ensure_dagster_home(project.root)
     os.chdir(project.root)
     dagster = str(Path(sys.executable).with_name("dagster"))
+    # `dagster dev` ends its children with SIGINT, which shells make background commands ignore.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     os.execv(dagster, [dagster, "dev", "--host", "127.0.0.1", "--port", str(port)])
 
 
