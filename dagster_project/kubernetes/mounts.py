@@ -1,6 +1,6 @@
-"""What the pods of some steps get on top of what all pods have: the view of a Jetson, and the key that signs engines.
+"""What the pods of steps get beside what all pods have: the name of their image, the view of a Jetson, the signing key.
 
-Both are merged DEEP, after placement: they add to the volumes, mounts and variables that the run launcher gives.
+All are merged DEEP, after placement: they add to the volumes, mounts and variables that the run launcher gives.
 """
 
 from __future__ import annotations
@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from dagster_project.placement import image_name
 from robot_assets.cluster.spec import pool_of
+from robot_assets.lineage.record import IMAGE_VARIABLE
 from robot_assets.params import Params
 from robot_assets.platforms.probe import PROC_VARIABLE
 from robot_assets.provenance.keys import KEY_VARIABLE
@@ -26,7 +28,13 @@ _GROUP = 10001
 
 
 def mounts_of(params: Params, pool: str) -> Iterator[dict[str, Any]]:
-    """Further layers of Kubernetes configuration for the steps of a pool."""
+    """Further layers of Kubernetes configuration for the steps of a pool.
+
+    Raises:
+        ParamsError: Its image is in an environment variable that is not set.
+    """
+    # for the record: by its digest, when the deployment pins one
+    yield {"container_config": {"env": [{"name": IMAGE_VARIABLE, "value": image_name(params, pool)}]}}
     if pool_of(params.pools, pool).jetson:
         yield device_view()
     if pool in params.targets and params.execution.signing_key is not None:

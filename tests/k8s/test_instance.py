@@ -259,6 +259,9 @@ def test_a_step_on_a_jetson_sees_its_device_and_asks_for_what_its_pool_says(step
     mounted = {mount["mountPath"] for mount in container["volumeMounts"] if mount.get("readOnly")}
     assert mounted >= {"/device/proc/device-tree", "/device/proc/cpuinfo", "/etc/nv_tegra_release"}
     assert {"name": "ROBOT_ASSETS_PROC", "value": "/device/proc"} in container["env"]
+    # what the record of the engine says
+    assert {"name": "ROBOT_ASSETS_IMAGE", "value": "registry.lab/edge:1"} in container["env"]
+    assert any(variable["name"] == "ROBOT_ASSETS_NODE" for variable in container["env"])
     assert pod["runtimeClassName"] == "nvidia"
 
 
@@ -268,7 +271,7 @@ def test_nothing_of_the_run_is_inherited_that_would_keep_a_step_from_its_node(st
     assert "cpu" not in pod["containers"][0]["resources"]["limits"]
 
 
-def test_the_signing_key_is_for_steps_of_targets_alone_and_readable_by_their_user(launcher, step):
+def test_the_signing_key_is_for_steps_of_targets_alone_and_readable_by_their_user(launcher, step, monkeypatch):
     pod = step["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert {"name": "ROBOT_ASSETS_SIGNING_KEY", "value": "/run/robot-assets/signing.pem"} in container["env"]
@@ -278,5 +281,6 @@ def test_the_signing_key_is_for_steps_of_targets_alone_and_readable_by_their_use
     # without a group, Kubernetes lets nobody but root read a secret
     assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
     params = parse_params(PARAMS)
+    monkeypatch.setenv("ROBOT_ASSETS_TRAIN_IMAGE", "registry.lab/train:1")
     for other in (job(launcher), job(launcher, train_affinity(params), *mounts_of(params, "training"))):
         assert "signing" not in str(other)
