@@ -118,6 +118,8 @@ def _configuration(params: Params, name: str) -> dict[str, Any]:
             "activeDeadlineSeconds": pool.active_deadline_s,
             "terminationGracePeriodSeconds": pool.grace_s,
             "restartPolicy": "Never",
+            # A step reads and writes the instance and the store; only its run talks to the API server.
+            "automountServiceAccountToken": False,
         },
         # Dagster decides on further attempts: a pod that Kubernetes started again would end without a word.
         "job_spec_config": {"backoffLimit": 0},

@@ -7,11 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dagster_k8s.client import DagsterKubernetesClient
-from kubernetes.client import ApiException
+from kubernetes.client import ApiClient, ApiException, BatchV1Api, Configuration, CoreV1Api
 from urllib3.exceptions import HTTPError
 
-_TIMEOUT_S = 10
+_TIMEOUT_S = 5
 _LOG_LINES = 20
 _PASSING = frozenset({401, 408, 429, 500, 502, 503, 504})
 """Answers of an API server that is about to be well again. 401 is one: see dagster_k8s.client."""
@@ -21,11 +20,22 @@ class Unreachable(Exception):
     """The API server gives no answer now."""
 
 
+def api_client() -> ApiClient:
+    """A client of the API server that this process is configured for, which asks once and no more.
+
+    What it reads is read again soon. With the three further tries of the usual client, an API server that hangs would
+    hold up a run for four times as long.
+    """
+    settings = Configuration.get_default_copy()
+    settings.retries = False
+    return ApiClient(settings)
+
+
 @dataclass(frozen=True)
 class PodReader:
     """The objects of one namespace. Every read has a deadline, so that a hung connection does not hold up a run."""
 
-    client: DagsterKubernetesClient
+    api: ApiClient
     namespace: str
 
     def job(self, name: str) -> dict[str, Any] | None:
@@ -36,7 +46,7 @@ class PodReader:
         """
         try:
             # a Job and its status are one object; the right to read the status is the narrower one
-            return self._read(self.client.batch_api.read_namespaced_job_status, name, self.namespace)
+            return self._read(BatchV1Api(self.api).read_namespaced_job_status, name, self.namespace)
         except ApiException as error:
             if error.status == 404:
                 return None
@@ -44,17 +54,17 @@ class PodReader:
 
     def pods(self, job: str) -> list[dict[str, Any]]:
         """The pods of a Job. Raises Unreachable."""
-        read = self.client.core_api.list_namespaced_pod
+        read = CoreV1Api(self.api).list_namespaced_pod
         return self._read(read, self.namespace, label_selector=f"job-name={job}")["items"]
 
     def events(self, about: str) -> list[dict[str, Any]]:
         """The events about an object. Raises Unreachable."""
-        read = self.client.core_api.list_namespaced_event
+        read = CoreV1Api(self.api).list_namespaced_event
         return self._read(read, self.namespace, field_selector=f"involvedObject.name={about}")["items"]
 
     def last_words(self, pod: str) -> str:
         """The last lines that a pod printed; empty when they cannot be had: they only help to understand."""
-        read = self.client.core_api.read_namespaced_pod_log
+        read = CoreV1Api(self.api).read_namespaced_pod_log
         try:
             return _content(read, pod, self.namespace, tail_lines=_LOG_LINES).decode(errors="replace").strip()
         except (ApiException, HTTPError):

@@ -22,7 +22,7 @@ from dagster_k8s.executor import K8sStepHandler
 from dagster_k8s.job import UserDefinedDagsterK8sConfig
 
 from dagster_project.kubernetes.mounts import mounts_of
-from dagster_project.kubernetes.pod_reader import PodReader, Unreachable
+from dagster_project.kubernetes.pod_reader import PodReader, Unreachable, api_client
 from dagster_project.placement import POOL_TAG, image_name
 from robot_assets.cluster.examine import examine, first_pod
 from robot_assets.cluster.finding import Finding, Trouble
@@ -88,6 +88,7 @@ class StepPods(K8sStepHandler):
             load_incluster_config=load_incluster_config,
             kubeconfig_file=kubeconfig_file,
         )
+        self._reading = api_client()
         self._params = params
         self._watches: dict[str, _Watch] = {}
 
@@ -134,7 +135,7 @@ class StepPods(K8sStepHandler):
 
     def _watch(self, context: StepHandlerContext) -> _Watch:
         namespace = self._get_container_context(context).namespace
-        reader = PodReader(self._api_client, str(namespace))
+        reader = PodReader(self._reading, str(namespace))
         watch = _Watch(self._get_k8s_step_job_name(context), reader, Patience.of(self._params.execution))
         self._watches[self._get_step_key(context)] = watch
         return watch
@@ -191,7 +192,9 @@ class StepPods(K8sStepHandler):
         pool = step_handler_context.step_tags[key].get(POOL_TAG)
         if pool is None:
             return context
-        earlier = earlier_troubles(step_handler_context.instance, step_handler_context.dagster_run.run_id, key)
+        run_id = step_handler_context.execute_step_args.run_id
+        is_first = _earlier_attempts(step_handler_context, key) == 0
+        earlier = [] if is_first else earlier_troubles(step_handler_context.instance, run_id, key)
         memory = memory_of(earlier, self._params.execution, pool_of(self._params.pools, pool))
         # only single values and mappings: merged DEEP, they replace what has the same name and leave the rest
         own = UserDefinedDagsterK8sConfig(
@@ -216,14 +219,15 @@ def earlier_troubles(instance: dg.DagsterInstance, run_id: str, step_key: str) -
 
 def has_ended(context: StepHandlerContext, step_key: str) -> bool:
     """Whether the present attempt of a step has said itself how it ended; its pod may look bad afterwards."""
+    retry = DagsterEventType.STEP_UP_FOR_RETRY
+    events = _events(context.instance, context.execute_step_args.run_id, _ENDS | {retry}, step_key)
+    kinds = [event.event_type for event in events]
+    return bool(_ENDS & set(kinds)) or kinds.count(retry) > _earlier_attempts(context, step_key)
+
+
+def _earlier_attempts(context: StepHandlerContext, step_key: str) -> int:
     known = context.execute_step_args.known_state
-    attempt = known.get_retry_state().get_attempt_count(step_key) if known else 0
-    run_id = context.execute_step_args.run_id
-    kinds = [
-        event.event_type
-        for event in _events(context.instance, run_id, _ENDS | {DagsterEventType.STEP_UP_FOR_RETRY}, step_key)
-    ]
-    return bool(_ENDS & set(kinds)) or kinds.count(DagsterEventType.STEP_UP_FOR_RETRY) > attempt
+    return known.get_retry_state().get_attempt_count(step_key) if known else 0
 
 
 def _has_begun(context: StepHandlerContext, step_key: str) -> bool:

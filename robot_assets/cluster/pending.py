@@ -68,10 +68,12 @@ def _no_image(pod: Pod, container: Json, reason: str, message: str) -> Finding:
     image = container.get("image")
     told = [str(event.get("message")) for event in pod.events_of(pod.name) if event.get("reason") == "Failed"]
     causes = [text for text in told if text.startswith("Failed to pull image")]
-    said = message if not causes or reason in ("InvalidImageName", "ErrImageNeverPull") else causes[-1]
+    # between two tries the pod only says that it waits; the cause is in the event of the last try
+    is_settled = reason in ("InvalidImageName", "ErrImageNeverPull")
+    said = causes[-1] if causes and not is_settled else f"{reason}: {message or image}"
     return pod.finding(
         Trouble.IMAGE,
-        f"{pod.place} has no image: {reason}: {said or image}",
+        f"{pod.place} has no image: {said}",
         f"an image {image} that the node can pull",
         f"mend execution.images or {pod.pool}.image in params.yaml, or the variable that they name; a private registry "
         "needs execution.image_pull_secrets",

@@ -12,12 +12,11 @@ import dagster as dg
 import kubernetes.client
 import pytest
 from dagster._core.executor.step_delegating import StepDelegatingExecutor
-from dagster_k8s.client import DagsterKubernetesClient
 from dagster_k8s.executor import K8sStepHandler
 from kubernetes.client import ApiException
 
 from dagster_project.kubernetes.executor import KubernetesExecutor, set_concurrency_limits
-from dagster_project.kubernetes.pod_reader import PodReader, Unreachable
+from dagster_project.kubernetes.pod_reader import PodReader, Unreachable, api_client
 from dagster_project.kubernetes.step_pods import StepPods
 from tests.cluster.pods_of_a_cluster import ended, event, job, pod
 
@@ -98,13 +97,12 @@ def serving(answer) -> Iterator[PodReader]:
 
 
 def reader_of(url: str) -> PodReader:
-    settings = kubernetes.client.Configuration(host=url)
-    settings.retries = False
-    api = kubernetes.client.ApiClient(settings)
-    client = DagsterKubernetesClient.production_client(
-        kubernetes.client.BatchV1Api(api), kubernetes.client.CoreV1Api(api)
-    )
-    return PodReader(client, "robots")
+    before = kubernetes.client.Configuration.get_default_copy()
+    kubernetes.client.Configuration.set_default(kubernetes.client.Configuration(host=url))
+    try:
+        return PodReader(api_client(), "robots")
+    finally:
+        kubernetes.client.Configuration.set_default(before)
 
 
 def test_objects_come_as_the_api_server_writes_them():
@@ -130,7 +128,7 @@ def test_an_api_server_that_is_unwell_says_nothing_about_a_pod(code):
 
 def test_an_api_server_that_is_away_says_nothing_about_a_pod():
     with serving(lambda path: (200, {})) as reader:
-        url = reader.client.core_api.api_client.configuration.host
+        url = reader.api.configuration.host
     with pytest.raises(Unreachable, match="refused"):
         reader_of(url).pods("dagster-step-1f0c")
 

@@ -22,6 +22,7 @@ from typing import Any
 import dagster as dg
 import pytest
 import yaml
+from dagster._grpc.types import ResumeRunArgs
 
 HERE = Path(__file__).parent
 RUN = """\
@@ -122,13 +123,28 @@ class Place:
         with open(self.folder / "run.log", "a") as log:
             return Run(self, subprocess.Popen(command, env=self.environment, cwd=self.folder, stdout=log, stderr=log))
 
-    def launch(self, **orders: list[str]) -> None:
-        """Start the same in the cluster: the run is a pod too, and has the rights of its service account."""
+    def launch(self, in_cluster: bool = True, **orders: list[str]) -> None:
+        """Start the same in the cluster: the run is a pod too, and has the rights of its service account.
+
+        With ``in_cluster`` false it has those of the kubeconfig instead.
+        """
         (self.folder / "orders.json").write_text(json.dumps(orders))
-        config = {"execution": {"config": {"load_incluster_config": True, "kubeconfig_file": None}}}
-        command = [sys.executable, "-m", "dagster", "job", "launch", "-f", "project.py", "-a", "defs", "-j", "steps"]
+        settings = {"load_incluster_config": True, "kubeconfig_file": None} if in_cluster else {}
+        config = {"execution": {"config": settings}}
+        location = ["-f", str(self.folder / "project.py"), "-d", str(self.folder), "-a", "defs"]
         done = subprocess.run(
-            [*command, "--config-json", json.dumps(config)],
+            [
+                sys.executable,
+                "-m",
+                "dagster",
+                "job",
+                "launch",
+                *location,
+                "-j",
+                "steps",
+                "--config-json",
+                json.dumps(config),
+            ],
             env=self.environment,
             cwd=self.folder,
             capture_output=True,
@@ -136,6 +152,15 @@ class Place:
             check=False,
         )
         assert done.returncode == 0, done.stderr
+
+    def resume(self) -> Run:
+        """Go on with the latest run in a new run worker, as run monitoring does when the one before it has died."""
+        with self.instance as instance:
+            run = instance.get_runs()[0]
+            arguments = ResumeRunArgs(run.job_code_origin, run.run_id, instance.get_ref(), True).get_command_args()
+        command = [sys.executable, "-m", *arguments]
+        with open(self.folder / "run.log", "a") as log:
+            return Run(self, subprocess.Popen(command, env=self.environment, cwd=self.folder, stdout=log, stderr=log))
 
     def kubectl(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -145,7 +170,7 @@ class Place:
         return done.stdout
 
     def objects(self, kind: str) -> list[dict]:
-        return json.loads(self.kubectl("get", kind, "-o", "json"))["items"]
+        return json.loads(self.kubectl("get", *kind.split(), "-o", "json"))["items"]
 
     def pods_of(self, step: str) -> list[dict]:
         """Oldest first; those that are being deleted are left out."""
@@ -184,7 +209,7 @@ class Place:
 
     def log(self) -> str:
         """Everything, for the message of a test that fails."""
-        return "\n".join(entry.user_message for entry in self.entries())
+        return "\n".join(entry.message for entry in self.entries())
 
 
 @pytest.fixture
@@ -221,6 +246,7 @@ def _instance(place: Place) -> dict:
     }
     return {
         "telemetry": {"enabled": False},
+        "run_coordinator": {"module": "dagster.core.run_coordinator", "class": "DefaultRunCoordinator"},
         "run_launcher": {"module": "dagster_k8s", "class": "K8sRunLauncher", "config": launcher},
     }
 

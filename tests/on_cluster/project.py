@@ -5,6 +5,7 @@ Each step reads its orders at each attempt from ``orders.json``: a shell command
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 
 import dagster as dg
@@ -22,6 +23,8 @@ def _step(name: str, pool: str) -> dg.AssetsDefinition:
     def step(context: dg.AssetExecutionContext) -> None:
         orders = json.loads((HERE / "orders.json").read_text())[name]
         order = orders[min(context.retry_number, len(orders) - 1)]
+        if "kubernetes" in sys.modules:
+            raise RuntimeError("a step has no business with the API server, and no token for it")
         context.log.info(f"attempt {context.retry_number}: {order}")
         subprocess.run(["sh", "-c", f"exec {order}"], cwd=HERE, check=True)
 

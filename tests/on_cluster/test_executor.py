@@ -30,6 +30,7 @@ def test_each_step_runs_on_a_node_of_its_pool(place):
     pod = place.pods_of("trained")[0]
     assert pod["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
     assert pod["metadata"]["labels"]["robot-assets/pool"] == "training"
+    assert pod["spec"]["automountServiceAccountToken"] is False
 
 
 def test_a_step_that_ran_out_of_memory_is_tried_again_with_more(place, minicluster):
@@ -196,3 +197,16 @@ def test_a_run_in_the_cluster_does_with_the_rights_of_its_role(place, repository
     assert place.events(DagsterEventType.STEP_SUCCESS, "checked")
     assert "Forbidden" not in place.log()
     assert not [job for job in place.objects("jobs") if (job["status"].get("active") or 0)], "no Job is left behind"
+
+
+def test_a_run_whose_worker_was_killed_goes_on_with_the_pods_that_it_left(place, minicluster):
+    place.launch(False, trained=["sleep 40"], built=[FOREVER, AT_ONCE], checked=[AT_ONCE])
+    place.running("trained")
+    lost = place.running("built")
+    (worker,) = place.objects("pods -l dagster/op!=trained,dagster/op!=built,dagster/op!=checked")
+    minicluster("pod-kill", worker["metadata"]["name"], "-n", place.namespace)
+    place.kubectl("delete", "pod", lost["metadata"]["name"], "--grace-period=0", "--force", "--wait=false")
+    assert place.resume().end(), place.log()
+    assert place.instance.get_runs()[0].is_success
+    assert len(place.events(DagsterEventType.STEP_START, "trained")) == 1
+    assert place.retries("built") == ["PodDeleted"]
