@@ -16,7 +16,8 @@ import pytest
 import sqlalchemy as sql
 from packaging.specifiers import SpecifierSet
 
-from benchmarks.synthetic.history import open_instance
+from benchmarks.synthetic.history import Historian, open_instance
+from benchmarks.synthetic.project import new_project
 from dagster_project.event_log import (
     DATA_VERSION_TAG,
     MATERIALIZATION,
@@ -29,6 +30,7 @@ from dagster_project.event_log import (
     versions_from,
 )
 from dagster_project.names import BUILDS_CHECK, asset_key, asset_name
+from dagster_project.standing import look
 
 SEEN_TO_HOLD_FOR = SpecifierSet("==1.13.*")
 
@@ -111,7 +113,7 @@ def observations_by_dagster(instance: dg.DagsterInstance, keys: list[dg.AssetKey
                 yield asset_name(key), Version(tags[DATA_VERSION_TAG], latest.run_id, latest.storage_id)
 
 
-CHECKS = (BUILDS_CHECK, "parity", "accuracy")
+CHECKS = (BUILDS_CHECK, "parity", "accuracy", "latency", "no_leakage", "classes_in_every_split", "boxes_sane")
 
 
 def evaluations_by_dagster(
@@ -320,4 +322,18 @@ def test_a_reader_asks_as_often_for_fifty_assets_as_for_five(instance):
             counts[name].append(len(seen))
     assert all(few == many for few, many in counts.values()), counts
     assert counts["observations"] == counts["evaluations"] == [1, 1]
+    assert_agreement(instance)
+
+
+def test_a_look_asks_as_often_for_fifty_assets_as_for_eight(instance, tmp_path):
+    counts = {}
+    for models in (1, 7):
+        project = new_project(tmp_path / str(models), models, targets=1)
+        Historian(project, instance).write_round()
+        with statements() as seen:
+            found = look(project, instance).found
+        assert all(status.is_fresh for status in found.values())
+        counts[len(found)] = len(seen)
+    assert list(counts) == [8, 50]
+    assert counts[8] == counts[50]
     assert_agreement(instance)
