@@ -1,7 +1,7 @@
 """Amounts of memory: ours are Kubernetes' own, and the next attempt asks for more, up to the ceiling."""
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 from kubernetes.utils import parse_quantity
 
@@ -10,11 +10,13 @@ from robot_assets.cluster.quantity import grown, in_bytes, in_words
 AMOUNTS = some.builds(lambda number, unit: f"{number}{unit}", some.integers(1, 9999), some.sampled_from(["Mi", "Gi"]))
 
 
+@settings(deadline=None)
 @given(AMOUNTS)
 def test_an_amount_is_what_kubernetes_takes_it_for(amount):
     assert in_bytes(amount) == parse_quantity(amount)
 
 
+@settings(deadline=None)
 @given(AMOUNTS)
 def test_words_and_bytes_are_the_same_amount(amount):
     assert in_bytes(in_words(in_bytes(amount))) == in_bytes(amount)
@@ -35,6 +37,7 @@ def test_without_a_ceiling_no_attempt_asks_for_more():
     assert grown("16Gi", None, 1.5, 3) == "16Gi"
 
 
+@settings(deadline=None)
 @given(AMOUNTS, some.floats(1.01, 8), some.integers(0, 5000))
 def test_an_attempt_never_asks_for_less_than_the_one_before_nor_for_more_than_the_ceiling(memory, factor, kills):
     ceiling = in_words(in_bytes(memory) * 3)

@@ -10,7 +10,7 @@ import yaml
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.job import UserDefinedDagsterK8sConfig, construct_dagster_k8s_job, get_user_defined_k8s_config
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from dagster_project.definitions import build_definitions
@@ -234,6 +234,7 @@ LAYER = some.fixed_dictionaries(
 )
 
 
+@settings(deadline=None, max_examples=40)
 @given(
     of_launcher=LAYER, of_location=LAYER, of_executor=LAYER, pool=some.sampled_from(["training", "orin_agx", "general"])
 )
