@@ -82,6 +82,20 @@ class KubernetesExecutor(StepDelegatingExecutor):
         self._step_handler = StepPods(self._params, **{**settings, **given})
         set_concurrency_limits(plan_context.instance, concurrency_limits(self._params))
         yield from super().execute(plan_context, execution_plan)
+        self._end_steps_of_a_canceled_run(plan_context)
+
+    def _end_steps_of_a_canceled_run(self, plan_context: Any) -> None:
+        from dagster_k8s.client import DagsterKubernetesClient
+
+        from dagster_project.kubernetes.canceling import end_steps, is_canceled
+
+        instance, run_id = plan_context.instance, plan_context.run_id
+        if not is_canceled(instance, run_id):
+            return
+        namespace = self._params.execution.namespace or instance.run_launcher.job_namespace
+        jobs = end_steps(DagsterKubernetesClient.production_client(), namespace, run_id)
+        if jobs:
+            DagsterEvent.engine_event(plan_context, f"Ended the steps of the canceled run: {', '.join(jobs)}")
 
     def log_failure_or_retry_event_after_error(
         self, step_context: Any, err_info: SerializableErrorInfo, known_state: Any

@@ -16,6 +16,7 @@ import pytest
 from tests.k8s.manifests import read
 
 SAME = (
+    "run_launcher",
     "run_coordinator",
     "concurrency",
     "run_monitoring",
@@ -26,14 +27,6 @@ SAME = (
     "telemetry",
     "nux",
 )
-OF_THE_CHART = {
-    "job_namespace": "the namespace of the release",
-    "service_account_name": "its one account",
-    "dagster_home": "from global.dagsterHome",
-    "instance_config_map": "its own name",
-    "postgres_password_secret": "from global.postgresqlSecretName",
-}
-"""Keys of the run launcher that the chart fills in itself."""
 
 
 @pytest.fixture(scope="module")
@@ -54,29 +47,12 @@ def without_nulls(document: dict) -> dict:
 
 def rendered(values: dict) -> dict:
     """The chart's dagster.yaml, as far as these values decide it."""
-    daemon, launcher = values["dagsterDaemon"], values["runLauncher"]["config"]["k8sRunLauncher"]
+    daemon = values["dagsterDaemon"]
+    assert values["runLauncher"]["type"] == "CustomRunLauncher"
     concurrency = {key: value for key, value in values["concurrency"].items() if key != "enabled"}
     assert values["concurrency"]["enabled"]
     return {
-        "run_launcher": {
-            "module": "dagster_k8s",
-            "class": values["runLauncher"]["type"],
-            "config": {
-                "load_incluster_config": launcher["loadInclusterConfig"],
-                "image_pull_policy": launcher["imagePullPolicy"],
-                "env_config_maps": [each["name"] for each in launcher["envConfigMaps"]],
-                "env_secrets": [each["name"] for each in launcher["envSecrets"]],
-                "volumes": launcher["volumes"],
-                "volume_mounts": launcher["volumeMounts"],
-                "resources": launcher["resources"],
-                "security_context": launcher["securityContext"],
-                "run_k8s_config": {
-                    "container_config": launcher["runK8sConfig"]["containerConfig"],
-                    "pod_spec_config": launcher["runK8sConfig"]["podSpecConfig"],
-                    "job_spec_config": launcher["runK8sConfig"]["jobSpecConfig"],
-                },
-            },
-        },
+        "run_launcher": values["runLauncher"]["config"]["customRunLauncher"],
         "run_coordinator": {
             "module": "dagster._core.run_coordinator",
             "class": daemon["runCoordinator"]["type"],
@@ -102,17 +78,8 @@ def test_a_section_of_the_instance_is_the_same(manifests, values, section):
     assert rendered(values)[section] == manifests.instance()[section]
 
 
-def test_a_run_starts_the_same(manifests, values):
-    ours = dict(manifests.instance()["run_launcher"]["config"])
-    for key in OF_THE_CHART:
-        ours.pop(key)
-    charts = rendered(values)["run_launcher"]["config"]
-    assert charts.pop("load_incluster_config") is True  # the launcher's default
-    assert charts == ours
-
-
 def test_no_section_of_the_instance_is_forgotten(manifests):
-    assert manifests.instance().keys() == {*SAME, "storage", "run_launcher"}
+    assert manifests.instance().keys() == {*SAME, "storage"}
 
 
 def test_what_the_chart_fills_in_is_what_the_base_has(manifests, values):

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
 
@@ -11,6 +14,7 @@ import kubernetes
 import kubernetes_validate
 import pytest
 import yaml
+from dagster._core.launcher.base import RunLauncher
 from dagster._serdes import ConfigurableClassData
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
@@ -24,6 +28,7 @@ from robot_assets.params import parse_params
 from tests.k8s.node_api import Cluster
 
 BUCKET = "robot-logs"
+MODULE = "dagster_project.kubernetes.run_launcher"
 OWN_OF_A_PROCESS = {"DAGSTER_PG_PASSWORD", "ROBOT_ASSETS_NAMESPACE"}
 
 
@@ -108,6 +113,28 @@ def reaching(cluster: Cluster, document: dict) -> dict:
     return document
 
 
+OPEN = """\
+import sys
+import dagster as dg
+with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
+    print(instance.run_monitoring_max_resume_run_attempts, "kubernetes" in sys.modules)
+"""
+
+
+def test_a_step_opens_the_instance_without_a_token_and_without_the_client_of_kubernetes(manifests, instance, tmp_path):
+    """Word for word, as in a pod: this process is in no cluster, so whoever looks for its token fails."""
+    folder = tmp_path / "step"
+    folder.mkdir()
+    (folder / "dagster.yaml").write_text(yaml.safe_dump(manifests.instance()))
+    command = [sys.executable, "-c", OPEN, str(folder)]
+    step = subprocess.run(
+        command, env={**os.environ, "DAGSTER_RUN_STEP_KEY": "engine"}, capture_output=True, text=True, check=False
+    )
+    assert step.stdout == "3 False\n", step.stderr
+    other = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert "ConfigException: Service host/port is not set" in other.stderr
+
+
 # what hangs together
 
 
@@ -181,8 +208,10 @@ def launcher(manifests, cluster, monkeypatch) -> K8sRunLauncher:
     """The launcher of the deployed instance; only the cluster that it would ask is another."""
     monkeypatch.setenv("ROBOT_ASSETS_NAMESPACE", "robot-assets")
     config = reaching(cluster, manifests.instance())["run_launcher"]["config"]
-    data = ConfigurableClassData("dagster_k8s", "K8sRunLauncher", yaml.safe_dump(config))
-    return data.rehydrate(as_type=K8sRunLauncher)
+    data = ConfigurableClassData(MODULE, "ClusterRunLauncher", yaml.safe_dump(config))
+    launcher = data.rehydrate(as_type=RunLauncher)
+    assert isinstance(launcher, K8sRunLauncher)
+    return launcher
 
 
 def job(launcher: K8sRunLauncher, *layers: dict) -> dict:
@@ -263,6 +292,11 @@ def test_a_step_on_a_jetson_sees_its_device_and_asks_for_what_its_pool_says(step
     assert {"name": "ROBOT_ASSETS_IMAGE", "value": "registry.lab/edge:1"} in container["env"]
     assert any(variable["name"] == "ROBOT_ASSETS_NODE" for variable in container["env"])
     assert pod["runtimeClassName"] == "nvidia"
+
+
+def test_a_run_has_a_token_and_a_step_has_none(launcher, step):
+    assert job(launcher)["spec"]["template"]["spec"]["automountServiceAccountToken"] is True
+    assert step["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
 
 
 def test_nothing_of_the_run_is_inherited_that_would_keep_a_step_from_its_node(step):
