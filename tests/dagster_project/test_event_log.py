@@ -224,6 +224,16 @@ def test_a_wiped_asset_that_is_made_again_has_the_new_version_alone(instance, ag
     assert_agreement(instance)
 
 
+def test_the_version_of_a_wiped_asset_does_not_pass_to_another(instance):
+    """On SQLite the other one's event gets the very id that the tag of the wiped one still names."""
+    report(instance, dg.AssetMaterialization(asset_key("wiped/giver"), tags={DATA_VERSION_TAG: "g1"}))
+    instance.wipe_assets([asset_key("wiped/giver")])
+    report(instance, dg.AssetMaterialization(asset_key("taker"), description="of no version"))
+    assert "taker" not in latest_versions(instance, MATERIALIZATION)
+    assert versions_from(instance, "g1") == []
+    assert_agreement(instance)
+
+
 def test_a_wiped_asset_that_is_only_observed_again_was_not_made(instance):
     name = "wiped/observed"
     run(instance, asset(name, lambda: version("w1")))
