@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from robot_assets.cluster.finding import REFUSED, Finding
+from robot_assets.cluster.finding import REFUSED, Finding, Trouble
 from robot_assets.cluster.spec import ExecutionSpec
 
 
@@ -44,8 +44,14 @@ class Patience:
         return self._spent[finding.trouble in REFUSED]
 
     def exhausted(self, finding: Finding) -> Finding:
-        """The finding as the reason of a failure."""
-        return replace(finding, found=f"{finding.found}\n\nThis was so for {_duration(self.waited_s(finding))}.")
+        """The finding as the reason of a failure.
+
+        A node that has been silent for that long is lost, whether or not Kubernetes gives its pods up: while many nodes
+        are silent at once, it gives up none.
+        """
+        trouble = Trouble.NODE_LOST if finding.trouble is Trouble.NODE_SILENT else finding.trouble
+        found = f"{finding.found}\n\nThis was so for {_duration(self.waited_s(finding))}."
+        return replace(finding, trouble=trouble, found=found)
 
 
 def _duration(seconds: float) -> str:

@@ -46,3 +46,11 @@ def test_the_reason_of_the_failure_says_how_long_it_was_waited_for(patience, sec
     exhausted = patience.exhausted(BUSY)
     assert exhausted.found == f"pod x waits for room\n\nThis was so for {words}."
     assert exhausted.trouble is Trouble.NO_ROOM
+
+
+def test_a_node_that_is_silent_for_too_long_is_lost(patience):
+    silent = Finding(Trouble.NODE_SILENT, "the node of pod x does not answer", "a node", "look at it")
+    for now in (0, 150):
+        patience.left_s(silent, now)
+    assert patience.exhausted(silent).trouble is Trouble.NODE_LOST
+    assert patience.exhausted(silent).is_lost

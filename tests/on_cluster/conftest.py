@@ -15,7 +15,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +106,7 @@ class Place:
 
     namespace: str
     folder: Path
+    processes: list[subprocess.Popen] = field(default_factory=list)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -119,9 +120,7 @@ class Place:
     def run(self, **orders: list[str]) -> Run:
         """Start the steps of these names; each attempt has an order of its own, and the last goes for all further."""
         (self.folder / "orders.json").write_text(json.dumps(orders))
-        command = [sys.executable, str(self.folder / "run.py"), *orders]
-        with open(self.folder / "run.log", "a") as log:
-            return Run(self, subprocess.Popen(command, env=self.environment, cwd=self.folder, stdout=log, stderr=log))
+        return self._start(str(self.folder / "run.py"), *orders)
 
     def launch(self, in_cluster: bool = True, **orders: list[str]) -> None:
         """Start the same in the cluster: the run is a pod too, and has the rights of its service account.
@@ -158,9 +157,14 @@ class Place:
         with self.instance as instance:
             run = instance.get_runs()[0]
             arguments = ResumeRunArgs(run.job_code_origin, run.run_id, instance.get_ref(), True).get_command_args()
-        command = [sys.executable, "-m", *arguments]
+        return self._start("-m", *arguments)
+
+    def _start(self, *arguments: str) -> Run:
+        command = [sys.executable, *arguments]
         with open(self.folder / "run.log", "a") as log:
-            return Run(self, subprocess.Popen(command, env=self.environment, cwd=self.folder, stdout=log, stderr=log))
+            process = subprocess.Popen(command, env=self.environment, cwd=self.folder, stdout=log, stderr=log)
+        self.processes.append(process)
+        return Run(self, process)
 
     def kubectl(self, *arguments: str) -> str:
         done = subprocess.run(
@@ -227,6 +231,9 @@ def place(tmp_path: Path) -> Iterator[Place]:
     place.kubectl("create", "namespace", place.namespace)
     place.kubectl("create", "serviceaccount", "runs")
     yield place
+    for process in place.processes:
+        process.kill()
+        process.wait()
     place.kubectl("delete", "namespace", place.namespace, "--wait=false")
 
 

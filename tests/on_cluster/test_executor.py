@@ -95,12 +95,12 @@ def test_a_step_whose_pod_is_deleted_is_tried_again(place):
 
 
 def test_a_step_whose_node_is_lost_is_tried_again_once_there_is_a_node(place, minicluster):
-    place.change(lambda params: params["execution"].update(refused_max_s=120))
+    place.change(lambda params: params["execution"].update(refused_max_s=60))
     run = place.run(trained=[FOREVER, AT_ONCE])
     place.running("trained")
     minicluster("node-fail", "gpu-1")
     try:
-        within(90, lambda: place.retries("trained"), "the node is given up")
+        within(180, lambda: place.retries("trained"), f"the node is given up\n{place.log()}")
     finally:
         minicluster("node-recover", "gpu-1")
     assert run.end(), place.log()
