@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 
 # Dagster has no public names for step delegation; tests/dagster_project/test_step_pods.py pins the range.
-from dagster._core.events import DagsterEvent
+from dagster._core.events import DagsterEvent, EngineEventData
 from dagster._core.execution.plan.objects import StepFailureData, StepRetryData, UserFailureData
 from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.step_delegating import StepDelegatingExecutor
@@ -81,8 +81,10 @@ class KubernetesExecutor(StepDelegatingExecutor):
         given = {key: self._config[key] for key in settings if key in self._config}
         self._step_handler = StepPods(self._params, **{**settings, **given})
         set_concurrency_limits(plan_context.instance, concurrency_limits(self._params))
-        yield from super().execute(plan_context, execution_plan)
-        self._end_steps_of_a_canceled_run(plan_context)
+        try:
+            yield from super().execute(plan_context, execution_plan)
+        finally:  # an interruption leaves as an exception
+            self._end_steps_of_a_canceled_run(plan_context)
 
     def _end_steps_of_a_canceled_run(self, plan_context: Any) -> None:
         from dagster_k8s.client import DagsterKubernetesClient
@@ -95,7 +97,8 @@ class KubernetesExecutor(StepDelegatingExecutor):
         namespace = self._params.execution.namespace or instance.run_launcher.job_namespace
         jobs = end_steps(DagsterKubernetesClient.production_client(), namespace, run_id)
         if jobs:
-            DagsterEvent.engine_event(plan_context, f"Ended the steps of the canceled run: {', '.join(jobs)}")
+            text = f"Ended the steps of the canceled run: {', '.join(jobs)}"
+            DagsterEvent.engine_event(plan_context, text, EngineEventData())
 
     def log_failure_or_retry_event_after_error(
         self, step_context: Any, err_info: SerializableErrorInfo, known_state: Any
