@@ -26,14 +26,11 @@ from robot_assets.cluster.spec import (
     pool_of,
 )
 from robot_assets.errors import ParamsError
-from robot_assets.lineage.graph import Kind, Stage
 from robot_assets.params import Params
 
 CONFIG_TAG = "dagster-k8s/config"
 POOL_TAG = "robot_assets/pool"
 GPU = "nvidia.com/gpu"
-
-_TRAINED = frozenset({Kind.CHECKPOINT, Kind.PTQ, Kind.QAT})
 
 
 def train_affinity(params: Params) -> dict[str, Any]:
@@ -49,13 +46,6 @@ def edge_affinity(params: Params, target: str) -> dict[str, Any]:
 def anywhere(params: Params) -> dict[str, Any]:
     """The Kubernetes configuration of every other step: on any node that the pool ``general`` allows."""
     return _configuration(params, GENERAL)
-
-
-def pool_name(stage: Stage) -> str:
-    """The node pool of a stage and of its gates."""
-    if stage.kind is Kind.ENGINE:
-        return stage.pool
-    return TRAINING if stage.kind in _TRAINED else GENERAL
 
 
 def tags_of(params: Params, pool: str) -> dict[str, Any]:

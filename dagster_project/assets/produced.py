@@ -11,7 +11,7 @@ import dagster as dg
 
 from dagster_project import metadata
 from dagster_project.names import BUILDS_CHECK, asset_key, group_name
-from dagster_project.placement import placed, pool_name
+from dagster_project.placement import placed
 from dagster_project.resources.workshop import Step, Workshop
 from robot_assets.lineage.code_version import running_code
 from robot_assets.lineage.graph import Stage, dataset_name, engine_name, model_asset, platform_name, raw_name
@@ -169,7 +169,7 @@ def engine(graph: Mapping[str, Stage], params: Params, name: str, target: str) -
 
 
 def _place(params: Params, stage: Stage) -> Mapping[str, Any]:
-    return placed(params, pool_name(stage))
+    return placed(params, stage.pool)
 
 
 def _asset(

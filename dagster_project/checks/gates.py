@@ -14,7 +14,7 @@ from dagster_project.attesting import attest_gate
 from dagster_project.history import READ_KEY
 from dagster_project.instance_reader import STATE_KEY
 from dagster_project.names import asset_key
-from dagster_project.placement import placed, pool_name
+from dagster_project.placement import placed
 from dagster_project.resources.workshop import Workshop, failing_readably
 from robot_assets.lineage.chain import GateRecord
 from robot_assets.lineage.code_version import load, running_code
@@ -48,7 +48,7 @@ def _check(params: Params, stage: Stage, gate: Gate) -> dg.AssetChecksDefinition
         blocking=True,
         additional_deps=[asset_key(name) for name in gate.inputs],
         description=_DESCRIPTIONS[gate.name],
-        **placed(params, pool_name(stage)),
+        **placed(params, stage.pool),
     )
     def check(context: dg.AssetCheckExecutionContext, workshop: Workshop) -> dg.AssetCheckResult:
         with failing_readably():

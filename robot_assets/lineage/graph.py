@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from robot_assets.cluster.spec import GENERAL, TRAINING
 from robot_assets.params import ModelSpec, Params
 
 
@@ -25,10 +26,6 @@ class Kind(StrEnum):
     QAT = "qat"
     ONNX = "onnx"
     ENGINE = "engine"
-
-
-TRAINING_POOL = "training"
-"""Node pool of all that is not built on an edge device."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class Stage:
         params: The slice of parameters that the module reads.
         inputs: Names of the assets that it reads.
         gates: Its blocking checks.
-        pool: The node pool that it is made on: ``training``, or the target of an engine.
+        pool: The node pool that it and its gates run on: ``training``, the target of an engine, else ``general``.
     """
 
     asset: str
@@ -65,7 +62,7 @@ class Stage:
     params: Mapping[str, Any] = field(default_factory=dict)
     inputs: tuple[str, ...] = ()
     gates: tuple[Gate, ...] = ()
-    pool: str = TRAINING_POOL
+    pool: str = GENERAL
 
     @property
     def is_observed(self) -> bool:
@@ -147,14 +144,23 @@ def _model_stages(name: str, model: ModelSpec, params: Params) -> Iterator[Stage
         "robot_assets.training.loop",
         {"network": dump["network"], "training": dump["training"]},
         (data,),
+        pool=TRAINING,
     )
-    yield Stage(ptq, Kind.PTQ, "robot_assets.quantization.ptq", {"ptq": quantization["ptq"]}, (checkpoint, data))
+    yield Stage(
+        ptq,
+        Kind.PTQ,
+        "robot_assets.quantization.ptq",
+        {"ptq": quantization["ptq"]},
+        (checkpoint, data),
+        pool=TRAINING,
+    )
     yield Stage(
         qat,
         Kind.QAT,
         "robot_assets.quantization.qat",
         {"qat": quantization["qat"], "training": dump["training"]},
         (checkpoint, data),
+        pool=TRAINING,
     )
     parity = Gate("parity", "robot_assets.export.parity", inputs=(data,))
     yield Stage(onnx, Kind.ONNX, "robot_assets.export.onnx_export", {}, (checkpoint, ptq, qat, data), (parity,))

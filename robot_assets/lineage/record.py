@@ -19,6 +19,8 @@ from robot_assets.spec import Spec
 
 RECORDED_LIBRARIES = ("dagster", "numpy", "onnx", "onnxruntime", "pillow", "torch", "torchao", "panda3d")
 IMAGE_VARIABLE = "ROBOT_ASSETS_IMAGE"
+NODE_VARIABLE = "ROBOT_ASSETS_NODE"
+"""Name of the machine where the host name is not that: in a pod."""
 _quoted = json.encoder.encode_basestring_ascii
 
 
@@ -87,7 +89,7 @@ class Record(Spec):
         git_commit: HEAD of the project, None outside of git.
         git_dirty: Whether tracked files differed from HEAD.
         image: Container image, from $ROBOT_ASSETS_IMAGE.
-        node: Host name of the machine.
+        node: Name of the machine: $ROBOT_ASSETS_NODE, else its host name.
         libraries: Versions of the libraries that can change the bytes.
         size_bytes: Bytes written.
         files: Files written.
@@ -131,7 +133,7 @@ def surroundings(root: Path) -> dict[str, Any]:
         "git_commit": commit,
         "git_dirty": None if status is None else bool(status),
         "image": os.environ.get(IMAGE_VARIABLE),
-        "node": platform.node(),
+        "node": os.environ.get(NODE_VARIABLE) or platform.node(),
         "libraries": _libraries(),
     }
 

@@ -20,8 +20,8 @@ GRAPH = {
         Stage("raw/yard", Kind.RAW, None),
         Stage("platform/orin", Kind.PLATFORM, None, pool="orin"),
         Stage("datasets/yard", Kind.DATASET, MODULE, {}, ("raw/yard",)),
-        Stage("yard/checkpoint", Kind.CHECKPOINT, MODULE, {}, ("datasets/yard",)),
-        Stage("yard/ptq", Kind.PTQ, MODULE, {}, ("yard/checkpoint", "datasets/yard")),
+        Stage("yard/checkpoint", Kind.CHECKPOINT, MODULE, {}, ("datasets/yard",), pool="training"),
+        Stage("yard/ptq", Kind.PTQ, MODULE, {}, ("yard/checkpoint", "datasets/yard"), pool="training"),
         Stage("yard/onnx", Kind.ONNX, MODULE, {}, ("yard/checkpoint", "yard/ptq"), (Gate("parity", MODULE),)),
         Stage("yard/engine/orin", Kind.ENGINE, MODULE, {}, ("yard/onnx", "platform/orin"), pool="orin"),
     )
@@ -79,7 +79,7 @@ def test_a_gate_is_a_root_and_costs_nothing_of_its_asset(state):
     steps = planned({"yard/onnx": state, "yard/engine/orin": State.BEHIND})
     assert steps["yard/engine/orin"].after == ("yard/onnx",)
     assert steps["yard/onnx"].expected_s == 0
-    assert costs(tuple(steps.values()))["training"] == Cost(certain_s=0, at_most_s=0, unknown=0)
+    assert costs(tuple(steps.values()))["general"] == Cost(certain_s=0, at_most_s=0, unknown=0)
 
 
 def test_causes_are_those_of_the_root_and_waiting_is_said_by_what_it_comes_after():
@@ -97,12 +97,12 @@ def test_causes_are_those_of_the_root_and_waiting_is_said_by_what_it_comes_after
 def test_each_step_says_where_it_runs_and_who_starts_it():
     steps = planned(dict.fromkeys(GRAPH, State.MISSING), policy=PolicySpec(ptq="manual", checkpoint="auto"))
     assert {name: (step.pool, step.policy) for name, step in steps.items()} == {
-        "raw/yard": ("training", "manual"),
+        "raw/yard": ("general", "manual"),
         "platform/orin": ("orin", "manual"),
-        "datasets/yard": ("training", "auto"),
+        "datasets/yard": ("general", "auto"),
         "yard/checkpoint": ("training", "auto"),
         "yard/ptq": ("training", "manual"),
-        "yard/onnx": ("training", "auto"),
+        "yard/onnx": ("general", "auto"),
         "yard/engine/orin": ("orin", "auto"),
     }
 
@@ -120,7 +120,10 @@ def test_what_was_never_timed_is_counted_and_not_guessed():
     del built["yard/onnx"]
     steps = planned({"yard/checkpoint": State.STALE, "yard/ptq": State.BEHIND, "yard/onnx": State.MISSING}, built=built)
     assert [steps[name].expected_s for name in ("yard/checkpoint", "yard/ptq", "yard/onnx")] == [None, 60, None]
-    assert costs(tuple(steps.values())) == {"training": Cost(certain_s=0, at_most_s=60, unknown=2)}
+    assert costs(tuple(steps.values())) == {
+        "training": Cost(certain_s=0, at_most_s=60, unknown=1),
+        "general": Cost(certain_s=0, at_most_s=0, unknown=1),
+    }
 
 
 def test_looking_at_a_device_costs_nothing():
