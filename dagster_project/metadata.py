@@ -206,31 +206,67 @@ def onnx(summary: Any) -> Page:
 
 
 def engine(summary: Any, artifact: Path, exported: Path, scratch: Path) -> Page:
-    """The engine against the float twin of its own graph, on this device and the same threads."""
+    """An engine timed on this device: for ONNX Runtime beside the float twin of its graph, for TensorRT alone."""
+    manifest = summary.manifest
+    headline, timed = (
+        _timed_alone(artifact, manifest)
+        if manifest.kind == "tensorrt"
+        else _timed_beside_float(artifact, exported / "model.onnx", scratch / "float.onnx")
+    )
+    kernels = manifest.kernels
+    return headline, {
+        **timed,
+        "int8_convolutions": kernels.int8_convolutions,
+        "float_convolutions": kernels.float_convolutions,
+        "kernels": dg.MetadataValue.json(kernels.model_dump(mode="json")),
+        "platform_fingerprint": manifest.platform_fingerprint,
+        "engine_md5": summary.engine_md5,
+        "engine_size_bytes": manifest.engine_size_bytes,
+    }
+
+
+def _timed_beside_float(artifact: Path, onnx: Path, twin: Path) -> Page:
+    """The engine against the float twin of its own graph, on the same threads."""
     from robot_assets.engines.benchmark import compare
     from robot_assets.engines.float_twin import write_float_twin
     from robot_assets.figures.latency import latency_histogram
 
-    twin = scratch / "float.onnx"
-    write_float_twin(exported / "model.onnx", twin)
+    write_float_twin(onnx, twin)
     timed = compare(artifact, twin)
     runs = {"FP32": timed.float32.milliseconds, "INT8": timed.engine.milliseconds}
-    kernels = summary.manifest.kernels
     condition = f"{timed.threads} thread{'s' if timed.threads > 1 else ''}, one image a call"
     return f"{timed.engine.p50:.1f} ms, {timed.speedup:.1f}x FP32", {
         "report": report(picture(latency_histogram(runs, None, condition=condition), "Latency of one frame")),
-        "latency_ms_p50": timed.engine.p50,
-        "latency_ms_p95": timed.engine.p95,
-        "latency_ms_p99": timed.engine.p99,
+        **_latencies(timed.engine),
         "fp32_latency_ms_p50": timed.float32.p50,
         "speedup_over_fp32": timed.speedup,
-        "int8_convolutions": kernels.int8_convolutions,
-        "float_convolutions": kernels.float_convolutions,
-        "kernels": dg.MetadataValue.json(kernels.model_dump(mode="json")),
-        "platform_fingerprint": summary.manifest.platform_fingerprint,
-        "engine_md5": summary.engine_md5,
-        "engine_size_bytes": summary.manifest.engine_size_bytes,
     }
+
+
+def _timed_alone(artifact: Path, manifest: Any) -> Page:
+    """A TensorRT engine, and what its layers run in."""
+    from robot_assets.engines.benchmark import measure
+    from robot_assets.figures.latency import latency_histogram
+
+    timed = measure(artifact)
+    condition = f"TensorRT {manifest.tensorrt} on {manifest.gpu.name}, one image a call"
+    groups = {name: sum(counts.values()) for name, counts in manifest.kernels.model_dump().items()}
+    layers = {name.replace("_", " "): {"layers": count} for name, count in groups.items() if count}
+    return f"{timed.p50:.1f} ms, {groups['int8']} of {sum(groups.values())} layers in int8", {
+        "report": report(
+            picture(latency_histogram({"INT8": timed.milliseconds}, None, condition=condition), "Latency of one frame"),
+            table(layers, "arithmetic"),
+        ),
+        **_latencies(timed),
+        "tensorrt": manifest.tensorrt,
+        "typing": manifest.typing,
+        "device_memory_bytes": manifest.device_memory_bytes,
+        "timing_cache_md5": manifest.timing_cache_md5 or "none",
+    }
+
+
+def _latencies(timed: Any) -> dict[str, float]:
+    return {"latency_ms_p50": timed.p50, "latency_ms_p95": timed.p95, "latency_ms_p99": timed.p99}
 
 
 def _variants(values: Mapping[str, float], chosen: str | None) -> dg.MetadataValue:

@@ -123,16 +123,30 @@ def parse_params(document: Any, origin: str = "params.yaml") -> Params:
 
 def _sentence(detail: Any) -> str:
     """One mistake as one line, with the nearest known key when the key is unknown."""
-    steps = [step for step in detail["loc"] if step not in ("simulation", "dvc")]
+    steps = _steps(detail["loc"])
     place = ".".join(str(step) for step in steps) or "the document"
     if detail["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(steps[-1]), sorted(_every_key()), n=1, cutoff=0.6)
         return f"{place}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
     if detail["type"] == "missing":
         return f"{place}: missing"
+    if detail["type"] == "union_tag_not_found":
+        return f"{place}.kind: missing"
+    if detail["type"] == "union_tag_invalid":
+        return f"{place}.kind: needed one of {detail['ctx']['expected_tags']} (found {detail['ctx']['tag']!r})"
     message = detail["msg"].removeprefix("Value error, ")
     shown = "" if isinstance(detail["input"], dict) else f" (found {detail['input']!r})"
     return f"{place}: {message}{shown}"
+
+
+def _steps(location: tuple[int | str, ...]) -> list[int | str]:
+    """Where a mistake is in the file: pydantic also counts the kind that it took a source or a target for."""
+    steps = list(location)
+    section = steps[0] if steps else ""
+    chosen = {"datasets": 3, "targets": 2}.get(str(section))
+    if chosen is not None and len(steps) > chosen and (section == "targets" or steps[2] == "source"):
+        del steps[chosen]
+    return steps
 
 
 def _every_key() -> set[str]:

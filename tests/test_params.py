@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from robot_assets.errors import ParamsError
+from robot_assets.lineage.graph import build_graph
 from robot_assets.params import load_params, parse_params
 
 ROOT = Path(__file__).parents[1]
@@ -60,6 +61,46 @@ def test_a_value_that_contradicts_the_rest_is_refused(document, path, value, mes
     place[path[-1]] = value
     with pytest.raises(ParamsError, match=message):
         parse_params(document)
+
+
+ORIN = {"kind": "tensorrt", "platform": "reported", "gate": {"latency_ms_p95_max": 8}}
+
+
+def test_a_jetson_is_a_target_like_any_other(document):
+    document["targets"]["orin"] = ORIN
+    document["models"]["sidewalk_detector"]["targets"] = ["cpu", "orin"]
+    graph = build_graph(parse_params(document))
+    cpu, orin = (graph[f"sidewalk_detector/engine/{target}"] for target in ("cpu", "orin"))
+    assert (cpu.module, orin.module) == (
+        "robot_assets.engines.onnxruntime_engine",
+        "robot_assets.engines.tensorrt.build",
+    )
+    assert orin.params["target"]["precision"] == "int8_fp16"
+    assert [gate.name for gate in orin.gates] == [gate.name for gate in cpu.gates]
+    assert "platform" not in orin.params["target"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "tensort"}, "kind: needed one of 'onnxruntime', 'tensorrt' (found 'tensort')"),
+        ({"kind": None}, "kind: needed one of"),
+        ({"precison": "int8_fp32"}, "precison: unknown key; did you mean 'precision'?"),
+        ({"threads": 2}, "threads: unknown key"),
+        ({"workspace_mib": 1}, "workspace_mib: Input should be greater than or equal to 16 (found 1)"),
+        ({"batch": {"max": 2, "optimal": 3}}, "batch: optimal is 3 and max 2"),
+        ({"dla": {"core": 2}}, "dla.core: Input should be less than or equal to 1 (found 2)"),
+        ({"dla": {}, "batch": {"max": 4}}, "batch.max is 4 with dla"),
+        ({"dla": {}, "precision": "int8_fp32"}, "precision is int8_fp32 with dla"),
+        ({"dla": {}, "weight_stripped": True}, "weight_stripped is true with dla"),
+    ],
+)
+def test_a_mistake_in_a_target_is_named_with_its_key(document, changes, message):
+    document["targets"]["tensorrt"] = ORIN | changes  # a name that is also a kind
+    with pytest.raises(ParamsError) as caught:
+        parse_params(document)
+    assert "targets.tensorrt." in caught.value.found or "targets.tensorrt: " in caught.value.found
+    assert message in caught.value.found
 
 
 @pytest.mark.parametrize("name", ["Side-Walk", "side walk", "../x", "9lives", ""])

@@ -5,6 +5,7 @@ A body is three moves: open the inputs, one domain call, ``materialized``. What 
 """
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -16,6 +17,7 @@ from dagster_project.resources.workshop import Step, Workshop
 from robot_assets.lineage.code_version import running_code
 from robot_assets.lineage.graph import Stage, dataset_name, engine_name, model_asset, platform_name, raw_name
 from robot_assets.params import Params
+from robot_assets.platforms.spec import TargetEntry
 
 Body = Callable[[Step], dg.MaterializeResult]
 
@@ -156,16 +158,25 @@ def engine(graph: Mapping[str, Stage], params: Params, name: str, target: str) -
     spec = params.targets[target]
 
     def body(step: Step) -> dg.MaterializeResult:
-        from robot_assets.engines.onnxruntime_engine import build_engine
-
         step.input(platform_name(target))
         step.refuse_other_platform(target)
         exported = step.input(model_asset(name, "onnx"))
-        summary = build_engine(exported, spec, step.output)
+        summary = _build_engine(exported, spec, step)
         return step.signed(*metadata.engine(summary, step.output, exported, step.scratch))
 
     stage = graph[engine_name(name, target)]
     return _asset(stage, body, f"The int8 engine for {target}, checked on {target}.", {"onnx"}, _place(params, stage))
+
+
+def _build_engine(exported: Path, spec: TargetEntry, step: Step) -> Any:
+    """Build with the module that lineage names for the kind of target."""
+    if spec.kind == "tensorrt":
+        from robot_assets.engines.tensorrt.build import build_engine as build_with_tensorrt
+
+        return build_with_tensorrt(exported, spec, step.output)
+    from robot_assets.engines.onnxruntime_engine import build_engine
+
+    return build_engine(exported, spec, step.output)
 
 
 def _place(params: Params, stage: Stage) -> Mapping[str, Any]:

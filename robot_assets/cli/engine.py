@@ -16,15 +16,13 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from robot_assets.engines.onnxruntime_engine import Engine
+    from robot_assets.engines.engine import Engine
 
 app = typer.Typer(help="Get, run and time built engines.", no_args_is_help=True)
 
 EngineArgument = Annotated[
     str,
-    typer.Argument(
-        metavar="ENGINE", help="An asset name, a directory with engine.onnx, or a data version in the store."
-    ),
+    typer.Argument(metavar="ENGINE", help="An asset name, the directory of an engine, or a data version in the store."),
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
@@ -44,7 +42,7 @@ def run(
 
     Example: robot-assets engine run sidewalk_detector/engine/cpu street.jpg --out drawn
     """
-    from robot_assets.engines.onnxruntime_engine import load_engine
+    from robot_assets.engines.load import load_engine
 
     names = [f"{path.stem}.png" for path in images]
     if twice := sorted({name for name in names if names.count(name) > 1}):
@@ -129,7 +127,7 @@ def open_engine(engine: str) -> Path:
         return asset_resolver(engine)
     raise EngineError(
         f"{engine!r} is no directory here",
-        needed="a directory with engine.onnx and manifest.json, or a data version such as 0f3c....dir",
+        needed="the directory of an engine, which has a manifest.json, or a data version such as 0f3c....dir",
         fix="robot-assets build MODEL builds its engines; the table it prints shows their data versions",
     )
 

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from robot_assets.engines.onnxruntime_engine import load_engine, open_session
+from robot_assets.engines.load import load_engine
+from robot_assets.engines.manifest import OnnxRuntimeManifest
+from robot_assets.engines.onnxruntime_engine import open_session
+from robot_assets.errors import EngineError
 from robot_assets.progress import report
 
 
@@ -85,6 +88,12 @@ def compare(engine: Path, float_onnx: Path, inferences: int = 200, warmup: int =
         EngineError: One of them does not load.
     """
     loaded = load_engine(engine)
+    if not isinstance(loaded.manifest, OnnxRuntimeManifest):
+        raise EngineError(
+            f"{engine} is an engine for {loaded.manifest.kind}",
+            needed="an engine for onnxruntime: a float ONNX on the CPU says nothing about one on a GPU",
+            fix="time it alone: robot-assets engine bench ENGINE",
+        )
     threads = loaded.manifest.threads
     session = open_session(float_onnx, threads)
     images = _images(loaded.manifest.input.shape)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 from robot_assets.engines.benchmark import measure
-from robot_assets.engines.onnxruntime_engine import load_engine
+from robot_assets.engines.load import load_engine
 from robot_assets.engines.spec import GateSpec
 from robot_assets.errors import EngineError
 from robot_assets.verdict import Verdict

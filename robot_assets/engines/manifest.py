@@ -8,15 +8,16 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from robot_assets.errors import EngineError
 from robot_assets.models.spec import NetworkSpec
 from robot_assets.spec import Spec
 
 ENGINE = "engine.onnx"
+PLAN = "engine.plan"
 MANIFEST = "manifest.json"
 
 
@@ -28,7 +29,7 @@ class Tensor(Spec):
 
 
 class Kernels(Spec):
-    """Operators of the graph as ONNX Runtime has optimized it: what really runs."""
+    """What really runs, by arithmetic: operators of the graph as ONNX Runtime has optimized it, or TensorRT layers."""
 
     int8: dict[str, int] = Field(description="integer arithmetic, by operator")
     float32: dict[str, int] = Field(description="float arithmetic, by operator")
@@ -37,16 +38,28 @@ class Kernels(Spec):
     @property
     def int8_convolutions(self) -> int:
         """Convolutions in integer arithmetic."""
-        return sum(count for name, count in self.int8.items() if "Conv" in name)
+        return _convolutions(self.int8)
 
     @property
     def float_convolutions(self) -> int:
         """Convolutions that stayed in float."""
-        return sum(count for name, count in self.float32.items() if "Conv" in name)
+        return _convolutions(self.float32)
+
+
+class Layers(Kernels):
+    """Layers of a TensorRT engine by arithmetic; what runs on a DLA is one layer, whatever it was made of."""
+
+    float16: dict[str, int] = Field(description="half precision, by kind of layer")
+    dla: dict[str, int] = Field(default={}, description="on a deep learning accelerator, by kind of layer")
+
+    @property
+    def float_convolutions(self) -> int:
+        """Convolutions that stayed in float, of either width."""
+        return _convolutions(self.float32) + _convolutions(self.float16)
 
 
 class Manifest(Spec):
-    """The content of ``manifest.json``."""
+    """What the ``manifest.json`` of every kind of engine says."""
 
     format: int = 1
     kind: str
@@ -55,15 +68,75 @@ class Manifest(Spec):
     engine_size_bytes: int
     platform: dict[str, str | list[str]]
     platform_fingerprint: str
-    threads: int
     input: Tensor
     outputs: tuple[Tensor, ...]
     preprocessing: str
     classes: tuple[str, ...]
     network: NetworkSpec
     kernels: Kernels
+
+    @property
+    def engine_file(self) -> str:
+        """Name of the file that is the engine."""
+        return {"onnxruntime": ENGINE, "tensorrt": PLAN}[self.kind]
+
+
+class OnnxRuntimeManifest(Manifest):
+    """The ``manifest.json`` of an engine for ONNX Runtime."""
+
+    kind: Literal["onnxruntime"]
+    threads: int
     activations_from_zero: int
     activations_shifted: int
+
+
+class CudaDevice(Spec):
+    """The GPU that an engine was built on, as CUDA says it."""
+
+    name: str
+    compute_capability: str
+
+
+class Binding(Spec):
+    """An input or output of a TensorRT engine.
+
+    Attributes:
+        name: As in the ONNX.
+        shape: With -1 where it is dynamic.
+        dtype: Of the buffer, such as ``float32``.
+        scale: Quantization step of the tensor where the graph quantizes it at once; None where it does not.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    scale: float | None = None
+
+
+class TensorRTManifest(Manifest):
+    """The ``manifest.json`` of a TensorRT engine.
+
+    ``input`` and ``outputs`` have the shapes of one image; ``bindings`` say what the engine takes.
+    """
+
+    kind: Literal["tensorrt"]
+    tensorrt: str
+    gpu: CudaDevice
+    typing: Literal["weak", "strong"]
+    settings: dict[str, Any] = Field(description="the target's parameters that the build read")
+    bindings: tuple[Binding, ...]
+    batch_max: int
+    device_memory_bytes: int = Field(description="scratch memory of one execution context")
+    kernels: Layers
+    build_log_md5: str
+    layers_md5: str
+    timing_cache_md5: str | None = Field(description="the measurements that its tactics were chosen by; None: afresh")
+    weights_md5: str | None = Field(default=None, description="of the ONNX whose weights a stripped plan needs")
+
+
+_AnyManifest: TypeAdapter[OnnxRuntimeManifest | TensorRTManifest] = TypeAdapter(
+    Annotated[OnnxRuntimeManifest | TensorRTManifest, Field(discriminator="kind")]
+)
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
@@ -73,7 +146,7 @@ def save_manifest(folder: Path, manifest: Manifest) -> None:
     (folder / MANIFEST).write_text(json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")
 
 
-def load_manifest(engine: Path) -> Manifest:
+def load_manifest(engine: Path) -> OnnxRuntimeManifest | TensorRTManifest:
     """Read ``manifest.json`` of the engine directory ``engine``.
 
     Raises:
@@ -84,7 +157,7 @@ def load_manifest(engine: Path) -> Manifest:
     try:
         document: dict[str, Any] = json.loads(path.read_bytes())
         written = document.pop("digest")
-        manifest = Manifest.model_validate(document)
+        manifest = _AnyManifest.validate_python(document)
     except FileNotFoundError:
         raise EngineError(f"no {path}", needed="an engine directory", fix=fix) from None
     except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
@@ -106,6 +179,10 @@ def md5_of(path: Path) -> str:
     """Md5 of a file's bytes, as DVC computes it."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _convolutions(counts: dict[str, int]) -> int:
+    return sum(count for name, count in counts.items() if "conv" in name.lower())
 
 
 def _digest(document: dict[str, Any]) -> str:

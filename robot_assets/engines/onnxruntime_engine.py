@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -12,26 +11,25 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_assets.engines.engine import Engine, refuse_other_bytes, refuse_other_input, refuse_other_platform
+from robot_assets.engines.exported import interface, read_export
 from robot_assets.engines.manifest import (
     ENGINE,
     Kernels,
-    Manifest,
-    Tensor,
+    OnnxRuntimeManifest,
     load_manifest,
     md5_of,
     save_manifest,
 )
-from robot_assets.engines.spec import TargetSpec
 from robot_assets.errors import EngineError
 from robot_assets.platforms.probe import Platform, probe
 from robot_assets.publish import publishing_directory
 
 if TYPE_CHECKING:
-    from onnx import ModelProto
     from onnxruntime import InferenceSession
 
     from robot_assets.engines.rewrite import Rewritten
-    from robot_assets.models.decode import Detections
+    from robot_assets.engines.spec import OnnxRuntimeTarget
 
 _DATA_MOVEMENT = frozenset(
     {
@@ -55,7 +53,7 @@ class EngineSummary:
         manifest: Everything that the engine's manifest says.
     """
 
-    manifest: Manifest
+    manifest: OnnxRuntimeManifest
 
     @property
     def engine_md5(self) -> str:
@@ -63,14 +61,16 @@ class EngineSummary:
         return self.manifest.engine_md5
 
 
-class Engine:
-    """A verified engine, ready to run. One thread calls it at a time.
+class OnnxRuntimeEngine(Engine):
+    """A verified engine in a session of ONNX Runtime.
 
     Attributes:
         manifest: What it is made of.
     """
 
-    def __init__(self, manifest: Manifest, session: InferenceSession) -> None:
+    manifest: OnnxRuntimeManifest
+
+    def __init__(self, manifest: OnnxRuntimeManifest, session: InferenceSession) -> None:
         self.manifest = manifest
         self._session = session
         self._outputs = [output.name for output in manifest.outputs]
@@ -81,28 +81,12 @@ class Engine:
         Raises:
             EngineError: The shape or type is another than the manifest's.
         """
-        expected = self.manifest.input.shape
-        if images.shape != expected or images.dtype != np.float32:
-            raise EngineError(
-                f"input {images.dtype} {images.shape}",
-                needed=f"float32 {expected}",
-                fix="letterbox the image with robot_assets.models.preprocess, one image a call",
-            )
+        refuse_other_input(images, self.manifest.input.shape)
         heads: list[NDArray[np.float32]] = self._session.run(self._outputs, {self.manifest.input.name: images})
         return heads
 
-    def detect(self, image: NDArray[np.uint8], score_min: float = 0.3) -> Detections:
-        """Detections in pixels of ``image``, uint8 (H, W, 3) RGB of any size, that score at least ``score_min``."""
-        from robot_assets.models.decode import decode
-        from robot_assets.models.preprocess import letterbox, to_input
 
-        network = self.manifest.network
-        boxed = letterbox(image, network.input_height, network.input_width)
-        heads = self.infer(to_input([boxed.image]))
-        return decode(heads, network, score_min=score_min)[0].in_image(boxed)
-
-
-def build_engine(onnx: Path, target: TargetSpec, out: Path) -> EngineSummary:
+def build_engine(onnx: Path, target: OnnxRuntimeTarget, out: Path) -> EngineSummary:
     """Build an engine for this device; the same graph on the same platform gives the same bytes.
 
     Args:
@@ -115,7 +99,7 @@ def build_engine(onnx: Path, target: TargetSpec, out: Path) -> EngineSummary:
     """
     from robot_assets.engines.rewrite import rewrite
 
-    card, model = _read_export(onnx)
+    card, model = read_export(onnx)
     rewritten = rewrite(model)
     with publishing_directory(out) as staging:
         path = staging / ENGINE
@@ -132,7 +116,7 @@ def build_engine(onnx: Path, target: TargetSpec, out: Path) -> EngineSummary:
     return EngineSummary(manifest)
 
 
-def load_engine(engine: Path, threads: int | None = None) -> Engine:
+def load_engine(engine: Path, threads: int | None = None) -> OnnxRuntimeEngine:
     """Load an engine after checking that it is what its manifest says and was built for this platform.
 
     Args:
@@ -143,16 +127,15 @@ def load_engine(engine: Path, threads: int | None = None) -> Engine:
         EngineError: The manifest, the engine's hash or the platform does not match; both values are named.
     """
     manifest = load_manifest(engine)
-    path = engine / ENGINE
-    found = md5_of(path) if path.is_file() else "nothing"
-    if found != manifest.engine_md5:
+    if not isinstance(manifest, OnnxRuntimeManifest):
         raise EngineError(
-            f"{path} has md5 {found}, its manifest says {manifest.engine_md5}",
-            needed="the engine that the manifest describes",
-            fix=f"build the engine again, or restore the whole of {engine} from the store",
+            f"{engine} is an engine for {manifest.kind}",
+            needed="an engine for onnxruntime",
+            fix="load it with robot_assets.engines.load, which knows all kinds",
         )
-    _refuse_other_platform(engine, manifest, probe())
-    return Engine(manifest, open_session(path, threads or manifest.threads))
+    refuse_other_bytes(engine / ENGINE, manifest.engine_md5)
+    refuse_other_platform(engine, manifest, probe())
+    return OnnxRuntimeEngine(manifest, open_session(engine / ENGINE, threads or manifest.threads))
 
 
 def open_session(path: Path, threads: int, optimized: Path | None = None) -> InferenceSession:
@@ -208,13 +191,12 @@ def _manifest(
     card: dict[str, Any],
     onnx: Path,
     engine: Path,
-    target: TargetSpec,
+    target: OnnxRuntimeTarget,
     platform: Platform,
     kernels: Kernels,
     rewritten: Rewritten,
-) -> Manifest:
-    [(name, shape)] = card["inputs"].items()
-    return Manifest(
+) -> OnnxRuntimeManifest:
+    return OnnxRuntimeManifest(
         kind=target.kind,
         onnx_md5=md5_of(onnx / "model.onnx"),
         engine_md5=md5_of(engine),
@@ -222,54 +204,8 @@ def _manifest(
         platform=platform.as_json(),
         platform_fingerprint=platform.fingerprint,
         threads=target.threads,
-        input=Tensor(name=name, shape=tuple(shape)),
-        outputs=tuple(Tensor(name=name, shape=tuple(card["outputs"][name])) for name in _output_order(card)),
-        preprocessing=card["preprocessing"],
-        classes=tuple(card["classes"]),
-        network=card["network"],
+        **interface(card),
         kernels=kernels,
         activations_from_zero=rewritten.from_zero,
         activations_shifted=rewritten.shifted,
-    )
-
-
-def _output_order(card: dict[str, Any]) -> tuple[str, ...]:
-    from robot_assets.models.decode import output_names
-    from robot_assets.models.spec import NetworkSpec
-
-    return output_names(NetworkSpec.model_validate(card["network"]))
-
-
-def _read_export(onnx: Path) -> tuple[dict[str, Any], ModelProto]:
-    import onnx as onnx_library
-
-    try:
-        card = json.loads((onnx / "model.json").read_bytes())
-        model = onnx_library.load(onnx / "model.onnx", load_external_data=False)
-        found, said = md5_of(onnx / "model.onnx"), card["md5"]
-    except Exception as error:  # protobuf and json errors share no base
-        raise EngineError(
-            f"{onnx} is not a whole ONNX artifact ({type(error).__name__}: {error})",
-            needed="model.onnx and model.json",
-            fix="export again, or restore the whole directory from the store",
-        ) from None
-    if found != said:
-        raise EngineError(
-            f"{onnx / 'model.onnx'} has md5 {found}, its model.json says {said}",
-            needed="the graph that model.json describes",
-            fix="export again, or restore the whole directory from the store",
-        )
-    return card, model
-
-
-def _refuse_other_platform(engine: Path, manifest: Manifest, here: Platform) -> None:
-    if here.fingerprint == manifest.platform_fingerprint:
-        return
-    there, now = manifest.platform, here.as_json()
-    differing = [f"{key}: built for {there.get(key)}, here {now[key]}" for key in now if there.get(key) != now[key]]
-    raise EngineError(
-        f"{engine} was built for platform {manifest.platform_fingerprint}, this is {here.fingerprint} "
-        f"({'; '.join(differing)})",
-        needed="an engine built on a device like this one",
-        fix="build the engine on this device",
     )

@@ -1,10 +1,14 @@
-"""Parameters of a target: the device that an engine is built for, and the budget it has to keep."""
+"""Parameters of a target: the device that an engine is built for, and the budget it has to keep.
+
+No engine's code reaches this module at run time: a builder reads the values, which are part of its stage's parameters.
+So a new key of one kind of target leaves the engines of the other kind alone.
+"""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from robot_assets.spec import Spec
 
@@ -18,9 +22,84 @@ class GateSpec(Spec):
     latency_ms_p95_max: float = Field(gt=0, description="budget of one frame, pre- and post-processing left out")
 
 
-class TargetSpec(Spec):
-    """One entry of ``targets`` in params.yaml."""
+class OnnxRuntimeTarget(Spec):
+    """A target whose engines ONNX Runtime runs on the CPU."""
 
     kind: Literal["onnxruntime"]
     threads: int = Field(default=1, ge=1, le=64, description="intra-op threads of one inference")
     gate: GateSpec
+
+
+class DlaSpec(Spec):
+    """The deep learning accelerator of an Orin, which an engine may run on instead of the GPU."""
+
+    core: int = Field(default=0, ge=0, le=1, description="which of the accelerators")
+    gpu_fallback: bool = Field(
+        default=True, description="layers that the accelerator cannot run go to the GPU; false: the build fails"
+    )
+
+
+class BatchSpec(Spec):
+    """How many images one call may carry. One is always among them: that is what gates and robots ask for."""
+
+    max: int = Field(default=1, ge=1, le=64, description="above 1 the engine has a dynamic batch")
+    optimal: int | None = Field(default=None, ge=1, le=64, description="what TensorRT tunes for; default: max")
+
+    @model_validator(mode="after")
+    def _in_order(self) -> BatchSpec:
+        if self.optimal is not None and self.optimal > self.max:
+            raise ValueError(f"optimal is {self.optimal} and max {self.max}; needed an optimal of at most max")
+        return self
+
+    @property
+    def is_dynamic(self) -> bool:
+        """Whether a call may carry another number of images than one."""
+        return self.max > 1
+
+    @property
+    def profile(self) -> tuple[int, int, int]:
+        """Images a call: least, optimal, most."""
+        return 1, self.optimal or self.max, self.max
+
+
+class TensorRTTarget(Spec):
+    """A target whose engines TensorRT builds and runs on the device itself: a Jetson."""
+
+    kind: Literal["tensorrt"]
+    precision: Literal["int8_fp16", "int8_fp32"] = Field(
+        default="int8_fp16", description="what is quantized runs in int8; this is what the rest runs in"
+    )
+    typing: Literal["auto", "weak", "strong"] = Field(
+        default="auto",
+        description="weak: TensorRT may pick a faster type than the graph says, up to 10.x; strong: types are those of "
+        "the graph, from 10.0; auto: weak where the version still has it",
+    )
+    workspace_mib: int = Field(default=1024, ge=16, le=65_536, description="memory that tactics may use, MiB")
+    optimization_level: int = Field(
+        default=3, ge=0, le=5, description="TensorRT's builder optimization level: higher builds longer"
+    )
+    batch: BatchSpec = BatchSpec()
+    dla: DlaSpec | None = Field(default=None, description="run on a deep learning accelerator; none: on the GPU")
+    timing_cache: bool = Field(
+        default=True, description="reuse what earlier builds on the same device and TensorRT have measured"
+    )
+    weight_stripped: bool = Field(
+        default=False, description="a plan without weights, which are put back from the ONNX on load; from 10.0"
+    )
+    gate: GateSpec
+
+    @model_validator(mode="after")
+    def _fits_the_accelerator(self) -> TensorRTTarget:
+        if self.dla is None:
+            return self
+        if self.precision != "int8_fp16":
+            raise ValueError(f"precision is {self.precision} with dla; needed int8_fp16: a DLA has no fp32")
+        if self.batch.is_dynamic:
+            raise ValueError(f"batch.max is {self.batch.max} with dla; needed 1: a DLA runs fixed shapes alone")
+        if self.weight_stripped:
+            raise ValueError("weight_stripped is true with dla; needed false: weights on a DLA cannot be put back")
+        return self
+
+
+TargetSpec: TypeAlias = Annotated[OnnxRuntimeTarget | TensorRTTarget, Field(discriminator="kind")]
+"""One entry of ``targets`` in params.yaml, by its ``kind``."""

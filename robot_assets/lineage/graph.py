@@ -28,6 +28,13 @@ class Kind(StrEnum):
     ENGINE = "engine"
 
 
+ENGINE_BUILDERS: Mapping[str, str] = {
+    "onnxruntime": "robot_assets.engines.onnxruntime_engine",
+    "tensorrt": "robot_assets.engines.tensorrt.build",
+}
+"""Kind of a target -> the module that builds its engines."""
+
+
 @dataclass(frozen=True)
 class Gate:
     """A blocking check on an asset: what depends on the asset waits until it passes.
@@ -165,7 +172,8 @@ def _model_stages(name: str, model: ModelSpec, params: Params) -> Iterator[Stage
     parity = Gate("parity", "robot_assets.export.parity", inputs=(data,))
     yield Stage(onnx, Kind.ONNX, "robot_assets.export.onnx_export", {}, (checkpoint, ptq, qat, data), (parity,))
     for target in model.targets:
-        spec = params.targets[target].model_dump(mode="json", exclude={"platform"})
+        entry = params.targets[target]
+        spec = entry.model_dump(mode="json", exclude={"platform"})
         budgets = spec.pop("gate")
         gates = (
             Gate("accuracy", "robot_assets.engines.gate", budgets, (checkpoint, data)),
@@ -174,7 +182,7 @@ def _model_stages(name: str, model: ModelSpec, params: Params) -> Iterator[Stage
         yield Stage(
             engine_name(name, target),
             Kind.ENGINE,
-            "robot_assets.engines.onnxruntime_engine",
+            ENGINE_BUILDERS[entry.kind],
             {"target": spec},
             (onnx, platform_name(target)),
             gates,

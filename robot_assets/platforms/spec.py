@@ -1,20 +1,21 @@
 """An entry of ``targets``: what an engine is built with, and how its device is observed.
 
-How a device is observed changes no engine, so it is not in ``robot_assets.engines.spec``, which is part of the code
-of every engine.
+How a device is observed changes no engine, so it is not in ``robot_assets.engines.spec``, and not in the parameters of
+an engine's stage.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
-from robot_assets.engines.spec import TargetSpec
+from robot_assets.engines.spec import OnnxRuntimeTarget, TensorRTTarget
+from robot_assets.spec import Spec
 
 
-class TargetEntry(TargetSpec):
-    """One entry of ``targets`` in params.yaml."""
+class ObservedDevice(Spec):
+    """How the device of a target is observed."""
 
     platform: Literal["here", "reported", "node"] = Field(
         default="here",
@@ -22,3 +23,15 @@ class TargetEntry(TargetSpec):
         "says what it is with `robot-assets platform report`; node: the Kubernetes nodes with the label "
         "robot-assets/target=TARGET say so, with `robot-assets platform publish`",
     )
+
+
+class OnnxRuntimeEntry(OnnxRuntimeTarget, ObservedDevice):
+    """A target of ONNX Runtime, and how its device is observed."""
+
+
+class TensorRTEntry(TensorRTTarget, ObservedDevice):
+    """A target of TensorRT, and how its device is observed."""
+
+
+TargetEntry: TypeAlias = Annotated[OnnxRuntimeEntry | TensorRTEntry, Field(discriminator="kind")]
+"""One entry of ``targets`` in params.yaml, by its ``kind``."""

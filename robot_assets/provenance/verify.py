@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robot_assets.engines.manifest import ENGINE, MANIFEST, Manifest, load_manifest
+from robot_assets.engines.manifest import MANIFEST, Manifest, load_manifest
 from robot_assets.errors import EngineError
 from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.provenance.evidence import Evidence, gather
@@ -169,7 +169,7 @@ def _directory(path: Path) -> Path:
     if not engine.is_dir():
         raise ProvenanceError(
             f"no engine at {path}",
-            needed=f"a directory with {ENGINE} and {MANIFEST}, or one of these files",
+            needed=f"a directory with an engine and its {MANIFEST}, or one of these files",
             fix="robot-assets engine get ENGINE --out DIR",
         )
     return engine
@@ -185,11 +185,12 @@ def _manifest(engine: Path) -> Manifest | EngineError:
 def _check_manifest(manifest: Manifest | EngineError, subjects: Sequence[Subject]) -> Check:
     if isinstance(manifest, EngineError):
         return Check("manifest", False, manifest.found, _GET_AGAIN)
-    md5 = next((subject.md5 for subject in subjects if subject.name == ENGINE), "missing")
+    name = manifest.engine_file
+    md5 = next((subject.md5 for subject in subjects if subject.name == name), "missing")
     if md5 != manifest.engine_md5:
-        why = f"it describes an {ENGINE} with md5 {manifest.engine_md5}; this one is {md5}"
+        why = f"it describes an {name} with md5 {manifest.engine_md5}; this one is {md5}"
         return Check("manifest", False, why, _GET_AGAIN)
-    return Check("manifest", True, f"whole, and it describes this {ENGINE}")
+    return Check("manifest", True, f"whole, and it describes this {name}")
 
 
 def _check_gates(evidence: Evidence, *, is_signed: bool) -> Check:
