@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from robot_assets.cluster.spec import ExecutionSpec, PoolSpec, check_placement
+from robot_assets.cluster.spec import ExecutionSpec, PoolSpec, check_cache, check_placement
 from robot_assets.data.entry import DatasetEntry
 from robot_assets.errors import ParamsError
 from robot_assets.lineage.spec import RebuildSpec
@@ -78,6 +78,7 @@ class Params(Spec):
     @model_validator(mode="after")
     def _places(self) -> Params:
         check_placement(self.execution, self.pools, self.targets)
+        check_cache(self.execution, self.pools, has_remote="://" in self.store.url or self.store.url.startswith("/"))
         return self
 
 

@@ -16,6 +16,12 @@ if TYPE_CHECKING:
 
 PROJECT_VARIABLE = "ROBOT_ASSETS_PROJECT"
 
+CACHE_VARIABLE = "ROBOT_ASSETS_CACHE"
+"""Folder of the cache of a store that has a remote; default: ``.robot_assets/cache`` in the project."""
+
+CACHE_LIMIT_VARIABLE = "ROBOT_ASSETS_CACHE_LIMIT"
+"""How large that cache may become, such as 20Gi; default: no limit."""
+
 
 @dataclass(frozen=True)
 class Project:
@@ -30,10 +36,15 @@ class Project:
 
     @cached_property
     def store(self) -> Store:
-        """The artifact store that ``store.url`` names."""
+        """The artifact store that ``store.url`` names, with the cache that the environment names.
+
+        Raises:
+            ParamsError: A variable holds something else than it should.
+            StoreError: ``store.url`` cannot keep anything.
+        """
         from robot_assets.store import open_store
 
-        return open_store(self.params.store.url, self.root)
+        return open_store(self.params.store.url, self.root, _cache_folder(), _cache_limit_bytes())
 
     @property
     def state(self) -> Path:
@@ -65,3 +76,32 @@ def find_project(start: Path | None = None) -> Project:
         needed="to run inside a robot-assets project",
         fix=f"cd into the project, or set {PROJECT_VARIABLE} to its folder",
     )
+
+
+def _cache_folder() -> Path | None:
+    named = os.environ.get(CACHE_VARIABLE)
+    if not named:
+        return None
+    if not Path(named).is_absolute():
+        raise ParamsError(
+            f"{CACHE_VARIABLE} is {named!r}",
+            needed="an absolute path: processes in different folders share one cache",
+            fix=f"export {CACHE_VARIABLE}={Path(named).resolve()}   (or unset it)",
+        )
+    return Path(named)
+
+
+def _cache_limit_bytes() -> int | None:
+    from robot_assets.cluster.quantity import in_bytes
+
+    limit = os.environ.get(CACHE_LIMIT_VARIABLE)
+    if not limit:
+        return None
+    try:
+        return in_bytes(limit)
+    except ValueError as error:
+        raise ParamsError(
+            f"{CACHE_LIMIT_VARIABLE} is {limit!r}",
+            needed=str(error).removeprefix("needed "),
+            fix=f"export {CACHE_LIMIT_VARIABLE}=20Gi   (or unset it)",
+        ) from None

@@ -1,4 +1,4 @@
-"""What the pods of steps get beside what all pods have: the name of their image, the view of a Jetson, the signing key.
+"""What the pods of steps get beside what all pods have: the image's name, the node's cache, a Jetson's view, the key.
 
 All are merged DEEP, after placement: they add to the volumes, mounts and variables that the run launcher gives.
 """
@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from dagster_project.placement import image_name
-from robot_assets.cluster.spec import pool_of
+from robot_assets.cluster.spec import CacheSpec, cache_of, pool_of
 from robot_assets.lineage.record import IMAGE_VARIABLE
 from robot_assets.params import Params
 from robot_assets.platforms.probe import PROC_VARIABLE
+from robot_assets.project import CACHE_LIMIT_VARIABLE, CACHE_VARIABLE
 from robot_assets.provenance.keys import KEY_VARIABLE
 
 _PROC = "/device/proc"
@@ -35,10 +36,33 @@ def mounts_of(params: Params, pool: str) -> Iterator[dict[str, Any]]:
     """
     # for the record: by its digest, when the deployment pins one
     yield {"container_config": {"env": [{"name": IMAGE_VARIABLE, "value": image_name(params, pool)}]}}
+    cache = cache_of(params.execution, pool_of(params.pools, pool))
+    if cache is not None:
+        yield node_cache(cache)
     if pool_of(params.pools, pool).jetson:
         yield device_view()
     if pool in params.targets and params.execution.signing_key is not None:
         yield signing_key(params.execution.signing_key)
+
+
+def node_cache(cache: CacheSpec) -> dict[str, Any]:
+    """The folder in which a node keeps artifacts. Steps of all runs share it, and it outlives their pods.
+
+    Of the node, and not a claim: a claim is bound to one node, and would take every step that names it there. The
+    kubelet would make a missing folder as root's, so it has to be there, and whoever forgot it is told.
+    """
+    return {
+        "container_config": {
+            "env": [
+                {"name": CACHE_VARIABLE, "value": cache.path},
+                {"name": CACHE_LIMIT_VARIABLE, "value": cache.size},
+            ],
+            "volume_mounts": [{"name": "artifact-cache", "mountPath": cache.path}],
+        },
+        "pod_spec_config": {
+            "volumes": [{"name": "artifact-cache", "hostPath": {"path": cache.path, "type": "Directory"}}],
+        },
+    }
 
 
 def device_view() -> dict[str, Any]:

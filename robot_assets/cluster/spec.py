@@ -44,6 +44,12 @@ def _object_name(name: str) -> str:
     return name
 
 
+def _folder_of_a_node(path: str) -> str:
+    if not path.startswith("/") or path == "/" or any(step in ("", ".", "..") for step in path[1:].split("/")):
+        raise ValueError("needed an absolute path without '..', such as /var/lib/robot-assets/cache")
+    return path
+
+
 def _label_key(key: str) -> str:
     prefix, slash, name = key.rpartition("/")
     if not _LABEL_NAME.fullmatch(name) or (slash and not _OBJECT_NAME.fullmatch(prefix)):
@@ -86,6 +92,18 @@ class TolerationSpec(Spec):
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
 
 
+class CacheSpec(Spec):
+    """Artifacts that a node keeps for the steps after this one, in a folder of its own that all of them share."""
+
+    path: Annotated[str, AfterValidator(_folder_of_a_node)] = Field(
+        default="/var/lib/robot-assets/cache",
+        description="folder of the node, for user 10001 to write to; k8s/nodes/k3s/cache.conf makes it",
+    )
+    size: Amount = Field(
+        default="20Gi", description="what is used least recently, and is on the remote, leaves beyond this"
+    )
+
+
 class PoolSpec(Spec):
     """One entry of ``pools``: a set of nodes, and what one step on them gets."""
 
@@ -116,6 +134,7 @@ class PoolSpec(Spec):
     ephemeral_storage: Amount | None = Field(
         default=None, description="local disk of one step, requested and limited alike; none: what the node has"
     )
+    cache: CacheSpec | None = Field(default=None, description="default: execution.cache")
     active_deadline_s: int = Field(default=86_400, ge=60, description="a step that runs longer is ended")
     grace_s: int = Field(default=30, ge=1, le=3600, description="time to save its work for a step that is ended")
     max_concurrent: int | None = Field(
@@ -170,6 +189,9 @@ class ExecutionSpec(Spec):
     signing_key: ObjectName | None = Field(
         default=None, description="the Secret with signing.pem, the key that signs engines; for the steps of targets"
     )
+    cache: CacheSpec | None = Field(
+        default=None, description="the cache of a node, kept from step to step; none: each pod fetches all it needs"
+    )
     image_pull_secrets: tuple[ObjectName, ...] = ()
     env_secrets: tuple[ObjectName, ...] = Field(default=(), description="Secrets that become environment variables")
     env_config_maps: tuple[ObjectName, ...] = ()
@@ -196,9 +218,29 @@ def image_of(execution: ExecutionSpec, pool: PoolSpec) -> ImageSpec | None:
     return pool.image or execution.images.get(pool.architecture)
 
 
+def cache_of(execution: ExecutionSpec, pool: PoolSpec) -> CacheSpec | None:
+    """The cache on the nodes of a pool."""
+    return pool.cache or execution.cache
+
+
 def pool_of(pools: Mapping[str, PoolSpec], name: str) -> PoolSpec:
     """A pool by its name. The general one need not be described."""
     return pools[name] if name in pools else PoolSpec()
+
+
+def check_cache(execution: ExecutionSpec, pools: Mapping[str, PoolSpec], has_remote: bool) -> None:
+    """Refuse a cache of what lies on no remote.
+
+    Raises:
+        ValueError: With the field to change.
+    """
+    named = {"execution.cache": execution.cache, **{f"pools.{name}.cache": pool.cache for name, pool in pools.items()}}
+    for field, cache in named.items():
+        if cache is not None and not has_remote:
+            raise ValueError(
+                f"{field}: store.url is a folder of the project, which needs no cache and would not be found on a "
+                "node; needed a store.url that every node reaches, such as s3://bucket/prefix"
+            )
 
 
 def concurrency_limit(pools: Mapping[str, PoolSpec], name: str) -> int | None:

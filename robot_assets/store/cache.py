@@ -27,10 +27,12 @@ class Cache:
     Attributes:
         root: ``files/md5`` holds the objects, ``batches`` what is on its way in, ``state`` known hashes,
             ``receipts`` what adds came to, ``opened`` artifacts laid out for reading, ``corrupt`` objects that
-            were found damaged.
+            were found damaged, ``uses`` who needs which artifact, ``promised`` how many bytes are about to come.
+        limit_bytes: What it may hold of what is on the remote too; None for any amount.
     """
 
     root: Path
+    limit_bytes: int | None = None
 
     def path(self, oid: str) -> str:
         """Where the object lies, or would lie."""

@@ -29,10 +29,12 @@ class Store:
     Attributes:
         cache: Local directory of the objects.
         remote_url: An fsspec URL or an absolute path that others read from and write to; None for none.
+        limit_bytes: What the cache may hold, if the rest is on the remote; None for any amount.
     """
 
     cache: Path
     remote_url: str | None = None
+    limit_bytes: int | None = None
 
     def __repr__(self) -> str:
         return f"Store(cache={str(self.cache)!r}, remote_url={masked(self.remote_url or '') or None!r})"
@@ -152,7 +154,7 @@ class Store:
 
     @property
     def _cache(self) -> Cache:
-        return Cache(self.cache)
+        return Cache(self.cache, self.limit_bytes)
 
     @property
     def _remote(self) -> Remote | None:
@@ -172,13 +174,15 @@ class Store:
         return self._remote
 
 
-def open_store(url: str, project: Path) -> Store:
+def open_store(url: str, project: Path, cache: Path | None = None, limit_bytes: int | None = None) -> Store:
     """Open the store that ``store.url`` in params.yaml names.
 
     Args:
         url: A relative path is the store itself, inside the project. Any other (``s3://bucket/prefix``,
-            ``/mnt/share``) is a remote, with a cache at ``.robot_assets/cache`` in the project.
+            ``/mnt/share``) is a remote.
         project: Folder of the project.
+        cache: Where the objects of a remote are kept here; default: ``.robot_assets/cache`` in the project.
+        limit_bytes: How large that cache may become; default: any size.
 
     Raises:
         StoreError: The URL is empty, leaves the project, or cannot keep anything.
@@ -191,7 +195,7 @@ def open_store(url: str, project: Path) -> Store:
             fix="set store.url in params.yaml",
         )
     if protocol or Path(url).is_absolute():
-        return Store(project / ".robot_assets" / "cache", url)
+        return Store(cache or project / ".robot_assets" / "cache", url, limit_bytes)
     if ".." in Path(url).parts:
         raise StoreError(
             f"store.url is {url!r}, which leaves the project",

@@ -2,7 +2,7 @@
 
 import pytest
 
-from robot_assets.cluster.spec import concurrency_limit, image_of, pool_of
+from robot_assets.cluster.spec import cache_of, concurrency_limit, image_of, pool_of
 from robot_assets.errors import ParamsError
 from robot_assets.lineage.code_version import Code
 from robot_assets.lineage.graph import build_graph
@@ -68,6 +68,11 @@ def test_an_image_of_a_pool_goes_before_the_image_of_its_architecture(document):
         ("pools.training.active_deadline_s", 5, r"pools\.training\.active_deadline_s"),
         ("pools.training.tolerations", [{"operator": "Exists"}], r"pools\.training\.tolerations\.0\.key: missing"),
         ("pools.training.runtime_class", "NVIDIA", r"pools\.training\.runtime_class"),
+        ("execution.cache.size", "20G", r"execution\.cache\.size: needed a whole number with a unit"),
+        ("execution.cache.path", "cache", r"execution\.cache\.path: needed an absolute path"),
+        ("execution.cache.path", "/", r"execution\.cache\.path: needed an absolute path"),
+        ("pools.orin_agx.cache.path", "/var/../etc", r"pools\.orin_agx\.cache\.path: needed an absolute path"),
+        ("pools.orin_agx.cache", {"sise": "8Gi"}, r"pools\.orin_agx\.cache\.sise: unknown key; did you mean 'size'"),
         ("pools.training.node_labels", {"no good": "x"}, "'no good' is not a label key"),
         ("pools.training.node_labels", {"role": "no good"}, "'no good' is not a label value"),
         ("pools.training.node_labels", {"role": []}, "role: needed at least one value"),
@@ -77,6 +82,20 @@ def test_an_image_of_a_pool_goes_before_the_image_of_its_architecture(document):
 def test_a_value_that_no_cluster_would_take_is_refused_with_its_field(document, path, value, message):
     with pytest.raises(ParamsError, match=message):
         parse_params(changed(document, path, value))
+
+
+def test_a_pool_may_have_a_smaller_cache_than_the_others(document):
+    assert cache_of(parse_params(document).execution, parse_params(document).pools["training"]) is None
+    params = parse_params(changed(changed(document, "execution.cache", {}), "pools.orin_agx.cache", {"size": "8Gi"}))
+    sizes = {name: cache_of(params.execution, pool_of(params.pools, name)).size for name in ("general", "orin_agx")}
+    assert sizes == {"general": "20Gi", "orin_agx": "8Gi"}
+
+
+@pytest.mark.parametrize("field", ["execution.cache", "pools.training.cache"])
+def test_a_cache_of_what_lies_on_no_remote_is_refused(document, field):
+    changed(changed(document, "store.url", ".robot_assets/store"), field, {})
+    with pytest.raises(ParamsError, match=rf"{field}: store\.url is a folder of the project"):
+        parse_params(document)
 
 
 @pytest.mark.parametrize("label", ["kubernetes.io/hostname", "k3s.io/hostname"])

@@ -35,6 +35,7 @@ def test_its_parameters_are_valid_beside_those_of_the_repository(page, repositor
     monkeypatch.setenv("ROBOT_ASSETS_EDGE_IMAGE", "registry.lab:5000/robot-assets/edge:1")
     assert edge_affinity(params, "orin_agx")["pod_spec_config"]["runtimeClassName"] == "nvidia"
     assert params.pools["orin_agx"].jetson
+    assert params.execution.cache.path in (repository / "k8s/nodes/k3s/cache.conf").read_text()
 
 
 def test_its_parameters_name_what_is_deployed(page, manifests, repository):

@@ -187,6 +187,7 @@ PARAMS = {
     "execution": {
         "kind": "kubernetes",
         "signing_key": "robot-assets-signing-key",
+        "cache": {"size": "100Gi"},
         "images": {"amd64": {"env": "ROBOT_ASSETS_TRAIN_IMAGE"}, "arm64": {"env": "ROBOT_ASSETS_EDGE_IMAGE"}},
     },
     "pools": {
@@ -198,6 +199,7 @@ PARAMS = {
             "tolerations": [{"key": "robot-assets/edge"}],
             "runtime_class": "nvidia",
             "gpus": 1,
+            "cache": {"size": "8Gi"},
         },
     },
 }
@@ -278,6 +280,32 @@ def test_a_step_can_write_where_the_project_writes_and_knows_the_instance(step):
     assert {variable["name"] for variable in container["env"]} >= {*OWN_OF_A_PROCESS, "DAGSTER_HOME"}
     sources = [next(iter(source.values()))["name"] for source in container["envFrom"]]
     assert sources == ["robot-assets-environment", "robot-assets-images", "robot-assets-s3"]
+
+
+def test_a_step_shares_the_cache_of_its_node_and_keeps_what_its_pod_has_beside_it(launcher, step, monkeypatch):
+    pod = step["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    assert {"name": "ROBOT_ASSETS_CACHE", "value": "/var/lib/robot-assets/cache"} in container["env"]
+    assert {"name": "ROBOT_ASSETS_CACHE_LIMIT", "value": "8Gi"} in container["env"]
+    volume = next(volume for volume in pod["volumes"] if volume["name"] == "artifact-cache")
+    # a folder that the kubelet makes is root's, and no step could write to it
+    assert volume["hostPath"] == {"path": "/var/lib/robot-assets/cache", "type": "Directory"}
+    assert {"name": "artifact-cache", "mountPath": "/var/lib/robot-assets/cache"} in container["volumeMounts"]
+    names = [volume["name"] for volume in pod["volumes"]]
+    assert len(names) == len(set(names))
+    monkeypatch.setenv("ROBOT_ASSETS_TRAIN_IMAGE", "registry.lab/train:1")
+    params = parse_params(PARAMS)
+    training = str(job(launcher, train_affinity(params), *mounts_of(params, "training")))
+    assert "100Gi" in training
+    assert "ROBOT_ASSETS_CACHE" not in str(job(launcher))
+
+
+def test_a_step_may_write_to_no_host_path_but_its_cache(step):
+    pod = step["spec"]["template"]["spec"]
+    (container,) = pod["containers"]
+    of_the_node = {volume["name"] for volume in pod["volumes"] if "hostPath" in volume}
+    writable = {mount["name"] for mount in container["volumeMounts"] if not mount.get("readOnly")}
+    assert of_the_node & writable == {"artifact-cache"}
 
 
 def test_a_step_on_a_jetson_sees_its_device_and_asks_for_what_its_pool_says(step):
