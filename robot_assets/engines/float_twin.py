@@ -19,13 +19,14 @@ def write_float_twin(quantized: Path, out: Path) -> None:
     import onnx
 
     model = onnx.load(quantized)
-    _remove_quantization(model)
+    remove_quantization(model)
     onnx.checker.check_model(model)
     with publishing_file(out) as staging:
         onnx.save(model, staging)
 
 
-def _remove_quantization(model: ModelProto) -> None:
+def remove_quantization(model: ModelProto) -> None:
+    """Take every Q/DQ pair out of ``model``, in place: same nodes otherwise, float weights."""
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
     source = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}

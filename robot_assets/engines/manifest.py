@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Field, TypeAdapter, ValidationError
 
@@ -56,6 +56,24 @@ class Layers(Kernels):
     def float_convolutions(self) -> int:
         """Convolutions that stayed in float, of either width."""
         return _convolutions(self.float32) + _convolutions(self.float16)
+
+
+Arithmetic: TypeAlias = Literal["int8", "float16", "float32", "dla", "data_movement"]
+"""A field of :class:`Layers`."""
+
+
+class Layer(Spec):
+    """One layer of a TensorRT engine.
+
+    Attributes:
+        name: Of the layer, made of the names of the ONNX nodes that are in it.
+        kind: Such as ``Convolution``.
+        arithmetic: What it calculates in, by what it reads.
+    """
+
+    name: str
+    kind: str
+    arithmetic: Arithmetic
 
 
 class Manifest(Spec):
@@ -128,6 +146,7 @@ class TensorRTManifest(Manifest):
     batch_max: int
     device_memory_bytes: int = Field(description="scratch memory of one execution context")
     kernels: Layers
+    layers: tuple[Layer, ...] = Field(description="in the order they run; layers.json tells all of them")
     build_log_md5: str
     layers_md5: str
     timing_cache_md5: str | None = Field(description="the measurements that its tactics were chosen by; None: afresh")

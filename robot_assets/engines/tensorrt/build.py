@@ -1,16 +1,59 @@
-"""Build a TensorRT engine from the Q/DQ graph, on the device that it is for. Needs no torch."""
+"""Build a TensorRT engine from the Q/DQ graph, on the device that it is for. Needs no torch.
+
+The bundle holds nothing that differs from one build to the next for other reasons than the engine: no times, no dates,
+no free memory. TensorRT chooses tactics by measuring, so two builds may differ in bytes; a build with the timing cache
+of an earlier build of the same graph takes the same tactics (``timing_cache.py``).
+"""
 
 from __future__ import annotations
 
+import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from robot_assets.engines.manifest import TensorRTManifest
+from robot_assets.engines.cuda import Device, open_device
+from robot_assets.engines.exported import MODEL, interface, read_export
+from robot_assets.engines.manifest import (
+    PLAN,
+    Binding,
+    CudaDevice,
+    TensorRTManifest,
+    md5_of,
+    save_manifest,
+)
+from robot_assets.engines.tensorrt.api import Features, Log, features_of, import_tensorrt, logger_into
+from robot_assets.engines.tensorrt.explain import failure, listed
+from robot_assets.engines.tensorrt.graph import Prepared, input_scales, prepare
+from robot_assets.engines.tensorrt.layers import Inspected, read_layers
+from robot_assets.engines.tensorrt.network import (
+    Parsing,
+    Typing,
+    add_batch_profile,
+    build_plan,
+    configure,
+    parse,
+    place_on_dla,
+    typing_of,
+)
+from robot_assets.engines.tensorrt.timing_cache import CacheKey, TimingCaches, cache_key, md5_of_bytes
 from robot_assets.errors import EngineError
+from robot_assets.platforms.probe import Platform, probe
+from robot_assets.publish import publishing_directory
 
 if TYPE_CHECKING:
+    from onnx import ModelProto
+
     from robot_assets.engines.spec import TensorRTTarget
+
+LOG = "build.log"
+LAYERS = "layers.json"
+WEIGHTS = "weights.onnx"
+
+_CHANGING = re.compile(r"\d[\d.,]*(?:e[+-]?\d+)?\s*(?:[num]?s|sec|seconds|[KMG]i?B|bytes)\b|0x[0-9a-f]{8,}")
+"""What TensorRT's log has of times, memory and addresses."""
 
 
 @dataclass(frozen=True)
@@ -19,9 +62,13 @@ class EngineSummary:
 
     Attributes:
         manifest: Everything that the engine's manifest says.
+        notes: What is worth knowing about this one build, one line each.
+        log: All that TensorRT said, with its times.
     """
 
     manifest: TensorRTManifest
+    notes: tuple[str, ...] = ()
+    log: str = ""
 
     @property
     def engine_md5(self) -> str:
@@ -29,19 +76,210 @@ class EngineSummary:
         return self.manifest.engine_md5
 
 
-def build_engine(onnx: Path, target: TensorRTTarget, out: Path) -> EngineSummary:
+@dataclass(frozen=True)
+class _Bench:
+    """What a build works with.
+
+    Attributes:
+        trt: TensorRT's module.
+        logger: Its logger, which has to outlive all that was made with it.
+        log: What the logger collects.
+        builder: Its builder.
+        features: What this version can do.
+        device: The GPU.
+        platform: The device.
+        target: What is asked for.
+    """
+
+    trt: Any
+    logger: Any
+    log: Log
+    builder: Any
+    features: Features
+    device: Device
+    platform: Platform
+    target: TensorRTTarget
+
+
+@dataclass(frozen=True)
+class _Built:
+    plan: bytes
+    typing: Typing
+    prepared: Prepared
+    timing_cache_md5: str | None
+    lasting_log: str
+    notes: tuple[str, ...]
+
+
+def build_engine(onnx: Path, target: TensorRTTarget, out: Path, caches: TimingCaches | None = None) -> EngineSummary:
     """Build an engine for this device.
 
     Args:
         onnx: A directory that ``export_onnx`` wrote.
         target: How TensorRT is to build.
-        out: Directory to publish.
+        out: Directory to publish: ``engine.plan``, ``manifest.json``, ``layers.json``, ``build.log``, and for a plan
+            without weights ``weights.onnx``.
+        caches: Where timing caches are kept; without, everything is measured afresh.
 
     Raises:
-        EngineError: It cannot be built here; says why and what to do.
+        EngineError: The graph does not load, this TensorRT or this device cannot build it, or there is no device; says
+            what to do.
     """
-    raise EngineError(
-        f"{onnx} for {out}, precision {target.precision}",
-        needed="a version of robot-assets that builds with TensorRT",
-        fix="use kind onnxruntime for now",
+    card, model = read_export(onnx)
+    bench = _open_bench(target)
+    built = _build(bench, onnx / MODEL, model, caches if target.timing_cache else None)
+    with publishing_directory(out) as staging:
+        (staging / PLAN).write_bytes(built.plan)
+        if target.weight_stripped:
+            (staging / WEIGHTS).write_bytes(built.prepared.content)
+        inspected, engine_facts = _inspect(bench, built.plan, model)
+        (staging / LAYERS).write_text(json.dumps(inspected.document, indent=1, sort_keys=True) + "\n")
+        (staging / LOG).write_text(built.lasting_log)
+        manifest = TensorRTManifest(
+            kind="tensorrt",
+            onnx_md5=md5_of(onnx / MODEL),
+            engine_md5=md5_of(staging / PLAN),
+            engine_size_bytes=len(built.plan),
+            platform=bench.platform.as_json(),
+            platform_fingerprint=bench.platform.fingerprint,
+            **interface(card),
+            tensorrt=bench.features.version,
+            gpu=CudaDevice(name=bench.device.name, compute_capability=bench.device.compute_capability),
+            typing=built.typing,
+            settings=_settings(target),
+            batch_max=target.batch.max,
+            kernels=inspected.counts(),
+            layers=inspected.layers,
+            build_log_md5=md5_of(staging / LOG),
+            layers_md5=md5_of(staging / LAYERS),
+            timing_cache_md5=built.timing_cache_md5,
+            weights_md5=md5_of(staging / WEIGHTS) if target.weight_stripped else None,
+            **engine_facts,
+        )
+        _check_interface(manifest)
+        save_manifest(staging, manifest)
+    return EngineSummary(manifest, built.notes, bench.log.text())
+
+
+def _open_bench(target: TensorRTTarget) -> _Bench:
+    trt = import_tensorrt()
+    device = open_device()  # first: without CUDA the objects of TensorRT end the process when they are touched
+    log = Log()
+    logger = logger_into(trt, log)
+    builder = trt.Builder(logger)
+    if builder is None:
+        raise failure("making TensorRT's builder", log)
+    return _Bench(trt, logger, log, builder, features_of(trt), device, probe(), target)
+
+
+def _build(bench: _Bench, onnx: Path, model: ModelProto, caches: TimingCaches | None) -> _Built:
+    target, features = bench.target, bench.features
+    typing = typing_of(target, features)
+    prepared = prepare(
+        onnx.read_bytes(),
+        model_to_change := _copy(model),
+        batch_is_dynamic=target.batch.is_dynamic,
+        to_half=typing == "strong" and target.precision == "int8_fp16",
+        without_quantization=target.dla is not None and features.has_dynamic_ranges,
     )
+    config = configure(bench.trt, bench.builder, target, features, typing)
+    parsing = Parsing(config, target.dla, model_to_change, onnx)
+    network, parser = parse(bench.trt, bench.builder, bench.logger, prepared, features, typing, parsing)
+    notes = list(prepared.notes)
+    if target.batch.is_dynamic:
+        add_batch_profile(bench.builder, config, network, target.batch.profile)
+    if target.dla is not None and (left := place_on_dla(network, config, target.dla)):
+        notes.append(f"{len(left)} layers run on the GPU, the DLA cannot: {listed(left)}")
+    key = cache_key(bench.platform.fingerprint, bench.device.name, features.version, md5_of(onnx), _settings(target))
+    lasting = _lasting(bench, typing, notes)
+    given, said = _give_cache(config, caches, key)
+    plan = build_plan(bench.builder, network, config, bench.log, target, onnx)
+    del parser  # the network's weights are the parser's: it had to live until here
+    kept = _keep_cache(config, caches, key, given)
+    return _Built(plan, typing, prepared, kept, lasting, (*notes, *said))
+
+
+def _give_cache(config: Any, caches: TimingCaches | None, key: CacheKey) -> tuple[bytes | None, tuple[str, ...]]:
+    """Give the builder what earlier builds have measured.
+
+    Returns:
+        The cache that this very engine was built with before, when it is used again; and what to tell about it.
+    """
+    if caches is None:
+        return None, ()
+    own = caches.find(key.device, key.engine)
+    found = own or caches.find(key.device, None)
+    if found and config.set_timing_cache(config.create_timing_cache(found), False):
+        whose = "of this graph" if own else "of other graphs"
+        return own, (f"timing cache {md5_of_bytes(found)[:8]} {whose} reused",)
+    config.set_timing_cache(config.create_timing_cache(b""), False)
+    return None, ("the timing cache was refused; everything was measured afresh",) if found else ()
+
+
+def _keep_cache(config: Any, caches: TimingCaches | None, key: CacheKey, given: bytes | None) -> str | None:
+    """Keep what was measured; give the hash of the cache that a build of the same bytes needs."""
+    if caches is None:
+        return None
+    if given is not None:
+        return md5_of_bytes(given)
+    content = bytes(memoryview(config.get_timing_cache().serialize()))
+    caches.keep(key.device, key.engine, content)
+    return md5_of_bytes(content)
+
+
+def _inspect(bench: _Bench, plan: bytes, model: ModelProto) -> tuple[Inspected, dict[str, Any]]:
+    """Load the plan once to read its layers, its inputs and outputs, and the memory that it takes."""
+    runtime = bench.trt.Runtime(bench.logger)
+    if bench.target.dla is not None:
+        runtime.DLA_core = bench.target.dla.core
+    engine = runtime.deserialize_cuda_engine(plan)
+    if engine is None:
+        raise failure("loading the engine that was just built", bench.log)
+    inspector = engine.create_engine_inspector()
+    inspected = read_layers(inspector.get_engine_information(bench.trt.LayerInformationFormat.JSON))
+    scales = input_scales(model)
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    bindings = tuple(
+        Binding(
+            name=name,
+            shape=tuple(engine.get_tensor_shape(name)),
+            dtype=str(bench.trt.nptype(engine.get_tensor_dtype(name)).__name__),
+            scale=scales.get(name),
+        )
+        for name in names
+    )
+    memory = engine.device_memory_size_v2 if hasattr(engine, "device_memory_size_v2") else engine.device_memory_size
+    return inspected, {"bindings": bindings, "device_memory_bytes": int(memory)}
+
+
+def _check_interface(manifest: TensorRTManifest) -> None:
+    wanted = [manifest.input.name, *(output.name for output in manifest.outputs)]
+    found = {binding.name: binding.dtype for binding in manifest.bindings}
+    if sorted(wanted) != sorted(found) or set(found.values()) != {"float32"}:
+        raise EngineError(
+            f"the engine has inputs and outputs {found}",
+            needed=f"{wanted}, all float32",
+            fix="export the model again; this plan is not of the graph that its model.json describes",
+        )
+
+
+def _settings(target: TensorRTTarget) -> dict[str, Any]:
+    """The parameters that the build reads; gates read the rest."""
+    return target.model_dump(mode="json", exclude={"gate", "platform", "timing_cache"})
+
+
+def _lasting(bench: _Bench, typing: Typing, notes: Sequence[str]) -> str:
+    """The log as it is before tactics are chosen, without figures that change: it says the same for the same build.
+
+    What TensorRT says later depends on what it had to measure, and goes to the log of the run.
+    """
+    lines = [f"TensorRT {bench.features.version}, {typing} typing, {bench.target.precision}", *notes]
+    said = [f"[{severity}] {message}" for severity, message in bench.log.lines if severity != "INFO"]
+    lines += dict.fromkeys(_CHANGING.sub("...", line) for line in said)
+    return "".join(f"{line}\n" for line in lines)
+
+
+def _copy(model: ModelProto) -> ModelProto:
+    copy = type(model)()
+    copy.CopyFrom(model)
+    return copy

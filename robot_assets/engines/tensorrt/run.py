@@ -1,21 +1,163 @@
-"""Load a TensorRT engine and run it. Needs no torch."""
+"""Load a TensorRT engine and run it. Needs no torch.
+
+A plan carries code for the host and the GPU: only one whose hash, platform, GPU and TensorRT are those of its manifest
+is given to TensorRT at all.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
-from robot_assets.engines.engine import Engine
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_assets.engines.cuda import Buffer, Device, Stream, open_device
+from robot_assets.engines.engine import Engine, refuse_other_bytes, refuse_other_input, refuse_other_platform
+from robot_assets.engines.manifest import PLAN, TensorRTManifest, load_manifest
+from robot_assets.engines.tensorrt.api import Log, import_tensorrt, logger_into
+from robot_assets.engines.tensorrt.explain import failure
 from robot_assets.errors import EngineError
+from robot_assets.platforms.probe import probe
+
+WEIGHTS = "weights.onnx"
 
 
-def load_engine(engine: Path) -> Engine:
+class TensorRTEngine(Engine):
+    """A verified engine on the GPU, with a stream and buffers of its own. One thread calls it at a time; any may.
+
+    Attributes:
+        manifest: What it is made of.
+    """
+
+    manifest: TensorRTManifest
+
+    def __init__(self, manifest: TensorRTManifest, loaded: _Loaded) -> None:
+        self.manifest = manifest
+        self._loaded = loaded
+        context = loaded.engine.create_execution_context()
+        if context is None:
+            raise failure("making an execution context", loaded.log)
+        self._context: Any = context
+        self._stream = Stream(loaded.device)
+        self._images = self._buffer(manifest.input.name, manifest.input.shape)
+        self._heads = [self._buffer(head.name, head.shape) for head in manifest.outputs]
+        self._batch = 0
+
+    def infer(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """Images float32 (N, 3, H, W) RGB in [0, 1] -> raw heads; N from 1 to the manifest's ``batch_max``.
+
+        Raises:
+            EngineError: The shape or type is another than the manifest's, the device failed, or it is closed.
+        """
+        manifest = self.manifest
+        refuse_other_input(images, manifest.input.shape, manifest.batch_max)
+        if self._context is None:
+            raise EngineError("a closed engine", needed="one that is loaded", fix="load the engine again")
+        self._loaded.device.make_current()
+        self._set_batch(len(images))
+        self._images.host[: images.size] = images.reshape(-1)
+        self._images.send(self._stream, images.size)
+        if not self._context.execute_async_v3(self._stream.handle):
+            raise failure("running the engine", self._loaded.log)
+        shapes = [(len(images), *head.shape[1:]) for head in manifest.outputs]
+        sizes = [int(np.prod(shape)) for shape in shapes]
+        for buffer, size in zip(self._heads, sizes, strict=True):
+            buffer.fetch(self._stream, size)
+        self._stream.synchronize()
+        return [
+            buffer.host[:size].reshape(shape).copy()
+            for buffer, size, shape in zip(self._heads, sizes, shapes, strict=True)
+        ]
+
+    def close(self) -> None:
+        """Give the device's memory back. The engine cannot run after that."""
+        if self._context is None:
+            return
+        self._loaded.device.make_current()
+        self._context = None
+        for buffer in (self._images, *self._heads):
+            buffer.close()
+        self._stream.close()
+        self._loaded.engine = None
+
+    def _buffer(self, name: str, shape: tuple[int, ...]) -> Buffer:
+        buffer = Buffer(self._loaded.device, self.manifest.batch_max * int(np.prod(shape)))
+        if not self._context.set_tensor_address(name, buffer.address):
+            raise failure(f"giving {name} its buffer", self._loaded.log)
+        return buffer
+
+    def _set_batch(self, count: int) -> None:
+        if count == self._batch:
+            return
+        shape = (count, *self.manifest.input.shape[1:])
+        if not self._context.set_input_shape(self.manifest.input.name, shape):
+            raise failure(f"taking {count} images", self._loaded.log)
+        self._batch = count
+
+
+class _Loaded:
+    """What TensorRT has to keep alive while an engine runs: whoever drops the runtime drops the engine."""
+
+    def __init__(self, device: Device, log: Log, logger: Any, runtime: Any, engine: Any) -> None:
+        self.device, self.log, self.logger, self.runtime, self.engine = device, log, logger, runtime, engine
+
+
+def load_engine(engine: Path) -> TensorRTEngine:
     """Load an engine after checking that it is what its manifest says and was built for this device.
 
+    Args:
+        engine: A directory that ``build_engine`` wrote.
+
     Raises:
-        EngineError: The manifest, the engine's hash or the platform does not match, or TensorRT refuses it.
+        EngineError: The manifest, the engine's hash, the platform, the GPU or the version of TensorRT does not match,
+            both values are named; there is no device; or TensorRT refuses the plan.
     """
-    raise EngineError(
-        f"{engine} is an engine for TensorRT",
-        needed="a version of robot-assets that runs such engines",
-        fix="use kind onnxruntime for now",
-    )
+    manifest = load_manifest(engine)
+    if not isinstance(manifest, TensorRTManifest):
+        raise EngineError(
+            f"{engine} is an engine for {manifest.kind}",
+            needed="an engine for tensorrt",
+            fix="load it with robot_assets.engines.load, which knows all kinds",
+        )
+    refuse_other_bytes(engine / PLAN, manifest.engine_md5)
+    if manifest.weights_md5 is not None:
+        refuse_other_bytes(engine / WEIGHTS, manifest.weights_md5)
+    refuse_other_platform(engine, manifest, probe())
+    trt = import_tensorrt()
+    _refuse_other(engine, "TensorRT", manifest.tensorrt, str(trt.__version__))
+    device = open_device()  # before anything of TensorRT: without CUDA its Runtime ends the process when it is touched
+    _refuse_other(engine, "compute capability", manifest.gpu.compute_capability, device.compute_capability)
+    return TensorRTEngine(manifest, _deserialize(trt, engine, manifest, device))
+
+
+def _deserialize(trt: Any, engine: Path, manifest: TensorRTManifest, device: Device) -> _Loaded:
+    log = Log()
+    logger = logger_into(trt, log)
+    runtime = trt.Runtime(logger)
+    if (dla := manifest.settings.get("dla")) is not None:
+        runtime.DLA_core = int(dla["core"])
+    loaded = runtime.deserialize_cuda_engine((engine / PLAN).read_bytes())
+    if loaded is None:
+        raise failure(f"loading {engine / PLAN}", log)
+    if manifest.weights_md5 is not None:
+        _refit(trt, loaded, logger, log, engine / WEIGHTS)
+    return _Loaded(device, log, logger, runtime, loaded)
+
+
+def _refit(trt: Any, loaded: Any, logger: Any, log: Log, weights: Path) -> None:
+    """Put the weights back into a plan that was built without."""
+    refitter = trt.Refitter(loaded, logger)
+    parser = trt.OnnxParserRefitter(refitter, logger)
+    if not parser.refit_from_bytes(weights.read_bytes()) or not refitter.refit_cuda_engine():
+        missing = refitter.get_missing_weights()
+        raise failure(f"putting the weights of {weights} back" + (f" ({len(missing)} missing)" if missing else ""), log)
+
+
+def _refuse_other(engine: Path, what: str, built: str, here: str) -> None:
+    if built != here:
+        raise EngineError(
+            f"{engine} was built for {what} {built}, here is {here}",
+            needed=f"{what} {built}",
+            fix="build the engine on this device",
+        )

@@ -1,0 +1,217 @@
+"""The little of CUDA that an engine needs: a device, a stream, and buffers that have a page-locked twin on the host.
+
+NVIDIA's own bindings (``cuda-bindings``, extra ``edge``), and of them the driver API: its library comes with the
+driver, so that one build of the bindings serves every CUDA from 12 on. The primary context is the one that TensorRT
+uses.
+
+A process that has touched CUDA must not fork: the child's context is broken. So whoever only asks whether there is a
+device asks ``find_device``, which looks in a process of its own; and a forked child that goes on with CUDA is told so.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_assets.errors import EngineError
+
+_opened_in: int | None = None
+"""The process that has initialized CUDA."""
+
+_ON_THE_DEVICE = (
+    "run it on the device; in a container give it the GPU: runtime class nvidia (pools.*.runtime_class of "
+    "params.yaml), or docker run --runtime nvidia"
+)
+
+
+@dataclass(frozen=True)
+class Device:
+    """A GPU whose primary context this process holds.
+
+    Attributes:
+        name: As the driver says it, such as ``Orin``.
+        compute_capability: Such as ``8.7``.
+        memory_bytes: All of its memory; on a Jetson the CPU uses the same.
+    """
+
+    name: str
+    compute_capability: str
+    memory_bytes: int
+    _context: Any
+
+    def make_current(self) -> None:
+        """Let the calling thread use this device."""
+        _refuse_forked()
+        _call("cuCtxSetCurrent", self._context)
+
+
+class Stream:
+    """A queue of work on a device.
+
+    Attributes:
+        handle: What TensorRT takes.
+    """
+
+    def __init__(self, device: Device) -> None:
+        device.make_current()
+        self._stream = _call("cuStreamCreate", 1)  # CU_STREAM_NON_BLOCKING: the default stream would serialize engines
+        self.handle = int(self._stream)
+
+    def synchronize(self) -> None:
+        """Wait until all that was queued is done.
+
+        Raises:
+            EngineError: Some of it failed.
+        """
+        _call("cuStreamSynchronize", self._stream)
+
+    def close(self) -> None:
+        """Give it back."""
+        if self.handle:
+            _call("cuStreamDestroy", self._stream)
+            self.handle = 0
+
+
+class Buffer:
+    """float32 values on the device, and their page-locked twin on the host.
+
+    Attributes:
+        host: float32 (n,), the twin.
+        address: On the device.
+    """
+
+    def __init__(self, device: Device, values: int) -> None:
+        device.make_current()
+        self.nbytes = 4 * values
+        self._pointer = _call("cuMemAlloc", self.nbytes)
+        self.address = int(self._pointer)
+        try:
+            self._host = int(_call("cuMemAllocHost", self.nbytes))
+        except EngineError:
+            _call("cuMemFree", self._pointer)
+            raise
+        locked = (ctypes.c_float * values).from_address(self._host)
+        self.host: NDArray[np.float32] = np.ctypeslib.as_array(locked)
+
+    def send(self, stream: Stream, values: int) -> None:
+        """Queue a copy of the first ``values`` values to the device."""
+        _call("cuMemcpyHtoDAsync", self._pointer, self._host, 4 * values, stream._stream)
+
+    def fetch(self, stream: Stream, values: int) -> None:
+        """Queue a copy of the first ``values`` values from the device."""
+        _call("cuMemcpyDtoHAsync", self._host, self._pointer, 4 * values, stream._stream)
+
+    def close(self) -> None:
+        """Give both back. What ``host`` was must not be read any more."""
+        if self.address:
+            _call("cuMemFree", self._pointer)
+            _call("cuMemFreeHost", self._host)
+            self.address = 0
+            self.host = np.empty(0, np.float32)
+
+
+def open_device() -> Device:
+    """Initialize CUDA in this process and take its first device.
+
+    Raises:
+        EngineError: There is no driver or no device, or this process was forked from one that had initialized CUDA.
+    """
+    global _opened_in
+    _refuse_forked()
+    _call("cuInit", 0)
+    if not _call("cuDeviceGetCount"):
+        raise _no_device("the driver finds no device")
+    device = _call("cuDeviceGet", 0)
+    context = _call("cuDevicePrimaryCtxRetain", device)
+    _call("cuCtxSetCurrent", context)
+    _opened_in = os.getpid()
+    attributes = _driver().CUdevice_attribute
+    major, minor = (
+        _call("cuDeviceGetAttribute", getattr(attributes, f"CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_{part}"), device)
+        for part in ("MAJOR", "MINOR")
+    )
+    _, total = _call("cuMemGetInfo")
+    name = bytes(_call("cuDeviceGetName", 128, device)).partition(b"\0")[0].decode(errors="replace")
+    return Device(name, f"{major}.{minor}", int(total), context)
+
+
+def find_device() -> dict[str, str] | None:
+    """Name and compute capability of the GPU, asked in another process; None where none can be used."""
+    done = subprocess.run([sys.executable, "-m", __name__], capture_output=True, text=True, check=False)
+    found: dict[str, str] | None = json.loads(done.stdout) if done.returncode == 0 else None
+    return found
+
+
+def _driver() -> Any:
+    try:
+        from cuda.bindings import driver
+    except ImportError as error:
+        raise EngineError(
+            f"NVIDIA's Python bindings of CUDA do not import: {error}",
+            needed="the package cuda-bindings",
+            fix="pip install 'robot-assets[edge]'",
+        ) from None
+    return driver
+
+
+def _call(function: str, *arguments: Any) -> Any:
+    """Call a function of the driver; give what it returns beside its status: nothing, a value, or a tuple."""
+    driver = _driver()
+    try:
+        status, *values = getattr(driver, function)(*arguments)
+    except RuntimeError as error:  # the bindings' way to say that there is no libcuda
+        raise _no_device(str(error)) from None
+    if status != driver.CUresult.CUDA_SUCCESS:
+        raise _failure(function, status.name)
+    return values[0] if len(values) == 1 else tuple(values)
+
+
+def _failure(function: str, status: str) -> EngineError:
+    if status in ("CUDA_ERROR_NO_DEVICE", "CUDA_ERROR_STUB_LIBRARY", "CUDA_ERROR_SYSTEM_NOT_READY"):
+        return _no_device(status)
+    if status == "CUDA_ERROR_OUT_OF_MEMORY":
+        return EngineError(
+            f"the device is out of memory ({function})",
+            needed="room for the engine; on a Jetson the CPU and the GPU share their memory",
+            fix="end what else uses the device, or make batch.max, network.width or the input smaller in params.yaml",
+        )
+    return EngineError(
+        f"{function} of CUDA failed: {status}",
+        needed="a device that works",
+        fix="look at `dmesg` on the device; after an illegal address or a hardware error a new process is needed",
+    )
+
+
+def _no_device(why: str) -> EngineError:
+    return EngineError(f"no CUDA device: {why}", needed="the GPU of a Jetson, visible here", fix=_ON_THE_DEVICE)
+
+
+def _refuse_forked() -> None:
+    if _opened_in not in (None, os.getpid()):
+        raise EngineError(
+            f"this process was forked from {_opened_in}, which had initialized CUDA",
+            needed="a process of its own: CUDA does not survive a fork",
+            fix="start the process with subprocess, or with multiprocessing's method spawn",
+        )
+
+
+def _main() -> int:
+    try:
+        device = open_device()
+    except EngineError as error:
+        print(error.found, file=sys.stderr)
+        return 1
+    print(json.dumps({"name": device.name, "compute_capability": device.compute_capability}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(_main())

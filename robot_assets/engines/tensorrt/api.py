@@ -1,0 +1,103 @@
+"""TensorRT's Python API, as the installed version has it: found out by looking, not by comparing version numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from robot_assets.errors import EngineError
+
+_QUIET = "VERBOSE"
+
+
+@dataclass(frozen=True)
+class Features:
+    """What the installed TensorRT can do, of what differs between 8.6 and 11.
+
+    Attributes:
+        version: Such as ``10.3.0``.
+        has_precision_flags: Types may be chosen by the builder (weak typing); gone in 11.
+        has_strong_typing: Types may be those of the graph; from 10.
+        is_always_strong: There is nothing else; from 11.
+        needs_explicit_batch: A network has to say that its batch is a dimension; until 8.6.
+        has_stripped_plans: A plan may leave its weights out; from 10.
+        has_dynamic_ranges: Scales can be given to tensors of a graph without Q/DQ, which is what a DLA wants; until 10.
+        has_dla_parser: The parser can say what a DLA cannot run, and adjust a graph to it; in 11.
+    """
+
+    version: str
+    has_precision_flags: bool
+    has_strong_typing: bool
+    is_always_strong: bool
+    needs_explicit_batch: bool
+    has_stripped_plans: bool
+    has_dynamic_ranges: bool
+    has_dla_parser: bool
+
+
+@dataclass
+class Log:
+    """What TensorRT said.
+
+    Attributes:
+        lines: (severity, message), in order, without what is verbose.
+    """
+
+    lines: list[tuple[str, str]] = field(default_factory=list)
+
+    def errors(self) -> list[str]:
+        """Messages of errors."""
+        return [message for severity, message in self.lines if severity in ("ERROR", "INTERNAL_ERROR")]
+
+    def text(self) -> str:
+        """All of it, one message a line."""
+        return "".join(f"[{severity}] {message}\n" for severity, message in self.lines)
+
+
+def import_tensorrt() -> Any:
+    """TensorRT's module.
+
+    Raises:
+        EngineError: It is not installed, or not for this Python.
+    """
+    try:
+        import tensorrt
+    except ImportError as error:
+        raise EngineError(
+            f"TensorRT does not import: {error}",
+            needed="the Python package of the TensorRT that JetPack has on the device",
+            fix="build and run this engine on its device: in the edge image (k8s/images), or with the wheel for this "
+            "Python from NVIDIA's archive of that TensorRT; docs/jetson.md says how",
+        ) from None
+    return tensorrt
+
+
+def features_of(trt: Any) -> Features:
+    """Look at what a version of TensorRT has."""
+    creation, flags = trt.NetworkDefinitionCreationFlag, trt.BuilderFlag
+    has_precision_flags = hasattr(flags, "INT8")
+    return Features(
+        version=str(trt.__version__),
+        has_precision_flags=has_precision_flags,
+        has_strong_typing=hasattr(creation, "STRONGLY_TYPED"),
+        is_always_strong=not has_precision_flags,
+        needs_explicit_batch=hasattr(creation, "EXPLICIT_BATCH") and not hasattr(creation, "STRONGLY_TYPED"),
+        has_stripped_plans=hasattr(flags, "STRIP_PLAN") and hasattr(flags, "REFIT_IDENTICAL"),
+        has_dynamic_ranges=hasattr(trt.ITensor, "set_dynamic_range"),
+        has_dla_parser=hasattr(trt.OnnxParserFlag, "REPORT_CAPABILITY_DLA"),
+    )
+
+
+def logger_into(trt: Any, log: Log) -> Any:
+    """A logger of TensorRT that collects into ``log``. Whoever makes an object with it has to keep it alive."""
+
+    class Collecting(trt.ILogger):  # type: ignore[misc]  # the module is found at run time
+        def __init__(self) -> None:
+            trt.ILogger.__init__(self)
+
+        def log(self, severity: Any, message: str) -> None:
+            name = str(getattr(severity, "name", severity))
+            if name != _QUIET:
+                log.lines.append((name, message))
+
+    return Collecting()

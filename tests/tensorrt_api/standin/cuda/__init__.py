@@ -1,0 +1,1 @@
+"""Not NVIDIA's bindings: the stand-in of tests/tensorrt_api."""

@@ -1,0 +1,1 @@
+"""The stand-in for TensorRT; see tests/tensorrt_api."""
