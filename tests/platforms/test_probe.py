@@ -223,7 +223,7 @@ def test_looking_at_a_jetson_loads_no_gpu_library(orin):
     code = (
         "import sys; from pathlib import Path; from robot_assets.platforms.probe import probe\n"
         "probe(Path(sys.argv[1]))\n"
-        "print([name for name in ('tensorrt', 'torch', 'pycuda', 'cuda') if name in sys.modules],"
+        "print([name for name in ('tensorrt', 'torch', 'pycuda', 'cuda.bindings.driver') if name in sys.modules],"
         "[line for line in open('/proc/self/maps') if 'libcuda' in line or 'nvinfer' in line])"
     )
     done = subprocess.run([sys.executable, "-c", code, str(orin)], capture_output=True, text=True, check=True)
