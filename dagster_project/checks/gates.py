@@ -21,6 +21,7 @@ from robot_assets.lineage.code_version import load, running_code
 from robot_assets.lineage.graph import Gate, Kind, Stage, dataset_name
 from robot_assets.lineage.staleness import Built, gate_state
 from robot_assets.params import Params
+from robot_assets.store.holding import letting_go
 from robot_assets.verdict import Verdict
 
 _DESCRIPTIONS = {
@@ -51,7 +52,7 @@ def _check(params: Params, stage: Stage, gate: Gate) -> dg.AssetChecksDefinition
         **placed(params, stage.pool),
     )
     def check(context: dg.AssetCheckExecutionContext, workshop: Workshop) -> dg.AssetCheckResult:
-        with failing_readably():
+        with failing_readably(), letting_go():
             load(gate.module)
             versions = {name: workshop.version(context.instance, name) for name in read}
             opened = {name: workshop.open(name, version) for name, version in versions.items()}

@@ -31,6 +31,7 @@ from robot_assets.lineage.notice import carry_notice
 from robot_assets.lineage.record import Cause, Record, desired_state, surroundings
 from robot_assets.lineage.report.summary import summary
 from robot_assets.project import Project
+from robot_assets.store.holding import letting_go
 
 RECORD_KEY = "record"
 HEADLINE_KEY = "headline"
@@ -169,7 +170,7 @@ class Workshop(dg.ConfigurableResource):
     @contextmanager
     def step(self, context: dg.AssetExecutionContext, stage: Stage) -> Iterator[Step]:
         """Run one stage: its progress is logged, and an error that a person can mend reads as one."""
-        with failing_readably(), progress.listening(_logging(context)):
+        with failing_readably(), letting_go(), progress.listening(_logging(context)):
             inputs = {name: self.version(context.instance, name) for name in stage.inputs}
             step = Step(context, self.project, stage, inputs)
             load(step.module)

@@ -89,6 +89,7 @@ def _engine_bytes(head: Link, store: Store) -> tuple[tuple[Subject, ...], tuple[
     """The files of the engine as they lie in the cache, each read to its end, and those that are not what they were."""
     cache = Cache(store.cache)
     listing = Path(cache.path(head.version))
+    store.keep(head.version)
     with explained("reading an engine", store.cache):
         _fetch(head, store, has_all=listing.exists())
         if not listing.exists():

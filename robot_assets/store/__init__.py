@@ -1,6 +1,7 @@
 """Content-addressed artifacts, byte for byte a DVC remote.
 
-``Store`` holds the verbs; each has a module of its own: ``adding``, ``opening``, ``reading``, ``transfer``.
+``Store`` holds the verbs; each has a module of its own: ``adding``, ``opening``, ``reading``, ``transfer``. ``room``
+bounds the cache of a store that has a remote.
 """
 
 from robot_assets.store.artifact import Artifact, is_directory

@@ -5,15 +5,24 @@ from __future__ import annotations
 import stat
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robot_assets.store.artifact import Artifact, is_directory
 from robot_assets.store.cache import Cache
 from robot_assets.store.receipt import redeem
 from robot_assets.store.scan import Scanned, scan
 
+if TYPE_CHECKING:
+    from robot_assets.store.remote import Remote
 
-def add(cache: Cache, path: Path) -> Artifact:
+
+def add(cache: Cache, path: Path, remote: Remote | None = None) -> Artifact:
     """Store the file or directory at ``path``; return its version.
+
+    Args:
+        cache: Where to.
+        path: What to store.
+        remote: Whence can be had again what makes room for it.
 
     Raises:
         StoreError: The path holds something that an artifact cannot, a file changed while it was read, or the
@@ -24,7 +33,7 @@ def add(cache: Cache, path: Path) -> Artifact:
     if digest is None:  # `storing` imports much that an add with nothing to do does without
         from robot_assets.store.storing import store_files
 
-        digest = store_files(cache, path, files)
+        digest = store_files(cache, path, files, remote)
     return _artifact(files, digest)
 
 

@@ -46,8 +46,8 @@ def explained(doing: str, where: Path) -> Iterator[None]:
             raise StoreError(
                 f"no space left while {doing}: {place} ({error.strerror})",
                 needed=f"free space, quota and file size limit for the whole artifact at {where}",
-                fix="free some space or point store.url at a larger disk, then run the same command again; "
-                "what was finished is kept",
+                fix="free some space, or use a larger disk (store.url; for the cache of a remote ROBOT_ASSETS_CACHE or "
+                "execution.cache), then run the same command again; what was finished is kept",
             ) from None
         raise StoreError(
             f"{doing} failed at {place}: {error.strerror or error}",

@@ -19,8 +19,10 @@ from robot_assets.store.artifact import is_directory
 from robot_assets.store.cache import READ_ONLY, Cache
 from robot_assets.store.copying import hash_handle
 from robot_assets.store.failures import explained
+from robot_assets.store.holding import hold, letting_go
 from robot_assets.store.reading import copy_out, ensure, read_tree, replace_damaged
 from robot_assets.store.remote import Remote
+from robot_assets.store.survey import COPIES_SUFFIX, LAYING_OUT, on_disk
 from robot_assets.store.threads import in_groups
 from robot_assets.store.tree import Tree
 
@@ -35,7 +37,8 @@ def open_artifact(cache: Cache, remote: Remote | None, digest: str) -> Path:
     """Return a read-only path with the bytes of ``digest``, the same path each time.
 
     The first time every object is read and verified, then linked to from the returned place; after that a
-    look at the facts of the files is enough. What was changed there is laid out again.
+    look at the facts of the files is enough. What was changed there is laid out again. Where there is a remote, this
+    process needs the artifact from here on (``holding.letting_go`` ends that): it makes no room for others.
 
     Raises:
         ObjectMissing: Neither cache nor remote has an object of it.
@@ -45,6 +48,8 @@ def open_artifact(cache: Cache, remote: Remote | None, digest: str) -> Path:
     folder = cache.root / "opened"
     final, facts = folder / digest, folder / f"{digest}.facts"
     with explained("laying out an artifact", folder):
+        if remote is not None:
+            hold(cache, digest)
         if _is_intact(final, facts):
             return final
         folder.mkdir(parents=True, exist_ok=True)
@@ -63,7 +68,9 @@ def get(cache: Cache, remote: Remote | None, digest: str, destination: Path) -> 
         StoreError: The listing is unsafe, the remote unreachable, the disk full, or ``destination`` is a file
             where the artifact is a directory.
     """
-    with explained("writing the artifact", destination):
+    with explained("writing the artifact", destination), letting_go():
+        if remote is not None:
+            hold(cache, digest)
         if not is_directory(digest):
             ensure(cache, remote, [digest])
             with publishing_file(destination) as staging:
@@ -89,7 +96,9 @@ def _write_tree(cache: Cache, remote: Remote | None, tree: Tree, folder: str) ->
 
 
 def _lay_out(cache: Cache, remote: Remote | None, digest: str, final: Path, facts: Path) -> None:
-    staging = Path(tempfile.mkdtemp(dir=final.parent, prefix="laying-out-"))
+    for leftover in final.parent.glob(f"{LAYING_OUT}{digest}-*"):  # of a process that was killed
+        shutil.rmtree(leftover, ignore_errors=True)
+    staging = Path(tempfile.mkdtemp(dir=final.parent, prefix=f"{LAYING_OUT}{digest}-"))
     try:
         made = staging / "artifact"
         if is_directory(digest):
@@ -98,12 +107,13 @@ def _lay_out(cache: Cache, remote: Remote | None, digest: str, final: Path, fact
             made.mkdir()
             _make_folders(tree, str(made))
             link = partial(_link_entry, cache, remote, str(made))
-            in_groups(link, tree.entries, "verifying")
+            copied_bytes = sum(in_groups(link, tree.entries, "verifying"))
         else:
             ensure(cache, remote, [digest])
-            _link(cache, remote, digest, str(made))
+            copied_bytes = _link(cache, remote, digest, str(made))
         found = _facts(made)
         facts.unlink(missing_ok=True)
+        _note_copies(final.with_name(f"{digest}{COPIES_SUFFIX}"), copied_bytes)
         if final.exists():
             os.rename(final, staging / "old")
         os.rename(made, final)
@@ -113,36 +123,51 @@ def _lay_out(cache: Cache, remote: Remote | None, digest: str, final: Path, fact
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _link_entry(cache: Cache, remote: Remote | None, folder: str, entry: tuple[str, str]) -> None:
-    _link(cache, remote, entry[1], f"{folder}/{entry[0]}")
+def _note_copies(note: Path, copied_bytes: int) -> None:
+    """Leave word of what an artifact takes of the disk beside its objects; links take nothing."""
+    if copied_bytes:
+        note.write_text(str(copied_bytes))
+    else:
+        note.unlink(missing_ok=True)
 
 
-def _link(cache: Cache, remote: Remote | None, oid: str, path: str) -> None:
-    """Link to an object, then read through the link: what was verified is what stands there."""
+def _link_entry(cache: Cache, remote: Remote | None, folder: str, entry: tuple[str, str]) -> int:
+    return _link(cache, remote, entry[1], f"{folder}/{entry[0]}")
+
+
+def _link(cache: Cache, remote: Remote | None, oid: str, path: str) -> int:
+    """Link to an object, then read through the link: what was verified is what stands there.
+
+    Returns:
+        The bytes of disk that a copy takes, where no link is to be had.
+    """
     for _ in range(2):
         try:
             os.link(cache.path(oid), path)
+        except FileNotFoundError:  # it has made room for others
+            ensure(cache, remote, [oid])
+            continue
         except OSError as error:
             if error.errno not in _LINK_REFUSED:
                 raise
-            _copy_read_only(cache, remote, oid, path)
-            return
+            return _copy_read_only(cache, remote, oid, path)
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             if hash_handle(handle) == oid:
-                return
+                return 0
             inode = os.fstat(handle).st_ino
         finally:
             os.close(handle)
         os.unlink(path)
         replace_damaged(cache, remote, oid, inode)
-    _copy_read_only(cache, remote, oid, path)
+    return _copy_read_only(cache, remote, oid, path)
 
 
-def _copy_read_only(cache: Cache, remote: Remote | None, oid: str, path: str) -> None:
+def _copy_read_only(cache: Cache, remote: Remote | None, oid: str, path: str) -> int:
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
     copy_out(cache, remote, oid, path)
     os.chmod(path, READ_ONLY)
+    return on_disk(os.path.getsize(path))
 
 
 def _make_folders(tree: Tree, folder: str) -> None:

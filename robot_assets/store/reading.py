@@ -6,13 +6,16 @@ import hashlib
 import os
 from collections.abc import Iterable
 from pathlib import Path
+from typing import IO
 
-from robot_assets.errors import ObjectCorrupt, ObjectMissing
+from robot_assets.errors import ObjectCorrupt, ObjectMissing, StoreError
 from robot_assets.store.cache import Cache
 from robot_assets.store.copying import copy_hashed
 from robot_assets.store.remote import Remote
 from robot_assets.store.transfer import fetch
 from robot_assets.store.tree import Tree, parse_tree
+
+_TRIES = 5
 
 
 def read_tree(cache: Cache, remote: Remote | None, digest: str) -> Tree:
@@ -23,9 +26,8 @@ def read_tree(cache: Cache, remote: Remote | None, digest: str) -> Tree:
         ObjectCorrupt: It is damaged and there is no good one.
         StoreError: It is no listing, or an unsafe one.
     """
-    ensure(cache, remote, [digest])
     for _ in range(2):
-        with open(cache.path(digest), "rb") as stream:
+        with open_object(cache, remote, digest) as stream:
             payload = stream.read()
             inode = os.fstat(stream.fileno()).st_ino
         if hashlib.md5(payload, usedforsecurity=False).hexdigest() + ".dir" == digest:
@@ -52,6 +54,24 @@ def ensure(cache: Cache, remote: Remote | None, oids: Iterable[str]) -> None:
     fetch(cache, remote, missing)
 
 
+def open_object(cache: Cache, remote: Remote | None, oid: str) -> IO[bytes]:
+    """Open an object of the cache; one that is not there, or has just made room for others, is fetched.
+
+    Raises:
+        ObjectMissing: The remote lacks it too, or there is none.
+    """
+    for _ in range(_TRIES):
+        try:
+            return open(cache.path(oid), "rb", buffering=0)
+        except FileNotFoundError:
+            ensure(cache, remote, [oid])
+    raise StoreError(
+        f"the object {oid} was fetched {_TRIES} times and each time removed before it could be read",
+        needed=f"nobody who removes what lies in {cache.root}",
+        fix=f"find out what else removes files below {cache.root}, then run the same command again",
+    )
+
+
 def copy_out(cache: Cache, remote: Remote | None, oid: str, destination: str) -> None:
     """Copy an object to the existing file ``destination`` and make sure that what arrived is what it says.
 
@@ -59,7 +79,7 @@ def copy_out(cache: Cache, remote: Remote | None, oid: str, destination: str) ->
         ObjectCorrupt: It is damaged and there is no good one.
     """
     for _ in range(2):
-        with open(cache.path(oid), "rb", buffering=0) as stream:
+        with open_object(cache, remote, oid) as stream:
             arrived = copy_hashed(stream.fileno(), destination)
             inode = os.fstat(stream.fileno()).st_ino
         if arrived == oid:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 import uuid
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,12 @@ _LISTED_FROM = 200
 """From this number of objects on, listing folders is quicker than asking for each one."""
 _WHOLE_PUT = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss"}
 """Protocols where an object appears when its last byte has arrived, and not before."""
+_WAITS_S = (0.2, 1.0, 4.0, 16.0, 30.0)
+"""Before each further try of what a connection broke off. botocore itself tries again to connect, and after a refusal
+by a busy server; it does not when the bytes of an answer stop coming."""
+_SMALLEST_PIECE = 256 << 10
+_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotImplementedError, ValueError, TypeError)
+"""What another try does not change."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +75,40 @@ class Remote:
         """
         with self._explained("reading"):
             self._fs.get_file(self._path(oid), destination)
+
+    @property
+    def has_ranges(self) -> bool:
+        """Whether an object is better read in pieces: over a network, where connections break."""
+        return self._protocol != "file"
+
+    def read(self, oid: str, start: int, end: int) -> bytes:
+        """Return the bytes of an object from ``start`` to before ``end``; the caller verifies the whole.
+
+        A request that a broken connection cut off is sent again, a few times, each for half as much as the one before:
+        what has arrived does not travel again.
+
+        Raises:
+            FileNotFoundError: The remote lacks the object.
+            StoreError: The remote cannot be reached, or not for long enough.
+        """
+        with self._explained("reading"):
+            return self._read(self._path(oid), start, end, _WAITS_S)
+
+    def _read(self, path: str, start: int, end: int, waits_s: Sequence[float]) -> bytes:
+        try:
+            payload = bytes(self._impatient.cat_file(path, start=start, end=end))
+            if len(payload) != end - start:
+                raise ConnectionError(f"{len(payload)} bytes arrived of the {end - start} from {start} on")
+            return payload
+        except _FINAL:
+            raise
+        except Exception:  # each fsspec protocol raises the exceptions of its own library
+            if not waits_s:
+                raise
+        time.sleep(waits_s[0])
+        middle = start + max((end - start) // 2, min(_SMALLEST_PIECE, end - start))
+        halves = [(start, middle), (middle, end)] if middle < end else [(start, end)]
+        return b"".join(self._read(path, *half, waits_s[1:]) for half in halves)
 
     def upload(self, source: str, oid: str) -> None:
         """Put a local file, known to hash to ``oid``, on the remote; it appears there whole or not at all.
@@ -136,6 +177,16 @@ class Remote:
         with self._explained("opening"):
             fs, root = url_to_fs(self.url, use_listings_cache=False, skip_instance_cache=True)
         return fs, str(root)
+
+    @cached_property
+    def _impatient(self) -> Any:
+        """A file system that tries once: s3fs would ask five times for the same bytes, ``read`` asks for fewer."""
+        from fsspec.core import url_to_fs
+
+        fs, _ = url_to_fs(self.url, use_listings_cache=False, skip_instance_cache=True)
+        if hasattr(fs, "retries"):
+            fs.retries = 1
+        return fs
 
     @contextmanager
     def _explained(self, doing: str) -> Iterator[None]:

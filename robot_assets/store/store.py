@@ -45,9 +45,13 @@ class Store:
         Raises:
             StoreError: It holds something that an artifact cannot, or cache or remote cannot take it.
         """
-        artifact = adding.add(self._cache, path)
-        if self._remote is not None:
+        remote = self._remote
+        artifact = adding.add(self._cache, path, remote)
+        if remote is not None:
+            from robot_assets.store import room
+
             self.push(artifact.digest)
+            room.make_room(self._cache, remote)
         return artifact
 
     def digest_of(self, path: Path) -> Artifact:
@@ -102,17 +106,35 @@ class Store:
             ObjectCorrupt: An object in the cache is damaged.
             StoreError: There is no remote, or it cannot be used.
         """
-        from robot_assets.store import reading, transfer
+        from robot_assets.store import transfer
+        from robot_assets.store.holding import letting_go
 
         remote = self._needed_remote("push")
-        objects = self._objects(checked_digest(digest))
-        reading.ensure(self._cache, None, objects)
-        files = [oid for oid in objects if not is_directory(oid)]
-        listing = [oid for oid in objects if is_directory(oid)]
-        return transfer.send(self._cache, remote, files) + transfer.send(self._cache, remote, listing)
+        with letting_go():
+            self.keep(digest)
+            objects = self._objects(digest)
+            files = [oid for oid in objects if not is_directory(oid)]
+            listing = [oid for oid in objects if is_directory(oid)]
+            return transfer.send(self._cache, remote, files) + transfer.send(self._cache, remote, listing)
+
+    def keep(self, digest: str) -> None:
+        """Need what the cache has of ``digest`` until this process ends: it makes no room for others.
+
+        Nothing goes from a store without a remote, and nothing has to be kept there.
+
+        Raises:
+            StoreError: ``digest`` is not one, or the cache cannot be written to.
+        """
+        from robot_assets.store.failures import explained
+        from robot_assets.store.holding import hold
+
+        checked_digest(digest)
+        if self.remote_url is not None:
+            with explained("noting a use", self.cache):
+                hold(self._cache, digest)
 
     def pull(self, digest: str) -> int:
-        """Bring from the remote what the cache lacks of ``digest``; return how many objects travelled.
+        """Bring from the remote what the cache lacks of ``digest`` and keep it; return how many objects travelled.
 
         Raises:
             ObjectMissing: The remote lacks an object of it.
@@ -122,6 +144,7 @@ class Store:
         from robot_assets.store import reading
 
         remote = self._needed_remote("pull")
+        self.keep(digest)
         arrived = len(self._cache.missing([checked_digest(digest)]))
         reading.ensure(self._cache, remote, [digest])
         missing = self._cache.missing(self._objects(digest))

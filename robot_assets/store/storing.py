@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robot_assets.errors import StoreError
 from robot_assets.store.batch import Batch, batch_into
@@ -20,6 +21,9 @@ from robot_assets.store.state import load_state, save_state
 from robot_assets.store.threads import in_groups
 from robot_assets.store.tree import Tree, tree_of
 
+if TYPE_CHECKING:
+    from robot_assets.store.remote import Remote
+
 _BATCH_FILES = 20_000
 _BATCH_BYTES = 4 << 30
 
@@ -27,7 +31,7 @@ Reader = Callable[[Scanned, int], str]
 """Takes a file and a handle on it, does something with its bytes, returns their md5."""
 
 
-def store_files(cache: Cache, path: Path, files: Sequence[Scanned]) -> str:
+def store_files(cache: Cache, path: Path, files: Sequence[Scanned], remote: Remote | None = None) -> str:
     """Bring to the cache what it lacks of the artifact at ``path``; return the digest.
 
     Objects enter the cache in batches: a run that is killed keeps the batches that it finished.
@@ -40,9 +44,10 @@ def store_files(cache: Cache, path: Path, files: Sequence[Scanned]) -> str:
     hashes = {relpath: md5 for relpath, md5 in known.items() if md5 not in absent} if absent else known
     unread = [file for file in files if file.relpath not in hashes]
     read_ns = time.time_ns()
-    for portion in _portions(unread):
-        with batch_into(cache) as batch:
-            hashes |= _read_all(portion, _keeping(cache, batch), "adding")
+    with _room_for(cache, remote, unread):
+        for portion in _portions(unread):
+            with batch_into(cache) as batch:
+                hashes |= _read_all(portion, _keeping(cache, batch), "adding")
     tree = _tree(files, hashes)
     if tree is not None and not cache.has(tree.digest, len(tree.payload)):
         with batch_into(cache) as batch:
@@ -53,6 +58,22 @@ def store_files(cache: Cache, path: Path, files: Sequence[Scanned]) -> str:
     with contextlib.suppress(OSError):
         leave_receipt(cache, path, files, digest, [*hashes.values(), digest], read_ns)
     return digest
+
+
+@contextlib.contextmanager
+def _room_for(cache: Cache, remote: Remote | None, files: Sequence[Scanned]) -> Iterator[None]:
+    """Make room for files that nobody has read yet; the cache may have some of them."""
+    if cache.limit_bytes is None or remote is None:
+        yield
+        return
+    from robot_assets.store.room import promised
+    from robot_assets.store.survey import on_disk
+
+    with (
+        explained("making room", cache.root),
+        promised(cache, remote, sum(on_disk(file.size_bytes) for file in files)),
+    ):
+        yield
 
 
 def hash_files(cache: Cache, path: Path, files: Sequence[Scanned]) -> str:

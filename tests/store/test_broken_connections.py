@@ -1,0 +1,72 @@
+"""Connections to a real S3 server break in the middle of a large object: what has arrived does not travel again."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from robot_assets.errors import StoreError
+from robot_assets.store import Store, remote, transfer
+from tests.store.conftest import content, objects
+from tests.store.cutting_proxy import cutting
+
+LARGE = 40 << 20
+
+
+@pytest.fixture
+def packed(tmp_path: Path, s3: str) -> tuple[str, Path]:
+    """A packed data set of one large file and some small ones, on the remote."""
+    folder = tmp_path / "packed"
+    folder.mkdir()
+    (folder / "images.bin").write_bytes(os.urandom(LARGE + 12_345))
+    (folder / "empty").write_bytes(b"")
+    for number in range(20):
+        (folder / f"{number}.json").write_text(f"{number}")
+    return Store(tmp_path / "here", s3).add(folder).digest, folder
+
+
+@pytest.mark.parametrize("cut_after", [3_000_000, 2_200_000])
+def test_a_large_object_arrives_over_connections_that_all_break_and_hardly_a_byte_travels_twice(
+    packed, s3_server, s3, tmp_path, monkeypatch, cut_after
+):
+    digest, folder = packed
+    monkeypatch.setattr(remote, "_WAITS_S", (0.01,) * 5)
+    with cutting(s3_server, cut_after) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        there = Store(tmp_path / "there", s3)
+        assert content(there.open(digest)) == content(folder)
+    assert proxy.cuts > 2
+    print(f"cut {proxy.cuts} times; {proxy.carried / LARGE:.2f} times the object travelled")
+    assert LARGE < proxy.carried < 2 * LARGE
+
+
+def test_a_connection_that_is_whole_carries_each_byte_once(packed, s3_server, s3, tmp_path, monkeypatch):
+    digest, folder = packed
+    with cutting(s3_server, 0, cuts=0) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        assert content(Store(tmp_path / "there", s3).open(digest)) == content(folder)
+    assert LARGE < proxy.carried < 1.05 * LARGE
+
+
+def test_a_remote_that_always_breaks_off_is_given_up_with_a_sentence_and_nothing_half_is_kept(
+    packed, s3_server, s3, tmp_path, monkeypatch
+):
+    digest, folder = packed
+    monkeypatch.setattr(remote, "_WAITS_S", (0.01,))
+    there = Store(tmp_path / "there", s3)
+    with cutting(s3_server, 200_000) as proxy:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
+        with pytest.raises(StoreError, match=r"reading s3://.* failed"):
+            there.open(digest)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)
+    assert max((path.stat().st_size for path in objects(there.cache).values()), default=0) < LARGE
+    assert not list((there.cache / "batches").iterdir())
+    assert content(there.open(digest)) == content(folder)
+
+
+def test_pieces_of_any_size_make_the_object(packed, s3, tmp_path, monkeypatch):
+    digest, folder = packed
+    monkeypatch.setattr(transfer, "_PIECE", 7_654_321)
+    assert content(Store(tmp_path / "there", s3).open(digest)) == content(folder)
