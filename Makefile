@@ -19,7 +19,7 @@ $(VENV)/.ready: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "error: $(PYTHON) is too old; needed Python 3.11 or newer; fix: make setup PYTHON=python3.11" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cluster,training,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[cluster,training,dev,tensorrt-rtx]'
 	@touch $@
 
 .venv-dvc/.ready:

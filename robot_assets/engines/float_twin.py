@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_assets.publish import publishing_file
+from robot_assets.sensitivity.layers import keep_quantized
 
 if TYPE_CHECKING:
-    from onnx import ModelProto, NodeProto, TensorProto
+    from onnx import ModelProto
 
 
 def write_float_twin(quantized: Path, out: Path) -> None:
@@ -27,42 +28,4 @@ def write_float_twin(quantized: Path, out: Path) -> None:
 
 def remove_quantization(model: ModelProto) -> None:
     """Take every Q/DQ pair out of ``model``, in place: same nodes otherwise, float weights."""
-    graph = model.graph
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    source = {node.output[0]: node.input[0] for node in graph.node if node.op_type == "QuantizeLinear"}
-    renamed: dict[str, str] = {}
-    kept = []
-    for node in graph.node:
-        if node.op_type == "DequantizeLinear" and node.input[0] in constants:
-            graph.initializer.append(_dequantized(node, constants))
-        elif node.op_type == "DequantizeLinear":
-            renamed[node.output[0]] = source[node.input[0]]
-        elif node.op_type != "QuantizeLinear":
-            kept.append(node)
-    for node in kept:
-        node.input[:] = [_origin(name, renamed) for name in node.input]
-    del graph.node[:]
-    graph.node.extend(kept)
-    used = {name for node in kept for name in node.input}
-    constants_left = [tensor for tensor in graph.initializer if tensor.name in used]
-    del graph.initializer[:]
-    graph.initializer.extend(constants_left)
-
-
-def _origin(name: str, renamed: dict[str, str]) -> str:
-    while name in renamed:
-        name = renamed[name]
-    return name
-
-
-def _dequantized(node: NodeProto, constants: dict[str, TensorProto]) -> TensorProto:
-    """The float weights that a DequantizeLinear over a constant gives."""
-    import numpy as np
-    from onnx import numpy_helper
-
-    values = numpy_helper.to_array(constants[node.input[0]]).astype(np.float32)
-    scale = numpy_helper.to_array(constants[node.input[1]])
-    axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
-    if scale.ndim:
-        scale = scale.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
-    return numpy_helper.from_array(np.ascontiguousarray(values * scale), node.output[0])
+    model.CopyFrom(keep_quantized(model, ()))

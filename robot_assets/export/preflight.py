@@ -77,9 +77,10 @@ def _container(model: ModelProto) -> Iterator[str]:
         yield f"IR version {model.ir_version}, needed at most {IR_VERSION}"
     for function in model.functions:
         yield f"local function {function.name!r}"
+    readers = {name: _name(node) for node in reversed(model.graph.node) for name in node.input}
     for tensor in model.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL:
-            yield f"tensor {tensor.name!r} has its data in another file"
+            yield f"node {readers.get(tensor.name, '')!r}: tensor {tensor.name!r} has its data in another file"
 
 
 def _inputs(model: ModelProto) -> Iterator[str]:
@@ -92,7 +93,7 @@ def _inputs(model: ModelProto) -> Iterator[str]:
 def _nodes(model: ModelProto) -> Iterator[str]:
     tensors = _tensors(model)
     for node in model.graph.node:
-        name = node.name or node.output[0]
+        name = _name(node)
         if node.domain not in ("", "ai.onnx") or node.op_type not in ALLOWED_OPERATORS:
             yield f"node {name!r}: operator {node.domain + '::' if node.domain else ''}{node.op_type}"
         elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
@@ -100,17 +101,22 @@ def _nodes(model: ModelProto) -> Iterator[str]:
                 yield f"node {name!r}: {finding}"
 
 
-def _tensors(model: ModelProto) -> dict[str, NDArray[Any]]:
+def _name(node: NodeProto) -> str:
+    name: str = node.name or node.output[0]
+    return name
+
+
+def _tensors(model: ModelProto) -> dict[str, NDArray[Any] | None]:
+    """Constants by name; None where the data lies in another file, which is a finding of its own."""
     from onnx import TensorProto, numpy_helper
 
     return {
-        tensor.name: numpy_helper.to_array(tensor)
+        tensor.name: None if tensor.data_location == TensorProto.EXTERNAL else numpy_helper.to_array(tensor)
         for tensor in model.graph.initializer
-        if tensor.data_location != TensorProto.EXTERNAL
     }
 
 
-def _quantization(node: NodeProto, tensors: Mapping[str, NDArray[Any]]) -> Iterator[str]:
+def _quantization(node: NodeProto, tensors: Mapping[str, NDArray[Any] | None]) -> Iterator[str]:
     scale = tensors.get(node.input[1])
     zero_point = tensors.get(node.input[2]) if len(node.input) > 2 and node.input[2] else None
     if scale is None:
@@ -121,7 +127,8 @@ def _quantization(node: NodeProto, tensors: Mapping[str, NDArray[Any]]) -> Itera
         yield "no constant zero point"
     else:
         yield from _zero_point(zero_point)
-    if scale is not None:
+    is_elsewhere = node.input[0] in tensors and tensors[node.input[0]] is None
+    if scale is not None and not is_elsewhere:
         yield from _granularity(node, scale, tensors.get(node.input[0]))
 
 

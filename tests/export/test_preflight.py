@@ -101,7 +101,9 @@ def test_data_in_another_file_is_refused(model, tmp_path):
     moved = max(model.graph.initializer, key=lambda one: one.ByteSize())
     moved.data_location = TensorProto.EXTERNAL
     message = refusal(model, tmp_path)
-    assert f"{moved.name!r} has its data in another file" in message
+    reader = next(one for one in model.graph.node if moved.name in one.input)
+    assert f"node {reader.name!r}: tensor {moved.name!r} has its data in another file" in message
+    assert "has 1 thing(s)" in message
 
 
 def test_a_batch_of_any_size_is_refused(model, tmp_path):

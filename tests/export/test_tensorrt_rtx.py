@@ -1,0 +1,259 @@
+"""The exported graphs, and bad ones, through a real TensorRT: parser and builder of TensorRT-RTX need no GPU.
+
+It shows that a graph is acceptable, layer by layer. It shows neither the kernels nor the speed of a Jetson, whose
+TensorRT this is not: TensorRT-RTX knows no compute capability 8.7, and a plan is not run here.
+
+The graphs are those of the models in params.yaml at their real sizes. They are not trained: weights and scales do not
+change what a graph is made of, as long as no bias is zero, which the exporter would leave out.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import json
+import platform
+import subprocess
+import sys
+from copy import deepcopy
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import helper, numpy_helper
+
+from robot_assets.engines.rewrite import rewrite
+from robot_assets.errors import ExportError
+from robot_assets.export.preflight import preflight
+from robot_assets.params import load_params
+from robot_assets.sensitivity.layers import keep_quantized, layers_of
+
+PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
+MODELS = sorted(PARAMS.models)
+
+HAS_TENSORRT_RTX = importlib.util.find_spec("tensorrt_rtx") is not None
+needs_tensorrt_rtx = pytest.mark.skipif(
+    not HAS_TENSORRT_RTX,
+    reason=f"no tensorrt_rtx here ({platform.system()} {platform.machine()}, Python {platform.python_version()}): "
+    "`make setup` installs it on Linux x86_64, as the extra tensorrt-rtx",
+)
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the parser and the builder of TensorRT-RTX said."""
+
+    version: str
+    is_supported: bool
+    supported_nodes: int
+    refused: list[dict[str, str]]
+    plan_sha256: str | None
+    log: str
+
+
+def take(model: onnx.ModelProto, folder: Path) -> Said:
+    """Have TensorRT-RTX parse and build ``model``, in a process of its own."""
+    (folder / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
+    script = Path(__file__).with_name("parse_and_build.py")
+    done = subprocess.run(
+        [sys.executable, str(script), str(folder / "model.onnx")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, f"TensorRT-RTX ended with {done.returncode}: {done.stderr[-2000:]}"
+    return Said(**json.loads(done.stdout))
+
+
+@functools.cache
+def exported(model: str) -> onnx.ModelProto:
+    """The graph of a model in params.yaml as its stage would export it, untrained."""
+    import torch
+
+    from robot_assets.export.onnx_export import to_onnx
+    from robot_assets.models.network import build_network
+    from robot_assets.quantization.graph import activation_quantizers, apply_scales, convert, prepare, set_mode
+
+    entry = PARAMS.models[model]
+    network = build_network(entry.network, len(PARAMS.datasets[entry.dataset].classes))
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.running_mean.fill_(0.1)
+            module.weight.data.fill_(1.0)
+    with torch.no_grad():
+        prepared = prepare(network, entry.network)
+        apply_scales(prepared, dict.fromkeys(activation_quantizers(prepared), 0.05))
+        set_mode(prepared, "quantize")
+        return to_onnx(convert(prepared), entry.network)
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_the_graph_passes_our_own_check(name, tmp_path):
+    model = exported(name)
+    preflight(model, tmp_path / "model.onnx")
+    assert all(len(node.input) == 3 for node in model.graph.node if node.op_type == "Conv"), "each has its bias"
+    network = PARAMS.models[name].network
+    size = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
+    assert size == [1, 3, network.input_height, network.input_width]
+
+
+@needs_tensorrt_rtx
+@pytest.mark.parametrize("name", MODELS)
+def test_tensorrt_takes_every_layer_and_builds_the_same_bytes_twice(name, tmp_path):
+    model = exported(name)
+    one, other = take(model, tmp_path), take(model, tmp_path)
+    assert (one.refused, one.log) == ([], "")
+    assert one.is_supported
+    assert one.supported_nodes == len(model.graph.node)
+    assert one.plan_sha256
+    assert one == other
+
+
+@needs_tensorrt_rtx
+def test_tensorrt_takes_a_graph_with_some_layers_in_float(tmp_path):
+    model = exported(MODELS[0])
+    names = [layer.name for layer in layers_of(model)]
+    for spared in ({"heads.s8.cls", "stage4.1.second.add"}, {"stem"}, set(names)):
+        mixed = keep_quantized(model, set(names) - spared)
+        preflight(mixed, tmp_path / "mixed.onnx")
+        said = take(mixed, tmp_path)
+        assert said.refused == []
+        assert said.supported_nodes == len(mixed.graph.node)
+        assert said.plan_sha256
+
+
+def first(model: onnx.ModelProto, operator: str) -> onnx.NodeProto:
+    return next(node for node in model.graph.node if node.op_type == operator)
+
+
+def plant(model: onnx.ModelProto, name: str, value: np.ndarray) -> str:
+    model.graph.initializer.append(numpy_helper.from_array(value, name))
+    return name
+
+
+def pair(model: onnx.ModelProto) -> tuple[onnx.NodeProto, onnx.NodeProto]:
+    """A QuantizeLinear and the DequantizeLinear that reads it."""
+    quantize = first(model, "QuantizeLinear")
+    return quantize, next(node for node in model.graph.node if quantize.output[0] in node.input)
+
+
+def uint8_activations(model: onnx.ModelProto) -> str:
+    """What the CPU target is given, given to TensorRT."""
+    rewrite(model)
+    zero_points = {tensor.name: int(numpy_helper.to_array(tensor)) for tensor in model.graph.initializer[-2:]}
+    return next(
+        node.name for node in model.graph.node if node.op_type == "QuantizeLinear" and zero_points[node.input[2]] == 128
+    )
+
+
+def zero_point_of_3(model: onnx.ModelProto) -> str:
+    quantize, dequantize = pair(model)
+    quantize.input[2] = dequantize.input[2] = plant(model, "three", np.array(3, np.int8))
+    return quantize.name
+
+
+def quantized_bias(model: onnx.ModelProto) -> str:
+    convolution = first(model, "Conv")
+    [channels] = next(tensor.dims for tensor in model.graph.initializer if tensor.name == convolution.input[2])
+    values = [
+        plant(model, "bias", np.zeros(channels, np.int32)),
+        plant(model, "bias_scale", np.full(channels, 0.1, np.float32)),
+        plant(model, "bias_zero_point", np.zeros(channels, np.int32)),
+    ]
+    model.graph.node.insert(0, helper.make_node("DequantizeLinear", values, ["b"], name="bias_dequantize", axis=0))
+    convolution.input[2] = "b"
+    return "bias_dequantize"
+
+
+def data_in_another_file(model: onnx.ModelProto) -> str:
+    tensor = max(model.graph.initializer, key=lambda one: one.ByteSize())
+    onnx.external_data_helper.set_external_data(tensor, "weights.bin")
+    tensor.ClearField("raw_data")
+    return next(node.name for node in model.graph.node if tensor.name in node.input)
+
+
+def negative_scale(model: onnx.ModelProto) -> str:
+    quantize, _ = pair(model)
+    quantize.input[1] = plant(model, "negative", np.array(-0.5, np.float32))
+    return quantize.name
+
+
+def scales_for_each_channel(model: onnx.ModelProto) -> str:
+    quantize, _ = pair(model)
+    quantize.input[1] = plant(model, "three_scales", np.full(3, 0.1, np.float32))
+    return quantize.name
+
+
+def unknown_operator(model: onnx.ModelProto) -> str:
+    node = first(model, "Relu")
+    node.op_type, node.domain = "Swoosh", "acme"
+    return node.name
+
+
+def batch_of_any_size(model: onnx.ModelProto) -> str:
+    model.graph.input[0].type.tensor_type.shape.dim[0].dim_param = "batch"
+    return "images"
+
+
+def one_uint8_activation(model: onnx.ModelProto) -> str:
+    quantize, dequantize = pair(model)
+    quantize.input[2] = dequantize.input[2] = plant(model, "unsigned", np.array(0, np.uint8))
+    return quantize.name
+
+
+def younger_operator(model: onnx.ModelProto) -> str:
+    node = first(model, "Relu")
+    node.op_type = "Softplus"
+    return node.name
+
+
+def younger_operator_set(model: onnx.ModelProto) -> str:
+    model.opset_import[0].version = 18
+    return "ai.onnx 17"
+
+
+BOTH_REFUSE = [
+    uint8_activations,
+    zero_point_of_3,
+    quantized_bias,
+    data_in_another_file,
+    negative_scale,
+    scales_for_each_channel,
+    unknown_operator,
+    batch_of_any_size,
+]
+ONLY_WE_REFUSE = [one_uint8_activation, younger_operator, younger_operator_set]
+"""TensorRT-RTX is younger than what Jetsons have: it takes uint8 with zero point 0, Softplus and opset 18."""
+
+
+def broken(how) -> tuple[onnx.ModelProto, str]:
+    model = deepcopy(exported(MODELS[0]))
+    return model, how(model)
+
+
+@pytest.mark.parametrize("how", [*BOTH_REFUSE, *ONLY_WE_REFUSE], ids=lambda how: how.__name__)
+def test_our_own_check_refuses_a_bad_graph_and_names_the_node(how, tmp_path):
+    model, name = broken(how)
+    with pytest.raises(ExportError) as caught:
+        preflight(model, tmp_path / "model.onnx")
+    assert name in str(caught.value)
+
+
+@needs_tensorrt_rtx
+@pytest.mark.parametrize("how", BOTH_REFUSE, ids=lambda how: how.__name__)
+def test_tensorrt_refuses_the_same_graph(how, tmp_path):
+    model, name = broken(how)
+    said = take(model, tmp_path)
+    assert said.plan_sha256 is None
+    if how is batch_of_any_size:
+        assert "no optimization profile" in said.log
+    elif how is data_in_another_file:
+        assert "Failed to import initializer" in said.refused[0]["words"]
+    else:
+        assert [one["node"] for one in said.refused] == [name]
+
+
+@needs_tensorrt_rtx
+@pytest.mark.parametrize("how", ONLY_WE_REFUSE, ids=lambda how: how.__name__)
+def test_our_own_check_is_stricter_than_tensorrt_rtx_for_the_sake_of_older_jetsons(how, tmp_path):
+    model, _ = broken(how)
+    assert take(model, tmp_path).plan_sha256
