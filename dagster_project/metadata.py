@@ -209,7 +209,7 @@ def engine(summary: Any, artifact: Path, exported: Path, scratch: Path) -> Page:
     """An engine timed on this device: for ONNX Runtime beside the float twin of its graph, for TensorRT alone."""
     manifest = summary.manifest
     headline, timed = (
-        _timed_alone(artifact, manifest)
+        _timed_alone(artifact, summary)
         if manifest.kind == "tensorrt"
         else _timed_beside_float(artifact, exported / "model.onnx", scratch / "float.onnx")
     )
@@ -243,11 +243,12 @@ def _timed_beside_float(artifact: Path, onnx: Path, twin: Path) -> Page:
     }
 
 
-def _timed_alone(artifact: Path, manifest: Any) -> Page:
+def _timed_alone(artifact: Path, summary: Any) -> Page:
     """A TensorRT engine, and what its layers run in."""
     from robot_assets.engines.benchmark import measure
     from robot_assets.figures.latency import latency_histogram
 
+    manifest = summary.manifest
     timed = measure(artifact)
     condition = f"TensorRT {manifest.tensorrt} on {manifest.gpu.name}, one image a call"
     groups = {name: sum(counts.values()) for name, counts in manifest.kernels.model_dump().items()}
@@ -256,6 +257,7 @@ def _timed_alone(artifact: Path, manifest: Any) -> Page:
         "report": report(
             picture(latency_histogram({"INT8": timed.milliseconds}, None, condition=condition), "Latency of one frame"),
             table(layers, "arithmetic"),
+            "\n".join(f"- {note}" for note in summary.notes),
         ),
         **_latencies(timed),
         "tensorrt": manifest.tensorrt,

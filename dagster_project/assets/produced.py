@@ -172,8 +172,11 @@ def _build_engine(exported: Path, spec: TargetEntry, step: Step) -> Any:
     """Build with the module that lineage names for the kind of target."""
     if spec.kind == "tensorrt":
         from robot_assets.engines.tensorrt.build import build_engine as build_with_tensorrt
+        from robot_assets.engines.tensorrt.shelf import StoredTimingCaches
 
-        return build_with_tensorrt(exported, spec, step.output)
+        summary = build_with_tensorrt(exported, spec, step.output, StoredTimingCaches(step.project.store))
+        step.context.log.info(f"TensorRT said:\n{summary.log}")
+        return summary
     from robot_assets.engines.onnxruntime_engine import build_engine
 
     return build_engine(exported, spec, step.output)

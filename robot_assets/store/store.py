@@ -167,6 +167,22 @@ class Store:
 
         return attestations(self._cache, self._remote, digest)
 
+    def bind(self, name: str, digest: str) -> None:
+        """Let ``name`` stand for ``digest``, on the remote too where there is one; it may stand for another later.
+
+        Raises:
+            StoreError: The digest or the name is not one, or cache or remote cannot take it.
+        """
+        from robot_assets.store.names import bind
+
+        bind(self._cache, self._remote, name, digest)
+
+    def bound(self, name: str) -> str | None:
+        """The digest that ``name`` stands for, or None. Raises StoreError when cache or remote cannot be read."""
+        from robot_assets.store.names import bound
+
+        return bound(self._cache, self._remote, name)
+
     def _objects(self, digest: str) -> Iterable[str]:
         """The object of ``digest`` and, for a directory, those that its listing names."""
         if not is_directory(digest):

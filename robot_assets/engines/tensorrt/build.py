@@ -220,9 +220,9 @@ def _keep_cache(config: Any, caches: TimingCaches | None, key: CacheKey, given: 
     """Keep what was measured; give the hash of the cache that a build of the same bytes needs."""
     if caches is None:
         return None
-    if given is not None:
-        return md5_of_bytes(given)
     content = bytes(memoryview(config.get_timing_cache().serialize()))
+    if given is not None and len(content) <= len(given):  # nothing was missing in it
+        return md5_of_bytes(given)
     caches.keep(key.device, key.engine, content)
     return md5_of_bytes(content)
 

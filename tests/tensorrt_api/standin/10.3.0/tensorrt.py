@@ -4,4 +4,6 @@ import sys
 
 from tensorrt_standin.module import make
 
-sys.modules[__name__] = make("10.3.0")
+module = make("10.3.0")
+module.__spec__, module.__file__ = __spec__, __file__
+sys.modules[__name__] = module

@@ -4,4 +4,6 @@ import sys
 
 from tensorrt_standin.module import make
 
-sys.modules[__name__] = make("8.6.1")
+module = make("8.6.1")
+module.__spec__, module.__file__ = __spec__, __file__
+sys.modules[__name__] = module

@@ -260,7 +260,7 @@ class IBuilderConfig(Strict):
         node = layer._node
         if node.op_type in ("QuantizeLinear", "DequantizeLinear", "Cast"):
             return not hasattr(self._trt.BuilderFlag, "INT8")  # explicit quantization: from 11 on
-        return node.op_type in DLA_OPERATORS
+        return node.op_type in DLA_OPERATORS and node.op_type not in here().dla_lacks
 
     def _has(self, name: str) -> bool:
         return any(flag.name == name for flag in self._flags)

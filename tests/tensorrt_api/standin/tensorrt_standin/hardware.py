@@ -25,6 +25,7 @@ class Hardware:
         dla_cores: Deep learning accelerators.
         memory_bytes: In all.
         devices: GPUs; 0 for none.
+        dla_lacks: ONNX operators that this DLA cannot run, beside those that none can.
         fault: None, ``out_of_memory``, ``workspace``, ``no_kernel`` or ``execution``: what goes wrong.
     """
 
@@ -33,6 +34,7 @@ class Hardware:
     dla_cores: int = 2
     memory_bytes: int = 32 << 30
     devices: int = 1
+    dla_lacks: tuple[str, ...] = ()
     fault: str | None = None
 
 
