@@ -271,6 +271,29 @@ def _latencies(timed: Any) -> dict[str, float]:
     return {"latency_ms_p50": timed.p50, "latency_ms_p95": timed.p95, "latency_ms_p99": timed.p99}
 
 
+def profile(found: Any, spec: Any) -> Page:
+    """All engines together: when each one worked, and what that cost it."""
+    from robot_assets.profiling.fit import headline
+    from robot_assets.profiling.picture import draw
+    from robot_assets.profiling.table import rows
+
+    measured = found.profile
+    return headline(measured, spec.fit), {
+        "report": report(
+            picture(draw(found, spec.fit), "Engines together, and their latencies"), table(rows(measured), "engine")
+        ),
+        "frames": measured.frames,
+        "deadlines_missed": measured.missed,
+        "busiest_core_percent": measured.machine.busiest_core_percent,
+        "engines_cores": measured.machine.own_cores,
+        "other_cores": measured.machine.other_cores,
+        "memory_mib": measured.memory_mib,
+        "runtime_mib": measured.machine.runtime_mib,
+        "slowdown": dg.MetadataValue.json({one.name: round(one.slowdown, 3) for one in measured.streams}),
+        "platform_fingerprint": measured.platform_fingerprint,
+    }
+
+
 def _variants(values: Mapping[str, float], chosen: str | None) -> dg.MetadataValue:
     from robot_assets.figures.comparison import variant_comparison
 

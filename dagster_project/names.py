@@ -5,8 +5,11 @@ The domain says ``sidewalk_detector/engine/cpu``; Dagster says ``AssetKey(["side
 
 import dagster as dg
 
+from robot_assets.profiling.spec import ROOM as PROFILE_ROOM
+
 DATA_GROUP = "data"
 PLATFORM_GROUP = "platforms"
+PROFILE_GROUP = "profiles"
 
 BUILDS_CHECK = "builds"
 """The check that every produced asset carries: it builds from its present code and inputs. The build itself
@@ -25,6 +28,7 @@ def asset_name(key: dg.AssetKey) -> str:
 
 
 def group_name(asset: str) -> str:
-    """Data and platforms have a group each; everything else is in the group of its model."""
+    """Data, platforms and profiles have a group each; everything else is in the group of its model."""
     room = asset.split("/")[0]
-    return {"raw": DATA_GROUP, "datasets": DATA_GROUP, "platform": PLATFORM_GROUP}.get(room, room)
+    groups = {"raw": DATA_GROUP, "datasets": DATA_GROUP, "platform": PLATFORM_GROUP, PROFILE_ROOM: PROFILE_GROUP}
+    return groups.get(room, room)

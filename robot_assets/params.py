@@ -21,6 +21,8 @@ from robot_assets.errors import ParamsError
 from robot_assets.lineage.spec import RebuildSpec
 from robot_assets.models.spec import NetworkSpec
 from robot_assets.platforms.spec import TargetEntry
+from robot_assets.profiling.spec import ROOM as PROFILE_ROOM
+from robot_assets.profiling.spec import ProfileSpec
 from robot_assets.provenance.spec import ProvenanceSpec
 from robot_assets.quantization.spec import QuantizationSpec
 from robot_assets.spec import Spec
@@ -76,10 +78,43 @@ class Params(Spec):
         return self
 
     @model_validator(mode="after")
+    def _profiles(self) -> Params:
+        if PROFILE_ROOM in self.models:
+            raise ValueError(f"models.{PROFILE_ROOM}: the assets of profiles have that name; needed another one")
+        for target, entry in self.targets.items():
+            for name in entry.profile.models if entry.profile else ():
+                place = f"targets.{target}.profile.models.{name}"
+                if name not in self.models:
+                    raise ValueError(f"{place}: no such model; models has {sorted(self.models)}")
+                if target not in self.models[name].targets:
+                    raise ValueError(
+                        f"{place}: models.{name}.targets is {list(self.models[name].targets)}, so no engine of it is "
+                        f"built for {target}; needed {target} among them, or {name} out of the profile"
+                    )
+        return self
+
+    @model_validator(mode="after")
     def _places(self) -> Params:
         check_placement(self.execution, self.pools, self.targets)
         check_cache(self.execution, self.pools, has_remote="://" in self.store.url or self.store.url.startswith("/"))
         return self
+
+
+def profile_of(params: Params, target: str) -> ProfileSpec:
+    """The profile of a target.
+
+    Raises:
+        ParamsError: params.yaml has no such target, or the target has no profile.
+    """
+    entry = params.targets.get(target)
+    if entry is None or entry.profile is None:
+        described = sorted(name for name, one in params.targets.items() if one.profile)
+        raise ParamsError(
+            f"params.yaml has no targets.{target}.profile",
+            needed=f"a target with a profile; there {'are' if len(described) > 1 else 'is'} {described or 'none'}",
+            fix=f"name one of them, or write targets.{target}.profile: {{models: {{MODEL: {{rate_hz: 15}}}}}}",
+        )
+    return entry.profile
 
 
 def load_params(path: Path) -> Params:

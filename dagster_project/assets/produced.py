@@ -15,8 +15,16 @@ from dagster_project.names import BUILDS_CHECK, asset_key, group_name
 from dagster_project.placement import placed
 from dagster_project.resources.workshop import Step, Workshop
 from robot_assets.lineage.code_version import running_code
-from robot_assets.lineage.graph import Stage, dataset_name, engine_name, model_asset, platform_name, raw_name
-from robot_assets.params import Params
+from robot_assets.lineage.graph import (
+    Stage,
+    dataset_name,
+    engine_name,
+    model_asset,
+    platform_name,
+    profile_name,
+    raw_name,
+)
+from robot_assets.params import Params, profile_of
 from robot_assets.platforms.spec import TargetEntry
 
 Body = Callable[[Step], dg.MaterializeResult]
@@ -32,6 +40,7 @@ def produced_assets(params: Params, graph: Mapping[str, Stage]) -> list[dg.Asset
     for name, model in params.models.items():
         assets += [stage(graph, params, name) for stage in (checkpoint, ptq, qat, onnx)]
         assets += [engine(graph, params, name, target) for target in model.targets]
+    assets += [profile(graph, params, target) for target, entry in params.targets.items() if entry.profile]
     return assets
 
 
@@ -166,6 +175,28 @@ def engine(graph: Mapping[str, Stage], params: Params, name: str, target: str) -
 
     stage = graph[engine_name(name, target)]
     return _asset(stage, body, f"The int8 engine for {target}, checked on {target}.", {"onnx"}, _place(params, stage))
+
+
+def profile(graph: Mapping[str, Stage], params: Params, target: str) -> dg.AssetsDefinition:
+    spec = profile_of(params, target)
+
+    def body(step: Step) -> dg.MaterializeResult:
+        from robot_assets.profiling.profile import profile_engines
+
+        step.input(platform_name(target))
+        step.refuse_other_platform(target)
+        engines = {model: step.input(engine_name(model, target)) for model in spec.models}
+        found = profile_engines(target, spec, engines, step.output)
+        return step.materialized(*metadata.profile(found, spec))
+
+    stage = graph[profile_name(target)]
+    return _asset(
+        stage,
+        body,
+        f"All engines of a robot together on {target}, at the rates of their sensors: a measurement.",
+        {"onnx"},
+        _place(params, stage),
+    )
 
 
 def _build_engine(exported: Path, spec: TargetEntry, step: Step) -> Any:

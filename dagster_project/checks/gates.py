@@ -20,7 +20,7 @@ from robot_assets.lineage.chain import GateRecord
 from robot_assets.lineage.code_version import load, running_code
 from robot_assets.lineage.graph import Gate, Kind, Stage, dataset_name
 from robot_assets.lineage.staleness import Built, gate_state
-from robot_assets.params import Params
+from robot_assets.params import Params, profile_of
 from robot_assets.store.holding import letting_go
 from robot_assets.verdict import Verdict
 
@@ -31,6 +31,7 @@ _DESCRIPTIONS = {
     "parity": "The ONNX graph answers as the quantized PyTorch model does.",
     "accuracy": "The engine loses no more mAP@50 against its checkpoint than the target allows.",
     "latency": "The engine keeps the latency budget of its target.",
+    "fits": "Together, the engines miss no more deadlines and take no more memory than the target allows.",
 }
 
 
@@ -89,6 +90,10 @@ def _judge(params: Params, stage: Stage, gate: Gate, opened: Mapping[str, Path])
     """Call the domain's gate of that name."""
     artifact = opened[stage.asset]
     room, _, rest = stage.asset.partition("/")
+    if stage.kind is Kind.PROFILE:
+        from robot_assets.profiling.fit import check_fit
+
+        return check_fit(artifact, profile_of(params, rest).fit)
     if room == "datasets":
         from robot_assets.data import checks
 

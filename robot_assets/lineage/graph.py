@@ -13,6 +13,7 @@ from typing import Any
 
 from robot_assets.cluster.spec import GENERAL, TRAINING
 from robot_assets.params import ModelSpec, Params
+from robot_assets.profiling.spec import ROOM as PROFILE_ROOM
 
 
 class Kind(StrEnum):
@@ -26,6 +27,7 @@ class Kind(StrEnum):
     QAT = "qat"
     ONNX = "onnx"
     ENGINE = "engine"
+    PROFILE = "profile"
 
 
 ENGINE_BUILDERS: Mapping[str, str] = {
@@ -60,7 +62,8 @@ class Stage:
         params: The slice of parameters that the module reads.
         inputs: Names of the assets that it reads.
         gates: Its blocking checks.
-        pool: The node pool that it and its gates run on: ``training``, the target of an engine, else ``general``.
+        pool: The node pool that it and its gates run on: ``training``, the target of an engine
+            or a profile, else ``general``.
     """
 
     asset: str
@@ -102,11 +105,17 @@ def engine_name(model: str, target: str) -> str:
     return f"{model}/engine/{target}"
 
 
+def profile_name(target: str) -> str:
+    """Asset of the measurement of all engines that a robot runs together on a target."""
+    return f"{PROFILE_ROOM}/{target}"
+
+
 def build_graph(params: Params) -> dict[str, Stage]:
     """All stages by asset name, inputs before what reads them."""
     stages = [*_data_stages(params), *_platform_stages(params)]
     for name, model in params.models.items():
         stages += _model_stages(name, model, params)
+    stages += _profile_stages(params)
     return {stage.asset: stage for stage in stages}
 
 
@@ -173,7 +182,7 @@ def _model_stages(name: str, model: ModelSpec, params: Params) -> Iterator[Stage
     yield Stage(onnx, Kind.ONNX, "robot_assets.export.onnx_export", {}, (checkpoint, ptq, qat, data), (parity,))
     for target in model.targets:
         entry = params.targets[target]
-        spec = entry.model_dump(mode="json", exclude={"platform"})
+        spec = entry.model_dump(mode="json", exclude={"platform", "profile"})
         budgets = spec.pop("gate")
         gates = (
             Gate("accuracy", "robot_assets.engines.gate", budgets, (checkpoint, data)),
@@ -186,5 +195,24 @@ def _model_stages(name: str, model: ModelSpec, params: Params) -> Iterator[Stage
             {"target": spec},
             (onnx, platform_name(target)),
             gates,
+            pool=target,
+        )
+
+
+def _profile_stages(params: Params) -> Iterator[Stage]:
+    """A measurement: it is never twice the same, so nothing is made of it."""
+    for target, entry in params.targets.items():
+        if entry.profile is None:
+            continue
+        measured = entry.profile.model_dump(mode="json")
+        budget = measured.pop("fit")
+        engines = tuple(engine_name(model, target) for model in entry.profile.models)
+        yield Stage(
+            profile_name(target),
+            Kind.PROFILE,
+            "robot_assets.profiling.profile",
+            {"profile": measured},
+            (*engines, platform_name(target)),
+            (Gate("fits", "robot_assets.profiling.fit", budget),),
             pool=target,
         )

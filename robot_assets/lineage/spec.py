@@ -24,6 +24,7 @@ class PolicySpec(Spec):
     qat: Policy = "manual"
     onnx: Policy = "auto"
     engine: Policy = "auto"
+    profile: Policy = "auto"
 
 
 class QuietSpec(Spec):

@@ -1,7 +1,7 @@
-"""An entry of ``targets``: what an engine is built with, and how its device is observed.
+"""An entry of ``targets``: what an engine is built with, how its device is observed, and what runs on it together.
 
-How a device is observed changes no engine, so it is not in ``robot_assets.engines.spec``, and not in the parameters of
-an engine's stage.
+How a device is observed and what else runs on it change no engine, so they are not in ``robot_assets.engines.spec``,
+and not in the parameters of an engine's stage.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Annotated, Literal, TypeAlias
 from pydantic import Field
 
 from robot_assets.engines.spec import OnnxRuntimeTarget, TensorRTTarget
+from robot_assets.profiling.spec import ProfileSpec
 from robot_assets.spec import Spec
 
 
@@ -25,12 +26,20 @@ class ObservedDevice(Spec):
     )
 
 
-class OnnxRuntimeEntry(OnnxRuntimeTarget, ObservedDevice):
-    """A target of ONNX Runtime, and how its device is observed."""
+class ProfiledDevice(Spec):
+    """What a robot runs on the device of a target."""
+
+    profile: ProfileSpec | None = Field(
+        default=None, description="the engines that a robot runs together on this device; none: nothing is profiled"
+    )
 
 
-class TensorRTEntry(TensorRTTarget, ObservedDevice):
-    """A target of TensorRT, and how its device is observed."""
+class OnnxRuntimeEntry(OnnxRuntimeTarget, ObservedDevice, ProfiledDevice):
+    """A target of ONNX Runtime, how its device is observed, and what runs on it."""
+
+
+class TensorRTEntry(TensorRTTarget, ObservedDevice, ProfiledDevice):
+    """A target of TensorRT, how its device is observed, and what runs on it."""
 
 
 TargetEntry: TypeAlias = Annotated[OnnxRuntimeEntry | TensorRTEntry, Field(discriminator="kind")]

@@ -19,6 +19,7 @@ _ROLES = {
     "qat": "QAT",
     "onnx": "ONNX",
     "engine": "Engine",
+    "profile": "Profile",
 }
 
 

@@ -1,0 +1,153 @@
+"""``robot-assets engine profile``: several engines together on this device, at the rates of their sensors."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from pydantic import ValidationError
+
+from robot_assets.cli.console import answer, console, progress_bars
+from robot_assets.cli.engine import JsonOption, open_engine
+from robot_assets.profiling.spec import ProfileSpec
+
+if TYPE_CHECKING:
+    from robot_assets.profiling.result import Profile
+    from robot_assets.verdict import Verdict
+
+
+def profile(
+    engines: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="ENGINE=HZ... | TARGET",
+            help="Engines, each with the frames a second of its sensor; or one target with a profile in params.yaml.",
+        ),
+    ],
+    seconds: Annotated[float | None, typer.Option(help="All together; as params.yaml, or 20.")] = None,
+    alone: Annotated[float | None, typer.Option(help="Each alone before; as params.yaml, or 5.")] = None,
+    out: Annotated[Path | None, typer.Option("--out", help="PNG to write: timeline and latencies.")] = None,
+    trace: Annotated[Path | None, typer.Option(help="JSON to write: every job, for Perfetto.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run several engines together on this device, and say whether they fit. Exit code 1 when they do not.
+
+    An engine that is given twice has two sensors. The deadline of a frame is one period of its sensor.
+
+    Example: robot-assets engine profile sidewalk_detector/engine/cpu=15 robocup_detector/engine/cpu=10
+    """
+    from robot_assets.profiling.apart import measure_apart
+    from robot_assets.profiling.fit import judge
+    from robot_assets.profiling.streams import streams_of
+
+    name, spec, opened = _of_target(engines[0]) if _names_a_target(engines) else _of_pairs(engines)
+    spec = _checked({**spec.model_dump(), **_given(duration_s=seconds, alone_s=alone)})
+    streams = streams_of(spec, opened)
+    with progress_bars():
+        found = measure_apart(name, streams, spec.duration_s, spec.alone_s)
+    verdict = judge(found.profile, spec.fit)
+    if out is not None:
+        from robot_assets.profiling.picture import draw
+
+        _write(out, draw(found, spec.fit))
+    if trace is not None:
+        from robot_assets.profiling.trace import trace_bytes
+
+        _write(trace, trace_bytes(streams, found.jobs))
+    data = {"fits": verdict.passed, "summary": verdict.summary, "fix": verdict.fix}
+    answer({**data, **found.profile.model_dump(mode="json")}, as_json, lambda: _print(found.profile, verdict))
+    if not verdict.passed:
+        raise typer.Exit(1)
+
+
+Chosen = tuple[str, ProfileSpec, dict[str, Path]]
+
+
+def _names_a_target(engines: Sequence[str]) -> bool:
+    return len(engines) == 1 and "=" not in engines[0]
+
+
+def _of_target(target: str) -> Chosen:
+    """The profile of a target in params.yaml, with the present engines of its models."""
+    from robot_assets.lineage.graph import engine_name
+    from robot_assets.params import profile_of
+    from robot_assets.project import find_project
+
+    spec = profile_of(find_project().params, target)
+    return target, spec, {model: open_engine(engine_name(model, target)) for model in spec.models}
+
+
+def _of_pairs(pairs: Sequence[str]) -> Chosen:
+    """Engines with their rates, as they were typed."""
+    models: dict[str, dict[str, str]] = {}
+    named: dict[str, str] = {}
+    for pair in pairs:
+        engine, equals, rate = pair.rpartition("=")
+        if not equals or not engine:
+            raise typer.BadParameter(f"{pair!r} has no rate; needed ENGINE=HZ, such as sidewalk_detector/engine/cpu=15")
+        label = next(name for name in _labels(engine) if name not in models)
+        models[label] = {"rate_hz": rate}
+        named[label] = engine
+    spec = _checked({"models": models})
+    return "this device", spec, {label: open_engine(engine) for label, engine in named.items()}
+
+
+def _labels(engine: str) -> Iterator[str]:
+    """What to call an engine: its model, its folder, or the first digits of its version; then with numbers."""
+    if Path(engine).is_dir():
+        name = Path(engine).resolve().name
+    else:
+        name = engine[:8] if re.fullmatch(r"[0-9a-f]{32}\.dir", engine) else engine.partition("/")[0]
+    yield name
+    number = 2
+    while True:
+        yield f"{name} {number}"
+        number += 1
+
+
+def _given(**options: float | None) -> dict[str, float]:
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _checked(document: dict[str, object]) -> ProfileSpec:
+    """A profile from the command line; a mistake is one of the command line."""
+    try:
+        return ProfileSpec.model_validate(document)
+    except ValidationError as error:
+        detail = error.errors(include_url=False)[0]
+        place = ".".join(str(step) for step in detail["loc"])
+        message = detail["msg"].removeprefix("Value error, ")
+        raise typer.BadParameter(f"{place}: {message}" if place else message) from None
+
+
+def _write(path: Path, content: bytes) -> None:
+    from robot_assets.publish import publishing_file
+
+    with publishing_file(path) as staging:
+        staging.write_bytes(content)
+
+
+def _print(measured: Profile, verdict: Verdict) -> None:
+    from rich.table import Table
+
+    from robot_assets.profiling.table import rows
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    cells = rows(measured)
+    for title in ("", *next(iter(cells.values()))):
+        table.add_column(title, justify="right" if title else "left", no_wrap=True)
+    for stream in measured.streams:
+        style = "bold red" if stream.together.missed else ""
+        table.add_row(stream.name, *cells[stream.name].values(), style=style)
+    console().print(table, highlight=False)
+    machine = measured.machine
+    cores = ", ".join(f"{core}: {percent:.0f} %" for core, percent in machine.core_percent.items())
+    elsewhere = "" if machine.other_cores is None else f", everything else {machine.other_cores:.2f}"
+    print(f"\ncores {cores or 'unknown'}; the engines kept {machine.own_cores:.2f} busy{elsewhere}")
+    print(f"memory {measured.memory_mib:.0f} MiB, of which {machine.runtime_mib:.0f} before the first engine")
+    print(verdict.summary)
+    if not verdict.passed:
+        print(f"fix: {verdict.fix}")

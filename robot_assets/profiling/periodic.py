@@ -1,0 +1,197 @@
+"""Run several calls periodically, each in a thread of its own, and note when each job began and ended.
+
+Releases are absolute: frame ``k`` of a task is released at ``phase + k * period`` after a common origin, on the
+monotonic clock, however long earlier frames took. A thread sleeps until its next release; it does not spin, since a
+spinning thread would take the core that another engine needs (benchmarks/profiling.py measures what that costs).
+
+On overrun a task behaves like a camera driver with a queue of one: while a frame is worked on, each new frame replaces
+the one that waits. The thread then takes the newest frame that has been released, at once; what was replaced is
+skipped, and counted by whoever reads the jobs.
+"""
+
+from __future__ import annotations
+
+import gc
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from robot_assets.progress import report
+
+SECOND_NS = 1_000_000_000
+_LEAD_NS = 50_000_000
+_LOOK_S = 0.25
+
+
+@dataclass(frozen=True)
+class Task:
+    """One periodic call.
+
+    Attributes:
+        name: Tells it from the others.
+        period_ns: Nanoseconds from one release to the next.
+        phase_ns: First release after the common origin.
+        work: The call; always made from the same thread.
+    """
+
+    name: str
+    period_ns: int
+    phase_ns: int
+    work: Callable[[], object]
+
+    def frames_within(self, duration_ns: int) -> int:
+        """How many frames are released in the first ``duration_ns``."""
+        return max(0, -((self.phase_ns - duration_ns) // self.period_ns))
+
+    def release_ns(self, frame: int) -> int:
+        """When a frame is released, after the common origin."""
+        return self.phase_ns + frame * self.period_ns
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One frame that was worked on. Times are nanoseconds after the common origin of all tasks.
+
+    Attributes:
+        frame: Number of the frame, from 0; a gap to the one before are skipped frames.
+        release_ns: The sensor delivers it.
+        ready_ns: The thread could begin: the release that it slept for, or the end of the frame before when that came
+            later. A thread that wakes a whole period late slept for a frame that this one has replaced.
+        start_ns: The call began.
+        finish_ns: The call ended.
+    """
+
+    frame: int
+    release_ns: int
+    ready_ns: int
+    start_ns: int
+    finish_ns: int
+
+    @property
+    def latency_ns(self) -> int:
+        """From the sensor to the answer."""
+        return self.finish_ns - self.release_ns
+
+    @property
+    def queueing_ns(self) -> int:
+        """Waited because the frame before was still worked on."""
+        return max(0, self.ready_ns - self.release_ns)
+
+    @property
+    def jitter_ns(self) -> int:
+        """Waited although the thread was free: timer, scheduler of the system, and this module."""
+        return self.start_ns - self.ready_ns
+
+    @property
+    def work_ns(self) -> int:
+        """The call itself."""
+        return self.finish_ns - self.start_ns
+
+
+def run_periodically(
+    tasks: Sequence[Task], duration_s: float, warmup: int = 10, what: str = "profile"
+) -> dict[str, tuple[Job, ...]]:
+    """Run all tasks together and give the jobs of each by its name.
+
+    Args:
+        tasks: At least one, each with a name of its own.
+        duration_s: Frames that are released in this time are worked on.
+        warmup: Calls of each task before the first release, from its thread; they do not count.
+        what: Name of the work, for progress.
+
+    Raises:
+        BaseException: The first one that a call raised; all threads have ended by then.
+    """
+    run = _Run(round(duration_s * SECOND_NS), warmup, threading.Barrier(len(tasks)))
+    threads = [threading.Thread(target=run.thread, args=(task,), name=task.name, daemon=True) for task in tasks]
+    with _no_garbage_collection():
+        try:
+            for thread in threads:
+                thread.start()
+            _wait(threads, duration_s, what)
+        finally:
+            run.is_over.set()
+            for thread in threads:
+                thread.join()
+    if run.failures:
+        raise run.failures[0]
+    return {task.name: _jobs(task, run.log[task.name], run.origin_ns) for task in tasks}
+
+
+@dataclass
+class _Run:
+    """What the threads of one run share. ``log`` holds (frame, start, finish) on the clock."""
+
+    duration_ns: int
+    warmup: int
+    barrier: threading.Barrier
+    origin_ns: int = 0
+    log: dict[str, list[tuple[int, int, int]]] = field(default_factory=dict)
+    failures: list[BaseException] = field(default_factory=list)
+    is_over: threading.Event = field(default_factory=threading.Event)
+
+    def thread(self, task: Task) -> None:
+        try:
+            for _ in range(self.warmup):
+                task.work()
+            if self.barrier.wait() == 0:
+                self.origin_ns = time.monotonic_ns() + _LEAD_NS
+            self.barrier.wait()
+            self.log[task.name] = self._jobs(task)
+        except threading.BrokenBarrierError:
+            return  # another task failed while it warmed up, and says so itself
+        except BaseException as error:
+            self.failures.append(error)
+            self.is_over.set()
+            self.barrier.abort()
+
+    def _jobs(self, task: Task) -> list[tuple[int, int, int]]:
+        clock, sleep, work, is_over = time.monotonic_ns, time.sleep, task.work, self.is_over.is_set
+        first_ns, period_ns = self.origin_ns + task.phase_ns, task.period_ns
+        frames = task.frames_within(self.duration_ns)
+        log: list[tuple[int, int, int]] = []
+        frame = 0
+        while frame < frames and not is_over():
+            early_ns = first_ns + frame * period_ns - clock()
+            if early_ns > 0:
+                sleep(early_ns / SECOND_NS)
+            start = clock()
+            newest = min((start - first_ns) // period_ns, frames - 1)
+            work()
+            log.append((max(frame, newest), start, clock()))
+            frame = max(frame, newest) + 1
+        return log
+
+
+def _jobs(task: Task, log: Sequence[tuple[int, int, int]], origin_ns: int) -> tuple[Job, ...]:
+    jobs: list[Job] = []
+    for frame, start, finish in log:
+        free_ns = jobs[-1].finish_ns if jobs else 0
+        wanted = jobs[-1].frame + 1 if jobs else 0
+        ready_ns = max(task.release_ns(wanted), free_ns)
+        jobs.append(Job(frame, task.release_ns(frame), ready_ns, start - origin_ns, finish - origin_ns))
+    return tuple(jobs)
+
+
+def _wait(threads: Sequence[threading.Thread], duration_s: float, what: str) -> None:
+    """Wait for the threads, telling now and then how far they are."""
+    began = time.monotonic()
+    for thread in threads:
+        while thread.is_alive():
+            report(what, min(round(time.monotonic() - began), round(duration_s)), round(duration_s))
+            thread.join(_LOOK_S)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """A collection stops all threads for as long as it takes."""
+    was_enabled = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,36 @@
+"""The stage ``profile/<target>``: all engines of a robot, measured together on its device. Needs no torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from robot_assets.profiling.apart import measure_apart
+from robot_assets.profiling.measure import Measurement
+from robot_assets.profiling.result import TRACE, save_profile
+from robot_assets.profiling.spec import ProfileSpec
+from robot_assets.profiling.streams import streams_of
+from robot_assets.profiling.trace import trace_bytes
+from robot_assets.publish import publishing_directory
+
+
+def profile_engines(target: str, spec: ProfileSpec, engines: Mapping[str, Path], out: Path) -> Measurement:
+    """Run all engines of ``spec`` together at the rates of their sensors, and publish what was found.
+
+    It is a measurement: no two have the same bytes. So nothing is built from a profile.
+
+    Args:
+        target: Name of the device that this is.
+        spec: Which models, how often, how long.
+        engines: Directory of each model's engine, by the name of the model.
+        out: Directory to publish: ``profile.json`` and ``trace.json``.
+
+    Raises:
+        EngineError: A model has no engine, one does not load, or the process with all of them was killed.
+    """
+    streams = streams_of(spec, engines)
+    found = measure_apart(target, streams, spec.duration_s, spec.alone_s)
+    with publishing_directory(out) as staging:
+        save_profile(staging, found.profile)
+        (staging / TRACE).write_bytes(trace_bytes(streams, found.jobs))
+    return found

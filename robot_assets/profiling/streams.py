@@ -1,0 +1,76 @@
+"""A stream: one sensor with its rate and deadline, and the engine that answers its frames."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from robot_assets.errors import EngineError
+from robot_assets.profiling.periodic import SECOND_NS
+from robot_assets.profiling.spec import ProfileSpec, SensorSpec
+from robot_assets.spec import Spec
+
+MILLISECOND_NS = SECOND_NS // 1000
+
+
+class Stream(Spec):
+    """One sensor and its engine.
+
+    Attributes:
+        name: Tells it from the others.
+        engine: Directory of the engine.
+        rate_hz: Frames a second.
+        deadline_ms: From the release of a frame to its answer.
+        phase_ms: First frame after the start.
+    """
+
+    name: str
+    engine: Path
+    rate_hz: float
+    deadline_ms: float
+    phase_ms: float = 0.0
+
+    @property
+    def period_ns(self) -> int:
+        """Nanoseconds from one frame to the next."""
+        return round(SECOND_NS / self.rate_hz)
+
+    @property
+    def phase_ns(self) -> int:
+        """First release."""
+        return round(self.phase_ms * MILLISECOND_NS)
+
+    @property
+    def deadline_ns(self) -> int:
+        """From the release of a frame to its answer."""
+        return round(self.deadline_ms * MILLISECOND_NS)
+
+
+def streams_of(spec: ProfileSpec, engines: Mapping[str, Path]) -> tuple[Stream, ...]:
+    """One stream for every sensor of ``spec``, in its order.
+
+    Args:
+        spec: The models with their sensors.
+        engines: Directory of each model's engine, by the name of the model.
+
+    Raises:
+        EngineError: A model has no engine.
+    """
+    if missing := sorted(spec.models.keys() - engines.keys()):
+        raise EngineError(
+            f"no engine of {', '.join(missing)}",
+            needed="an engine of every model of the profile",
+            fix="robot-assets build MODEL",
+        )
+    return tuple(stream for model, sensor in spec.models.items() for stream in _of_one(model, sensor, engines[model]))
+
+
+def _of_one(model: str, sensor: SensorSpec, engine: Path) -> Iterator[Stream]:
+    for number in range(1, sensor.sensors + 1):
+        yield Stream(
+            name=model if sensor.sensors == 1 else f"{model} {number}",
+            engine=engine,
+            rate_hz=sensor.rate_hz,
+            deadline_ms=sensor.deadline_ms or sensor.period_ms,
+            phase_ms=sensor.phase_ms,
+        )

@@ -1,0 +1,90 @@
+"""A profile becomes one sentence: it fits, or it does not, why, and what to do."""
+
+import json
+
+import pytest
+
+from robot_assets.errors import EngineError
+from robot_assets.profiling.fit import check_fit, headline, judge
+from robot_assets.profiling.result import load_profile, save_profile
+from robot_assets.profiling.spec import FitSpec
+from tests.profiling.made_up import machine, profile, run, stream
+
+
+def test_a_set_that_keeps_its_deadlines_fits():
+    verdict = judge(profile(stream("walk", run()), stream("ball", run()), stream("depth", run())), FitSpec())
+    assert verdict.passed
+    assert verdict.summary == "3 engines fit: 0 of 900 deadlines missed, busiest core 61 %, 180 MiB"
+    assert verdict.fix == ""
+    json.dumps(verdict.facts)
+
+
+def test_skipped_frames_are_missed_deadlines_like_late_ones():
+    one = profile(stream("walk", run(late=2, skipped=3)))
+    assert judge(one, FitSpec(missed_percent_max=1.7)).passed
+    assert "5 of 300" in judge(one, FitSpec()).summary
+
+
+def test_an_engine_that_is_too_slow_alone_is_told_the_rate_that_it_can_keep():
+    slow = stream("walk", run(late=150), alone=run(frames=75, late=40, inference_ms=100.0))
+    verdict = judge(profile(slow, stream("ball", run())), FitSpec())
+    assert not verdict.passed
+    assert "walk misses 50.0 % of its deadlines of 66.67 ms at 15 Hz (may miss 1 %), also alone" in verdict.summary
+    assert "a rate_hz of at most 8" in verdict.fix
+    assert "ball" not in verdict.fix
+
+
+def test_engines_that_fit_alone_are_told_what_running_together_costs():
+    greedy = stream("ball", run(inference_ms=60, busy=91.0))
+    verdict = judge(profile(stream("walk", run(late=60, inference_ms=70)), greedy), FitSpec())
+    assert "instead of 2.4 ms" in verdict.summary
+    assert "lower the rate_hz of ball" in verdict.fix
+    assert "91 %" in verdict.fix
+
+
+def test_a_busy_device_is_named_before_the_engines_are():
+    found = profile(stream("walk", run(late=60)), machine=machine(other_cores=1.3))
+    verdict = judge(found, FitSpec())
+    assert "other processes kept 1.3 cores busy" in verdict.summary
+    assert verdict.fix == "profile again on an idle device"
+
+
+def test_a_fit_on_a_busy_device_says_so():
+    found = profile(stream("walk", run()), machine=machine(other_cores=1.3))
+    assert "(other processes used 1.3 cores)" in headline(found, FitSpec())
+
+
+def test_memory_is_judged_only_against_a_budget():
+    found = profile(stream("walk", run()), stream("ball", run(), memory_mib=77.0))
+    assert judge(found, FitSpec()).passed
+    verdict = judge(found, FitSpec(memory_mib_max=150))
+    assert not verdict.passed
+    assert "180 MiB (may take 150)" in verdict.summary
+    assert "ball 77" in verdict.summary
+    assert "memory_mib_max" in verdict.fix
+
+
+def test_memory_that_cuda_takes_from_a_shared_machine_counts_for_tensorrt():
+    on_gpu = stream("walk", run(), kind="tensorrt")
+    assert profile(on_gpu, machine=machine(taken_mib=900.0)).memory_mib == 980.0
+    assert profile(stream("walk", run()), machine=machine(taken_mib=900.0)).memory_mib == 180.0
+
+
+def test_cores_that_nobody_can_count_are_left_out():
+    found = profile(stream("walk", run()), machine=machine(core_percent={}, other_cores=None))
+    assert headline(found, FitSpec()) == "1 engine fits: 0 of 300 deadlines missed, 180 MiB"
+
+
+def test_the_artifact_is_judged_as_it_was_written(tmp_path):
+    save_profile(tmp_path, found := profile(stream("walk", run(skipped=30))))
+    assert load_profile(tmp_path) == found
+    assert not check_fit(tmp_path, FitSpec()).passed
+    assert check_fit(tmp_path, FitSpec(missed_percent_max=10)).passed
+
+
+@pytest.mark.parametrize("content", [None, "", "{}", '{"format": 1}'])
+def test_what_is_no_profile_is_refused_by_name(tmp_path, content):
+    if content is not None:
+        (tmp_path / "profile.json").write_text(content)
+    with pytest.raises(EngineError, match=r"profile\.json"):
+        check_fit(tmp_path, FitSpec())

@@ -1,0 +1,132 @@
+"""Real engines, really together: in this process, and in one of their own that may die."""
+
+import itertools
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from robot_assets import progress
+from robot_assets.errors import EngineError
+from robot_assets.profiling.apart import measure_apart
+from robot_assets.profiling.cores import core_use, read_core_times
+from robot_assets.profiling.measure import measure
+from robot_assets.profiling.memory import read_memory
+from robot_assets.profiling.periodic import SECOND_NS
+from robot_assets.profiling.profile import profile_engines
+from robot_assets.profiling.result import load_profile
+from robot_assets.profiling.spec import ProfileSpec
+from robot_assets.profiling.streams import Stream, streams_of
+from robot_assets.profiling.trace import trace_bytes
+from tests.detector_chain import whole
+
+
+def two_cameras() -> tuple[Stream, ...]:
+    spec = ProfileSpec.model_validate({"models": {"small": {"rate_hz": 40, "sensors": 2}}})
+    return streams_of(spec, {"small": whole().engine})
+
+
+def test_every_sensor_has_a_stream_and_an_engine_of_its_own():
+    spec = ProfileSpec.model_validate(
+        {"models": {"front": {"rate_hz": 10, "sensors": 2, "deadline_ms": 30}, "depth": {"rate_hz": 5, "phase_ms": 7}}}
+    )
+    streams = streams_of(spec, {"front": Path("a"), "depth": Path("b")})
+    assert [one.name for one in streams] == ["front 1", "front 2", "depth"]
+    assert [one.deadline_ms for one in streams] == [30, 30, 200]
+    assert (streams[2].period_ns, streams[2].phase_ns) == (SECOND_NS // 5, 7_000_000)
+    with pytest.raises(EngineError, match="no engine of depth"):
+        streams_of(spec, {"front": Path("a")})
+
+
+def test_frames_are_answered_late_or_skipped_and_all_are_counted():
+    found = measure("here", two_cameras(), duration_s=0.6, alone_s=0.3)
+    assert [one.name for one in found.profile.streams] == ["small 1", "small 2"]
+    for one in found.profile.streams:
+        assert (one.together.frames, one.alone.frames) == (24, 12)
+        assert one.together.answered + one.together.skipped == 24
+        assert len(found.jobs[one.name]) == one.together.answered
+        assert len(found.alone[one.name]) == one.alone.answered
+        assert 0 < one.together.inference_ms.p50 <= one.together.latency_ms.max
+        assert one.kind == "onnxruntime"
+    assert found.profile.memory_mib >= found.profile.machine.runtime_mib > 0
+
+
+def test_in_a_process_of_its_own_it_is_measured_without_what_this_process_holds():
+    heard = []
+    with progress.listening(lambda what, done, total, note: heard.append(what)):
+        found = measure_apart("here", two_cameras(), duration_s=0.6, alone_s=0.3)
+    assert {one.name: len(found.jobs[one.name]) for one in found.profile.streams} == {
+        one.name: one.together.answered for one in found.profile.streams
+    }
+    assert found.profile.machine.resident_mib < read_memory().resident  # torch is loaded here
+    assert heard[0] == "alone: small 1"
+    assert heard[-1] == "together"
+
+
+def test_an_engine_that_does_not_load_is_refused_in_its_own_words(tmp_path):
+    shutil.copytree(whole().engine, tmp_path / "engine")
+    (tmp_path / "engine" / "engine.onnx").write_bytes(b"other bytes")
+    with pytest.raises(EngineError, match="its manifest says"):
+        measure_apart("here", [Stream(name="a", engine=tmp_path / "engine", rate_hz=40, deadline_ms=25)], 0.5, 0.2)
+
+
+def test_a_set_that_kills_its_process_is_an_answer_and_kills_nothing_else():
+    def kill_child(what: str, done: int, total: int, note: str) -> None:
+        [child] = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        os.kill(int(child), signal.SIGKILL)
+
+    with progress.listening(kill_child), pytest.raises(EngineError, match="2 engines was killed"):
+        measure_apart("here", two_cameras(), duration_s=30, alone_s=30)
+
+
+def test_the_artifact_holds_the_figures_and_every_job(tmp_path):
+    spec = ProfileSpec.model_validate(
+        {"models": {"small": {"rate_hz": 40}}, "duration_s": 0.5, "alone_s": 0.2, "fit": {"missed_percent_max": 50}}
+    )
+    found = profile_engines("here", spec, {"small": whole().engine}, tmp_path / "out")
+    assert load_profile(tmp_path / "out") == found.profile
+    events = json.loads((tmp_path / "out" / "trace.json").read_bytes())["traceEvents"]
+    assert len([event for event in events if event["ph"] == "X"]) == len(found.jobs["small"])
+
+
+def test_the_trace_has_a_named_track_for_each_stream_and_marks_what_is_late():
+    found = measure("here", two_cameras(), duration_s=0.6, alone_s=0.3)
+    late = [stream.model_copy(update={"deadline_ms": 0.001}) for stream in two_cameras()]
+    events = json.loads(trace_bytes(late, found.jobs))["traceEvents"]
+    names = {event["tid"]: event["args"]["name"] for event in events if event["ph"] == "M"}
+    assert names == {1: "small 1, 40 Hz", 2: "small 2, 40 Hz"}
+    for track, name in enumerate(found.jobs, 1):
+        mine = [event for event in events if event["tid"] == track]
+        assert sum(event["ph"] == "i" for event in mine) == len(found.jobs[name])
+        slices = [event for event in mine if event["ph"] == "X"]
+        assert all(a["ts"] + a["dur"] <= b["ts"] for a, b in itertools.pairwise(slices))
+
+
+def test_cores_are_those_that_this_process_may_use(tmp_path):
+    def reading(busy: int, idle: int):
+        core = min(os.sched_getaffinity(0))
+        path = tmp_path / "stat"
+        path.write_text(
+            f"cpu 9 9 9 9 9 9 9 9 9 9\ncpu{core} {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu4095 5 5 5 5 5 5 5 5\nctxt 1\n"
+        )
+        return read_core_times(path)
+
+    use = core_use(reading(100, 100), reading(160, 140))
+    assert list(use.percent.values()) == [60.0]
+
+
+def test_without_counters_nothing_is_claimed(tmp_path):
+    use = core_use(read_core_times(tmp_path / "none"), read_core_times(tmp_path / "none"))
+    assert use.percent == {}
+    assert use.other_cores is None
+
+
+def test_memory_is_read_as_the_kernel_writes_it(tmp_path):
+    (tmp_path / "self").mkdir()
+    (tmp_path / "self" / "status").write_text("Name:\tpython\nVmHWM:\t  2048 kB\nVmRSS:\t  1024 kB\n")
+    (tmp_path / "meminfo").write_text("MemTotal: 9999 kB\nMemAvailable:    4096 kB\n")
+    found = read_memory(tmp_path)
+    assert (found.resident, found.resident_peak, found.available) == (1.0, 2.0, 4.0)

@@ -1,0 +1,90 @@
+"""``targets.*.profile`` in params.yaml: contradictions are refused with the field to change."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from robot_assets.errors import ParamsError
+from robot_assets.lineage.graph import Kind, build_graph
+from robot_assets.params import Params, parse_params, profile_of
+
+ROOT = Path(__file__).parents[2]
+
+
+def document(profile: dict | None) -> dict:
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    document["targets"]["cpu"].pop("profile", None)
+    document["targets"]["idle"] = {"kind": "onnxruntime", "gate": {"latency_ms_p95_max": 40}}
+    if profile is not None:
+        document["targets"]["cpu"]["profile"] = profile
+    return document
+
+
+def params(**profile) -> Params:
+    return parse_params(document(profile or None))
+
+
+TWO = {"sidewalk_detector": {"rate_hz": 15}, "robocup_detector": {"rate_hz": 10}}
+
+
+def test_the_profile_reads_the_engines_and_the_device_and_its_gate_the_budget():
+    graph = build_graph(params(models=TWO, fit={"memory_mib_max": 512}))
+    stage = graph["profile/cpu"]
+    assert stage.kind is Kind.PROFILE
+    assert stage.inputs == ("sidewalk_detector/engine/cpu", "robocup_detector/engine/cpu", "platform/cpu")
+    assert stage.pool == "cpu"
+    assert "fit" not in stage.params["profile"]
+    [gate] = stage.gates
+    assert gate.params == {"missed_percent_max": 1.0, "memory_mib_max": 512.0}
+
+
+def test_nothing_is_made_of_a_profile():
+    graph = build_graph(params(models=TWO))
+    assert not [stage.asset for stage in graph.values() if "profile/cpu" in stage.inputs]
+
+
+def test_a_target_without_a_profile_has_none():
+    assert "profile/cpu" not in build_graph(params())
+    with pytest.raises(ParamsError, match=r"no targets\.cpu\.profile"):
+        profile_of(params(), "cpu")
+    with pytest.raises(ParamsError, match=r"no targets\.nowhere\.profile"):
+        profile_of(params(models=TWO), "nowhere")
+
+
+def test_a_profile_changes_no_engine():
+    before, after = build_graph(params()), build_graph(params(models=TWO))
+    assert {name: stage for name, stage in after.items() if stage.kind is not Kind.PROFILE} == before
+
+
+@pytest.mark.parametrize(
+    ("profile", "message"),
+    [
+        ({"models": {}}, r"targets\.cpu\.(onnxruntime\.)?profile\.models"),
+        ({"models": {"sidewalk": {"rate_hz": 15}}}, r"models\.sidewalk: no such model"),
+        ({"models": {"sidewalk_detector": {}}}, r"sidewalk_detector\.rate_hz: missing"),
+        ({"models": {"sidewalk_detector": {"rate_hertz": 15}}}, r"rate_hertz: unknown key; did you mean 'rate_hz'"),
+        ({"models": {"sidewalk_detector": {"rate_hz": 0}}}, r"rate_hz: .*greater than 0"),
+        ({"models": {"sidewalk_detector": {"rate_hz": 15, "phase_ms": 70}}}, r"within one period"),
+        ({"models": TWO, "duration_s": 1.5}, r"robocup_detector\.rate_hz 10: that is 15 frames; needed 20 or more"),
+        ({"models": TWO, "alone_s": 0.4}, r"alone_s of at least 0\.5"),
+        ({"models": TWO, "fit": {"missed_percent_max": 100}}, r"missed_percent_max: .*less than 100"),
+    ],
+)
+def test_a_contradiction_is_refused_with_the_field(profile, message):
+    with pytest.raises(ParamsError, match=message):
+        params(**profile)
+
+
+def test_a_model_that_is_not_built_for_the_target_is_refused():
+    found = document({"models": TWO})
+    found["models"]["robocup_detector"]["targets"] = ["idle"]
+    with pytest.raises(ParamsError, match=r"profile\.models\.robocup_detector: .*is \['idle'\].*built for cpu"):
+        parse_params(found)
+
+
+def test_a_model_cannot_have_the_name_of_the_room():
+    found = document(None)
+    found["models"]["profile"] = found["models"]["sidewalk_detector"]
+    with pytest.raises(ParamsError, match=r"models\.profile: .*another one"):
+        parse_params(found)
