@@ -8,10 +8,10 @@ export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test check format repro bench clean
+.PHONY: help setup demo ui test test-cluster check format repro bench clean
 
 help:  ## Print this help
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-8s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 setup: $(VENV)/.ready .venv-dvc/.ready $(BIN)/dvc  ## Create both environments
 
@@ -38,6 +38,9 @@ ui: setup  ## Open the Dagster UI on 127.0.0.1:3000
 
 test: setup  ## Run the tests
 	pytest
+
+test-cluster: setup  ## Run the tests on the cluster that KUBECONFIG names
+	CLUSTER_TESTS=required pytest tests/on_cluster
 
 check: setup  ## Lint, types, and the rule that the domain never imports Dagster
 	ruff check .

@@ -1,9 +1,11 @@
-"""What every test may use: where the repository is, where the real robot images are, and the manifests of k8s/."""
+"""What every test may use: where the repository and the real robot images are, the manifests of k8s/, an S3 server."""
 
 import json
 import os
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -48,3 +50,29 @@ def manifests(repository: Path) -> Manifests:
     if minor < 21:
         pytest.skip(f"{kubectl} is of version 1.{minor}, whose kustomize has no components; needed 1.21 or newer")
     return Manifests(repository / "k8s", kubectl)
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[str]:
+    """The address of an S3 API server in a process of its own."""
+    code = (
+        "import sys, time\n"
+        "from moto.server import ThreadedMotoServer\n"
+        "server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)\n"
+        "server.start()\n"
+        "print(server.get_host_and_port()[1], flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env={**os.environ, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
+    )
+    with process:
+        port = process.stdout.readline().strip()
+        yield f"http://127.0.0.1:{port}"
+        process.stdin.close()
+        process.wait(timeout=20)

@@ -1,8 +1,8 @@
 """A namespace of a real cluster, a Dagster instance beside it, and faults.
 
-KUBECONFIG names the cluster. Its nodes are those of minicluster: one with a GPU and the label robot-assets/role=train,
-one with robot-assets/target=orin-nano and the taint robot-assets/edge, one without either; all share this machine's
-files. Faults are minicluster's own.
+KUBECONFIG names the cluster. Its nodes are those of nodes.yaml, and all share this machine's files. Faults are
+minicluster's own. ``make test-cluster`` sets CLUSTER_TESTS, and then a test that cannot run fails; else it is skipped
+with its reason.
 """
 
 from __future__ import annotations
@@ -12,17 +12,31 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import dagster as dg
 import pytest
 import yaml
 from dagster._grpc.types import ResumeRunArgs
+
+from benchmarks.synthetic.postgres import running_postgres
+from tests.dagster_project.conftest import SMALL_PARAMS
+from tests.k8s.manifests import Manifests
+from tests.on_cluster.deployment import (
+    NAMESPACE,
+    NODES,
+    Deployment,
+    apply,
+    kubectl,
+    new_device,
+    new_project,
+    wait_until_gone,
+    within,
+)
 
 HERE = Path(__file__).parent
 RUN = """\
@@ -36,7 +50,6 @@ with dg.DagsterInstance.get() as instance:
     sys.exit(not dg.execute_job(job, instance=instance, asset_selection=selection, raise_on_error=False).success)
 """
 MINICLUSTER = os.environ.get("MINICLUSTER") or shutil.which("minicluster")
-KUBECTL = [shutil.which("kubectl")] if shutil.which("kubectl") else [str(MINICLUSTER), "kubectl"]
 PARAMS: dict[str, Any] = {
     "store": {"url": "store"},
     "datasets": {},
@@ -58,7 +71,7 @@ PARAMS: dict[str, Any] = {
             "grace_s": 2,
         },
         "orin_nano": {
-            "node_labels": {"robot-assets/target": "orin-nano"},
+            "node_labels": {"robot-assets/target": "orin_nano"},
             "architecture": "arm64",
             "tolerations": [{"key": "robot-assets/edge"}],
             "cpu": 0.5,
@@ -70,13 +83,62 @@ PARAMS: dict[str, Any] = {
 }
 
 
-def within(seconds: float, what: Callable[[], Any], meaning: str) -> Any:
-    """The first true answer."""
-    deadline = time.monotonic() + seconds
-    while not (answer := what()):
-        assert time.monotonic() < deadline, f"{meaning}: not within {seconds} s"
-        time.sleep(0.2)
-    return answer
+_EDGE = {
+    "architecture": "arm64",
+    "runtime_class": "nvidia",
+    "tolerations": [{"key": "robot-assets/edge"}],
+    "gpus": 1,
+    "cpu": 1,
+    "memory": "2Gi",
+}
+JETSONS = {"orin-agx-1": "NVIDIA Jetson AGX Orin", "orin-nano-1": "NVIDIA Jetson Orin Nano"}
+_GATE = SMALL_PARAMS["targets"]["cpu"]["gate"]
+DEPLOYED_PARAMS: dict[str, Any] = {
+    **SMALL_PARAMS,
+    "store": {"url": "s3://robot-assets/store"},
+    "models": {
+        "small_detector": {**SMALL_PARAMS["models"]["small_detector"], "targets": ["cpu", "orin_agx", "orin_nano"]}
+    },
+    "targets": {
+        "cpu": {"kind": "onnxruntime", "platform": "node", "gate": _GATE},
+        "orin_agx": {"kind": "onnxruntime", "platform": "node", "gate": _GATE},
+        "orin_nano": {"kind": "onnxruntime", "platform": "node", "gate": _GATE},
+    },
+    "rebuild": {"policy": {"checkpoint": "manual", "qat": "auto"}, "interval_s": 5},
+    "execution": {
+        "kind": "kubernetes",
+        "service_account": "robot-assets-step",
+        "signing_key": "robot-assets-signing-key",
+        "images": {"amd64": {"env": "ROBOT_ASSETS_TRAIN_IMAGE"}, "arm64": {"env": "ROBOT_ASSETS_EDGE_IMAGE"}},
+    },
+    "pools": {
+        "training": {
+            "node_labels": {"robot-assets/role": "train"},
+            "runtime_class": "nvidia",
+            "gpus": 1,
+            "cpu": 2,
+            "memory": "4Gi",
+        },
+        "general": {"cpu": 1, "memory": "2Gi"},
+        "cpu": {"node_labels": {"robot-assets/target": "cpu"}, "cpu": 1, "memory": "2Gi"},
+        "orin_agx": {**_EDGE, "node_labels": {"robot-assets/target": "orin_agx"}, "memory": "3Gi"},
+        "orin_nano": {**_EDGE, "node_labels": {"robot-assets/target": "orin_nano"}},
+    },
+}
+"""As docs/kubernetes.md has it, but small, and with two kinds of Jetson."""
+
+
+def need_a_cluster() -> None:
+    if not os.environ.get("KUBECONFIG"):
+        _cannot("no cluster: KUBECONFIG is not set; see make test-cluster")
+    if not shutil.which("kubectl"):
+        _cannot("no kubectl on PATH")
+
+
+def _cannot(reason: str) -> NoReturn:
+    if os.environ.get("CLUSTER_TESTS") == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @dataclass
@@ -167,11 +229,7 @@ class Place:
         return Run(self, process)
 
     def kubectl(self, *arguments: str) -> str:
-        done = subprocess.run(
-            [*KUBECTL, "--namespace", self.namespace, *arguments], capture_output=True, text=True, check=False
-        )
-        assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
-        return done.stdout
+        return kubectl("--namespace", self.namespace, *arguments)
 
     def objects(self, kind: str) -> list[dict]:
         return json.loads(self.kubectl("get", *kind.split(), "-o", "json"))["items"]
@@ -218,10 +276,7 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    if not os.environ.get("KUBECONFIG"):
-        pytest.skip("no cluster: KUBECONFIG is not set; make test-cluster sets it")
-    if not shutil.which("kubectl") and not MINICLUSTER:
-        pytest.skip("no kubectl on PATH")
+    need_a_cluster()
     place = Place(f"test-{uuid.uuid4().hex[:8]}", tmp_path)
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "dagster.yaml").write_text(json.dumps(_instance(place)))
@@ -262,9 +317,51 @@ def _instance(place: Place) -> dict:
 def minicluster() -> Callable[..., None]:
     """The command that breaks nodes and pods of a minicluster."""
     if not MINICLUSTER:
-        pytest.skip("faults need a minicluster: its command is not on PATH, and MINICLUSTER does not name it")
+        _cannot("faults need a minicluster: its command is not on PATH, and MINICLUSTER does not name it")
 
     def call(*arguments: str) -> None:
         subprocess.run([MINICLUSTER, *arguments], check=True, capture_output=True, text=True)
 
     return call
+
+
+# the deployment
+
+
+@pytest.fixture(scope="session")
+def deployed(manifests: Manifests) -> Iterator[None]:
+    """The objects of the k3s overlay that no pod comes from, in the namespaces of the deployment."""
+    need_a_cluster()
+    namespaces = (NAMESPACE, NODES, "robot-assets-login")
+    wait_until_gone(namespaces)
+    quiet = {"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+    apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in namespaces])
+    apply([thing for thing in manifests.build("k3s") if thing["kind"] in quiet])
+    yield
+    kubectl("delete", "namespace", *namespaces, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def deployment(
+    deployed: None, manifests: Manifests, s3_server: str, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Deployment]:
+    """Webserver, daemon, code location and publishers in the cluster; nothing has been built yet."""
+    root = tmp_path_factory.mktemp("deployment")
+    new_project(root / "project", DEPLOYED_PARAMS)
+    for node, model in JETSONS.items():
+        new_device(root / "devices" / node, model)
+    _new_bucket(s3_server)
+    with running_postgres() as server:
+        deployment = Deployment(root / "project", root / "devices", server.new_database("dagster"), s3_server)
+        apply(deployment.objects(manifests))
+        within(120, deployment.is_up, lambda: kubectl("get", "pods", "-A", "-o", "wide"))
+        yield deployment
+        kubectl("delete", "-n", NAMESPACE, "deployments,jobs", "--all", "--cascade=foreground")
+        kubectl("delete", "-n", NODES, "daemonsets", "--all", "--cascade=foreground")
+
+
+def _new_bucket(address: str) -> None:
+    os.environ.update(AWS_ENDPOINT_URL=address, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
+    import fsspec
+
+    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("robot-assets")

@@ -3,7 +3,8 @@
 import json
 import signal
 
-from tests.on_cluster.conftest import Place, within
+from tests.on_cluster.conftest import Place
+from tests.on_cluster.deployment import within
 
 FOREVER = "sleep 1000"
 

@@ -8,7 +8,8 @@ import pytest
 import yaml
 from dagster import DagsterEventType
 
-from tests.on_cluster.conftest import Place, within
+from tests.on_cluster.conftest import Place
+from tests.on_cluster.deployment import within
 
 FOREVER = "sleep 1000"
 AT_ONCE = "true"

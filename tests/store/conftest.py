@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -78,32 +77,6 @@ def set_remote(repository: Path, url: str) -> None:
         config.write(f"    remote = shared\n['remote \"shared\"']\n    url = {url}\n")
         if url.startswith("s3://"):
             config.write(f"    endpointurl = {os.environ['AWS_ENDPOINT_URL']}\n")
-
-
-@pytest.fixture(scope="session")
-def s3_server() -> Iterator[str]:
-    """The address of an S3 API server in a process of its own."""
-    code = (
-        "import sys, time\n"
-        "from moto.server import ThreadedMotoServer\n"
-        "server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)\n"
-        "server.start()\n"
-        "print(server.get_host_and_port()[1], flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
-    )
-    with process:
-        port = process.stdout.readline().strip()
-        yield f"http://127.0.0.1:{port}"
-        process.stdin.close()
-        process.wait(timeout=20)
 
 
 @pytest.fixture

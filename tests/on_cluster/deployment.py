@@ -1,0 +1,381 @@
+"""The deployment of k8s/, on the cluster that KUBECONFIG names, with PostgreSQL and an S3 server beside it.
+
+They are the objects of the overlay ``external-postgres`` as kustomize builds them, with what a machine without a
+container engine cannot have taken out of them:
+
+- images: the pods see this machine's files, so this checkout is their image, through PYTHONPATH; the project is
+  mounted where the image would have it;
+- a pod network: names of Services become 127.0.0.1, with free ports;
+- devices: the files of a Jetson that are mounted read-only, and NVIDIA's device plugin. ``site/sitecustomize.py`` makes
+  the processes of each node see a device instead.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+
+from dagster_project.names import asset_key, asset_name
+from robot_assets.project import Project
+from tests.k8s.manifests import Manifests, Object
+
+NAMESPACE = "robot-assets"
+NODES = "robot-assets-nodes"
+IN_IMAGE = "/opt/robot-assets"
+SITE = Path(__file__).parent / "site"
+_PORTS = {"4000": "code location", "3000": "webserver"}
+_LAUNCH = """
+mutation Launch($executionParams: ExecutionParams!) {
+  launchPipelineExecution(executionParams: $executionParams) {
+    __typename
+    ... on LaunchRunSuccess { run { id } }
+    ... on PythonError { message stack }
+    ... on RunConfigValidationInvalid { errors { message } }
+  }
+}
+"""
+_LOADED = (
+    "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError { __typename } } } } }"
+)
+
+
+def within(seconds: float, what: Callable[[], Any], meaning: str | Callable[[], str]) -> Any:
+    """The first true answer."""
+    deadline = time.monotonic() + seconds
+    while not (answer := what()):
+        assert time.monotonic() < deadline, (
+            f"not within {seconds} s: {meaning if isinstance(meaning, str) else meaning()}"
+        )
+        time.sleep(0.3)
+    return answer
+
+
+def kubectl(*arguments: str, text: str | None = None) -> str:
+    done = subprocess.run(["kubectl", *arguments], input=text, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"kubectl {' '.join(arguments)}: {done.stderr}"
+    return done.stdout
+
+
+def apply(objects: list[Object], *options: str) -> str:
+    return kubectl("apply", *options, "-f", "-", text=yaml.safe_dump_all(objects))
+
+
+def get(*arguments: str) -> Any:
+    return json.loads(kubectl("get", *arguments, "-o", "json"))
+
+
+def known_to_server(objects: list[Object]) -> tuple[list[Object], list[str]]:
+    """The objects as this server's release has them, and the kinds that are newer than it."""
+    served = set(kubectl("api-versions").split())
+    taken, newer = [], []
+    for thing in objects:
+        if thing["apiVersion"] == "policy/v1" and thing["apiVersion"] not in served:
+            thing = {**thing, "apiVersion": "policy/v1beta1"}
+        if thing["kind"].startswith("ValidatingAdmissionPolicy"):  # its group is older than the kind
+            newer.append(thing["kind"])
+            continue
+        taken.append(_without_grpc(thing) if "policy/v1" not in served else thing)
+    return taken, newer
+
+
+def _without_grpc(thing: Object) -> Object:
+    """Probes over gRPC are of Kubernetes 1.24."""
+    thing = copy.deepcopy(thing)
+    for container in thing.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
+        for check in (container.get(key, {}) for key in ("startupProbe", "readinessProbe", "livenessProbe")):
+            if "grpc" in check:
+                check["tcpSocket"] = {"port": check.pop("grpc")["port"]}
+    return thing
+
+
+@dataclass
+class Deployment:
+    """Dagster in the cluster, and the project that it runs.
+
+    Attributes:
+        folder: The project: its params.yaml, in a git repository; mounted into the pods at ``IN_IMAGE``.
+        devices: What each Jetson of the cluster is.
+        database: URL of Dagster's storage.
+        s3: Address of the S3 server.
+        ports: Where the pods listen on this machine, by the port of the manifests.
+    """
+
+    folder: Path
+    devices: Path
+    database: str
+    s3: str
+    ports: dict[str, int] = field(default_factory=lambda: {port: _free_port() for port in _PORTS})
+
+    def objects(self, manifests: Manifests) -> list[Object]:
+        """What is applied: the overlay, fitted to this machine."""
+        objects, _ = known_to_server(copy.deepcopy(manifests.build("external-postgres")))
+        kept = [thing for thing in objects if thing["metadata"]["name"] != "nvidia-device-plugin"]
+        for thing in kept:
+            if thing["kind"] == "ConfigMap":
+                self._fit_config(thing)
+            if thing["kind"] in ("Deployment", "DaemonSet"):
+                self._fit_pod(thing)
+        runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "nvidia"}}
+        return [{**runtime, "handler": "nvidia"}, *kept, *self._secrets()]
+
+    def _fit_config(self, thing: Object) -> None:
+        data = thing["data"]
+        if "dagster.yaml" in data:
+            instance = yaml.safe_load(data["dagster.yaml"])
+            launcher = instance["run_launcher"]["config"]
+            launcher["volumes"] += [_mounted_project(self.folder)[0]]
+            launcher["volume_mounts"] += [_mounted_project(self.folder)[1]]
+            # 20 s between two looks at the runs would only make the tests wait
+            instance["run_monitoring"]["poll_interval_seconds"] = 3
+            instance["run_coordinator"]["config"]["dequeue_interval_seconds"] = 1
+            data["dagster.yaml"] = yaml.safe_dump(instance)
+            workspace = yaml.safe_load(data["workspace.yaml"])
+            workspace["load_from"][0]["grpc_server"].update(host="127.0.0.1", port=self.ports["4000"])
+            data["workspace.yaml"] = yaml.safe_dump(workspace)
+        elif "DAGSTER_PG_HOST" in data:
+            address, _, name = self.database.partition("@")[2].partition("/")
+            host, _, port = address.partition(":")
+            data.update(DAGSTER_PG_HOST=host, DAGSTER_PG_PORT=port, DAGSTER_PG_DB=name, PGSSLMODE="disable")
+            data.update(AWS_ENDPOINT_URL=self.s3, **self.image_environment)
+
+    @property
+    def image_environment(self) -> dict[str, str]:
+        """What an image and its node would bring."""
+        repository = Path(__file__).parents[2]
+        return {
+            "PYTHONPATH": f"{SITE}:{repository}",
+            "DEVICES": str(self.devices),
+            "TENSORRT_STAND_IN_SITE": str(repository / "tests" / "tensorrt_api" / "site"),
+            "OMP_NUM_THREADS": "1",
+        }
+
+    def _fit_pod(self, thing: Object) -> None:
+        pod = thing["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        mounted = {mount["name"] for mount in container["volumeMounts"] if mount["name"].startswith("device-")}
+        container["volumeMounts"] = [each for each in container["volumeMounts"] if each["name"] not in mounted]
+        pod["volumes"] = [each for each in pod["volumes"] if each["name"] not in mounted]
+        container["env"] = [each for each in container["env"] if each["name"] != "ROBOT_ASSETS_PROC"]
+        container["command"] = [str(self.ports.get(word, word)) for word in container["command"]]
+        if thing["kind"] == "DaemonSet":
+            container["env"] += [{"name": key, "value": value} for key, value in self.image_environment.items()]
+            container["command"] = [word if word != "60" else "5" for word in container["command"]]
+        elif thing["metadata"]["name"].endswith("code-location"):
+            volume, mount = _mounted_project(self.folder)
+            pod["volumes"].append(volume)
+            container["volumeMounts"].append(mount)
+
+    def _secrets(self) -> list[Object]:
+        contents = {
+            "robot-assets-postgres": {"postgresql-password": "not-asked-for"},
+            "robot-assets-s3": {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
+            "robot-assets-signing-key": {"signing.pem": (self.folder.parent / "signing.pem").read_text()},
+        }
+        return [
+            {
+                "apiVersion": "v1",
+                "kind": "Secret",
+                "metadata": {"name": name, "namespace": NAMESPACE},
+                "stringData": content,
+            }
+            for name, content in contents.items()
+        ]
+
+    # the UI
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.ports['3000']}"
+
+    def graphql(self, query: str, **variables: Any) -> dict:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(f"{self.address}/graphql", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.load(answer)["data"]
+
+    def is_up(self) -> bool:
+        try:
+            entries = self.graphql(_LOADED)["workspaceOrError"]["locationEntries"]
+        except (urllib.error.URLError, OSError):
+            return False
+        return any(entry["locationOrLoadError"]["__typename"] == "RepositoryLocation" for entry in entries)
+
+    def materialize(self, *names: str) -> str:
+        """Press the button of these assets in the UI: the id of the run."""
+        return self._launch(assetSelection=[{"path": list(asset_key(name).path)} for name in names])
+
+    def check(self, name: str, *assets: str) -> str:
+        """Press the button of a check of these assets: the id of the run."""
+        checks = [{"assetKey": {"path": list(asset_key(asset).path)}, "name": name} for asset in assets]
+        return self._launch(assetSelection=[], assetCheckSelection=checks)
+
+    def _launch(self, **selection: Any) -> str:
+        selector = {
+            "repositoryLocationName": "robot_assets",
+            "repositoryName": "__repository__",
+            "pipelineName": "__ASSET_JOB",
+            **selection,
+        }
+        done = self.graphql(_LAUNCH, executionParams={"mode": "default", "selector": selector, "runConfigData": {}})
+        launched = done["launchPipelineExecution"]
+        assert launched["__typename"] == "LaunchRunSuccess", launched
+        return launched["run"]["id"]
+
+    # what has come of it
+
+    @property
+    def project(self) -> Project:
+        return Project(self.folder)
+
+    @property
+    def instance(self) -> dg.DagsterInstance:
+        """Dagster's storage, read from here."""
+        home = self.folder.parent / "home"
+        home.mkdir(exist_ok=True)
+        config = {"storage": {"postgres": {"postgres_url": self.database}}, "telemetry": {"enabled": False}}
+        (home / "dagster.yaml").write_text(yaml.safe_dump(config))
+        return dg.DagsterInstance.from_config(str(home))
+
+    def runs(self) -> list[dg.DagsterRun]:
+        """Newest first."""
+        with self.instance as instance:
+            return list(instance.get_runs())
+
+    def run(self, run_id: str) -> dg.DagsterRun:
+        with self.instance as instance:
+            return instance.get_run_by_id(run_id)
+
+    def end(self, run_id: str, seconds: float = 300) -> dg.DagsterRun:
+        """A run, once it has ended."""
+        within(seconds, lambda: self.run(run_id).is_finished, lambda: f"the run ends\n{self.log(run_id)}")
+        return self.run(run_id)
+
+    def log(self, run_id: str) -> str:
+        """Everything, for the message of a test that fails."""
+        with self.instance as instance:
+            logs = [
+                f"{entry.step_key or ''}: {entry.user_message or entry.message}" for entry in instance.all_logs(run_id)
+            ]
+        pods = kubectl("get", "pods", "-A", "-o", "wide")
+        return "\n".join([*logs, pods])
+
+    def versions(self) -> dict[str, str]:
+        """Present data version of each asset that has one."""
+        from dagster_project.instance_reader import latest_versions
+
+        with self.instance as instance:
+            names = [asset_name(key) for key in instance.get_asset_keys()]
+            found = latest_versions(instance, dg.DagsterEventType.ASSET_MATERIALIZATION)
+        return {name: found[name].data_version for name in names if name in found}
+
+    def evaluations(self, run_id: str) -> list[dg.AssetCheckEvaluation]:
+        """What the checks of a run have found."""
+        with self.instance as instance:
+            logs = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
+        return [entry.dagster_event.event_specific_data for entry in logs]
+
+    def pods(self, run_id: str) -> dict[str, list[Object]]:
+        """Pods of the steps of a run, by step, oldest first."""
+        found: dict[str, list[Object]] = {}
+        pods = get("pods", "-n", NAMESPACE, "-l", f"dagster/run-id={run_id},dagster/op")["items"]
+        for pod in sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"]):
+            found.setdefault(pod["metadata"]["labels"]["dagster/op"], []).append(pod)
+        return found
+
+    def active_jobs(self) -> list[str]:
+        jobs = get("jobs", "-n", NAMESPACE)["items"]
+        return [job["metadata"]["name"] for job in jobs if job["status"].get("active")]
+
+
+def new_project(folder: Path, params: dict[str, Any]) -> None:
+    """A committed project whose key is beside it, and trusted."""
+    folder.mkdir(parents=True)
+    (folder / ".robot_assets").mkdir()
+    command = [shutil.which("robot-assets", path=str(Path(sys.executable).parent)), "key", "create"]
+    created = subprocess.run(
+        [*command, "--out", str(folder.parent / "signing.pem"), "--json"], capture_output=True, text=True, check=True
+    )
+    trusted = json.loads(created.stdout)["public_key"]
+    (folder / "params.yaml").write_text(yaml.safe_dump({**params, "provenance": {"trusted_keys": [trusted]}}))
+    (folder / ".gitignore").write_text(".robot_assets\n")
+    for arguments in (
+        ["init", "-q"],
+        ["add", "."],
+        ["-c", "user.name=t", "-c", "user.email=t@t", "commit", "-qm", "project"],
+    ):
+        subprocess.run(["git", "-C", str(folder), *arguments], check=True)
+
+
+def new_device(folder: Path, model: str) -> None:
+    """A Jetson's procfs, as far as a probe reads it."""
+    tree = folder / "proc" / "device-tree"
+    tree.mkdir(parents=True)
+    shutil.copy("/proc/cpuinfo", folder / "proc" / "cpuinfo")
+    (tree / "model").write_text(f"{model}\0")
+    (tree / "compatible").write_text("nvidia,p3768-0000+p3767-0005\0nvidia,p3767-0005\0nvidia,tegra234\0")
+
+
+def _mounted_project(folder: Path) -> tuple[Object, Object]:
+    volume = {"name": "project", "hostPath": {"path": str(folder)}}
+    return volume, {"name": "project", "mountPath": IN_IMAGE}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_until_gone(namespaces: tuple[str, ...]) -> None:
+    """An earlier deployment may still be leaving."""
+
+    def present() -> set[str]:
+        return set(namespaces) & {each["metadata"]["name"] for each in get("namespaces")["items"]}
+
+    within(120, lambda: not present(), lambda: f"{', '.join(present())} are gone")
+
+
+def as_account(folder: Path, namespace: str, account: str) -> Path:
+    """A kubeconfig like the present one, for another account."""
+    from kubernetes import client, config
+
+    api = client.CoreV1Api(config.new_client_from_config())
+    request = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[]))
+    token = api.create_namespaced_service_account_token(account, namespace, request).status.token
+    present: dict[str, Any] = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+    present["users"] = [{"name": "account", "user": {"token": token}}]
+    for context in present["contexts"]:
+        context["context"]["user"] = "account"
+    path = folder / f"kubeconfig-{uuid.uuid4().hex[:8]}"
+    path.write_text(yaml.safe_dump(present))
+    return path
+
+
+def restart_api_server(down_s: float) -> None:
+    """Kill a minicluster's API server without a word, and start it again as it was started."""
+    pids = Path(os.environ["MINICLUSTER_STATE"], "pids", "kube-apiserver")
+    pid = int(pids.read_text().split()[0])
+    command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
+    os.kill(pid, signal.SIGKILL)
+    time.sleep(down_s)
+    with open(pids.parents[1] / "logs" / "kube-apiserver.log", "ab") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
+    started = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
+    pids.write_text(f"{process.pid} {started}\n")

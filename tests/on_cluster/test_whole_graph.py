@@ -1,0 +1,214 @@
+"""The whole graph in the cluster, as a user has it made: the sensors do what they may, a person starts the training.
+
+The tests of this module go on from each other's deployment, in their order.
+"""
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dagster as dg
+import pytest
+
+from dagster_project.instance_reader import latest_records
+from dagster_project.names import asset_name
+from robot_assets.lineage.graph import build_graph
+from robot_assets.platforms.probe import probe
+from robot_assets.platforms.report import read_report
+from robot_assets.provenance.delivery import deliver
+from robot_assets.store import Store
+from tests.k8s.manifests import Object
+from tests.on_cluster.conftest import DEPLOYED_PARAMS, JETSONS
+from tests.on_cluster.deployment import NAMESPACE, Deployment, as_account, get, kubectl, restart_api_server, within
+
+MODEL = "small_detector"
+NODE_OF = {"training": "gpu-1", "orin_agx": "orin-agx-1", "orin_nano": "orin-nano-1", "cpu": "server"}
+ENGINES = [f"{MODEL}/engine/{target}" for target in ("cpu", "orin_agx", "orin_nano")]
+ROBOT_ASSETS = str(Path(sys.executable).with_name("robot-assets"))
+TRAINED = {f"{MODEL}/{stage}" for stage in ("checkpoint", "ptq", "qat")}
+
+
+def pool_of(step: str) -> str:
+    """The pool that a step belongs to, from its name: by what people are told, not by the code."""
+    name = step.replace("__", "/")
+    for target in ("cpu", "orin_agx", "orin_nano"):
+        if f"engine/{target}" in name and "lineage_intact" not in name:
+            return target
+    return "training" if any(name.startswith(trained) for trained in TRAINED) else "general"
+
+
+def is_fresh(deployment: Deployment) -> bool:
+    """Whether every asset has been made and every gate of it has passed."""
+    from dagster_project.standing import look
+
+    with deployment.instance as instance:
+        return all(status.is_fresh for status in look(deployment.project, instance).found.values())
+
+
+def states(deployment: Deployment) -> str:
+    from dagster_project.standing import look
+
+    with deployment.instance as instance:
+        found = {name: str(status.state) for name, status in look(deployment.project, instance).found.items()}
+    runs = [(run.status.value, run.tags.get("robot_assets/asset")) for run in deployment.runs()]
+    failed = [deployment.log(run.run_id) for run in deployment.runs() if run.status.value == "FAILURE"][:1]
+    return "\n".join([json.dumps(found, indent=1), str(runs), *failed, kubectl("get", "pods", "-A")])
+
+
+def step_pods() -> list[Object]:
+    return get("pods", "-n", NAMESPACE, "-l", "dagster/op")["items"]
+
+
+def test_the_publisher_tells_of_its_node_and_the_code_location_reads_it(deployment, tmp_path, monkeypatch):
+    """The DaemonSets as deployed: on nodes with a target and on no other, with their own account's token."""
+    published = within(90, lambda: annotations().keys() >= {"server", *JETSONS} and annotations(), "all have told")
+    assert published.keys() == {"server", *JETSONS}
+    assert read_report(published["server"], "the annotation") == probe()
+    assert {node: read_report(published[node], node).board for node in JETSONS} == JETSONS
+
+    from dagster_project.kubernetes.nodes import read_device
+
+    monkeypatch.setenv("KUBECONFIG", str(as_account(tmp_path, "robot-assets", "robot-assets-code-location")))
+    assert read_device("cpu") == (probe(), "node server")
+
+
+def annotations() -> dict[str, str]:
+    found = {node["metadata"]["name"]: node["metadata"].get("annotations", {}) for node in get("nodes")["items"]}
+    return {name: each["robot-assets/platform"] for name, each in found.items() if "robot-assets/platform" in each}
+
+
+@pytest.fixture(scope="module")
+def built(deployment: Deployment) -> Deployment:
+    """Everything, made once."""
+    data = "datasets/small"
+    within(240, lambda: data in deployment.versions(), lambda: states(deployment))
+    run = deployment.end(deployment.materialize(f"{MODEL}/checkpoint"))
+    assert run.is_success, deployment.log(run.run_id)
+    within(600, lambda: is_fresh(deployment), lambda: states(deployment))
+    return deployment
+
+
+def test_the_whole_graph_is_made_each_step_on_its_own_node_with_its_own_resources(built):
+    pods = step_pods()
+    made = {pod["metadata"]["labels"]["dagster/op"] for pod in pods}
+    graph = build_graph(built.project.params)
+    assert {name.replace("/", "__") for name, stage in graph.items() if not stage.is_observed} <= made
+    for pod in pods:
+        pool = pool_of(pod["metadata"]["labels"]["dagster/op"])
+        wanted = DEPLOYED_PARAMS["pools"][pool]
+        assert pod["metadata"]["labels"]["robot-assets/pool"] == pool
+        assert pool == "general" or pod["spec"]["nodeName"] == NODE_OF[pool]
+        (container,) = pod["spec"]["containers"]
+        limits = container["resources"]["limits"]
+        assert limits["memory"] == container["resources"]["requests"]["memory"] == wanted["memory"]
+        assert limits.get("nvidia.com/gpu") == (str(wanted["gpus"]) if "gpus" in wanted else None)
+        assert container["image"].endswith("edge:0.1.0" if pool.startswith("orin") else "train:0.1.0")
+
+
+def test_no_step_without_a_toleration_comes_near_an_edge_node(built):
+    elsewhere = [pod for pod in step_pods() if pod["spec"]["nodeName"] in JETSONS]
+    assert {pool_of(pod["metadata"]["labels"]["dagster/op"]) for pod in elsewhere} == {"orin_agx", "orin_nano"}
+
+
+def test_a_record_names_the_node_the_image_and_the_commit(built):
+    engines = {f"{MODEL}/engine/{target}": node for target, node in NODE_OF.items() if target != "training"}
+    with built.instance as instance:
+        records = latest_records(instance, list(engines))
+    commit = subprocess.run(["git", "-C", str(built.folder), "rev-parse", "HEAD"], capture_output=True, text=True)
+    for name, node in engines.items():
+        assert records[name].node == node
+        assert records[name].image.startswith("registry.lab:5000/robot-assets/")
+        assert (records[name].git_commit, records[name].git_dirty) == (commit.stdout.strip(), False)
+
+
+def test_the_lineage_of_every_engine_is_intact_and_an_engine_verifies_on_another_machine(built, tmp_path):
+    run = built.end(built.check("lineage_intact", *ENGINES))
+    assert run.is_success, built.log(run.run_id)
+    found = {asset_name(each.asset_key): each for each in built.evaluations(run.run_id)}
+    assert {name: each.passed for name, each in found.items()} == dict.fromkeys(ENGINES, True), [
+        each.description for each in found.values()
+    ]
+    for name in ENGINES:
+        out = tmp_path / name
+        deliver(built.project.store.open(built.versions()[name]), out, built.project.store)
+        subprocess.run([ROBOT_ASSETS, "verify", out], cwd=built.folder, check=True)
+
+
+@pytest.fixture
+def reflashed(built: Deployment) -> Iterator[str]:
+    """The Jetson of orin_nano with another JetPack, as its publisher finds it."""
+    tree = built.devices / "orin-nano-1" / "proc" / "device-tree" / "model"
+    before = tree.read_text()
+    tree.write_text("NVIDIA Jetson Orin Nano Super\0")
+    yield "orin_nano"
+    tree.write_text(before)
+
+
+def test_a_changed_device_has_exactly_its_own_engine_rebuilt(built, reflashed):
+    before = {run.run_id for run in built.runs()}
+    versions = built.versions()
+    within(60, lambda: not is_fresh(built), lambda: states(built))
+    within(300, lambda: is_fresh(built), lambda: states(built))
+    new = [run for run in built.runs() if run.run_id not in before]
+    assert {run.tags.get("robot_assets/asset") for run in new} == {f"{MODEL}/engine/{reflashed}"}
+    assert "platform/orin_nano changed" in new[-1].tags["robot_assets/because"]
+    changed = {name for name, version in built.versions().items() if versions.get(name) != version}
+    assert changed <= {f"{MODEL}/engine/{reflashed}"}
+    assert {pod["spec"]["nodeName"] for run in new for pods in built.pods(run.run_id).values() for pod in pods} <= {
+        "orin-nano-1",
+        "server",
+        "gpu-1",
+    }
+
+
+# faults
+
+
+def begun(deployment: Deployment, run_id: str) -> Object:
+    """The pod of a step that has begun to work."""
+
+    def working() -> Object | None:
+        running = [
+            pod for pods in deployment.pods(run_id).values() for pod in pods if pod["status"]["phase"] == "Running"
+        ]
+        with deployment.instance as instance:
+            return running[0] if running and instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START) else None
+
+    return within(90, working, lambda: deployment.log(run_id))
+
+
+def has_left_everything_in_order(deployment: Deployment, tmp_path: Path) -> None:
+    """No Job still works, and every artifact can be read from the remote, byte for byte."""
+    within(60, lambda: not deployment.active_jobs(), lambda: f"no orphans: {deployment.active_jobs()}")
+    elsewhere = Store(tmp_path / "cache", deployment.project.store.remote_url)
+    for version in deployment.versions().values():
+        elsewhere.open(version)
+
+
+def test_a_run_whose_pod_is_killed_goes_on_in_another(built, minicluster, tmp_path):
+    run_id = built.materialize(f"{MODEL}/engine/orin_agx")
+    begun(built, run_id)
+    (worker,) = get("pods", "-n", NAMESPACE, "-l", f"dagster/run-id={run_id},!dagster/op")["items"]
+    minicluster("pod-kill", worker["metadata"]["name"], "-n", NAMESPACE)
+    assert built.end(run_id).is_success, built.log(run_id)
+    assert "resume" in built.log(run_id)
+    has_left_everything_in_order(built, tmp_path)
+
+
+def test_a_run_outlives_an_api_server_that_is_killed_and_started_again(built, minicluster, tmp_path):
+    run_id = built.materialize(f"{MODEL}/engine/orin_agx")
+    begun(built, run_id)
+    restart_api_server(down_s=5)
+    assert built.end(run_id).is_success, built.log(run_id)
+    has_left_everything_in_order(built, tmp_path)
+
+
+def test_a_step_that_is_killed_while_it_writes_leaves_the_store_whole_and_is_tried_again(built, minicluster, tmp_path):
+    run_id = built.materialize(f"{MODEL}/engine/orin_nano")
+    pod = begun(built, run_id)
+    kubectl("delete", "pod", pod["metadata"]["name"], "-n", NAMESPACE, "--grace-period=0", "--force", "--wait=false")
+    assert built.end(run_id).is_success, built.log(run_id)
+    assert "deleted the pod" in built.log(run_id)
+    has_left_everything_in_order(built, tmp_path)
