@@ -4,15 +4,23 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from benchmarks.synthetic.s3 import running_s3
 from tests.k8s.manifests import Manifests
 
 ROOT = Path(__file__).parents[1]
+
+
+def cannot_run(reason: str) -> NoReturn:
+    """Skip a test that needs a cluster and its tools; fail it when they have been asked for."""
+    if os.environ.get("CLUSTER_TESTS") == "required":
+        pytest.fail(reason)
+    pytest.skip(reason)
 
 
 @pytest.fixture(scope="session")
@@ -44,35 +52,16 @@ def manifests(repository: Path) -> Manifests:
     """k8s/, as kustomize builds it; skipped where no kubectl can, and then says so."""
     kubectl = os.environ.get("KUBECTL", shutil.which("kubectl") or "")
     if not kubectl:
-        pytest.skip("no kubectl on PATH to build the overlays with; set KUBECTL to one of version 1.21 or newer")
+        cannot_run("no kubectl on PATH to build the overlays with; set KUBECTL to one of version 1.21 or newer")
     version = json.loads(subprocess.run([kubectl, "version", "--client", "-o", "json"], capture_output=True).stdout)
     minor = int(version["clientVersion"]["minor"].rstrip("+"))
     if minor < 21:
-        pytest.skip(f"{kubectl} is of version 1.{minor}, whose kustomize has no components; needed 1.21 or newer")
+        cannot_run(f"{kubectl} is of version 1.{minor}, whose kustomize has no components; needed 1.21 or newer")
     return Manifests(repository / "k8s", kubectl)
 
 
 @pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The address of an S3 API server in a process of its own."""
-    code = (
-        "import sys, time\n"
-        "from moto.server import ThreadedMotoServer\n"
-        "server = ThreadedMotoServer(ip_address='127.0.0.1', port=0, verbose=False)\n"
-        "server.start()\n"
-        "print(server.get_host_and_port()[1], flush=True)\n"
-        "sys.stdin.read()\n"
-    )
-    process = subprocess.Popen(
-        [sys.executable, "-c", code],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        env={**os.environ, "AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"},
-    )
-    with process:
-        port = process.stdout.readline().strip()
-        yield f"http://127.0.0.1:{port}"
-        process.stdin.close()
-        process.wait(timeout=20)
+    with running_s3() as address:
+        yield address

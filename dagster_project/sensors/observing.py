@@ -63,7 +63,10 @@ def observing_sensors(root: Path) -> list[dg.SensorDefinition]:
     """Both sensors of the project at ``root``, which is read again at every look."""
     params = Project(root).params
     known = frozenset(build_graph(params))
-    return [_sensor(name, root, known, params.rebuild.interval_s) for name in _DESCRIPTIONS]
+    interval_s = params.rebuild.interval_s
+    # A device is looked at twice as often: this look and the one of stale_assets after it then fit into two intervals.
+    intervals = {"data_pointers": interval_s, "platforms": max(1, interval_s // 2)}
+    return [_sensor(name, root, known, intervals[name]) for name in _DESCRIPTIONS]
 
 
 def _sensor(name: str, root: Path, known: Collection[str], interval_s: int) -> dg.SensorDefinition:

@@ -96,10 +96,10 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 
 def test_both_are_on_by_default_described_and_look_as_often_as_params_say(world):
-    assert list(world.sensors) == ["data_pointers", "platforms"]
+    intervals = {name: sensor.minimum_interval_seconds for name, sensor in world.sensors.items()}
+    assert intervals == {"data_pointers": 45, "platforms": 22}
     for sensor in world.sensors.values():
         assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
-        assert sensor.minimum_interval_seconds == 45
         assert "observation" in sensor.description
 
 

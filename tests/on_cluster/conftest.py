@@ -16,27 +16,16 @@ import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import dagster as dg
 import pytest
 import yaml
 from dagster._grpc.types import ResumeRunArgs
 
-from benchmarks.synthetic.postgres import running_postgres
-from tests.dagster_project.conftest import SMALL_PARAMS
+from tests.conftest import cannot_run
 from tests.k8s.manifests import Manifests
-from tests.on_cluster.deployment import (
-    NAMESPACE,
-    NODES,
-    Deployment,
-    apply,
-    kubectl,
-    new_device,
-    new_project,
-    wait_until_gone,
-    within,
-)
+from tests.on_cluster.deployment import Deployment, kubectl, namespaces, running_deployment, within
 
 HERE = Path(__file__).parent
 RUN = """\
@@ -83,62 +72,11 @@ PARAMS: dict[str, Any] = {
 }
 
 
-_EDGE = {
-    "architecture": "arm64",
-    "runtime_class": "nvidia",
-    "tolerations": [{"key": "robot-assets/edge"}],
-    "gpus": 1,
-    "cpu": 1,
-    "memory": "2Gi",
-}
-JETSONS = {"orin-agx-1": "NVIDIA Jetson AGX Orin", "orin-nano-1": "NVIDIA Jetson Orin Nano"}
-_GATE = SMALL_PARAMS["targets"]["cpu"]["gate"]
-DEPLOYED_PARAMS: dict[str, Any] = {
-    **SMALL_PARAMS,
-    "store": {"url": "s3://robot-assets/store"},
-    "models": {
-        "small_detector": {**SMALL_PARAMS["models"]["small_detector"], "targets": ["cpu", "orin_agx", "orin_nano"]}
-    },
-    "targets": {
-        "cpu": {"kind": "onnxruntime", "platform": "node", "gate": _GATE},
-        "orin_agx": {"kind": "onnxruntime", "platform": "node", "gate": _GATE},
-        "orin_nano": {"kind": "onnxruntime", "platform": "node", "gate": _GATE},
-    },
-    "rebuild": {"policy": {"checkpoint": "manual", "qat": "auto"}, "interval_s": 5},
-    "execution": {
-        "kind": "kubernetes",
-        "service_account": "robot-assets-step",
-        "signing_key": "robot-assets-signing-key",
-        "images": {"amd64": {"env": "ROBOT_ASSETS_TRAIN_IMAGE"}, "arm64": {"env": "ROBOT_ASSETS_EDGE_IMAGE"}},
-    },
-    "pools": {
-        "training": {
-            "node_labels": {"robot-assets/role": "train"},
-            "runtime_class": "nvidia",
-            "gpus": 1,
-            "cpu": 2,
-            "memory": "4Gi",
-        },
-        "general": {"cpu": 1, "memory": "2Gi"},
-        "cpu": {"node_labels": {"robot-assets/target": "cpu"}, "cpu": 1, "memory": "2Gi"},
-        "orin_agx": {**_EDGE, "node_labels": {"robot-assets/target": "orin_agx"}, "memory": "3Gi"},
-        "orin_nano": {**_EDGE, "node_labels": {"robot-assets/target": "orin_nano"}},
-    },
-}
-"""As docs/kubernetes.md has it, but small, and with two kinds of Jetson."""
-
-
 def need_a_cluster() -> None:
     if not os.environ.get("KUBECONFIG"):
-        _cannot("no cluster: KUBECONFIG is not set; see make test-cluster")
+        cannot_run("no cluster: KUBECONFIG is not set; see make test-cluster")
     if not shutil.which("kubectl"):
-        _cannot("no kubectl on PATH")
-
-
-def _cannot(reason: str) -> NoReturn:
-    if os.environ.get("CLUSTER_TESTS") == "required":
-        pytest.fail(reason)
-    pytest.skip(reason)
+        cannot_run("no kubectl on PATH")
 
 
 @dataclass
@@ -317,7 +255,7 @@ def _instance(place: Place) -> dict:
 def minicluster() -> Callable[..., None]:
     """The command that breaks nodes and pods of a minicluster."""
     if not MINICLUSTER:
-        _cannot("faults need a minicluster: its command is not on PATH, and MINICLUSTER does not name it")
+        cannot_run("faults need a minicluster: its command is not on PATH, and MINICLUSTER does not name it")
 
     def call(*arguments: str) -> None:
         subprocess.run([MINICLUSTER, *arguments], check=True, capture_output=True, text=True)
@@ -332,13 +270,8 @@ def minicluster() -> Callable[..., None]:
 def deployed(manifests: Manifests) -> Iterator[None]:
     """The objects of the k3s overlay that no pod comes from, in the namespaces of the deployment."""
     need_a_cluster()
-    namespaces = (NAMESPACE, NODES, "robot-assets-login")
-    wait_until_gone(namespaces)
-    quiet = {"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
-    apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in namespaces])
-    apply([thing for thing in manifests.build("k3s") if thing["kind"] in quiet])
-    yield
-    kubectl("delete", "namespace", *namespaces, "--wait=false")
+    with namespaces(manifests):
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -346,22 +279,5 @@ def deployment(
     deployed: None, manifests: Manifests, s3_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
     """Webserver, daemon, code location and publishers in the cluster; nothing has been built yet."""
-    root = tmp_path_factory.mktemp("deployment")
-    new_project(root / "project", DEPLOYED_PARAMS)
-    for node, model in JETSONS.items():
-        new_device(root / "devices" / node, model)
-    _new_bucket(s3_server)
-    with running_postgres() as server:
-        deployment = Deployment(root / "project", root / "devices", server.new_database("dagster"), s3_server)
-        apply(deployment.objects(manifests))
-        within(120, deployment.is_up, lambda: kubectl("get", "pods", "-A", "-o", "wide"))
+    with running_deployment(manifests, tmp_path_factory.mktemp("deployment"), s3_server) as deployment:
         yield deployment
-        kubectl("delete", "-n", NAMESPACE, "deployments,jobs", "--all", "--cascade=foreground")
-        kubectl("delete", "-n", NODES, "daemonsets", "--all", "--cascade=foreground")
-
-
-def _new_bucket(address: str) -> None:
-    os.environ.update(AWS_ENDPOINT_URL=address, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
-    import fsspec
-
-    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("robot-assets")

@@ -5,6 +5,7 @@ container engine cannot have taken out of them:
 
 - images: the pods see this machine's files, so this checkout is their image, through PYTHONPATH; the project is
   mounted where the image would have it;
+- a /tmp of their own: a checkout and its environment may lie there;
 - a pod network: names of Services become 127.0.0.1, with free ports;
 - devices: the files of a Jetson that are mounted read-only, and NVIDIA's device plugin. ``site/sitecustomize.py`` makes
   the processes of each node see a device instead.
@@ -24,7 +25,8 @@ import time
 import urllib.error
 import urllib.request
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,8 +34,11 @@ from typing import Any
 import dagster as dg
 import yaml
 
+from benchmarks.synthetic.postgres import running_postgres
 from dagster_project.names import asset_key, asset_name
+from dagster_project.standing import look
 from robot_assets.project import Project
+from tests.dagster_project.conftest import SMALL_PARAMS
 from tests.k8s.manifests import Manifests, Object
 
 NAMESPACE = "robot-assets"
@@ -54,6 +59,51 @@ mutation Launch($executionParams: ExecutionParams!) {
 _LOADED = (
     "{ workspaceOrError { ... on Workspace { locationEntries { loadStatus locationOrLoadError { __typename } } } } }"
 )
+
+
+_EDGE = {
+    "architecture": "arm64",
+    "runtime_class": "nvidia",
+    "tolerations": [{"key": "robot-assets/edge"}],
+    "gpus": 1,
+    "cpu": 1,
+    "memory": "2Gi",
+}
+JETSONS = {"orin-agx-1": "NVIDIA Jetson AGX Orin", "orin-nano-1": "NVIDIA Jetson Orin Nano"}
+_GATE = SMALL_PARAMS["targets"]["cpu"]["gate"]
+DEPLOYED_PARAMS: dict[str, Any] = {
+    **SMALL_PARAMS,
+    "store": {"url": "s3://robot-assets/store"},
+    "models": {
+        "small_detector": {**SMALL_PARAMS["models"]["small_detector"], "targets": ["cpu", "orin_agx", "orin_nano"]}
+    },
+    "targets": {
+        "cpu": {"kind": "onnxruntime", "platform": "node", "gate": _GATE},
+        "orin_agx": {"kind": "onnxruntime", "platform": "node", "gate": _GATE},
+        "orin_nano": {"kind": "onnxruntime", "platform": "node", "gate": _GATE},
+    },
+    "rebuild": {"policy": {"checkpoint": "manual", "qat": "auto"}, "interval_s": 5},
+    "execution": {
+        "kind": "kubernetes",
+        "service_account": "robot-assets-step",
+        "signing_key": "robot-assets-signing-key",
+        "images": {"amd64": {"env": "ROBOT_ASSETS_TRAIN_IMAGE"}, "arm64": {"env": "ROBOT_ASSETS_EDGE_IMAGE"}},
+    },
+    "pools": {
+        "training": {
+            "node_labels": {"robot-assets/role": "train"},
+            "runtime_class": "nvidia",
+            "gpus": 1,
+            "cpu": 2,
+            "memory": "4Gi",
+        },
+        "general": {"cpu": 1, "memory": "2Gi"},
+        "cpu": {"node_labels": {"robot-assets/target": "cpu"}, "cpu": 1, "memory": "2Gi"},
+        "orin_agx": {**_EDGE, "node_labels": {"robot-assets/target": "orin_agx"}, "memory": "3Gi"},
+        "orin_nano": {**_EDGE, "node_labels": {"robot-assets/target": "orin_nano"}},
+    },
+}
+"""As docs/kubernetes.md has it, but small, and with two kinds of Jetson."""
 
 
 def within(seconds: float, what: Callable[[], Any], meaning: str | Callable[[], str]) -> Any:
@@ -140,8 +190,9 @@ class Deployment:
         if "dagster.yaml" in data:
             instance = yaml.safe_load(data["dagster.yaml"])
             launcher = instance["run_launcher"]["config"]
-            launcher["volumes"] += [_mounted_project(self.folder)[0]]
-            launcher["volume_mounts"] += [_mounted_project(self.folder)[1]]
+            volume, mount = _mounted_project(self.folder)
+            launcher["volumes"] = [*_without(launcher["volumes"], "tmp"), volume]
+            launcher["volume_mounts"] = [*_without(launcher["volume_mounts"], "tmp"), mount]
             # 20 s between two looks at the runs would only make the tests wait
             instance["run_monitoring"]["poll_interval_seconds"] = 3
             instance["run_coordinator"]["config"]["dequeue_interval_seconds"] = 1
@@ -169,10 +220,10 @@ class Deployment:
     def _fit_pod(self, thing: Object) -> None:
         pod = thing["spec"]["template"]["spec"]
         (container,) = pod["containers"]
-        mounted = {mount["name"] for mount in container["volumeMounts"] if mount["name"].startswith("device-")}
-        container["volumeMounts"] = [each for each in container["volumeMounts"] if each["name"] not in mounted]
-        pod["volumes"] = [each for each in pod["volumes"] if each["name"] not in mounted]
-        container["env"] = [each for each in container["env"] if each["name"] != "ROBOT_ASSETS_PROC"]
+        devices = [mount["name"] for mount in container["volumeMounts"] if mount["name"].startswith("device-")]
+        container["volumeMounts"] = _without(container["volumeMounts"], "tmp", *devices)
+        pod["volumes"] = _without(pod["volumes"], "tmp", *devices)
+        container["env"] = _without(container["env"], "ROBOT_ASSETS_PROC")
         container["command"] = [str(self.ports.get(word, word)) for word in container["command"]]
         if thing["kind"] == "DaemonSet":
             container["env"] += [{"name": key, "value": value} for key, value in self.image_environment.items()]
@@ -217,9 +268,14 @@ class Deployment:
             return False
         return any(entry["locationOrLoadError"]["__typename"] == "RepositoryLocation" for entry in entries)
 
-    def materialize(self, *names: str) -> str:
-        """Press the button of these assets in the UI: the id of the run."""
-        return self._launch(assetSelection=[{"path": list(asset_key(name).path)} for name in names])
+    def materialize(self, name: str, checks: bool = True) -> str:
+        """Press the button of an asset in the UI, with all its checks or with none: the id of the run."""
+        selection = {"assetSelection": [{"path": list(asset_key(name).path)}]}
+        return self._launch(**selection, **({} if checks else {"assetCheckSelection": []}))
+
+    def reflash(self, node: str, model: str) -> None:
+        """Make the Jetson of a node another one."""
+        (self.devices / node / "proc" / "device-tree" / "model").write_text(f"{model}\0")
 
     def check(self, name: str, *assets: str) -> str:
         """Press the button of a check of these assets: the id of the run."""
@@ -304,6 +360,68 @@ class Deployment:
         return [job["metadata"]["name"] for job in jobs if job["status"].get("active")]
 
 
+@contextmanager
+def namespaces(manifests: Manifests) -> Iterator[None]:
+    """The namespaces of the deployment, with accounts and rights and without pods; gone at the end."""
+    names = (NAMESPACE, NODES, "robot-assets-login")
+    _wait_until_gone(names)
+    quiet = {"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
+    apply([{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}} for name in names])
+    apply([thing for thing in manifests.build("k3s") if thing["kind"] in quiet])
+    try:
+        yield
+    finally:
+        kubectl("delete", "namespace", *names, "--wait=false")
+
+
+@contextmanager
+def running_deployment(manifests: Manifests, folder: Path, s3: str) -> Iterator[Deployment]:
+    """Everything of it, up and with its code location loaded; its pods are gone at the end."""
+    new_project(folder / "project", DEPLOYED_PARAMS)
+    for node, model in JETSONS.items():
+        new_device(folder / "devices" / node, model)
+    _new_bucket(s3)
+    with running_postgres() as server:
+        deployment = Deployment(folder / "project", folder / "devices", server.new_database("dagster"), s3)
+        apply(deployment.objects(manifests))
+        try:
+            within(120, deployment.is_up, lambda: kubectl("get", "pods", "-A", "-o", "wide"))
+            yield deployment
+        finally:
+            kubectl("delete", "-n", NAMESPACE, "deployments,jobs", "--all", "--cascade=foreground")
+            kubectl("delete", "-n", NODES, "daemonsets", "--all", "--cascade=foreground")
+
+
+def _new_bucket(address: str) -> None:
+    os.environ.update(AWS_ENDPOINT_URL=address, AWS_ACCESS_KEY_ID="test", AWS_SECRET_ACCESS_KEY="test")
+    import fsspec
+
+    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("robot-assets")
+
+
+def build_everything(deployment: Deployment) -> None:
+    """The sensors build what they may, and a person starts the training once there is data."""
+    within(240, lambda: "datasets/small" in deployment.versions(), lambda: states(deployment))
+    run = deployment.end(deployment.materialize("small_detector/checkpoint"))
+    if not run.is_success:
+        raise AssertionError(deployment.log(run.run_id))
+    within(600, lambda: is_fresh(deployment), lambda: states(deployment))
+
+
+def is_fresh(deployment: Deployment) -> bool:
+    """Whether every asset has been made and every gate of it has passed."""
+    with deployment.instance as instance:
+        return all(status.is_fresh for status in look(deployment.project, instance).found.values())
+
+
+def states(deployment: Deployment) -> str:
+    with deployment.instance as instance:
+        found = {name: str(status.state) for name, status in look(deployment.project, instance).found.items()}
+    runs = [(run.status.value, run.tags.get("robot_assets/asset")) for run in deployment.runs()]
+    failed = [deployment.log(run.run_id) for run in deployment.runs() if run.status.value == "FAILURE"][:1]
+    return "\n".join([json.dumps(found, indent=1), str(runs), *failed, kubectl("get", "pods", "-A")])
+
+
 def new_project(folder: Path, params: dict[str, Any]) -> None:
     """A committed project whose key is beside it, and trusted."""
     folder.mkdir(parents=True)
@@ -332,6 +450,10 @@ def new_device(folder: Path, model: str) -> None:
     (tree / "compatible").write_text("nvidia,p3768-0000+p3767-0005\0nvidia,p3767-0005\0nvidia,tegra234\0")
 
 
+def _without(named: list[Object], *names: str) -> list[Object]:
+    return [each for each in named if each["name"] not in names]
+
+
 def _mounted_project(folder: Path) -> tuple[Object, Object]:
     volume = {"name": "project", "hostPath": {"path": str(folder)}}
     return volume, {"name": "project", "mountPath": IN_IMAGE}
@@ -343,7 +465,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def wait_until_gone(namespaces: tuple[str, ...]) -> None:
+def _wait_until_gone(namespaces: tuple[str, ...]) -> None:
     """An earlier deployment may still be leaving."""
 
     def present() -> set[str]:

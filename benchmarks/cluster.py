@@ -1,0 +1,186 @@
+"""What the cluster costs: a step beside a bare Job, and how soon a changed device is rebuilt.
+
+    KUBECONFIG=... python benchmarks/cluster.py
+
+Needs a cluster whose nodes are those of tests/on_cluster/nodes.yaml, and runs the deployment of k8s/ on it, as
+tests/on_cluster does. Bare Jobs and steps alternate in one run; both are timed at the API server's watch, from their
+creation to their end:
+
+    overhead of a step        beyond its own work, at most 1.5x a bare Job of `python -c pass` plus `import dagster`
+    from device to rebuild    from a new annotation of the node to the start of the run, at most two sensor intervals
+
+Exit code 1 when a bound is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+
+sys.path.insert(0, str(Path(__file__).parents[1]))  # the deployment is the one of the tests
+
+from benchmarks.synthetic.s3 import running_s3
+from tests.k8s.manifests import Manifests
+from tests.on_cluster.deployment import (
+    NAMESPACE,
+    Deployment,
+    build_everything,
+    get,
+    is_fresh,
+    kubectl,
+    namespaces,
+    running_deployment,
+    states,
+    within,
+)
+
+OVERHEAD_MAX = 1.5
+INTERVALS_MAX = 2.0
+INTERVAL_S = 30  # the default
+_PASS = ["python", "-c", "pass"]
+ASSET = "datasets/small"
+
+
+def main() -> int:
+    arguments = _arguments()
+    manifests = Manifests(Path(__file__).parents[1] / "k8s")
+    with (
+        tempfile.TemporaryDirectory(dir="/var/tmp") as folder,
+        running_s3() as s3,
+        namespaces(manifests),
+        running_deployment(manifests, Path(folder), s3) as deployment,
+    ):
+        build_everything(deployment)
+        missed = _overhead(deployment, arguments.times)
+        missed |= _reaction(deployment, arguments.changes)
+    return int(missed)
+
+
+def _overhead(deployment: Deployment, times: int) -> bool:
+    jobs, steps, imports = [], [], []
+    for number in range(times):
+        jobs.append(_bare_job(number))
+        steps.append(_step(deployment))
+        imports.append(_took(lambda: subprocess.run([sys.executable, "-c", "import dagster"], check=True)))
+        imports[-1] -= _took(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True))
+        print(f"bare Job {jobs[-1]:.2f} s, step beyond its work {steps[-1]:.2f} s, import {imports[-1]:.2f} s")
+    job, step, dagster = map(statistics.median, (jobs, steps, imports))
+    ratio = (step - dagster) / job
+    print(f"medians: bare Job {job:.2f} s, step {step:.2f} s, import dagster {dagster:.2f} s")
+    print(f"a step costs {ratio:.2f}x a bare Job, plus the import (wanted at most {OVERHEAD_MAX})")
+    return ratio > OVERHEAD_MAX
+
+
+def _bare_job(number: int) -> float:
+    """Seconds from the creation of a Job to its completion."""
+    pod = {"restartPolicy": "Never", "containers": [{"name": "bare", "image": "any:1", "command": _PASS}]}
+    job = {"metadata": {"name": f"bare-{number}"}, "spec": {"template": {"spec": pod}}}
+    began = time.time()
+    _batch().create_namespaced_job(NAMESPACE, job)
+    return _completed(f"metadata.name=bare-{number}") - began
+
+
+def _step(deployment: Deployment) -> float:
+    """Seconds from the creation of the Job of a step to its completion, without those of the step itself."""
+    run_id = deployment.materialize(ASSET, checks=False)
+    ended = _completed("", f"dagster/run-id={run_id},dagster/op")
+    deployment.end(run_id)
+    launched, began, done = _moments(deployment, run_id)
+    return (ended - launched) - (done - began)
+
+
+def _completed(fields: str, labels: str = "") -> float:
+    """When the watch of the API server tells that the Job is complete."""
+    from kubernetes import watch
+
+    stream = watch.Watch()
+    listing = _batch().list_namespaced_job
+    for event in stream.stream(listing, NAMESPACE, field_selector=fields, label_selector=labels, timeout_seconds=120):
+        if event["object"].status.succeeded:
+            stream.stop()
+            return time.time()
+    raise TimeoutError(f"no Job with {fields}{labels} was completed within 120 s")
+
+
+@cache
+def _batch() -> Any:
+    from kubernetes import client, config
+
+    return client.BatchV1Api(config.new_client_from_config())
+
+
+def _moments(deployment: Deployment, run_id: str) -> list[float]:
+    """When the run launched the step's Job, when the step began its work, and when it had done it."""
+    kinds = dg.DagsterEventType
+    wanted = (kinds.STEP_WORKER_STARTING, kinds.STEP_START, kinds.STEP_SUCCESS)
+    with deployment.instance as instance:
+        logs = instance.all_logs(run_id, of_type={*wanted})
+    moments = {entry.dagster_event.event_type: entry.timestamp for entry in logs}
+    return [moments[kind] for kind in wanted]
+
+
+def _reaction(deployment: Deployment, changes: int) -> bool:
+    _look_every(deployment, INTERVAL_S)
+    times = []
+    for number in range(changes):
+        time.sleep(random.uniform(0, INTERVAL_S))
+        times.append(_from_device_to_run(deployment, f"Jetson Orin Nano, flashed {number + 1} times"))
+        print(f"from the annotation to the run's start {times[-1]:.1f} s")
+        within(300, lambda: is_fresh(deployment), lambda: states(deployment))
+    ratio = max(times) / INTERVAL_S
+    print(f"at most {ratio:.2f} intervals of {INTERVAL_S} s in {changes} changes (wanted at most {INTERVALS_MAX})")
+    return ratio > INTERVALS_MAX
+
+
+def _look_every(deployment: Deployment, interval_s: int) -> None:
+    """Sensors of a project that says nothing else look at this interval."""
+    params = yaml.safe_load((deployment.folder / "params.yaml").read_text())
+    params["rebuild"]["interval_s"] = interval_s
+    (deployment.folder / "params.yaml").write_text(yaml.safe_dump(params))
+    kubectl("rollout", "restart", "-n", NAMESPACE, "deployment/robot-assets-code-location")
+    kubectl("rollout", "status", "-n", NAMESPACE, "deployment/robot-assets-code-location")
+    within(120, deployment.is_up, "the code location is up again")
+    time.sleep(2 * interval_s)
+
+
+def _from_device_to_run(deployment: Deployment, model: str) -> float:
+    before = {run.run_id for run in deployment.runs()}
+    deployment.reflash("orin-nano-1", model)
+    within(60, lambda: model in get("node", "orin-nano-1")["metadata"]["annotations"]["robot-assets/platform"], "told")
+    told = time.time()
+
+    def started() -> float | None:
+        new = [run for run in deployment.runs() if run.run_id not in before]
+        with deployment.instance as instance:
+            return instance.get_run_stats(new[0].run_id).start_time if new else None
+
+    return within(300, started, lambda: states(deployment)) - told
+
+
+def _took(call: Callable[[], Any]) -> float:
+    began = time.monotonic()
+    call()
+    return time.monotonic() - began
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--times", type=int, default=7, help="bare Jobs and steps")
+    parser.add_argument("--changes", type=int, default=5, help="changed devices")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
