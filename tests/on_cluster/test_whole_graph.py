@@ -3,6 +3,7 @@
 The tests of this module go on from each other's deployment, in their order.
 """
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
