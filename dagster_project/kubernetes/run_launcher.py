@@ -1,4 +1,4 @@
-"""The run launcher of a cluster: dagster_k8s's own, which the pods of steps need not open.
+"""The run launcher of a cluster: ``RunPods``, which the pods of steps need not open.
 
 Dagster opens the launcher together with the instance wherever interrupted runs are resumed, in the pods of steps too.
 There it would look for a token of the API server, which steps are not given, and load the client of Kubernetes, which
@@ -22,7 +22,7 @@ _STEP_VARIABLE = "DAGSTER_RUN_STEP_KEY"
 
 
 class ClusterRunLauncher(RunLauncher, ConfigurableClass):
-    """Opens as ``K8sRunLauncher``, configured the same; in a step, as this class, which launches nothing."""
+    """Opens as ``RunPods``, configured as ``K8sRunLauncher``; in a step, as this class, which launches nothing."""
 
     def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
         self._inst_data = inst_data
@@ -44,9 +44,9 @@ class ClusterRunLauncher(RunLauncher, ConfigurableClass):
     def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> RunLauncher:
         if _is_step():
             return cls(inst_data)
-        from dagster_k8s import K8sRunLauncher
+        from dagster_project.kubernetes.run_pods import RunPods
 
-        return K8sRunLauncher.from_config_value(inst_data, config_value)
+        return RunPods.from_config_value(inst_data, config_value)
 
     @property
     def supports_resume_run(self) -> bool:

@@ -22,6 +22,7 @@ from dagster_k8s.executor import K8sStepHandler
 from dagster_k8s.job import UserDefinedDagsterK8sConfig
 
 from dagster_project.kubernetes.mounts import mounts_of
+from dagster_project.kubernetes.patient_client import patient_client
 from dagster_project.kubernetes.pod_reader import PodReader, Unreachable, api_client
 from dagster_project.placement import POOL_TAG, image_name
 from robot_assets.cluster.examine import examine, first_pod
@@ -88,6 +89,7 @@ class StepPods(K8sStepHandler):
             load_incluster_config=load_incluster_config,
             kubeconfig_file=kubeconfig_file,
         )
+        self._api_client = patient_client()
         self._reading = api_client()
         self._params = params
         self._watches: dict[str, _Watch] = {}

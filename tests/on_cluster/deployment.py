@@ -7,8 +7,8 @@ container engine cannot have taken out of them:
   mounted where the image would have it;
 - a /tmp of their own: a checkout and its environment may lie there;
 - a pod network: names of Services become 127.0.0.1, with free ports;
-- devices: the files of a Jetson that are mounted read-only, and NVIDIA's device plugin. ``site/sitecustomize.py`` makes
-  the processes of each node see a device instead.
+- devices: the files of a Jetson that are mounted read-only, TensorRT and CUDA, and NVIDIA's device plugin.
+  ``site/sitecustomize.py`` makes the processes of each node see a device, and the stand-in for TensorRT, instead.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ _EDGE = {
     "memory": "2Gi",
 }
 JETSONS = {"orin-agx-1": "NVIDIA Jetson AGX Orin", "orin-nano-1": "NVIDIA Jetson Orin Nano"}
+TENSORRT = {"orin-agx-1": "10.3.0", "orin-nano-1": "8.6.1"}
 _GATE = SMALL_PARAMS["targets"]["cpu"]["gate"]
 DEPLOYED_PARAMS: dict[str, Any] = {
     **SMALL_PARAMS,
@@ -79,8 +80,8 @@ DEPLOYED_PARAMS: dict[str, Any] = {
     },
     "targets": {
         "cpu": {"kind": "onnxruntime", "platform": "node", "gate": _GATE},
-        "orin_agx": {"kind": "onnxruntime", "platform": "node", "gate": _GATE},
-        "orin_nano": {"kind": "onnxruntime", "platform": "node", "gate": _GATE},
+        "orin_agx": {"kind": "tensorrt", "platform": "node", "gate": _GATE},
+        "orin_nano": {"kind": "tensorrt", "platform": "node", "gate": _GATE},
     },
     "rebuild": {"policy": {"checkpoint": "manual", "qat": "auto"}, "interval_s": 5},
     "execution": {
@@ -162,6 +163,7 @@ class Deployment:
     Attributes:
         folder: The project: its params.yaml, in a git repository; mounted into the pods at ``IN_IMAGE``.
         devices: What each Jetson of the cluster is.
+        cache: The folder in which every node keeps artifacts.
         database: URL of Dagster's storage.
         s3: Address of the S3 server.
         ports: Where the pods listen on this machine, by the port of the manifests.
@@ -169,6 +171,7 @@ class Deployment:
 
     folder: Path
     devices: Path
+    cache: Path
     database: str
     s3: str
     ports: dict[str, int] = field(default_factory=lambda: {port: _free_port() for port in _PORTS})
@@ -213,7 +216,6 @@ class Deployment:
         return {
             "PYTHONPATH": f"{SITE}:{repository}",
             "DEVICES": str(self.devices),
-            "TENSORRT_STAND_IN_SITE": str(repository / "tests" / "tensorrt_api" / "site"),
             "OMP_NUM_THREADS": "1",
         }
 
@@ -377,12 +379,15 @@ def namespaces(manifests: Manifests) -> Iterator[None]:
 @contextmanager
 def running_deployment(manifests: Manifests, folder: Path, s3: str) -> Iterator[Deployment]:
     """Everything of it, up and with its code location loaded; its pods are gone at the end."""
-    new_project(folder / "project", DEPLOYED_PARAMS)
+    cache = folder / "cache"
+    cache.mkdir()
+    execution = {**DEPLOYED_PARAMS["execution"], "cache": {"path": str(cache), "size": "1Gi"}}
+    new_project(folder / "project", {**DEPLOYED_PARAMS, "execution": execution})
     for node, model in JETSONS.items():
-        new_device(folder / "devices" / node, model)
+        new_device(folder / "devices" / node, model, TENSORRT[node])
     _new_bucket(s3)
     with running_postgres() as server:
-        deployment = Deployment(folder / "project", folder / "devices", server.new_database("dagster"), s3)
+        deployment = Deployment(folder / "project", folder / "devices", cache, server.new_database("dagster"), s3)
         apply(deployment.objects(manifests))
         try:
             within(120, deployment.is_up, lambda: kubectl("get", "pods", "-A", "-o", "wide"))
@@ -441,11 +446,12 @@ def new_project(folder: Path, params: dict[str, Any]) -> None:
         subprocess.run(["git", "-C", str(folder), *arguments], check=True)
 
 
-def new_device(folder: Path, model: str) -> None:
-    """A Jetson's procfs, as far as a probe reads it."""
+def new_device(folder: Path, model: str, tensorrt: str) -> None:
+    """A Jetson's procfs, as far as a probe reads it, and the TensorRT that it has."""
     tree = folder / "proc" / "device-tree"
     tree.mkdir(parents=True)
     shutil.copy("/proc/cpuinfo", folder / "proc" / "cpuinfo")
+    (folder / "tensorrt").write_text(tensorrt)
     (tree / "model").write_text(f"{model}\0")
     (tree / "compatible").write_text("nvidia,p3768-0000+p3767-0005\0nvidia,p3767-0005\0nvidia,tegra234\0")
 
@@ -497,7 +503,8 @@ def restart_api_server(down_s: float) -> None:
     command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]
     os.kill(pid, signal.SIGKILL)
     time.sleep(down_s)
-    with open(pids.parents[1] / "logs" / "kube-apiserver.log", "ab") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-    started = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[19]
-    pids.write_text(f"{process.pid} {started}\n")
+    log = str(pids.parents[1] / "logs" / "kube-apiserver.log")
+    outputs = [(os.POSIX_SPAWN_OPEN, number, log, os.O_WRONLY | os.O_APPEND, 0) for number in (1, 2)]
+    new = os.posix_spawn(command[0], command, os.environ, file_actions=outputs, setsid=True)
+    started = Path(f"/proc/{new}/stat").read_text().rpartition(")")[2].split()[19]
+    pids.write_text(f"{new} {started}\n")
