@@ -14,7 +14,7 @@ import kubernetes
 import kubernetes_validate
 import pytest
 import yaml
-from dagster._core.launcher.base import RunLauncher
+from dagster._core.launcher.base import RunLauncher, WorkerStatus
 from dagster._serdes import ConfigurableClassData
 from dagster_k8s import K8sRunLauncher
 from dagster_k8s.container_context import K8sContainerContext
@@ -214,6 +214,19 @@ def launcher(manifests, cluster, monkeypatch) -> K8sRunLauncher:
     launcher = data.rehydrate(as_type=RunLauncher)
     assert isinstance(launcher, K8sRunLauncher)
     return launcher
+
+
+def test_a_run_is_not_given_up_while_nobody_can_say_how_it_is(launcher, cluster):
+    """A second worker beside one that still works would make the run fail."""
+    run = dg.DagsterRun("job", run_id="0e1c3a5e-0000-4000-8000-000000000000", status=dg.DagsterRunStatus.STARTED)
+    with dg.DagsterInstance.ephemeral() as instance:
+        launcher.register_instance(instance)
+        gone = launcher.check_run_worker_health(run)
+        cluster.forbidden = True
+        unknown = launcher.check_run_worker_health(run)
+    assert gone.status is WorkerStatus.UNKNOWN, "the server has answered: there is no such Job"
+    assert unknown.status is WorkerStatus.RUNNING
+    assert "403" in unknown.msg
 
 
 def job(launcher: K8sRunLauncher, *layers: dict) -> dict:
