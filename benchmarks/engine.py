@@ -13,9 +13,9 @@ import tempfile
 from pathlib import Path
 
 from robot_assets.engines.benchmark import compare
-from robot_assets.engines.gate import check_accuracy
+from robot_assets.engines.budgets import GateSpec
+from robot_assets.engines.gate import check_engine
 from robot_assets.engines.manifest import load_manifest
-from robot_assets.engines.spec import GateSpec
 from robot_assets.export.onnx_export import export_float
 from robot_assets.platforms.probe import probe
 
@@ -31,7 +31,7 @@ def main() -> int:
         export_float(checkpoint, float_onnx)
         timed = compare(engine, float_onnx, arguments.inferences)
     gate = GateSpec(accuracy_drop_points_max=DROP_POINTS_MAX, latency_ms_p95_max=1e6)
-    verdict = check_accuracy(engine, checkpoint, dataset, gate)
+    verdict = check_engine(engine, gate, ["accuracy"], dataset=dataset, checkpoint=checkpoint)["accuracy"]
     manifest = load_manifest(engine)
     here = probe()
     shape = "x".join(str(size) for size in manifest.input.shape)

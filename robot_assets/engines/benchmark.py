@@ -45,6 +45,11 @@ class Latencies:
         """99 % stayed within, ms."""
         return self.percentile(99)
 
+    @property
+    def images_per_s(self) -> float:
+        """Inferences a second, one after the other."""
+        return 1e3 * len(self.milliseconds) / sum(self.milliseconds)
+
     def as_json(self) -> dict[str, float | int]:
         """Percentiles, rounded to the microsecond."""
         return {
@@ -52,6 +57,7 @@ class Latencies:
             "latency_ms_p95": round(self.p95, 3),
             "latency_ms_p99": round(self.p99, 3),
             "latency_ms_min": round(min(self.milliseconds), 3),
+            "throughput_images_per_s": round(self.images_per_s, 1),
             "inferences": len(self.milliseconds),
         }
 

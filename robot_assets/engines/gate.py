@@ -1,79 +1,226 @@
-"""May anything depend on this engine? Accuracy and latency, measured on the target itself. Needs no torch."""
+"""May anything depend on this engine? Its budgets, held against one trial on the target itself. Needs no torch."""
 
 from __future__ import annotations
 
 import json
+import math
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from robot_assets.engines.benchmark import measure
-from robot_assets.engines.load import load_engine
-from robot_assets.engines.spec import GateSpec
+from robot_assets.engines.budgets import BUDGETS, GateSpec
+from robot_assets.engines.manifest import TensorRTManifest
+from robot_assets.engines.trial import Trial, run_trial
 from robot_assets.errors import EngineError
+from robot_assets.platforms.memory import MIB
 from robot_assets.verdict import Verdict
 
+GATES = tuple(BUDGETS)
 
-def check_accuracy(engine: Path, checkpoint: Path, dataset: Path, gate: GateSpec) -> Verdict:
-    """Compare the engine's mAP@50 on the test split with the checkpoint's, in points of 100.
+_TOO_SLOW = (
+    "run it again on an idle device; then lower network.width or the input size in params.yaml, give the target more "
+    "threads, or raise the budget if the robot can wait"
+)
+_FIXES = {
+    "accuracy_drop_points_max": "look at the model's ptq and qat assets: when they lost as much on val, raise "
+    "quantization.qat.epochs or calibration_images in params.yaml; when they did not, the build for this target lost "
+    "it: `robot-assets engine compare` tells where. Raise accuracy_drop_points_max only if the robot can live with it",
+    "parity_differing_share_max": "compare the engine with its ONNX head by head: `robot-assets engine compare`; when "
+    "accuracy holds, the target rounds elsewhere than ONNX does, and parity_differing_share_max may be raised",
+    **dict.fromkeys(BUDGETS["latency"], _TOO_SLOW),
+    "load_s_max": "run it again on an idle device: the first load also reads the engine from disk",
+    "memory_mib_max": "lower network.width or the input size in params.yaml, or raise memory_mib_max if the robot has "
+    "so much to spare",
+    "engine_size_mib_max": "lower network.width in params.yaml, or raise engine_size_mib_max",
+    "power_w_max": "set a lower power mode on the device (nvpmodel), or raise power_w_max if its supply gives so much",
+    "temperature_c_max": "let the device cool down and run it again; then look at its fan and its heat sink",
+}
+_SHORT = {
+    "latency_ms_p50_max": "p50",
+    "latency_ms_p95_max": "p95",
+    "latency_ms_p99_max": "p99",
+    "throughput_images_per_s_min": "images/s",
+}
+_MEMORY = {"memory_mib": "of memory", "memory_peak_mib": "at its peak"}
+_UNTOLD = {
+    "memory_mib_max": "how much memory the engine takes",
+    "power_w_max": "how much power it draws",
+    "temperature_c_max": "how warm it is",
+}
+
+
+def check_engine(
+    engine: Path,
+    gate: GateSpec,
+    gates: Collection[str],
+    *,
+    dataset: Path,
+    checkpoint: Path | None = None,
+    onnx: Path | None = None,
+) -> dict[str, Verdict]:
+    """Put an engine to one trial on this device and judge it by some of its gates.
+
+    Args:
+        engine: Directory of the engine.
+        gate: The budgets of its target.
+        gates: Names among :data:`GATES`.
+        dataset: A packed data set: its test split is what the engine runs on.
+        checkpoint: Whose accuracy the engine's is compared with: for ``accuracy``.
+        onnx: What the engine was built from, with its recorded answers: for ``parity``.
+
+    Returns:
+        A verdict for each of ``gates``, in their order.
 
     Raises:
         EngineError: The engine does not load, or the checkpoint has no test metrics.
+        ExportError: The ONNX artifact is incomplete.
+        DataError: The data set is incomplete.
     """
-    from robot_assets.data.packed import open_split
-    from robot_assets.training.evaluate import evaluate
+    before = _checkpoint_map50(checkpoint) if checkpoint is not None and "accuracy" in gates else math.nan
+    trial = run_trial(engine, dataset, onnx if "parity" in gates else None, is_scored="accuracy" in gates)
+    return {name: judge(name, trial, gate, before) for name in gates}
 
-    loaded = load_engine(engine)
-    before = _checkpoint_map50(checkpoint)
-    metrics = evaluate(loaded.infer, open_split(dataset, "test"), loaded.manifest.network)
-    drop = 100 * (before - metrics.map50)
-    passed = drop <= gate.accuracy_drop_points_max
+
+def judge(name: str, trial: Trial, gate: GateSpec, before: float = math.nan) -> Verdict:
+    """What one gate says of a trial.
+
+    Args:
+        name: One of :data:`GATES`.
+        trial: What was measured.
+        gate: The budgets of the target.
+        before: mAP@50 of the checkpoint on test, in [0, 1]: for ``accuracy``.
+    """
+    match name:
+        case "accuracy":
+            return _accuracy(trial, gate, before)
+        case "parity":
+            return _parity(trial, gate)
+        case "latency":
+            return _latency(trial, gate)
+        case "resources":
+            return _resources(trial, gate)
+    raise ValueError(f"no gate {name!r}; there are {', '.join(GATES)}")
+
+
+def _accuracy(trial: Trial, gate: GateSpec, before: float) -> Verdict:
+    if trial.metrics is None or math.isnan(before):
+        raise ValueError("accuracy is judged against a checkpoint; needed: its folder")
+    after = trial.metrics.map50
+    drop = 100 * (before - after)
     summary = (
-        f"mAP@50 on test {100 * metrics.map50:.2f}, checkpoint {100 * before:.2f}: "
+        f"mAP@50 on test {100 * after:.2f}, checkpoint {100 * before:.2f}: "
         f"{_change(drop)} (may lose {gate.accuracy_drop_points_max:g})"
     )
-    fix = (
-        ""
-        if passed
-        else (
-            "look at the model's ptq and qat assets: when they lost as much on val, raise quantization.qat.epochs or "
-            "calibration_images in params.yaml; when they did not, the rewrite for this target lost it. Raise "
-            "accuracy_drop_points_max of the target only if the robot can live with it"
-        )
-    )
-    facts: dict[str, object] = {
+    facts = {
         "checkpoint_map50": before,
         "drop_points": drop,
         "drop_points_max": gate.accuracy_drop_points_max,
-        **metrics.as_json(),
+        **trial.metrics.as_json(),
     }
-    return Verdict(passed, summary, fix, facts)
+    return _verdict(summary, facts, {"accuracy_drop_points_max": drop}, gate.of("accuracy"))
 
 
-def check_latency(engine: Path, gate: GateSpec, inferences: int = 200) -> Verdict:
-    """Compare the engine's 95th percentile latency on this device with the target's budget.
-
-    Raises:
-        EngineError: The engine does not load.
-    """
-    latencies = measure(engine, inferences)
-    passed = latencies.p95 <= gate.latency_ms_p95_max
+def _parity(trial: Trial, gate: GateSpec) -> Verdict:
+    if trial.parity is None:
+        raise ValueError("parity is judged against an ONNX artifact; needed: its folder")
+    found, budgets = trial.parity, gate.of("parity")
+    limit = budgets.get("parity_differing_share_max")
     summary = (
-        f"p95 {latencies.p95:.2f} ms, median {latencies.p50:.2f} ms over {inferences} inferences "
-        f"(budget {gate.latency_ms_p95_max:g} ms)"
+        f"{100 * found.differing_share:.3f} % of the values differ from the exported ONNX on {found.images} images "
+        f"({'no budget' if limit is None else f'at most {100 * limit:g} %'}), the furthest by "
+        f"{found.largest_score_difference:.3f} of a score and {found.largest_box_difference_cells:.2f} cells"
     )
-    fix = (
-        ""
-        if passed
-        else (
-            "run it again on an idle device; then lower network.width or the input size in params.yaml, give the "
-            "target more threads, or raise its latency_ms_p95_max if the robot can wait"
-        )
+    return _verdict(summary, found.as_json(), {"parity_differing_share_max": found.differing_share}, budgets)
+
+
+def _latency(trial: Trial, gate: GateSpec) -> Verdict:
+    timed, budgets = trial.latencies, gate.of("latency")
+    shown = ", ".join(f"{_SHORT[name]} {limit:g}" for name, limit in budgets.items())
+    summary = (
+        f"p50 {timed.p50:.2f} ms, p95 {timed.p95:.2f} ms, p99 {timed.p99:.2f} ms, {timed.images_per_s:.0f} images/s "
+        f"over {len(timed.milliseconds)} inferences after {trial.warmup} to warm up (budget: {shown})"
     )
-    facts: dict[str, object] = {
-        **latencies.as_json(),
-        "latency_ms_p95_max": gate.latency_ms_p95_max,
-        "latencies_ms": [round(value, 4) for value in latencies.milliseconds],
+    measured = {
+        "latency_ms_p50_max": timed.p50,
+        "latency_ms_p95_max": timed.p95,
+        "latency_ms_p99_max": timed.p99,
+        "throughput_images_per_s_min": timed.images_per_s,
     }
-    return Verdict(passed, summary, fix, facts)
+    facts = {
+        **timed.as_json(),
+        "warmup_inferences": trial.warmup,
+        "helpers": trial.helpers,
+        "latencies_ms": [round(value, 4) for value in timed.milliseconds],
+    }
+    return _verdict(summary, facts, measured, budgets)
+
+
+def _resources(trial: Trial, gate: GateSpec) -> Verdict:
+    facts = _resource_facts(trial)
+    told = [
+        f"ready after {trial.load_s:.3f} s",
+        *(f"{facts[name]:.1f} MiB {text}" for name, text in _MEMORY.items() if name in facts),
+        f"engine of {facts['engine_size_mib']:.2f} MiB",
+        *([f"{facts['power_w_mean']:.1f} W on average ({facts['power_of']})"] if "power_w_mean" in facts else []),
+        *([f"{facts['temperature_c_max']:.0f} °C ({facts['hottest']})"] if "temperature_c_max" in facts else []),
+    ]
+    silent = [what for what in ("power", "temperature") if not any(name.startswith(what) for name in facts)]
+    summary = ", ".join(told) + (f"; nothing here tells {' or '.join(silent)}" if silent else "")
+    measured = {
+        "load_s_max": trial.load_s,
+        "memory_mib_max": facts.get("memory_mib"),
+        "engine_size_mib_max": facts["engine_size_mib"],
+        "power_w_max": facts.get("power_w_mean"),
+        "temperature_c_max": facts.get("temperature_c_max"),
+    }
+    return _verdict(summary, facts, measured, gate.of("resources"))
+
+
+def _resource_facts(trial: Trial) -> dict[str, Any]:
+    """What was measured; a fact that the device does not tell is not among them."""
+    manifest, memory = trial.manifest, trial.memory
+    is_shared = manifest.kind == "tensorrt"  # on a Jetson: what the GPU holds is no part of the process
+    facts = {
+        "load_s": round(trial.load_s, 4),
+        "memory_mib": memory.device_mib if is_shared else memory.process_mib,
+        "memory_peak_mib": memory.process_peak_mib,
+        "memory_of": "device" if is_shared else "process",
+        "engine_size_mib": round(manifest.engine_size_bytes / MIB, 4),
+        **asdict(trial.strain),
+    }
+    if isinstance(manifest, TensorRTManifest):
+        facts["context_memory_mib"] = round(manifest.device_memory_bytes / MIB, 3)
+    rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in facts.items()}
+    return {name: value for name, value in rounded.items() if value is not None}
+
+
+def _verdict(
+    summary: str, facts: Mapping[str, Any], measured: Mapping[str, float | None], budgets: Mapping[str, float]
+) -> Verdict:
+    """Hold what was measured against the budgets; one that cannot be held against anything is broken."""
+    broken = {name: _broken(name, limit, measured[name]) for name, limit in budgets.items()}
+    broken = {name: sentence for name, sentence in broken.items() if sentence}
+    return Verdict(
+        passed=not broken,
+        summary="; ".join([summary, *filter(None, broken.values())]),
+        fix=". ".join(dict.fromkeys(_fix(name, measured[name]) for name in broken)),
+        facts={**facts, **budgets},
+    )
+
+
+def _broken(name: str, limit: float, value: float | None) -> str:
+    """What is wrong with a budget; empty when it holds."""
+    if value is None:
+        return f"{name} is {limit:g}, and nothing on this device tells {_UNTOLD[name]}"
+    holds = value >= limit if name.endswith("_min") else value <= limit
+    return "" if holds else f"{name} is {limit:g}, and it was {value:.4g}"
+
+
+def _fix(name: str, value: float | None) -> str:
+    if value is None:
+        return f"let the device show it (docs/gates.md says where it is read), or take {name} away from this target"
+    return _FIXES[name]
 
 
 def _change(drop: float) -> str:

@@ -10,16 +10,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from robot_assets.engines.budgets import GateSpec
 from robot_assets.spec import Spec
-
-
-class GateSpec(Spec):
-    """What an engine must hold on its target before anything may depend on it."""
-
-    accuracy_drop_points_max: float = Field(
-        default=1.0, ge=0, description="mAP@50 points (of 100) that the engine may lose against its checkpoint"
-    )
-    latency_ms_p95_max: float = Field(gt=0, description="budget of one frame, pre- and post-processing left out")
 
 
 class OnnxRuntimeTarget(Spec):

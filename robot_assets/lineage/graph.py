@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any
 
 from robot_assets.cluster.spec import GENERAL, TRAINING
+from robot_assets.engines.budgets import BUDGETS
 from robot_assets.params import ModelSpec, Params
 from robot_assets.profiling.spec import ROOM as PROFILE_ROOM
 
@@ -182,11 +183,10 @@ def _model_stages(name: str, model: ModelSpec, params: Params) -> Iterator[Stage
     yield Stage(onnx, Kind.ONNX, "robot_assets.export.onnx_export", {}, (checkpoint, ptq, qat, data), (parity,))
     for target in model.targets:
         entry = params.targets[target]
-        spec = entry.model_dump(mode="json", exclude={"platform", "profile"})
-        budgets = spec.pop("gate")
-        gates = (
-            Gate("accuracy", "robot_assets.engines.gate", budgets, (checkpoint, data)),
-            Gate("latency", "robot_assets.engines.gate", budgets),
+        spec = entry.model_dump(mode="json", exclude={"platform", "profile", "gate"})
+        read = {"accuracy": (checkpoint, data), "parity": (onnx, data)}
+        gates = tuple(
+            Gate(gate, "robot_assets.engines.gate", entry.gate.of(gate), read.get(gate, (data,))) for gate in BUDGETS
         )
         yield Stage(
             engine_name(name, target),

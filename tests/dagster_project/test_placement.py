@@ -117,11 +117,10 @@ POOLS = {
     "yard_detector__onnx": "general",
     "yard_detector__onnx_parity": "general",
     "yard_detector__engine__orin_agx": "orin_agx",
-    "yard_detector__engine__orin_agx_accuracy": "orin_agx",
-    "yard_detector__engine__orin_agx_latency": "orin_agx",
+    "yard_detector__engine__orin_agx_gates": "orin_agx",
     "yard_detector__engine__orin_agx_lineage_intact": "general",
     "yard_detector__engine__cpu": "cpu",
-    "yard_detector__engine__cpu_latency": "cpu",
+    "yard_detector__engine__cpu_gates": "cpu",
 }
 
 

@@ -2,19 +2,45 @@
 
 import json
 import shutil
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from safetensors.numpy import load_file, save_file
 
 from robot_assets.engines.benchmark import Latencies, compare, interleave, measure
-from robot_assets.engines.gate import check_accuracy, check_latency
-from robot_assets.engines.spec import GateSpec
-from robot_assets.errors import EngineError
+from robot_assets.engines.budgets import BUDGETS, GateSpec
+from robot_assets.engines.gate import GATES, check_engine, judge
+from robot_assets.engines.trial import INFERENCES_MIN, Trial, run_trial
+from robot_assets.errors import EngineError, ExportError, ParamsError
 from robot_assets.export.onnx_export import export_float
+from robot_assets.lineage.code_version import Code
+from robot_assets.lineage.graph import build_graph
+from robot_assets.params import parse_params
+from robot_assets.platforms.meters import Strain
+from robot_assets.verdict import Verdict
 from tests.detector_chain import whole
+
+ROOT = Path(__file__).parents[2]
 
 
 def gate(**changes) -> GateSpec:
     return GateSpec(**{"latency_ms_p95_max": 10_000.0} | changes)
+
+
+@cache
+def trial() -> Trial:
+    chain = whole()
+    return run_trial(chain.engine, chain.dataset, chain.onnx)
+
+
+def accuracy(checkpoint, **changes) -> Verdict:
+    chain = whole()
+    found = check_engine(chain.engine, gate(**changes), ["accuracy"], dataset=chain.dataset, checkpoint=checkpoint)
+    return found["accuracy"]
 
 
 def checkpoint_that_reached(map50: float, folder):
@@ -24,50 +50,182 @@ def checkpoint_that_reached(map50: float, folder):
 
 
 def test_an_engine_near_its_checkpoint_passes():
-    chain = whole()
-    verdict = check_accuracy(chain.engine, chain.checkpoint, chain.dataset, gate(accuracy_drop_points_max=8.0))
+    verdict = accuracy(whole().checkpoint, accuracy_drop_points_max=8.0)
     assert verdict.passed, verdict.summary
     assert verdict.fix == ""
     assert verdict.facts["map50"] > 0.2
 
 
 def test_an_engine_that_lost_too_much_fails_with_both_figures_and_a_way_out(tmp_path):
-    chain = whole()
-    checkpoint = checkpoint_that_reached(0.99, tmp_path / "checkpoint")
-    verdict = check_accuracy(chain.engine, checkpoint, chain.dataset, gate())
+    verdict = accuracy(checkpoint_that_reached(0.99, tmp_path / "checkpoint"))
     assert not verdict.passed
     assert "checkpoint 99.00" in verdict.summary
     assert "params.yaml" in verdict.fix
 
 
 def test_an_engine_that_gained_passes(tmp_path):
-    chain = whole()
-    verdict = check_accuracy(
-        chain.engine, checkpoint_that_reached(0.01, tmp_path / "checkpoint"), chain.dataset, gate()
-    )
+    verdict = accuracy(checkpoint_that_reached(0.01, tmp_path / "checkpoint"))
     assert verdict.passed
     assert "gained" in verdict.summary
 
 
 def test_a_checkpoint_without_test_metrics_is_refused(tmp_path):
-    chain = whole()
-    shutil.copytree(chain.checkpoint, tmp_path / "checkpoint")
+    shutil.copytree(whole().checkpoint, tmp_path / "checkpoint")
     (tmp_path / "checkpoint" / "metrics.json").write_text("{}")
     with pytest.raises(EngineError, match=r"metrics\.json"):
-        check_accuracy(chain.engine, tmp_path / "checkpoint", chain.dataset, gate())
+        accuracy(tmp_path / "checkpoint")
 
 
-def test_latency_within_the_budget_passes_and_keeps_every_latency():
-    verdict = check_latency(whole().engine, gate(), inferences=20)
-    assert verdict.passed
-    assert len(verdict.facts["latencies_ms"]) == 20
-    json.dumps(verdict.facts)
+def test_one_trial_answers_every_gate_with_facts_that_are_plain_data():
+    chain = whole()
+    found = check_engine(
+        chain.engine,
+        gate(accuracy_drop_points_max=8.0),
+        GATES,
+        dataset=chain.dataset,
+        checkpoint=chain.checkpoint,
+        onnx=chain.onnx,
+    )
+    assert list(found) == ["accuracy", "parity", "latency", "resources"]
+    assert all(verdict.passed for verdict in found.values())
+    json.dumps({name: verdict.facts for name, verdict in found.items()}, allow_nan=False)
 
 
-def test_latency_above_the_budget_fails_and_says_what_to_change():
-    verdict = check_latency(whole().engine, gate(latency_ms_p95_max=1e-6), inferences=20)
+def test_a_small_split_is_run_over_again_until_there_are_enough_latencies():
+    verdict = judge("latency", trial(), gate())
+    assert len(verdict.facts["latencies_ms"]) >= INFERENCES_MIN
+    assert verdict.facts["throughput_images_per_s"] > 0
+
+
+@pytest.mark.parametrize(
+    "budget",
+    [
+        {"latency_ms_p50_max": 1e-6},
+        {"latency_ms_p95_max": 1e-6},
+        {"latency_ms_p99_max": 1e-6, "latency_ms_p95_max": 1e-6},
+        {"throughput_images_per_s_min": 1e9},
+    ],
+    ids=lambda budget: next(iter(budget)),
+)
+def test_latency_beyond_any_of_its_budgets_fails_and_says_what_to_change(budget):
+    verdict = judge("latency", trial(), gate(**budget))
     assert not verdict.passed
+    assert next(iter(budget)) in verdict.summary
     assert "network.width" in verdict.fix
+
+
+def test_the_heads_of_an_engine_are_near_the_recorded_answers_of_its_onnx():
+    verdict = judge("parity", trial(), gate(parity_differing_share_max=0.2))
+    assert verdict.passed, verdict.summary
+    assert verdict.facts["images"] == 8
+    assert verdict.facts["parity_differing_share_max"] == 0.2
+
+
+def test_an_engine_that_answers_otherwise_than_its_onnx_fails_parity(tmp_path):
+    chain = whole()
+    shutil.copytree(chain.onnx, tmp_path / "onnx")
+    path = tmp_path / "onnx" / "reference.safetensors"
+    answers = load_file(path)
+    path.chmod(0o644)
+    save_file({**answers, "box_s8": answers["box_s8"] + np.float32(0.5)}, path)
+    found = check_engine(
+        chain.engine, gate(parity_differing_share_max=0.2), ["parity"], dataset=chain.dataset, onnx=tmp_path / "onnx"
+    )["parity"]
+    assert not found.passed
+    assert "engine compare" in found.fix
+
+
+def test_without_a_budget_parity_reports_and_passes():
+    verdict = judge("parity", trial(), gate())
+    assert verdict.passed
+    assert "no budget" in verdict.summary
+
+
+@pytest.mark.parametrize("answers", [b"", b"no tensors", None])
+def test_an_onnx_without_whole_answers_is_refused(tmp_path, answers):
+    chain = whole()
+    (tmp_path / "onnx").mkdir()
+    if answers is not None:
+        (tmp_path / "onnx" / "reference.safetensors").write_bytes(answers)
+    with pytest.raises(ExportError, match=r"reference\.safetensors"):
+        check_engine(chain.engine, gate(), ["parity"], dataset=chain.dataset, onnx=tmp_path / "onnx")
+
+
+def test_the_resources_of_an_engine_are_reported_without_a_budget():
+    verdict = judge("resources", trial(), gate())
+    assert verdict.passed
+    assert verdict.facts["load_s"] > 0
+    assert verdict.facts["engine_size_mib"] == round(trial().manifest.engine_size_bytes / 2**20, 3)
+    assert verdict.facts["memory_of"] == "process"
+
+
+@pytest.mark.parametrize("budget", ["load_s_max", "engine_size_mib_max"])
+def test_resources_beyond_a_budget_fail_and_name_it(budget):
+    verdict = judge("resources", trial(), gate(**{budget: 1e-9}))
+    assert not verdict.passed
+    assert f"{budget} is 1e-09" in verdict.summary
+    assert verdict.fix
+
+
+WARM = Strain(power_w_mean=9.5, power_w_max=12.25, power_of="VDD_IN", temperature_c_max=71.5, hottest="gpu-thermal")
+
+
+@pytest.mark.parametrize(("budget", "passes"), [({"power_w_max": 9.4}, False), ({"power_w_max": 9.6}, True)])
+def test_power_is_held_to_its_budget_on_average(budget, passes):
+    verdict = judge("resources", replace(trial(), strain=WARM), gate(**budget))
+    assert verdict.passed == passes
+    assert "9.5 W on average (VDD_IN)" in verdict.summary
+    assert verdict.facts["hottest"] == "gpu-thermal"
+
+
+@pytest.mark.parametrize("budget", ["power_w_max", "temperature_c_max"])
+def test_a_budget_that_this_device_cannot_be_held_to_fails_with_a_sentence(budget):
+    verdict = judge("resources", replace(trial(), strain=Strain()), gate(**{budget: 1000}))
+    assert not verdict.passed
+    assert "nothing on this device tells" in verdict.summary
+    assert budget in verdict.fix
+
+
+def test_facts_that_the_device_does_not_tell_are_absent():
+    verdict = judge("resources", replace(trial(), strain=Strain()), gate())
+    assert verdict.passed
+    assert not {name for name in verdict.facts if name.startswith(("power", "temperature", "hottest"))}
+    assert "nothing here tells power or temperature" in verdict.summary
+
+
+def test_every_budget_belongs_to_one_gate():
+    named = [name for names in BUDGETS.values() for name in names]
+    assert sorted(named) == sorted(GateSpec.model_fields)
+
+
+def test_a_changed_budget_asks_for_its_own_gate_alone():
+    def versions(**budgets):
+        document = yaml.safe_load((ROOT / "params.yaml").read_text())
+        document["targets"]["cpu"]["gate"] |= budgets
+        stage, code = build_graph(parse_params(document))["sidewalk_detector/engine/cpu"], Code()
+        return {gate.name: code.version(gate.module, gate.params) for gate in stage.gates}, stage.params
+
+    before, of_engine = versions()
+    after, of_engine_then = versions(memory_mib_max=100)
+    assert {name for name in before if before[name] != after[name]} == {"resources"}
+    assert of_engine == of_engine_then
+
+
+@pytest.mark.parametrize(
+    ("budgets", "message"),
+    [
+        ({"latency_ms_p50_max": 50, "latency_ms_p95_max": 40}, "latency_ms_p50_max of at most latency_ms_p95_max"),
+        ({"latency_ms_p95_max": 40, "latency_ms_p99_max": 30}, "latency_ms_p95_max of at most latency_ms_p99_max"),
+        ({"parity_differing_share_max": 1.5, "latency_ms_p95_max": 40}, "parity_differing_share_max"),
+        ({"power_w_max": 0, "latency_ms_p95_max": 40}, "power_w_max"),
+        ({"memory_mb_max": 10, "latency_ms_p95_max": 40}, "did you mean 'memory_mib_max'"),
+    ],
+)
+def test_budgets_that_contradict_one_another_or_cannot_be_are_refused(budgets, message):
+    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    document["targets"]["cpu"]["gate"] = budgets
+    with pytest.raises(ParamsError, match=message):
+        parse_params(document)
 
 
 def test_percentiles_are_those_of_the_latencies():

@@ -1,0 +1,111 @@
+"""How far an engine's heads are from what the exported graph answers. Needs no torch, and no ONNX Runtime either.
+
+The ONNX artifact carries recorded answers on a few images of val: those of the quantized model that was exported. The
+gate of the ONNX has held the Q/DQ graph to them, in ONNX Runtime with graph optimizations off, before any engine was
+built from it. So a device compares its engine with the graph without running the graph, which a Jetson may not be able
+to; tolerances are those of the export, in scores and cells (docs/decisions/004).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_assets.errors import ExportError
+from robot_assets.export.parity import BOX_TOLERANCE, REFERENCE, SCORE_TOLERANCE, differing_share, read_input
+from robot_assets.models.decode import output_names
+
+if TYPE_CHECKING:
+    from robot_assets.models.spec import NetworkSpec
+
+Heads = Sequence[NDArray[np.floating]]
+
+
+@dataclass(frozen=True)
+class Parity:
+    """How far the heads of two networks are apart on the same images.
+
+    Attributes:
+        images: How many were compared.
+        differing_share: Share of head values beyond the tolerances.
+        largest_score_difference: Of class heads, as scores in [0, 1].
+        largest_box_difference_cells: Of box heads.
+    """
+
+    images: int
+    differing_share: float
+    largest_score_difference: float
+    largest_box_difference_cells: float
+
+    def as_json(self) -> dict[str, float | int]:
+        """Plain data, with the tolerances."""
+        return {**asdict(self), "score_tolerance": SCORE_TOLERANCE, "box_tolerance_cells": BOX_TOLERANCE}
+
+
+def parity_with_recorded(
+    infer: Callable[[NDArray[np.float32]], Heads], onnx: Path, dataset: Path, network: NetworkSpec
+) -> Parity:
+    """Run the images of val that the ONNX artifact has answers for, and compare.
+
+    Raises:
+        ExportError: The artifact has no answers, or they are of another network.
+        DataError: The data set is incomplete.
+    """
+    from robot_assets.data.packed import open_split
+
+    reference = _read(onnx / REFERENCE, output_names(network))
+    val = open_split(dataset, "val")
+    answers = [
+        (infer(read_input(val, index, network)), [reference[name][row : row + 1] for name in output_names(network)])
+        for row, index in enumerate(reference["indices"].tolist())
+    ]
+    return parity_of(answers, network)
+
+
+def parity_of(answers: Sequence[tuple[Heads, Heads]], network: NetworkSpec) -> Parity:
+    """Compare two answers to each image, heads in the order of ``output_names``."""
+    names = output_names(network)
+    scores, boxes = [0.0], [0.0]
+    for ours, theirs in answers:
+        for name, one, other in zip(names, ours, theirs, strict=True):
+            if name.startswith("cls"):
+                scores.append(float(np.abs(_sigmoid(one) - _sigmoid(other)).max()))
+            else:
+                boxes.append(float(np.abs(one - other).max()))
+    share = differing_share(
+        names * len(answers),
+        [head for ours, _ in answers for head in ours],
+        [head for _, theirs in answers for head in theirs],
+    )
+    return Parity(len(answers), share, max(scores), max(boxes))
+
+
+def _sigmoid(logits: NDArray[np.floating]) -> NDArray[np.floating]:
+    scores: NDArray[np.floating] = 0.5 * (1 + np.tanh(0.5 * logits))
+    return scores
+
+
+def _read(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
+    from safetensors import SafetensorError
+    from safetensors.numpy import load
+
+    try:
+        reference: dict[str, NDArray[Any]] = load(path.read_bytes())
+    except (OSError, ValueError, SafetensorError) as error:
+        raise _incomplete(path, f"{type(error).__name__}: {error}") from None
+    if missing := sorted({"indices", *names} - reference.keys()):
+        raise _incomplete(path, f"it has no {', '.join(missing)}")
+    return reference
+
+
+def _incomplete(path: Path, why: str) -> ExportError:
+    return ExportError(
+        f"{path} does not hold the answers of the exported model ({why})",
+        needed="the ONNX artifact that the engine was built from",
+        fix="export again, or restore the whole directory from the store",
+    )

@@ -1,0 +1,86 @@
+"""How much memory a piece of work adds to this process, or takes from this device."""
+
+from __future__ import annotations
+
+import ctypes
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+
+PROC = Path("/proc")
+MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Growth:
+    """Memory that came on top of what was there; None where the kernel does not tell.
+
+    Attributes:
+        process_mib: What the process holds more, MiB.
+        process_peak_mib: The most that it held more at any moment, MiB.
+        device_mib: What the whole device has less of, MiB: on a Jetson CPU and GPU share it.
+    """
+
+    process_mib: float | None = None
+    process_peak_mib: float | None = None
+    device_mib: float | None = None
+
+
+class MemoryMeter:
+    """Measures what a block of code adds: ``with MemoryMeter() as memory: ...; memory.growth``.
+
+    What earlier work has freed goes back to the system first, or the block would take it up unseen.
+
+    Args:
+        proc: Where the procfs is mounted.
+    """
+
+    def __init__(self, proc: Path = PROC) -> None:
+        self._proc = proc
+        self._before: dict[str, float] = {}
+        self.growth = Growth()
+
+    def __enter__(self) -> MemoryMeter:
+        _trim()
+        try:
+            # Makes the present size the peak: proc_pid_clear_refs(5).
+            (self._proc / "self/clear_refs").write_text("5")
+        except OSError:
+            self._before = {name: value for name, value in self._read().items() if name != "VmHWM"}
+        else:
+            self._before = self._read()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        now, before = self._read(), self._before
+
+        def added(name: str, since: str, sign: int = 1) -> float | None:
+            return max(0.0, sign * (now[name] - before[since])) if name in now and since in before else None
+
+        self.growth = Growth(
+            process_mib=added("VmRSS", "VmRSS"),
+            process_peak_mib=added("VmHWM", "VmRSS") if "VmHWM" in before else None,
+            device_mib=added("MemAvailable", "MemAvailable", -1),
+        )
+
+    def _read(self) -> dict[str, float]:
+        """MiB by name."""
+        lines = [*_lines(self._proc / "self/status"), *_lines(self._proc / "meminfo")]
+        fields = [line.split() for line in lines if line.startswith(("VmRSS:", "VmHWM:", "MemAvailable:"))]
+        return {field[0].rstrip(":"): int(field[1]) / 1024 for field in fields}
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text().splitlines()
+    except OSError:
+        return []
+
+
+def _trim() -> None:
+    """Give freed memory back to the system, where the C library can (glibc)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
