@@ -108,6 +108,23 @@ def test_a_new_budget_runs_the_gate_and_refuses_with_what_to_do(copy_of_built):
     assert materializations(copy_of_built, ENGINE) == engines
 
 
+def test_a_budget_of_one_gate_runs_that_gate_alone(copy_of_built):
+    def evaluations():
+        keys = [dg.AssetCheckKey(asset_key(ENGINE), name) for name in ("accuracy", "parity", "latency", "resources")]
+        with copy_of_built.instance() as instance:
+            latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+        return {key.name: row.run_id for key, row in latest.items()}
+
+    before = evaluations()
+    assert len(set(before.values())) == 1, "one run has judged them all"
+    copy_of_built.change(lambda params: params["targets"]["cpu"]["gate"].update(memory_mib_max=10_000))
+    planned = json.loads(copy_of_built.run("robot-assets", "plan", "--json", check=False).stdout)["plan"]
+    assert planned[ENGINE]["causes"] == ["resources has not run on this state"]
+    copy_of_built.build()
+    after = evaluations()
+    assert {name for name in before if before[name] != after[name]} == {"resources"}
+
+
 def test_recordings_that_nobody_has_are_told_and_hide_nothing(copy_of_built):
     def expect_recordings(params):
         params["datasets"]["yard"] = params["datasets"]["small"] | {
