@@ -205,6 +205,37 @@ def onnx(summary: Any) -> Page:
     }
 
 
+def sensitivity(found: Any, artifact: Path, exported: Path) -> Page:
+    """What the layers lose, beside what leaving them in float costs on this machine."""
+    from robot_assets.figures.sensitivity import layer_losses
+    from robot_assets.sensitivity.latency import measure_variants
+    from robot_assets.sensitivity.summary import headline
+
+    best = found.chosen.best
+    timed = measure_variants(exported, best.layers)
+    losses = {one.layer.name: one.drop_points for one in found.layers}
+    errors = {one.layer.name: one.output_error for one in found.layers}
+    drawn = layer_losses(
+        losses,
+        errors=errors,
+        in_float=best.layers,
+        latency_added={name: timed.added(name) for name in losses},
+        images=found.images,
+    )
+    return headline(found, timed.added_by_chosen), {
+        "report": report(picture(drawn, "What each layer loses")),
+        "float_layers": ", ".join(best.layers) or "none",
+        "holds_the_gate": found.chosen.holds,
+        "drop_points": best.drop_points,
+        "int8_drop_points": found.int8_drop_points,
+        "drop_points_max": found.bound,
+        "tried": len(found.chosen.trials),
+        "latency_added": round(timed.added_by_chosen, 4),
+        "latencies_ms_p50": dg.MetadataValue.json(timed.as_json()),
+        "layers": dg.MetadataValue.json(json.loads((artifact / "sensitivity.json").read_text())["layers"]),
+    }
+
+
 def engine(summary: Any, artifact: Path, exported: Path, scratch: Path) -> Page:
     """An engine timed on this device: for ONNX Runtime beside the float twin of its graph, for TensorRT alone."""
     manifest = summary.manifest

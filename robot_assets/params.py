@@ -24,7 +24,8 @@ from robot_assets.platforms.spec import TargetEntry
 from robot_assets.profiling.spec import ROOM as PROFILE_ROOM
 from robot_assets.profiling.spec import ProfileSpec
 from robot_assets.provenance.spec import ProvenanceSpec
-from robot_assets.quantization.spec import QuantizationSpec
+from robot_assets.sensitivity.entry import QuantizationEntry, resolved
+from robot_assets.sensitivity.spec import SensitivitySpec
 from robot_assets.spec import Spec
 from robot_assets.training.spec import TrainingSpec
 
@@ -48,7 +49,7 @@ class ModelSpec(Spec):
     targets: tuple[str, ...] = Field(min_length=1)
     network: NetworkSpec
     training: TrainingSpec
-    quantization: QuantizationSpec
+    quantization: QuantizationEntry
 
 
 class Params(Spec):
@@ -94,6 +95,15 @@ class Params(Spec):
         return self
 
     @model_validator(mode="after")
+    def _sensitivity(self) -> Params:
+        for name in self.models:
+            try:
+                sensitivity_of(self, name)
+            except ValueError as error:
+                raise ValueError(f"models.{name}.quantization.sensitivity.{error}") from None
+        return self
+
+    @model_validator(mode="after")
     def _places(self) -> Params:
         check_placement(self.execution, self.pools, self.targets)
         check_cache(self.execution, self.pools, has_remote="://" in self.store.url or self.store.url.startswith("/"))
@@ -115,6 +125,19 @@ def profile_of(params: Params, target: str) -> ProfileSpec:
             fix=f"name one of them, or write targets.{target}.profile: {{models: {{MODEL: {{rate_hz: 15}}}}}}",
         )
     return entry.profile
+
+
+def sensitivity_of(params: Params, model: str) -> SensitivitySpec | None:
+    """How the sensitive layers of a model are looked for, with the bound that its targets set; None: not at all.
+
+    Raises:
+        ValueError: Its own bound is looser than the accuracy gate of a target.
+    """
+    entry = params.models[model]
+    if entry.quantization.sensitivity is None:
+        return None
+    gates = [params.targets[target].gate.accuracy_drop_points_max for target in entry.targets]
+    return resolved(entry.quantization.sensitivity, gates)
 
 
 def load_params(path: Path) -> Params:

@@ -19,12 +19,13 @@ from robot_assets.lineage.graph import (
     Stage,
     dataset_name,
     engine_name,
+    engine_source,
     model_asset,
     platform_name,
     profile_name,
     raw_name,
 )
-from robot_assets.params import Params, profile_of
+from robot_assets.params import Params, profile_of, sensitivity_of
 from robot_assets.platforms.spec import TargetEntry
 
 Body = Callable[[Step], dg.MaterializeResult]
@@ -39,6 +40,8 @@ def produced_assets(params: Params, graph: Mapping[str, Stage]) -> list[dg.Asset
         assets.append(dataset(graph[dataset_name(name)], params, name))
     for name, model in params.models.items():
         assets += [stage(graph, params, name) for stage in (checkpoint, ptq, qat, onnx)]
+        if model.quantization.sensitivity is not None:
+            assets.append(sensitivity(graph, params, name))
         assets += [engine(graph, params, name, target) for target in model.targets]
     assets += [profile(graph, params, target) for target, entry in params.targets.items() if entry.profile]
     return assets
@@ -163,13 +166,33 @@ def onnx(graph: Mapping[str, Stage], params: Params, name: str) -> dg.AssetsDefi
     )
 
 
+def sensitivity(graph: Mapping[str, Stage], params: Params, name: str) -> dg.AssetsDefinition:
+    model, spec = params.models[name], sensitivity_of(params, name)
+
+    def body(step: Step) -> dg.MaterializeResult:
+        from robot_assets.sensitivity.analysis import find_sensitive_layers
+
+        exported, post, aware = (step.input(model_asset(name, part)) for part in ("onnx", "ptq", "qat"))
+        found = find_sensitive_layers(exported, post, aware, step.input(dataset_name(model.dataset)), spec, step.output)
+        return step.materialized(*metadata.sensitivity(found, step.output, exported))
+
+    stage = graph[model_asset(name, "sensitivity")]
+    return _asset(
+        stage,
+        body,
+        "What each layer loses when it alone is quantized, and the ONNX with the few in float that hold the gate.",
+        {"onnx"},
+        _place(params, stage),
+    )
+
+
 def engine(graph: Mapping[str, Stage], params: Params, name: str, target: str) -> dg.AssetsDefinition:
-    spec = params.targets[target]
+    spec, source = params.targets[target], engine_source(name, params.models[name])
 
     def body(step: Step) -> dg.MaterializeResult:
         step.input(platform_name(target))
         step.refuse_other_platform(target)
-        exported = step.input(model_asset(name, "onnx"))
+        exported = step.input(source)
         summary = _build_engine(exported, spec, step)
         return step.signed(*metadata.engine(summary, step.output, exported, step.scratch))
 

@@ -20,7 +20,7 @@ from dagster_project.placement import placed
 from dagster_project.resources.workshop import Workshop, failing_readably
 from robot_assets.lineage.chain import GateRecord
 from robot_assets.lineage.code_version import load, running_code
-from robot_assets.lineage.graph import Gate, Kind, Stage, dataset_name, model_asset
+from robot_assets.lineage.graph import Gate, Kind, Stage, dataset_name, engine_source, model_asset
 from robot_assets.lineage.staleness import Built, gate_state
 from robot_assets.params import Params, profile_of
 from robot_assets.store.holding import letting_go
@@ -190,5 +190,5 @@ def _judge_engine(
         [gate.name for gate in gates],
         dataset=opened[dataset_name(params.models[model].dataset)],
         checkpoint=opened.get(model_asset(model, "checkpoint")),
-        onnx=opened.get(model_asset(model, "onnx")),
+        onnx=opened.get(engine_source(model, params.models[model])),
     )

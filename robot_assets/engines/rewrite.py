@@ -63,6 +63,12 @@ def rewrite(model: ModelProto) -> Rewritten:
     return Rewritten(counts[0], counts[_SHIFT], float_convolutions)
 
 
+def float_convolutions(graph: GraphProto) -> list[NodeProto]:
+    """The convolutions of a Q/DQ graph that ONNX Runtime runs in float, in the order they run."""
+    makers = {node.output[0]: node for node in graph.node}
+    return [node for node in graph.node if node.op_type == "Conv" and not _runs_in_int8(node, graph, makers)]
+
+
 def _read_images_in_float(graph: GraphProto) -> None:
     """Take away the Q/DQ pair between the images and the convolutions that read them."""
     images = graph.input[0].name
@@ -84,7 +90,7 @@ def _dequantize_float_weights(graph: GraphProto) -> int:
 
     makers = {node.output[0]: node for node in graph.node}
     tensors = {tensor.name: tensor for tensor in graph.initializer}
-    left = [node for node in graph.node if node.op_type == "Conv" and not _runs_in_int8(node, graph, makers)]
+    left = float_convolutions(graph)
     done: set[str] = set()
     for convolution in left:
         maker = makers.get(convolution.input[1])

@@ -66,6 +66,7 @@ def row_name(
     weight: str = "normal",
     gap: float = 12,
     lift: float = 0,
+    length: int = _NAME_LENGTH,
 ) -> None:
     """Name of a row, left of its axes; a long one ends in an ellipsis.
 
@@ -77,9 +78,10 @@ def row_name(
         weight: Of the text.
         gap: Points between the text and the axes.
         lift: Points by which the text stands above the row.
+        length: Characters that there is room for.
     """
     axes.annotate(
-        name if len(name) <= _NAME_LENGTH else f"{name[: _NAME_LENGTH - 1].rstrip()}…",
+        name if len(name) <= length else f"{name[: length - 1].rstrip()}…",
         (0.0, row),
         xycoords=("axes fraction", "data"),
         xytext=(-gap, lift),

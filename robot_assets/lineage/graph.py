@@ -13,7 +13,7 @@ from typing import Any
 
 from robot_assets.cluster.spec import GENERAL, TRAINING
 from robot_assets.engines.budgets import BUDGETS
-from robot_assets.params import ModelSpec, Params
+from robot_assets.params import ModelSpec, Params, sensitivity_of
 from robot_assets.profiling.spec import ROOM as PROFILE_ROOM
 
 
@@ -27,6 +27,7 @@ class Kind(StrEnum):
     PTQ = "ptq"
     QAT = "qat"
     ONNX = "onnx"
+    SENSITIVITY = "sensitivity"
     ENGINE = "engine"
     PROFILE = "profile"
 
@@ -97,8 +98,13 @@ def platform_name(target: str) -> str:
 
 
 def model_asset(model: str, stage: str) -> str:
-    """Asset of one stage of a model: checkpoint, ptq, qat, onnx."""
+    """Asset of one stage of a model: checkpoint, ptq, qat, onnx, sensitivity."""
     return f"{model}/{stage}"
+
+
+def engine_source(name: str, model: ModelSpec) -> str:
+    """Asset with the ONNX that a model's engines are built from: all quantized, or with a few layers in float."""
+    return model_asset(name, "sensitivity" if model.quantization.mixed_precision else "onnx")
 
 
 def engine_name(model: str, target: str) -> str:
@@ -181,10 +187,20 @@ def _model_stages(name: str, model: ModelSpec, params: Params) -> Iterator[Stage
     )
     parity = Gate("parity", "robot_assets.export.parity", inputs=(data,))
     yield Stage(onnx, Kind.ONNX, "robot_assets.export.onnx_export", {}, (checkpoint, ptq, qat, data), (parity,))
+    sensitivity = sensitivity_of(params, name)
+    if sensitivity is not None:
+        yield Stage(
+            model_asset(name, "sensitivity"),
+            Kind.SENSITIVITY,
+            "robot_assets.sensitivity.analysis",
+            {"sensitivity": sensitivity.model_dump(mode="json")},
+            (onnx, ptq, qat, data),
+        )
+    source = engine_source(name, model)
     for target in model.targets:
         entry = params.targets[target]
         spec = entry.model_dump(mode="json", exclude={"platform", "profile", "gate"})
-        read = {"accuracy": (checkpoint, data), "parity": (onnx, data)}
+        read = {"accuracy": (checkpoint, data), "parity": (source, data)}
         gates = tuple(
             Gate(gate, "robot_assets.engines.gate", entry.gate.of(gate), read.get(gate, (data,))) for gate in BUDGETS
         )
@@ -193,7 +209,7 @@ def _model_stages(name: str, model: ModelSpec, params: Params) -> Iterator[Stage
             Kind.ENGINE,
             ENGINE_BUILDERS[entry.kind],
             {"target": spec},
-            (onnx, platform_name(target)),
+            (source, platform_name(target)),
             gates,
             pool=target,
         )

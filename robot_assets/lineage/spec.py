@@ -23,6 +23,7 @@ class PolicySpec(Spec):
     ptq: Policy = "auto"
     qat: Policy = "manual"
     onnx: Policy = "auto"
+    sensitivity: Policy = "auto"
     engine: Policy = "auto"
     profile: Policy = "auto"
 

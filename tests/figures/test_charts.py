@@ -13,6 +13,7 @@ from robot_assets.figures.chart import spread
 from robot_assets.figures.comparison import per_class_comparison, variant_comparison
 from robot_assets.figures.curves import training_curves
 from robot_assets.figures.latency import latency_histogram
+from robot_assets.figures.sensitivity import layer_losses
 from robot_assets.figures.style import (
     CARD,
     class_colour,
@@ -51,6 +52,8 @@ SESSIONS = {
     "val": {"20250208/r4": 90},
     "test": {"20240716/r5": 88},
 }
+LOSSES = {"stem": 0.03, "stage4.1.second.add": -0.21, "heads.s8.cls": 1.84, "heads.s8.box": 0.4}
+ERRORS = {"stem": 0.002, "stage4.1.second.add": 0.004, "heads.s8.cls": 0.06, "heads.s8.box": 0.01}
 AP = {"FP32": {"ball": 0.42, "human": 0.6}, "QAT": {"ball": 0.41, "human": None}}
 
 
@@ -66,6 +69,13 @@ CHARTS = {
     "latency": lambda: latency_histogram(_latencies(), 40.0, condition="2 cores"),
     "balance": lambda: class_balance(COUNTS),
     "sessions": lambda: session_split(SESSIONS),
+    "layers": lambda: layer_losses(
+        LOSSES,
+        errors=ERRORS,
+        in_float=["heads.s8.cls"],
+        latency_added={"stem": 0.001, "heads.s8.cls": 0.061},
+        images=200,
+    ),
 }
 NOTHING = {
     "curves": lambda: training_curves([]),
@@ -74,6 +84,7 @@ NOTHING = {
     "latency": lambda: latency_histogram({}, None),
     "balance": lambda: class_balance({}),
     "sessions": lambda: session_split({}),
+    "layers": lambda: layer_losses({}, errors={}, in_float=[], latency_added={}, images=200),
 }
 
 
@@ -108,6 +119,7 @@ def test_loading_the_figures_loads_no_matplotlib_and_no_pillow():
     code = (
         "import sys, robot_assets.figures.balance, robot_assets.figures.comparison;"
         "import robot_assets.figures.curves, robot_assets.figures.detections, robot_assets.figures.latency;"
+        "import robot_assets.figures.sensitivity;"
         "print([m for m in ('matplotlib', 'PIL', 'torch') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -134,6 +146,25 @@ class TestStyle:
     def test_variants_keep_their_colour_however_they_are_written(self):
         assert variant_colour("QAT") == variant_colour("qat int8")
         assert len({variant_colour(name) for name in VARIANTS}) == len(VARIANTS)
+
+
+class TestLayers:
+    def draw(self, **changes):
+        given = {"errors": ERRORS, "in_float": [], "latency_added": {}, "images": 200, **changes}
+        return layer_losses(LOSSES, **given)
+
+    def test_layers_left_in_float_have_the_colour_of_float(self, pixels):
+        grey, green = variant_colour("FP32"), variant_colour("INT8")
+        without, with_one = pixels(self.draw()), pixels(self.draw(in_float=["heads.s8.cls"]))
+        assert has(without, grey) == 0
+        assert has(with_one, grey) > 1000
+        assert 0 < has(with_one, green) < has(without, green)
+
+    def test_a_layer_that_is_not_there_and_a_loss_that_is_none_are_refused(self):
+        with pytest.raises(ValueError, match="no layer 'neck'; there are stem"):
+            self.draw(in_float=["neck"])
+        with pytest.raises(ValueError, match="not finite"):
+            layer_losses({"a": float("nan")}, errors={"a": 0.0}, in_float=[], latency_added={}, images=8)
 
 
 class TestCurves:

@@ -18,6 +18,7 @@ _ROLES = {
     "ptq": "PTQ",
     "qat": "QAT",
     "onnx": "ONNX",
+    "sensitivity": "Sensitivity",
     "engine": "Engine",
     "profile": "Profile",
 }

@@ -1,0 +1,88 @@
+"""What a layer in float costs on the CPU target, measured. Not part of the artifact: times differ from run to run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from robot_assets.engines.benchmark import Latencies, interleave
+from robot_assets.engines.onnxruntime_engine import open_session
+from robot_assets.sensitivity.analysis import read_export
+from robot_assets.sensitivity.layers import keep_quantized, layers_of
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+_INT8, _CHOSEN, _FLOAT = "(all int8)", "(chosen in float)", "(all float)"
+
+
+@dataclass(frozen=True)
+class VariantLatencies:
+    """Latencies of variants of one graph, interleaved in one run.
+
+    Attributes:
+        int8: Everything quantized.
+        chosen: The chosen layers in float.
+        float32: Nothing quantized.
+        alone: Everything quantized but one layer, by that layer.
+    """
+
+    int8: Latencies
+    chosen: Latencies
+    float32: Latencies
+    alone: dict[str, Latencies]
+
+    @property
+    def added_by_chosen(self) -> float:
+        """Share by which the chosen layers in float make an inference longer."""
+        return self.chosen.p50 / self.int8.p50 - 1
+
+    def added(self, layer: str) -> float:
+        """Share by which one layer in float makes an inference longer."""
+        return self.alone[layer].p50 / self.int8.p50 - 1
+
+    def as_json(self) -> dict[str, Any]:
+        """Medians in milliseconds."""
+        return {
+            "int8": round(self.int8.p50, 3),
+            "chosen": round(self.chosen.p50, 3),
+            "float32": round(self.float32.p50, 3),
+            "one_layer_in_float": {name: round(one.p50, 3) for name, one in self.alone.items()},
+        }
+
+
+def measure_variants(
+    onnx: Path, in_float: Sequence[str], threads: int = 1, inferences: int = 60, warmup: int = 5
+) -> VariantLatencies:
+    """Time the CPU engines of the graph in ``onnx``: all int8, ``in_float`` in float, each layer alone in float.
+
+    Raises:
+        ExportError: The ONNX artifact is not whole, or has no such layer.
+        EngineError: ONNX Runtime refuses a variant.
+    """
+    card, model = read_export(onnx)
+    [shape] = card["inputs"].values()
+    images = np.random.default_rng(0).random(shape, dtype=np.float32)
+    names = [layer.name for layer in layers_of(model)]
+    variants = {_INT8: (), _CHOSEN: tuple(in_float), _FLOAT: tuple(names), **{name: (name,) for name in names}}
+    calls: dict[str, Callable[[], object]] = {}
+    for name, spared in variants.items():
+        session = _session(keep_quantized(model, set(names) - set(spared)), threads)
+        calls[name] = lambda session=session: session.run(None, {"images": images})  # type: ignore[misc]
+    timed = interleave(calls, inferences, warmup)
+    return VariantLatencies(timed[_INT8], timed[_CHOSEN], timed[_FLOAT], {name: timed[name] for name in names})
+
+
+def _session(model: ModelProto, threads: int) -> Any:
+    from robot_assets.engines.rewrite import rewrite
+
+    rewrite(model)
+    with tempfile.TemporaryDirectory() as scratch:
+        path = Path(scratch, "variant.onnx")
+        path.write_bytes(model.SerializeToString(deterministic=True))
+        return open_session(path, threads)

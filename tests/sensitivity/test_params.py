@@ -1,0 +1,93 @@
+"""What params.yaml says of sensitive layers, and what that makes of the graph of assets."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from robot_assets.errors import ParamsError
+from robot_assets.lineage.code_version import Code
+from robot_assets.lineage.graph import Kind, build_graph
+from robot_assets.params import parse_params, sensitivity_of
+
+ROOT = Path(__file__).parents[2]
+MODEL = "sidewalk_detector"
+
+
+@pytest.fixture
+def document() -> dict:
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def with_sensitivity(document: dict, section: dict | None, **more) -> dict:
+    changed = deepcopy(document)
+    changed["models"][MODEL]["quantization"] |= {"sensitivity": section, **more}
+    return changed
+
+
+def stages(document: dict) -> dict:
+    return build_graph(parse_params(document))
+
+
+def test_without_a_section_there_is_no_such_asset(document):
+    assert f"{MODEL}/sensitivity" not in stages(document)
+
+
+def test_with_a_section_there_is_one_and_every_other_stage_is_as_before(document):
+    before, after = stages(document), stages(with_sensitivity(document, {"images": 64}))
+    found = after.pop(f"{MODEL}/sensitivity")
+    assert found.kind is Kind.SENSITIVITY
+    assert found.inputs == (f"{MODEL}/onnx", f"{MODEL}/ptq", f"{MODEL}/qat", "datasets/sidewalk")
+    assert after == before
+
+
+def test_mixed_precision_changes_what_engines_are_built_from_and_nothing_else(document):
+    before = stages(with_sensitivity(document, {}))
+    after = stages(with_sensitivity(document, {}, mixed_precision=True))
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed == {name for name, stage in before.items() if stage.asset.startswith(f"{MODEL}/engine/")}
+    assert {after[name].inputs[0] for name in changed} == {f"{MODEL}/sensitivity"}
+    parity = {gate.inputs[0] for name in changed for gate in after[name].gates if gate.name == "parity"}
+    assert parity == {f"{MODEL}/sensitivity"}, "an engine is compared with the graph that it was built from"
+
+
+def test_the_strictest_gate_of_the_targets_is_the_bound(document):
+    document["targets"]["slow"] = deepcopy(document["targets"]["cpu"])
+    document["targets"]["slow"]["gate"]["accuracy_drop_points_max"] = 0.4
+    document["models"][MODEL]["targets"] = ["cpu", "slow"]
+    params = parse_params(with_sensitivity(document, {}))
+    assert sensitivity_of(params, MODEL).drop_points_max == 0.4
+    stage = build_graph(params)[f"{MODEL}/sensitivity"]
+    assert stage.params["sensitivity"]["drop_points_max"] == 0.4
+
+
+def test_an_own_bound_may_be_stricter_and_not_looser(document):
+    params = parse_params(with_sensitivity(document, {"drop_points_max": 0.2}))
+    assert sensitivity_of(params, MODEL).drop_points_max == 0.2
+    with pytest.raises(ParamsError, match=r"sensitivity\.drop_points_max is 1\.5, and the strictest .* allows 1"):
+        parse_params(with_sensitivity(document, {"drop_points_max": 1.5}))
+
+
+@pytest.mark.parametrize(
+    ("section", "more", "message"),
+    [
+        (None, {"mixed_precision": True}, "mixed_precision needs a section sensitivity"),
+        ({"max_layers": 3}, {}, r"sensitivity\.max_layers: unknown key; did you mean 'max_float_layers'"),
+        ({"images": 2}, {}, r"sensitivity\.images: .*greater than or equal to 8"),
+        ({"metric": "accuracy"}, {}, r"sensitivity\.metric: .*'map50' or 'output_error'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_key(document, section, more, message):
+    with pytest.raises(ParamsError, match=message):
+        parse_params(with_sensitivity(document, section, **more))
+
+
+def test_code_of_the_search_is_no_part_of_what_comes_before_it():
+    code = Code()
+    for module in ("quantization.ptq", "quantization.qat", "export.onnx_export", "training.loop"):
+        closure = code.closure(f"robot_assets.{module}")
+        assert not [name for name in closure if name.startswith("robot_assets.sensitivity")]
+    closure = code.closure("robot_assets.sensitivity.analysis")
+    assert not [name for name in closure if name.startswith(("robot_assets.quantization.", "robot_assets.figures"))]
+    assert "robot_assets.models.network" not in closure
