@@ -15,6 +15,8 @@ def _become(device: Path) -> None:
     os.environ["ROBOT_ASSETS_PROC"] = str(device / "proc")
     version = (device / "tensorrt").read_text().strip()
     sys.path[:0] = [str(_STANDIN / version), str(_STANDIN)]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "cuda"]:
+        del sys.modules[name]  # a .pth file of NVIDIA's bindings has put it there
 
 
 _device = Path(os.environ.get("DEVICES", "/nowhere"), os.environ.get("ROBOT_ASSETS_NODE") or "no node")
