@@ -59,11 +59,11 @@ def test_what_a_version_lacks_is_an_attribute_error(monkeypatch, version, path):
 def opened(monkeypatch, version):
     """TensorRT with CUDA initialized, and a logger."""
     from robot_assets.engines.cuda import open_device
-    from robot_assets.engines.tensorrt.api import Log, logger_into
+    from robot_assets.engines.tensorrt.api import open_log
 
     trt = standin(monkeypatch, version)
     open_device()
-    return trt, logger_into(trt, Log())
+    return trt, open_log(trt)[1]
 
 
 def test_an_attribute_that_does_not_exist_cannot_be_set_either(monkeypatch, version):
@@ -74,11 +74,11 @@ def test_an_attribute_that_does_not_exist_cannot_be_set_either(monkeypatch, vers
 
 
 def test_tensorrt_before_cuda_is_misuse(monkeypatch, version):
-    from robot_assets.engines.tensorrt.api import Log, logger_into
+    from robot_assets.engines.tensorrt.api import open_log
 
     trt = standin(monkeypatch, version)
     with pytest.raises(RuntimeError, match="before CUDA was initialized"):
-        trt.Runtime(logger_into(trt, Log()))
+        trt.Runtime(open_log(trt)[1])
 
 
 def test_a_flag_of_the_wrong_kind_is_refused(monkeypatch, version):
@@ -86,6 +86,13 @@ def test_a_flag_of_the_wrong_kind_is_refused(monkeypatch, version):
     config = trt.Builder(logger).create_builder_config()
     with pytest.raises(TypeError, match="no BuilderFlag"):
         config.set_flag(trt.MemoryPoolType.WORKSPACE)
+
+
+def test_the_first_logger_of_a_process_is_the_one_that_is_heard(monkeypatch, version):
+    """Seen on TensorRT-RTX: "The logger passed into createInferBuilder differs from one already registered"."""
+    trt, first = opened(monkeypatch, version)
+    assert trt.Builder(first).logger is first
+    assert trt.Builder(trt.Logger()).logger is first
 
 
 def test_what_is_not_written_says_so_instead_of_pretending(monkeypatch, version):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakSet
 
 from robot_assets.errors import EngineError
 
 _QUIET = "VERBOSE"
+_LINES_MAX = 10_000
 
 
 @dataclass(frozen=True)
@@ -35,15 +38,15 @@ class Features:
     has_dla_parser: bool
 
 
-@dataclass
+@dataclass(eq=False)
 class Log:
-    """What TensorRT said.
+    """What TensorRT said since the log was opened.
 
     Attributes:
-        lines: (severity, message), in order, without what is verbose.
+        lines: (severity, message), in order, without what is verbose; the last ten thousand.
     """
 
-    lines: list[tuple[str, str]] = field(default_factory=list)
+    lines: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=_LINES_MAX))
 
     def errors(self) -> list[str]:
         """Messages of errors."""
@@ -52,6 +55,10 @@ class Log:
     def text(self) -> str:
         """All of it, one message a line."""
         return "".join(f"[{severity}] {message}\n" for severity, message in self.lines)
+
+
+_open: WeakSet[Log] = WeakSet()
+_loggers: dict[int, tuple[Any, Any]] = {}
 
 
 def import_tensorrt() -> Any:
@@ -88,16 +95,30 @@ def features_of(trt: Any) -> Features:
     )
 
 
-def logger_into(trt: Any, log: Log) -> Any:
-    """A logger of TensorRT that collects into ``log``. Whoever makes an object with it has to keep it alive."""
+def open_log(trt: Any) -> tuple[Log, Any]:
+    """Listen to TensorRT from now on, for as long as the log lives.
 
-    class Collecting(trt.ILogger):  # type: ignore[misc]  # the module is found at run time
+    TensorRT has one logger a process: it keeps the first one that it is given, and ignores others. So all logs hear
+    everything that is said while they are open, also about another engine that is built or run at the same time.
+
+    Returns:
+        The log, and the logger that TensorRT's objects are made with.
+    """
+    _, logger = _loggers.setdefault(id(trt), (trt, _make_logger(trt)))
+    log = Log()
+    _open.add(log)
+    return log, logger
+
+
+def _make_logger(trt: Any) -> Any:
+    class Telling(trt.ILogger):  # type: ignore[misc]  # the module is found at run time
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
         def log(self, severity: Any, message: str) -> None:
             name = str(getattr(severity, "name", severity))
             if name != _QUIET:
-                log.lines.append((name, message))
+                for log in list(_open):
+                    log.lines.append((name, message))
 
-    return Collecting()
+    return Telling()

@@ -24,7 +24,7 @@ from robot_assets.engines.manifest import (
     md5_of,
     save_manifest,
 )
-from robot_assets.engines.tensorrt.api import Features, Log, features_of, import_tensorrt, logger_into
+from robot_assets.engines.tensorrt.api import Features, Log, features_of, import_tensorrt, open_log
 from robot_assets.engines.tensorrt.explain import failure, listed
 from robot_assets.engines.tensorrt.graph import Prepared, input_scales, prepare
 from robot_assets.engines.tensorrt.layers import Inspected, read_layers
@@ -164,8 +164,7 @@ def build_engine(onnx: Path, target: TensorRTTarget, out: Path, caches: TimingCa
 def _open_bench(target: TensorRTTarget) -> _Bench:
     trt = import_tensorrt()
     device = open_device()  # first: without CUDA the objects of TensorRT end the process when they are touched
-    log = Log()
-    logger = logger_into(trt, log)
+    log, logger = open_log(trt)
     builder = trt.Builder(logger)
     if builder is None:
         raise failure("making TensorRT's builder", log)
@@ -194,7 +193,7 @@ def _build(bench: _Bench, onnx: Path, model: ModelProto, caches: TimingCaches | 
     lasting = _lasting(bench, typing, notes)
     given, said = _give_cache(config, caches, key)
     plan = build_plan(bench.builder, network, config, bench.log, target, onnx)
-    del parser  # the network's weights are the parser's: it had to live until here
+    del parser  # whose memory the network's weights are in: it had to live until here
     kept = _keep_cache(config, caches, key, given)
     return _Built(plan, typing, prepared, kept, lasting, (*notes, *said))
 

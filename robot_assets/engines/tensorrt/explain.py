@@ -69,7 +69,7 @@ def failure(doing: str, log: Log, **settings: object) -> EngineError:
         log: What TensorRT said meanwhile.
         **settings: Values of the target, for the advice.
     """
-    errors = log.errors() or [message for _, message in log.lines[-3:]] or ["it said nothing"]
+    errors = log.errors() or [message for _, message in log.lines][-3:] or ["it said nothing"]
     known = {"workspace_mib": "?", "optimization_level": "?", **settings}
     for pattern, meaning, needed, fix in _SYMPTOMS:
         for message in errors:
@@ -104,7 +104,7 @@ def _parser_sentence(error: Any, model: ModelProto) -> str:
     operator = node.op_type if node is not None else ""
     where = f"node {name!r}" + (f" ({operator})" if operator else "") if name else "the graph"
     code = str(getattr(error.code(), "name", error.code())).lower().replace("_", " ")
-    return f"{where}: {code}: {_tidy(error.desc())}"
+    return f"{where}: {code} ({_tidy(error.func())}: {_tidy(error.desc())})"
 
 
 def listed(names: Iterable[str], at_most: int = 8) -> str:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from robot_assets.engines.cuda import Buffer, Device, Stream, open_device
 from robot_assets.engines.engine import Engine, refuse_other_bytes, refuse_other_input, refuse_other_platform
 from robot_assets.engines.manifest import PLAN, TensorRTManifest, load_manifest
-from robot_assets.engines.tensorrt.api import Log, import_tensorrt, logger_into
+from robot_assets.engines.tensorrt.api import Log, import_tensorrt, open_log
 from robot_assets.engines.tensorrt.explain import failure
 from robot_assets.errors import EngineError
 from robot_assets.platforms.probe import probe
@@ -132,8 +132,7 @@ def load_engine(engine: Path) -> TensorRTEngine:
 
 
 def _deserialize(trt: Any, engine: Path, manifest: TensorRTManifest, device: Device) -> _Loaded:
-    log = Log()
-    logger = logger_into(trt, log)
+    log, logger = open_log(trt)
     runtime = trt.Runtime(logger)
     if (dla := manifest.settings.get("dla")) is not None:
         runtime.DLA_core = int(dla["core"])

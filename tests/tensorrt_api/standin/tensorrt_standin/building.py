@@ -56,10 +56,14 @@ class Logger(Strict):
         print(f"[TRT] {msg}")
 
 
+_registered: dict[str, Any] = {}
+"""TensorRT keeps the first logger that a process gives it and ignores all others."""
+
+
 def checked_logger(logger: Any, trt: Any) -> Any:
     if not isinstance(logger, trt.ILogger) or not getattr(logger, "_is_made", False):
         raise TypeError("incompatible function arguments: needed a tensorrt.ILogger whose __init__ was called")
-    return logger
+    return _registered.setdefault("logger", logger)
 
 
 class Builder(Strict):
@@ -340,6 +344,9 @@ class ParserError(Strict):
 
     def node_name(self) -> str:
         return self._facts[2]
+
+    def func(self) -> str:
+        return "parse"
 
     def desc(self) -> str:
         return self._facts[3]
