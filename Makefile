@@ -8,7 +8,7 @@ export DAGSTER_HOME ?= $(CURDIR)/.dagster
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-cluster check format repro bench clean
+.PHONY: help setup demo ui test test-cluster test-jetson check format repro bench clean
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ test: setup  ## Run the tests
 
 test-cluster: setup  ## Run the tests on the cluster that KUBECONFIG names
 	CLUSTER_TESTS=required pytest tests/on_cluster
+
+test-jetson:  ## On a Jetson: TensorRT engines on the device itself (docs/jetson.md)
+	pytest tests/on_jetson
 
 check: setup  ## Lint, types, and the rule that the domain never imports Dagster
 	ruff check .

@@ -53,7 +53,7 @@ COPY pyproject.toml ./
 # hadolint ignore=DL3013
 RUN --mount=type=cache,target=/root/.cache/pip \
     touch README.md \
-    && pip install --disable-pip-version-check --root-user-action=ignore ".[cluster]" \
+    && pip install --disable-pip-version-check --root-user-action=ignore ".[cluster,edge]" \
     && pip uninstall --yes --root-user-action=ignore robot-assets
 RUN --mount=type=bind,from=tensorrt,source=/wheels,target=/wheels \
     pip install --disable-pip-version-check --root-user-action=ignore --no-cache-dir --no-deps /wheels/*.whl

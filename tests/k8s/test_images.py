@@ -89,7 +89,7 @@ def test_a_jetson_gets_no_training_extras_and_a_gpu_node_does(repository):
         path.stem: re.findall(r'"\.\[([a-z,]+)\]"', path.read_text())
         for path in (repository / "k8s/images").glob("*.Dockerfile")
     }
-    assert extras == {"train": ["cluster", "cluster,training"], "edge": ["cluster"]}
+    assert extras == {"train": ["cluster", "cluster,training"], "edge": ["cluster,edge"]}
     declared = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
     assert {"cluster", "training"} <= declared.keys()
 
@@ -173,7 +173,8 @@ def test_the_project_builds_from_its_pyproject_alone(repository, clean, tmp_path
 def test_every_dependency_of_the_edge_image_has_a_wheel_for_arm64(repository, clean, tmp_path):
     """Resolved for what the Jetson's image is, not for this machine; a source distribution would need a compiler."""
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
-    wanted = [*project["dependencies"], *project["optional-dependencies"]["cluster"]]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["cluster"], *extras["edge"]]
     (tmp_path / "wanted.txt").write_text("\n".join(wanted))
     platforms = " ".join(f"--platform {tag}" for tag in MANYLINUX)
     done = run(
