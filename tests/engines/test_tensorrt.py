@@ -10,10 +10,11 @@ import numpy as np
 import onnx
 import pytest
 
-from robot_assets.engines.gate import check_accuracy, check_latency
+from robot_assets.engines.budgets import GateSpec
+from robot_assets.engines.gate import GATES, check_engine
 from robot_assets.engines.load import load_engine
 from robot_assets.engines.manifest import load_manifest, md5_of, save_manifest
-from robot_assets.engines.spec import GateSpec, TensorRTTarget
+from robot_assets.engines.spec import TensorRTTarget
 from robot_assets.engines.tensorrt.build import build_engine
 from robot_assets.engines.tensorrt.shelf import StoredTimingCaches
 from robot_assets.errors import EngineError
@@ -149,12 +150,12 @@ def test_the_manifest_says_what_the_engine_is_made_of(trt, tmp_path):
 def test_the_gates_judge_such_an_engine_for_real(trt, tmp_path):
     chain = whole()
     build_engine(chain.onnx, target(), tmp_path / "engine")
-    verdict = check_accuracy(
-        tmp_path / "engine", chain.checkpoint, chain.dataset, GateSpec(**GATE | {"accuracy_drop_points_max": 5})
+    gate = GateSpec(accuracy_drop_points_max=8, latency_ms_p95_max=10_000, parity_differing_share_max=0.2)
+    verdicts = check_engine(
+        tmp_path / "engine", gate, GATES, dataset=chain.dataset, checkpoint=chain.checkpoint, onnx=chain.onnx
     )
-    assert verdict.passed, verdict.summary
-    assert verdict.facts["map50"] > 0.3
-    assert check_latency(tmp_path / "engine", GateSpec(**GATE), inferences=10).passed
+    assert {name: verdict.passed for name, verdict in verdicts.items()} == dict.fromkeys(GATES, True)
+    assert verdicts["accuracy"].facts["map50"] > 0.2
 
 
 def test_it_finds_drawn_boxes_in_an_image_of_another_size(trt, tmp_path):
