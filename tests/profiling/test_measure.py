@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from robot_assets import progress
+from robot_assets.engines.spec import TensorRTTarget
+from robot_assets.engines.tensorrt.build import build_engine
 from robot_assets.errors import EngineError
 from robot_assets.profiling.apart import measure_apart
 from robot_assets.profiling.cores import core_use, read_core_times
@@ -22,6 +24,7 @@ from robot_assets.profiling.spec import ProfileSpec
 from robot_assets.profiling.streams import Stream, streams_of
 from robot_assets.profiling.trace import trace_bytes
 from tests.detector_chain import whole
+from tests.tensorrt_api.use import standin
 
 
 def two_cameras() -> tuple[Stream, ...]:
@@ -130,3 +133,15 @@ def test_memory_is_read_as_the_kernel_writes_it(tmp_path):
     (tmp_path / "meminfo").write_text("MemTotal: 9999 kB\nMemAvailable:    4096 kB\n")
     found = read_memory(tmp_path)
     assert (found.resident, found.resident_peak, found.available) == (1.0, 2.0, 4.0)
+
+
+def test_engines_for_tensorrt_run_beside_one_another_on_the_gpu_and_on_a_dla(monkeypatch, tmp_path):
+    """On the strict stand-in, since no Jetson is here; it answers through ONNX Runtime and refuses a closed context."""
+    standin(monkeypatch, "10.3.0", dla_cores=2)
+    gate = {"latency_ms_p95_max": 1000}
+    for name, dla in (("gpu", None), ("dla", {"core": 1})):
+        build_engine(whole().onnx, TensorRTTarget(kind="tensorrt", gate=gate, dla=dla), tmp_path / name)
+    streams = [Stream(name=name, engine=tmp_path / name, rate_hz=20, deadline_ms=50) for name in ("gpu", "dla")]
+    found = measure("orin", streams, duration_s=0.5, alone_s=0.2).profile
+    assert [(one.kind, one.place) for one in found.streams] == [("tensorrt", "GPU"), ("tensorrt", "DLA 1")]
+    assert all(one.together.answered for one in found.streams)
