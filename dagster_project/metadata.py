@@ -320,9 +320,14 @@ def profile(found: Any, spec: Any) -> Page:
         "other_cores": measured.machine.other_cores,
         "memory_mib": measured.memory_mib,
         "runtime_mib": measured.machine.runtime_mib,
+        **{key: value for key, value in _strain(measured.machine).items() if value is not None},
         "slowdown": dg.MetadataValue.json({one.name: round(one.slowdown, 3) for one in measured.streams}),
         "platform_fingerprint": measured.platform_fingerprint,
     }
+
+
+def _strain(machine: Any) -> dict[str, float | None]:
+    return {key: getattr(machine, key) for key in ("power_w_mean", "power_w_max", "temperature_c_max")}
 
 
 def _variants(values: Mapping[str, float], chosen: str | None) -> dg.MetadataValue:

@@ -148,6 +148,10 @@ def _print(measured: Profile, verdict: Verdict) -> None:
     elsewhere = "" if machine.other_cores is None else f", everything else {machine.other_cores:.2f}"
     print(f"\ncores {cores or 'unknown'}; the engines kept {machine.own_cores:.2f} busy{elsewhere}")
     print(f"memory {measured.memory_mib:.0f} MiB, of which {machine.runtime_mib:.0f} before the first engine")
+    if machine.power_w_mean is not None:
+        print(f"power {machine.power_w_mean:.1f} W, at most {machine.power_w_max:.1f} W")
+    if machine.temperature_c_max is not None:
+        print(f"temperature at most {machine.temperature_c_max:.0f} °C")
     print(verdict.summary)
     if not verdict.passed:
         print(f"fix: {verdict.fix}")

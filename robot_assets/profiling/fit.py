@@ -57,11 +57,12 @@ def finding(profile: Profile, fits: bool) -> str:
 
 
 def use(profile: Profile) -> str:
-    """Cores and memory; and what else kept the cores busy, which on an idle device is next to nothing."""
+    """Cores, memory and power; and what else kept the cores busy, which on an idle device is next to nothing."""
     core, elsewhere = profile.machine.busiest_core_percent, profile.machine.other_cores or 0.0
     busiest = "" if core is None else f"busiest core {core:.0f} %"
     beside = f" (other processes used {elsewhere:.1f} cores)" if elsewhere >= BUSY_ELSEWHERE else ""
-    return ", ".join(filter(None, (busiest + beside, f"{profile.memory_mib:.0f} MiB")))
+    power = "" if profile.machine.power_w_mean is None else f"{profile.machine.power_w_mean:.1f} W"
+    return ", ".join(filter(None, (busiest + beside, f"{profile.memory_mib:.0f} MiB", power)))
 
 
 def _headline(profile: Profile, fits: bool) -> str:
@@ -128,4 +129,6 @@ def _facts(profile: Profile, spec: FitSpec) -> dict[str, object]:
         "memory_mib_max": spec.memory_mib_max,
         "busiest_core_percent": profile.machine.busiest_core_percent,
         "other_cores": profile.machine.other_cores,
+        "power_w_mean": profile.machine.power_w_mean,
+        "temperature_c_max": profile.machine.temperature_c_max,
     }

@@ -1,7 +1,7 @@
 """Load the engines of all streams into this process and measure them: each alone, then all together.
 
-Nothing here writes or judges. The model calls are in threads of their own (``periodic``); what is counted about the
-process and the machine is read before and after, never during a run.
+Nothing here writes or judges. The model calls are in threads of their own (``periodic``); what the kernel counts about
+the process and the machine is read before and after a run. Only power and temperature have to be looked at meanwhile.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from robot_assets.engines.engine import Engine
 from robot_assets.engines.load import load_engine
 from robot_assets.engines.manifest import Manifest, OnnxRuntimeManifest, TensorRTManifest
+from robot_assets.platforms.meters import Meters, Strain
 from robot_assets.platforms.probe import probe
 from robot_assets.profiling.cores import CoreTimes, core_use, read_core_times
 from robot_assets.profiling.memory import Memory, read_memory
@@ -75,8 +76,9 @@ def _measured(
     for one in loaded:
         alone |= run_periodically([one.task], alone_s, what=f"alone: {one.task.name}")
     cores_before = read_core_times()
-    jobs = run_periodically([one.task for one in loaded], duration_s, what="together")
-    machine = _machine(cores_before, before)
+    with Meters(gpu=any(one.engine.manifest.kind == "tensorrt" for one in loaded)) as meters:
+        jobs = run_periodically([one.task for one in loaded], duration_s, what="together")
+    machine = _machine(cores_before, before, meters.strain())
     profile = Profile(
         target=target,
         duration_s=duration_s,
@@ -131,7 +133,7 @@ def _load(stream: Stream, opened: ExitStack) -> _Loaded:
     return _Loaded(stream, engine, task, round(load_s, 4), round(read_memory().resident - before.resident, 1))
 
 
-def _machine(cores_before: CoreTimes, before: Memory) -> Machine:
+def _machine(cores_before: CoreTimes, before: Memory, strain: Strain) -> Machine:
     use, after = core_use(cores_before, read_core_times()), read_memory()
     return Machine(
         core_percent={core: round(percent, 1) for core, percent in use.percent.items()},
@@ -140,4 +142,7 @@ def _machine(cores_before: CoreTimes, before: Memory) -> Machine:
         resident_mib=round(after.resident_peak, 1),
         runtime_mib=round(before.resident, 1),
         taken_mib=round(before.available - after.available, 1),
+        power_w_mean=strain.power_w_mean,
+        power_w_max=strain.power_w_max,
+        temperature_c_max=strain.temperature_c_max,
     )

@@ -104,6 +104,9 @@ class Machine(Spec):
         resident_mib: The most memory that the process with all engines ever held.
         runtime_mib: Of that, what it held before the first engine: Python and the libraries.
         taken_mib: How much less memory the machine had for others at the end than before the first engine.
+        power_w_mean: Watts; None where no sensor tells.
+        power_w_max: Watts at the highest look.
+        temperature_c_max: Degrees Celsius of the hottest sensor; None where there is none.
     """
 
     core_percent: dict[int, float]
@@ -112,6 +115,9 @@ class Machine(Spec):
     resident_mib: float
     runtime_mib: float
     taken_mib: float
+    power_w_mean: float | None = None
+    power_w_max: float | None = None
+    temperature_c_max: float | None = None
 
     @property
     def busiest_core_percent(self) -> float | None:

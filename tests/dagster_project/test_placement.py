@@ -130,6 +130,14 @@ def test_every_step_belongs_to_a_pool_and_a_gate_to_that_of_its_asset(tmp_path):
     assert all(op.tags[POOL_TAG] and CONFIG_TAG in op.tags for op in ops.values())
 
 
+def test_a_profile_and_its_gate_belong_to_the_device_that_is_profiled(tmp_path):
+    document = cluster_document()
+    document["targets"]["orin_agx"]["profile"] = {"models": {"yard_detector": {"rate_hz": 15}}}
+    ops = ops_of(tmp_path, document)
+    assert {ops[name].tags[POOL_TAG] for name in ("profile__orin_agx", "profile__orin_agx_fits")} == {"orin_agx"}
+    assert "profile__cpu" not in ops
+
+
 def test_the_concurrency_pool_of_a_step_is_its_node_pool_where_that_has_a_limit(tmp_path, params):
     limits = concurrency_limits(params)
     assert limits == {"training": 2, "orin_agx": 1, "cpu": 1}

@@ -70,6 +70,11 @@ def test_memory_that_cuda_takes_from_a_shared_machine_counts_for_tensorrt():
     assert profile(stream("walk", run()), machine=machine(taken_mib=900.0)).memory_mib == 180.0
 
 
+def test_power_is_told_where_a_sensor_tells():
+    found = profile(stream("walk", run()), machine=machine(power_w_mean=14.26))
+    assert headline(found, FitSpec()).endswith("180 MiB, 14.3 W")
+
+
 def test_cores_that_nobody_can_count_are_left_out():
     found = profile(stream("walk", run()), machine=machine(core_percent={}, other_cores=None))
     assert headline(found, FitSpec()) == "1 engine fits: 0 of 300 deadlines missed, 180 MiB"
