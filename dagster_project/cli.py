@@ -14,7 +14,7 @@ import typer
 
 from dagster_project import publishing
 from dagster_project.audit import audit
-from robot_assets.cli import data, engine, profile, provenance
+from robot_assets.cli import data, engine, inspecting, profile, provenance
 from robot_assets.cli.console import answer, console, errors_for_people, progress_bars
 from robot_assets.errors import EngineError
 from robot_assets.project import Project, find_project
@@ -33,6 +33,8 @@ app = typer.Typer(
 )
 app.add_typer(data.app, name="data")
 engine.app.command()(profile.profile)
+engine.app.command()(inspecting.inspect)
+engine.app.command()(inspecting.compare)
 app.add_typer(engine.app, name="engine")
 app.add_typer(provenance.key_app, name="key")
 app.command()(provenance.verify)

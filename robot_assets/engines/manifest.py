@@ -63,11 +63,11 @@ Arithmetic: TypeAlias = Literal["int8", "float16", "float32", "dla", "data_movem
 
 
 class Layer(Spec):
-    """One layer of a TensorRT engine.
+    """One layer of an engine: of TensorRT, or a node of the graph as ONNX Runtime has optimized it.
 
     Attributes:
-        name: Of the layer, made of the names of the ONNX nodes that are in it.
-        kind: Such as ``Convolution``.
+        name: Of the layer; in TensorRT made of the names of the ONNX nodes that are in it.
+        kind: Such as ``Convolution`` or ``QLinearConv``.
         arithmetic: What it calculates in, by what it reads.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import Counter
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from robot_assets.engines.engine import Engine, refuse_other_bytes, refuse_other
 from robot_assets.engines.exported import interface, read_export
 from robot_assets.engines.manifest import (
     ENGINE,
+    Arithmetic,
     Kernels,
+    Layer,
     OnnxRuntimeManifest,
     load_manifest,
     md5_of,
@@ -171,20 +174,39 @@ def open_session(path: Path, threads: int, optimized: Path | None = None) -> Inf
 
 def count_kernels(path: Path, threads: int = 1) -> Kernels:
     """Operators by arithmetic after ONNX Runtime's optimizations on this machine."""
+    groups: dict[str, Counter[str]] = {"int8": Counter(), "float32": Counter(), "data_movement": Counter()}
+    for layer in optimized_layers(path, threads):
+        groups[layer.arithmetic][layer.kind] += 1
+    return Kernels(**{name: dict(sorted(counts.items())) for name, counts in groups.items()})
+
+
+def optimized_layers(path: Path, threads: int = 1) -> tuple[Layer, ...]:
+    """The nodes of a graph after ONNX Runtime's optimizations on this machine, in the order they run.
+
+    Raises:
+        EngineError: ONNX Runtime refuses the file.
+    """
     import onnx
 
     with tempfile.TemporaryDirectory() as scratch:
         optimized = Path(scratch, "optimized.onnx")
         open_session(path, threads, optimized)
-        counts = Counter(node.op_type for node in onnx.load(optimized).graph.node)
-    groups: dict[str, dict[str, int]] = {"int8": {}, "float32": {}, "data_movement": {}}
-    for operator in sorted(counts):
-        if operator in _DATA_MOVEMENT:
-            group = "data_movement"
-        else:
-            group = "int8" if operator.startswith("QLinear") or operator.endswith("Integer") else "float32"
-        groups[group][operator] = counts[operator]
-    return Kernels(**groups)
+        nodes = onnx.load(optimized).graph.node
+    return tuple(
+        # fused nodes end in a running number, which differs from one session to the next
+        Layer(
+            name=re.sub(r"_token_\d+$", "", node.name or node.output[0]),
+            kind=node.op_type,
+            arithmetic=_arithmetic(node.op_type),
+        )
+        for node in nodes
+    )
+
+
+def _arithmetic(operator: str) -> Arithmetic:
+    if operator in _DATA_MOVEMENT:
+        return "data_movement"
+    return "int8" if operator.startswith("QLinear") or operator.endswith("Integer") else "float32"
 
 
 def _manifest(

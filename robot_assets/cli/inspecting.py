@@ -1,0 +1,225 @@
+"""``robot-assets engine inspect`` and ``compare``: what an engine is, and what two of them have not in common."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from robot_assets.cli.console import answer, console, progress_bars
+from robot_assets.cli.engine import EngineArgument, JsonOption, open_engine
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+    from robot_assets.engines.comparison import EngineComparison
+
+_ARITHMETICS = {
+    "int8": "int8",
+    "float16": "float16",
+    "float32": "float32",
+    "dla": "DLA",
+    "data_movement": "moving data",
+}
+_SHOWN_LAYERS = 12
+
+
+def inspect(
+    engine: EngineArgument,
+    layers: Annotated[bool, typer.Option("--layers", help="List every layer with its arithmetic.")] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what an engine is: where it runs, what it takes and gives, its layers, and who signed it.
+
+    It is not run, so that any device can look at an engine for another.
+
+    Example: robot-assets engine inspect sidewalk_detector/engine/cpu --layers
+    """
+    from robot_assets.cli.provenance import project_here
+    from robot_assets.engines.description import describe_engine
+
+    data = describe_engine(open_engine(engine), project_here(), with_layers=layers)
+    answer(data, as_json, lambda: _print_description(data))
+
+
+def compare(
+    engine: EngineArgument,
+    other: Annotated[
+        str, typer.Argument(metavar="OTHER", help="Another engine, an ONNX asset such as MODEL/onnx, or an ONNX file.")
+    ],
+    dataset: Annotated[
+        str | None,
+        typer.Option("--data", metavar="DATASET", help="A packed data set or its asset: adds mAP on its test split."),
+    ] = None,
+    inferences: Annotated[int, typer.Option(min=10, help="Timed inferences of each.")] = 200,
+    as_json: JsonOption = False,
+) -> None:
+    """Compare an engine with another, or with an ONNX: answers, latency in turn, accuracy, layers, manifest.
+
+    An ONNX answers with graph optimizations off, as it is written, and is timed with all of them.
+
+    Example: robot-assets engine compare sidewalk_detector/engine/cpu sidewalk_detector/onnx --data datasets/sidewalk
+    """
+    from robot_assets.engines.comparison import compare_engines
+
+    first, second = open_engine(engine), _open(other)
+    with progress_bars():
+        found = compare_engines(first, second, _open(dataset) if dataset else None, inferences)
+    data = {**found.as_json(), "names": [engine, other]}
+    answer(data, as_json, lambda: _print_comparison(found, engine, other))
+
+
+def _open(name: str) -> Path:
+    path = Path(name)
+    return path if path.exists() else open_engine(name)
+
+
+def _print_description(data: Mapping[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for title, value in _described(data):
+        table.add_row(title, value)
+    console().print(table, highlight=False, markup=False)
+    if "layers" in data:
+        console().print()
+        console().print(_layer_table(data["layers"]), highlight=False)
+
+
+def _described(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Title -> value, in the order that a person asks."""
+    manifest = data["manifest"]
+    if lineage := data.get("lineage"):
+        yield "asset", f"{lineage['asset']}  {lineage['version']}"
+        yield "built", f"{lineage['built_at'].replace('T', ' ')[:16]} UTC, run {lineage['run_id'][:8]}, signed"
+        yield "gates", _gates(lineage)
+    yield "directory", data["directory"]
+    yield "files", ", ".join(f"{name} ({_size(size)})" for name, size in data["files"].items())
+    yield "kind", " ".join(filter(None, [manifest["kind"], manifest.get("tensorrt")]))
+    yield "runs here", "yes" if data["runs_here"] else f"no: {_other_device(manifest['platform'], data['here'])}"
+    yield "built for", _platform(manifest["platform"])
+    yield "fingerprint", manifest["platform_fingerprint"]
+    if "threads" in manifest:
+        yield "threads", str(manifest["threads"])
+    yield "input", _tensor(manifest["input"])
+    yield "outputs", ", ".join(map(_tensor, manifest["outputs"]))
+    yield "preprocessing", manifest["preprocessing"]
+    yield "classes", ", ".join(manifest["classes"])
+    for arithmetic, title in _ARITHMETICS.items():
+        if counts := manifest["kernels"].get(arithmetic):
+            yield title, ", ".join(f"{count} {name}" for name, count in counts.items())
+    yield "engine md5", manifest["engine_md5"]
+    yield "ONNX md5", manifest["onnx_md5"]
+
+
+def _gates(lineage: Mapping[str, Sequence[str]]) -> str:
+    parts = [("passed", "gates_passed"), ("failed", "gates_failed"), ("not evaluated", "gates_open")]
+    return "; ".join(f"{word}: {', '.join(lineage[key])}" for word, key in parts if lineage[key]) or "none signed"
+
+
+def _tensor(tensor: Mapping[str, Any]) -> str:
+    return f"{tensor['name']} {'x'.join(map(str, tensor['shape']))}"
+
+
+def _platform(platform: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {_value(value)}" for name, value in platform.items() if value)
+
+
+def _other_device(there: Mapping[str, Any], here: Mapping[str, Any]) -> str:
+    differing = [
+        f"{name} is {_value(here.get(name))} here, {_value(there.get(name))} there"
+        for name in sorted(there.keys() | here.keys())
+        if there.get(name) != here.get(name)
+    ]
+    return "; ".join(differing)
+
+
+def _value(value: object) -> str:
+    if isinstance(value, list | tuple):
+        return " ".join(map(str, value)) or "none"
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    return "-" if value is None else str(value)
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**20:.2f} MiB" if count >= 2**19 else f"{count / 2**10:.1f} KiB"
+
+
+def _layer_table(layers: Sequence[Mapping[str, str]]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("", justify="right", style="dim")
+    table.add_column("layer", overflow="fold")
+    table.add_column("kind", no_wrap=True)
+    table.add_column("arithmetic", no_wrap=True)
+    for number, layer in enumerate(layers, start=1):
+        style = {"int8": "green", "dla": "green", "data_movement": "dim"}.get(layer["arithmetic"], "")
+        shown = Text(_ARITHMETICS[layer["arithmetic"]], style=style)
+        table.add_row(str(number), Text(layer["name"]), Text(layer["kind"]), shown)
+    return table
+
+
+def _print_comparison(found: EngineComparison, first: str, second: str) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    console().print(Text.assemble(("first   ", "bold"), first), soft_wrap=True)
+    console().print(Text.assemble(("second  ", "bold"), second, "\n"), soft_wrap=True)
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    table.add_column("", overflow="fold", max_width=32)
+    for name in ("first", "second"):
+        table.add_column(name, overflow="fold", max_width=36)
+    table.add_column("difference", overflow="fold", min_width=12)
+    for row in _rows(found):
+        table.add_row(*map(Text, row))
+    console().print(table, highlight=False)
+    parity = found.parity
+    console().print(
+        f"\n{100 * parity.differing_share:.3f} % of the head values differ on {found.compared_on}; the furthest by "
+        f"{parity.largest_score_difference:.3f} of a score and {parity.largest_box_difference_cells:.2f} cells",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if found.second.kind == "onnx" and found.second.latencies is None:
+        console().print("The ONNX was not timed: on the CPU it says nothing about an engine on a GPU.", highlight=False)
+
+
+def _rows(found: EngineComparison) -> Iterator[tuple[str, str, str, str]]:
+    ours, theirs = found.first, found.second
+    yield "kind", ours.kind, theirs.kind, ""
+    yield "size", f"{ours.size_mib:.2f} MiB", f"{theirs.size_mib:.2f} MiB", _ratio(ours.size_mib, theirs.size_mib)
+    if ours.map50 is not None and theirs.map50 is not None:
+        change = f"{100 * (ours.map50 - theirs.map50):+.2f} points"
+        yield "mAP@50 on test", f"{100 * ours.map50:.2f}", f"{100 * theirs.map50:.2f}", change
+    yield from _latency_rows(found)
+    for arithmetic, title in _ARITHMETICS.items():
+        one, other = (sum(layer.arithmetic == arithmetic for layer in side.layers) for side in (ours, theirs))
+        if one or other:
+            yield f"layers: {title}", str(one), str(other), f"{one - other:+d}" if one != other else ""
+    for name, (one, other) in found.manifest_differences.items():
+        yield name, _value(one), _value(other), ""
+    differing = list(found.layer_differences.items())
+    if found.first.kind == found.second.kind:  # names of other compilers have nothing in common
+        for name, (mine, other_layer) in differing[:_SHOWN_LAYERS]:
+            yield f"layer {name}", _value(mine), _value(other_layer), ""
+        if len(differing) > _SHOWN_LAYERS:
+            yield "", "", "", f"and {len(differing) - _SHOWN_LAYERS} layers more; --json has all"
+
+
+def _latency_rows(found: EngineComparison) -> Iterator[tuple[str, str, str, str]]:
+    one, other = found.first.latencies, found.second.latencies
+    for name in ("p50", "p95", "p99"):
+        first, second = (getattr(side, name) if side else None for side in (one, other))
+        shown = [f"{value:.2f} ms" if value is not None else "not timed" for value in (first, second)]
+        yield f"latency {name}", shown[0], shown[1], _ratio(first, second) if first and second else ""
+
+
+def _ratio(one: float, other: float) -> str:
+    return f"{one / other:.2f}x the second" if other else ""

@@ -1,0 +1,306 @@
+"""Two engines side by side, or an engine and an ONNX: answers, latency, accuracy, layers, manifests. Needs no torch."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_assets.engines.benchmark import Latencies, interleave
+from robot_assets.engines.load import load_engine
+from robot_assets.engines.manifest import Layer, Manifest, OnnxRuntimeManifest, TensorRTManifest
+from robot_assets.engines.parity import Heads, Parity, parity_of
+from robot_assets.errors import EngineError
+from robot_assets.models.decode import output_names
+from robot_assets.platforms.memory import MIB
+
+if TYPE_CHECKING:
+    from robot_assets.data.packed import PackedSplit
+    from robot_assets.models.spec import NetworkSpec
+
+Floats = NDArray[np.float32]
+IMAGES = 16
+"""Images that answers are compared on."""
+
+_NOT_COMPARED = frozenset({"kernels", "layers", "network", "platform", "outputs", "bindings", "engine_size_bytes"})
+"""Of a manifest: told elsewhere in a comparison, or taken apart into single values."""
+
+
+@dataclass(frozen=True)
+class Side:
+    """One of the two.
+
+    Attributes:
+        name: As it was asked for.
+        kind: ``onnxruntime``, ``tensorrt``, or ``onnx`` for a graph that is no engine.
+        size_mib: Of its file.
+        layers: What runs, in order.
+        manifest: None for a graph.
+        latencies: None for a graph beside an engine of another device.
+        map50: On the test split, in [0, 1]; None without a data set.
+    """
+
+    name: str
+    kind: str
+    size_mib: float
+    layers: tuple[Layer, ...]
+    manifest: Manifest | None
+    latencies: Latencies | None
+    map50: float | None
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data; what is not known is not in it."""
+        counts = Counter(layer.arithmetic for layer in self.layers)
+        found = {
+            "name": self.name,
+            "kind": self.kind,
+            "size_mib": round(self.size_mib, 3),
+            "map50": None if self.map50 is None else round(self.map50, 6),
+            "layers": {name: counts[name] for name in sorted(counts)},
+            "latency": self.latencies.as_json() if self.latencies else None,
+        }
+        return {name: value for name, value in found.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class EngineComparison:
+    """What was found.
+
+    Attributes:
+        first: An engine.
+        second: Another, or an ONNX.
+        parity: Between their heads.
+        compared_on: What images those were.
+        manifest_differences: By key: the value of each, None where one has none.
+        layer_differences: By name of a layer: what it is in each, None where one has no such layer.
+    """
+
+    first: Side
+    second: Side
+    parity: Parity
+    compared_on: str
+    manifest_differences: dict[str, tuple[Any, Any]]
+    layer_differences: dict[str, tuple[str | None, str | None]]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {
+            "first": self.first.as_json(),
+            "second": self.second.as_json(),
+            "parity": {**asdict(self.parity), "compared_on": self.compared_on},
+            "manifest_differences": {name: list(pair) for name, pair in self.manifest_differences.items()},
+            "layer_differences": {name: list(pair) for name, pair in self.layer_differences.items()},
+        }
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """A side that is ready: ``answer`` for its heads, ``timed`` for its latency, which may be another session."""
+
+    kind: str
+    file: Path
+    network: NetworkSpec
+    answer: Callable[[Floats], Heads]
+    timed: Callable[[Floats], object]
+    layers: tuple[Layer, ...]
+    manifest: Manifest | None = None
+
+
+def compare_engines(first: Path, second: Path, dataset: Path | None = None, inferences: int = 200) -> EngineComparison:
+    """Run two engines, or an engine and an ONNX, on the same images, in turn.
+
+    An ONNX is asked for its answers with graph optimizations off, as it is written, and timed with all of them.
+
+    Args:
+        first: Directory of an engine.
+        second: Directory of an engine or of an ONNX artifact, or an ONNX file.
+        dataset: A packed data set: answers are compared on images of its test split, and mAP is computed.
+        inferences: Timed inferences of each.
+
+    Raises:
+        EngineError: One of them does not load, or they are not of one shape.
+        DataError: The data set is incomplete.
+    """
+    with ExitStack() as stack:
+        ours = _open_engine(first, stack)
+        theirs = _open_engine(second, stack) if _is_engine(second) else _open_graph(second, ours)
+        _refuse_other_shape(first, ours, second, theirs)
+        split = _test_split(dataset)
+        images = _images(split, ours.network)
+        parity = parity_of([(ours.answer(one), theirs.answer(one)) for one in images], ours.network)
+        timed = _timed(ours, theirs, images[0], inferences)
+        sides = {
+            key: Side(
+                name=str(path),
+                kind=side.kind,
+                size_mib=side.file.stat().st_size / MIB,
+                layers=side.layers,
+                manifest=side.manifest,
+                latencies=timed.get(key),
+                map50=_map50(side, split),
+            )
+            for key, path, side in (("first", first, ours), ("second", second, theirs))
+        }
+    return EngineComparison(
+        first=sides["first"],
+        second=sides["second"],
+        parity=parity,
+        compared_on=f"{len(images)} images of the test split" if split else f"{len(images)} images of noise",
+        manifest_differences=_manifest_differences(ours.manifest, theirs.manifest),
+        layer_differences=_layer_differences(ours.layers, theirs.layers),
+    )
+
+
+def layers_of(engine: Path, manifest: Manifest) -> tuple[Layer, ...]:
+    """What an engine runs, layer by layer, in order.
+
+    Raises:
+        EngineError: ONNX Runtime refuses the engine.
+    """
+    if isinstance(manifest, TensorRTManifest):
+        return manifest.layers
+    from robot_assets.engines.onnxruntime_engine import optimized_layers
+
+    return optimized_layers(engine / manifest.engine_file)
+
+
+def _is_engine(path: Path) -> bool:
+    return (path / "manifest.json").is_file()
+
+
+def _open_engine(path: Path, stack: ExitStack) -> _Opened:
+    engine = stack.enter_context(load_engine(path))
+    manifest = engine.manifest
+    return _Opened(
+        kind=manifest.kind,
+        file=path / manifest.engine_file,
+        network=manifest.network,
+        answer=engine.infer,
+        timed=engine.infer,
+        layers=layers_of(path, manifest),
+        manifest=manifest,
+    )
+
+
+def _open_graph(path: Path, engine: _Opened) -> _Opened:
+    from robot_assets.engines.onnxruntime_engine import open_session, optimized_layers
+    from robot_assets.export.parity import plain_session
+
+    file = path / "model.onnx" if path.is_dir() else path
+    if not file.is_file():
+        raise EngineError(
+            f"{path} is neither an engine nor an ONNX",
+            needed="the directory of an engine, which has a manifest.json, an ONNX artifact, or an ONNX file",
+            fix="name an asset such as sidewalk_detector/onnx, or a file",
+        )
+    threads = engine.manifest.threads if isinstance(engine.manifest, OnnxRuntimeManifest) else 1
+    optimized = open_session(file, threads)  # refuses in words what is no graph
+    plain = plain_session(file)
+    names = list(output_names(engine.network))
+    _refuse_other_graph(file, plain, engine.network)
+    images = plain.get_inputs()[0].name
+    return _Opened(
+        kind="onnx",
+        file=file,
+        network=engine.network,
+        answer=lambda pixels: plain.run(names, {images: pixels}),
+        timed=lambda pixels: optimized.run(names, {images: pixels}),
+        layers=optimized_layers(file, threads),
+    )
+
+
+def _refuse_other_graph(file: Path, session: Any, network: NetworkSpec) -> None:
+    shapes = [tuple(one.shape) for one in session.get_inputs()]
+    heads = [one.name for one in session.get_outputs()]
+    needed = (1, 3, network.input_height, network.input_width)
+    if shapes != [needed] or set(heads) != set(output_names(network)):
+        raise EngineError(
+            f"{file} takes {' and '.join(map(str, shapes))} and gives {', '.join(heads)}",
+            needed=f"a graph that takes {needed} and gives {', '.join(output_names(network))}",
+            fix="compare the engine with the ONNX of its own model",
+        )
+
+
+def _refuse_other_shape(first: Path, ours: _Opened, second: Path, theirs: _Opened) -> None:
+    if ours.network != theirs.network or (
+        ours.manifest and theirs.manifest and ours.manifest.classes != theirs.manifest.classes
+    ):
+        raise EngineError(
+            f"{first} and {second} are engines of different networks or classes",
+            needed="two engines that answer in the same heads",
+            fix="look at each: robot-assets engine inspect ENGINE",
+        )
+
+
+def _test_split(dataset: Path | None) -> PackedSplit | None:
+    if dataset is None:
+        return None
+    from robot_assets.data.packed import open_split
+
+    return open_split(dataset, "test")
+
+
+def _images(split: PackedSplit | None, network: NetworkSpec) -> list[Floats]:
+    """Images float32 (1, 3, H, W), spread over the split."""
+    if split is None:
+        shape = (1, 3, network.input_height, network.input_width)
+        return [np.random.default_rng(seed).random(shape, dtype=np.float32) for seed in range(IMAGES)]
+    from robot_assets.export.parity import read_input
+
+    indices = sorted({int(index) for index in np.linspace(0, len(split) - 1, min(IMAGES, len(split)))})
+    return [read_input(split, index, network) for index in indices]
+
+
+def _timed(ours: _Opened, theirs: _Opened, images: Floats, inferences: int) -> dict[str, Latencies]:
+    """In turn, so that a busy machine slows both alike; a graph on the CPU says nothing about an engine on a GPU."""
+    calls: dict[str, Callable[[], object]] = {"first": lambda: ours.timed(images)}
+    if theirs.kind == ours.kind or (ours.kind, theirs.kind) == ("onnxruntime", "onnx"):
+        calls["second"] = lambda: theirs.timed(images)
+    return interleave(calls, inferences, warmup=20)
+
+
+def _map50(side: _Opened, split: PackedSplit | None) -> float | None:
+    if split is None:
+        return None
+    from robot_assets.training.evaluate import evaluate
+
+    return evaluate(side.answer, split, side.network).map50
+
+
+def _manifest_differences(ours: Manifest | None, theirs: Manifest | None) -> dict[str, tuple[Any, Any]]:
+    if ours is None or theirs is None:
+        return {}
+    first, second = dict(_flat(ours)), dict(_flat(theirs))
+    return {
+        name: (first.get(name), second.get(name))
+        for name in sorted(first.keys() | second.keys())
+        if first.get(name) != second.get(name)
+    }
+
+
+def _flat(manifest: Manifest) -> Iterator[tuple[str, Any]]:
+    document = manifest.model_dump(mode="json")
+    yield from ((name, value) for name, value in document.items() if name not in _NOT_COMPARED)
+    yield from ((f"platform.{name}", value) for name, value in document["platform"].items())
+
+
+def _layer_differences(ours: tuple[Layer, ...], theirs: tuple[Layer, ...]) -> dict[str, tuple[str | None, str | None]]:
+    """Layers by name: another kind or arithmetic, or only in one of them."""
+    first, second = (dict(_numbered(side)) for side in (ours, theirs))
+    names = dict.fromkeys([*first, *second])
+    return {name: (first.get(name), second.get(name)) for name in names if first.get(name) != second.get(name)}
+
+
+def _numbered(layers: tuple[Layer, ...]) -> Iterator[tuple[str, str]]:
+    """Name -> what it is; further layers of one name are numbered."""
+    seen: Counter[str] = Counter()
+    for layer in layers:
+        seen[layer.name] += 1
+        count = seen[layer.name]
+        yield f"{layer.name} ({count})" if count > 1 else layer.name, f"{layer.kind} {layer.arithmetic}"
