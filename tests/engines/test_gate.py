@@ -246,3 +246,8 @@ def test_an_engine_is_compared_with_the_float_model_on_its_own_threads(tmp_path)
     assert found.threads == 1
     assert found.speedup == found.float32.p50 / found.engine.p50
     assert len(measure(whole().engine, 10, 1).milliseconds) == 10
+
+
+def test_the_docs_name_every_gate_and_every_budget():
+    text = (ROOT / "docs" / "gates.md").read_text()
+    assert {name for name in (*BUDGETS, *GateSpec.model_fields) if f"`{name}`" not in text} == set()
