@@ -20,6 +20,7 @@ from robot_assets.engines.tensorrt.shelf import StoredTimingCaches
 from robot_assets.errors import EngineError
 from robot_assets.lineage.code_version import Code
 from robot_assets.platforms.probe import probe
+from robot_assets.platforms.spec import TensorRTEntry
 from robot_assets.store import Store
 from tests.detector_chain import CLASSES, NETWORK, whole
 from tests.tensorrt_api.use import VERSIONS, absent, standin
@@ -145,6 +146,13 @@ def test_the_manifest_says_what_the_engine_is_made_of(trt, tmp_path):
     assert shapes["images"] == ((1, 3, 64, 96), "float32")
     assert 0 < manifest.bindings[0].scale <= 1 / 127
     assert "gate" not in manifest.settings
+
+
+def test_what_builds_nothing_is_no_part_of_the_settings(trt10, tmp_path):
+    entry = TensorRTEntry(kind="tensorrt", gate=GATE, platform="reported", timing_cache=False)
+    build_engine(whole().onnx, entry, tmp_path / "engine")
+    settings = load_manifest(tmp_path / "engine").settings
+    assert set(settings) == set(TensorRTTarget.model_fields) - {"gate", "timing_cache"}
 
 
 def test_the_gates_judge_such_an_engine_for_real(trt, tmp_path):

@@ -52,6 +52,18 @@ LOG = "build.log"
 LAYERS = "layers.json"
 WEIGHTS = "weights.onnx"
 
+_DECISIVE = {
+    "kind",
+    "precision",
+    "typing",
+    "workspace_mib",
+    "optimization_level",
+    "batch",
+    "dla",
+    "weight_stripped",
+}
+"""Keys of a target that decide what is built; the others tell of gates, of observing, and of keeping measurements."""
+
 _CHANGING = re.compile(r"\d[\d.,]*(?:e[+-]?\d+)?\s*(?:[num]?s|sec|seconds|[KMG]i?B|bytes)\b|0x[0-9a-f]{8,}")
 """What TensorRT's log has of times, memory and addresses."""
 
@@ -263,8 +275,8 @@ def _check_interface(manifest: TensorRTManifest) -> None:
 
 
 def _settings(target: TensorRTTarget) -> dict[str, Any]:
-    """The parameters that the build reads; gates read the rest."""
-    return target.model_dump(mode="json", exclude={"gate", "platform", "timing_cache"})
+    """The parameters that decide what is built."""
+    return target.model_dump(mode="json", include=_DECISIVE)
 
 
 def _lasting(bench: _Bench, typing: Typing, notes: Sequence[str]) -> str:
