@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_assets.engines.exported import read_export
 from robot_assets.engines.manifest import md5_of
-from robot_assets.errors import ExportError
 from robot_assets.export.parity import CARD, MODEL, REFERENCE, plain_session, read_input
 from robot_assets.export.preflight import preflight
 from robot_assets.models.spec import NetworkSpec
@@ -149,7 +149,8 @@ def find_sensitive_layers(
             ``reference.safetensors``) with the chosen layers in float, from which engines can be built.
 
     Raises:
-        ExportError: The ONNX artifact is not whole, or is of other weights than those given.
+        EngineError: The ONNX artifact is not whole.
+        ExportError: It is of other weights than those given.
         ValueError: ``spec`` has no bound.
     """
     if spec.drop_points_max is None:
@@ -180,33 +181,6 @@ def find_sensitive_layers(
     with publishing_directory(out) as staging:
         _write_mixed(staging, onnx, dataset, card, bench.mixed(frozenset(chosen.best.layers)), found)
     return found
-
-
-def read_export(onnx: Path) -> tuple[dict[str, Any], ModelProto]:
-    """``model.json`` and ``model.onnx`` of a directory that ``export_onnx`` wrote.
-
-    Raises:
-        ExportError: They are missing or do not fit each other.
-    """
-    import onnx as onnx_library
-
-    try:
-        card = json.loads((onnx / CARD).read_bytes())
-        model = onnx_library.load(onnx / MODEL, load_external_data=False)
-        found, said = md5_of(onnx / MODEL), card["md5"]
-    except Exception as error:  # protobuf and json errors share no base
-        raise ExportError(
-            f"{onnx} is not a whole ONNX artifact ({type(error).__name__}: {error})",
-            needed=f"{MODEL} and {CARD}",
-            fix="export again, or restore the whole directory from the store",
-        ) from None
-    if found != said:
-        raise ExportError(
-            f"{onnx / MODEL} has md5 {found}, its {CARD} says {said}",
-            needed="the graph that it describes",
-            fix="export again, or restore the whole directory from the store",
-        )
-    return card, model
 
 
 def float_share(model: ModelProto, counts: Mapping[str, int]) -> float:

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robot_assets.engines.benchmark import Latencies, interleave
+from robot_assets.engines.exported import read_export
 from robot_assets.engines.onnxruntime_engine import open_session
-from robot_assets.sensitivity.analysis import read_export
 from robot_assets.sensitivity.layers import keep_quantized, layers_of
 
 if TYPE_CHECKING:
@@ -62,8 +62,8 @@ def measure_variants(
     """Time the CPU engines of the graph in ``onnx``: all int8, ``in_float`` in float, each layer alone in float.
 
     Raises:
-        ExportError: The ONNX artifact is not whole, or has no such layer.
-        EngineError: ONNX Runtime refuses a variant.
+        EngineError: The ONNX artifact is not whole, or ONNX Runtime refuses a variant.
+        ExportError: The graph has no such layer.
     """
     card, model = read_export(onnx)
     [shape] = card["inputs"].values()

@@ -93,21 +93,27 @@ def float_weights(model: ModelProto, tensors: Weights) -> dict[str, NDArray[Any]
         ExportError: A weight is missing, or is not the one that was rounded to what the graph has.
     """
     wiring = _Wiring(model.graph)
-    found = {}
-    for name, node in _layer_nodes(wiring).items():
-        if node.op_type != "Conv":
-            continue
-        owner, _, leaf = (node.input[2] if len(node.input) > 2 else "").rpartition(".")
-        key = f"{owner}.{leaf.replace('bias', 'weight')}"
-        if key not in tensors or not wiring.rounds_to(tensors[key], node.input[1]):
-            raise ExportError(
-                f"{key} of the quantized model is {'missing' if key not in tensors else 'another'}, seen from the "
-                f"layer {name} of the graph",
-                needed="the weights that the graph was exported from",
-                fix="build the onnx asset again, and then sensitivity",
-            )
-        found[name] = tensors[key]
-    return found
+    return {
+        name: _trained(name, node, wiring, tensors)
+        for name, node in _layer_nodes(wiring).items()
+        if node.op_type == "Conv"
+    }
+
+
+def _trained(name: str, node: NodeProto, wiring: _Wiring, tensors: Weights) -> NDArray[Any]:
+    """The weights of one convolution: by the name of its bias, and where it has none, by what rounds to its own."""
+    owner, _, leaf = (node.input[2] if len(node.input) > 2 else "").rpartition(".")
+    key = f"{owner}.{leaf.replace('bias', 'weight')}" if owner else "a weight"
+    candidates = [tensors[key]] if key in tensors else list(tensors.values())
+    matching = [tensor for tensor in candidates if wiring.rounds_to(tensor, node.input[1])]
+    if not matching:
+        raise ExportError(
+            f"{key} of the quantized model is {'another' if key in tensors else 'missing'}, seen from the layer {name} "
+            "of the graph",
+            needed="the weights that the graph was exported from",
+            fix="build the onnx asset again, and then sensitivity",
+        )
+    return matching[0]
 
 
 def multiply_accumulates(model: ModelProto) -> dict[str, int]:

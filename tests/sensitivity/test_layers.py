@@ -126,6 +126,16 @@ def test_weights_of_another_model_are_refused(model):
         float_weights(model, {name: value for name, value in tensors.items() if not name.startswith("merge8")})
 
 
+def test_a_convolution_without_a_bias_finds_its_weights_too(model, weights):
+    """The exporter leaves out a bias of zeros."""
+    bare = onnx.ModelProto()
+    bare.CopyFrom(model)
+    [convolution] = [node for node in bare.graph.node if len(node.input) > 2 and node.input[2].startswith("merge8.")]
+    del convolution.input[2]
+    found = float_weights(bare, load_weights(whole().ptq if promoted() == "ptq" else whole().qat))
+    assert np.array_equal(found[convolution.name], weights["merge8"])
+
+
 def test_multiply_accumulates_are_those_of_the_formula(model):
     counts = multiply_accumulates(model)
     assert len(counts) == 23
