@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from robot_assets.errors import ObjectCorrupt
+from robot_assets.errors import ObjectCorrupt, ObjectMissing
 from robot_assets.store.cache import Cache
 from robot_assets.store.store import Store
 
@@ -61,5 +61,5 @@ def _folders(root: Path) -> list[tuple[str, int, int]]:
 def _is_whole(root: Path, digest: str) -> bool:
     try:
         return Store(root).has(digest)
-    except ObjectCorrupt:  # it has been set aside
+    except (ObjectCorrupt, ObjectMissing):  # it has been set aside, or has just made room for others
         return False

@@ -53,16 +53,15 @@ def promised(cache: Cache, remote: Remote | None, coming_bytes: int) -> Iterator
     if cache.limit_bytes is None or remote is None or not coming_bytes:
         yield lambda arrived_bytes: None
         return
-    handle, path = _promise(cache)
+    handle, path = _promise(cache, remote, coming_bytes)
     left_bytes = coming_bytes
 
     def arrived(arrived_bytes: int) -> None:
         nonlocal left_bytes
         left_bytes = max(0, left_bytes - arrived_bytes)
-        os.pwrite(handle, b"%020d" % left_bytes, 0)
+        _write_number(handle, left_bytes)
 
     try:
-        arrived(0)
         make_room(cache, remote)
         yield arrived
     finally:
@@ -70,27 +69,35 @@ def promised(cache: Cache, remote: Remote | None, coming_bytes: int) -> Iterator
         os.close(handle)
 
 
-def make_room(cache: Cache, remote: Remote) -> None:
+def make_room(cache: Cache, remote: Remote, coming_bytes: int = 0) -> None:
     """Remove objects until the cache is within its limit, and its disk has room for what is promised.
 
     What cannot be removed is left there, and said: a limit that is too small fails nothing.
+
+    Args:
+        cache: Where.
+        remote: Whence what goes can be had again.
+        coming_bytes: What nobody has promised yet.
     """
-    if cache.limit_bytes is None or not cache.root.exists() or _excess(cache, stored(cache)).bytes <= 0:
+    if cache.limit_bytes is None or not cache.root.exists():
+        return
+    if _excess(cache, stored(cache), coming_bytes).bytes <= 0:
         return
     with _alone(cache):
         objects = stored(cache)  # another process may have made room while we waited
-        excess = _excess(cache, objects)
+        excess = _excess(cache, objects, coming_bytes)
         if excess.bytes <= 0:
             return
-        goal_bytes = excess.bytes + cache.limit_bytes // _SPARE
         eviction = _Eviction(cache, remote, objects)
+        obstacle = "the rest is needed by processes here, or not on the remote yet"
         try:
-            freed_bytes = eviction.run(goal_bytes)
-            obstacle = "the rest is needed by processes here, or not on the remote yet"
+            eviction.run(excess.bytes + cache.limit_bytes // _SPARE)
         except StoreError as error:
-            freed_bytes, obstacle = eviction.freed_bytes, f"the remote cannot be asked what it has: {error.found}"
-    if freed_bytes < excess.bytes:
-        _say(cache, excess, freed_bytes, obstacle)
+            obstacle = f"the remote cannot be asked what it has: {error.found}"
+        except OSError as error:
+            obstacle = f"the next could not be: {error}"
+    if eviction.freed_bytes < excess.bytes:
+        _say(cache, excess, eviction.freed_bytes, obstacle)
 
 
 @dataclass(frozen=True)
@@ -106,9 +113,9 @@ class _Excess:
         return self.kept_bytes + self.promised_bytes - self.room_bytes
 
 
-def _excess(cache: Cache, objects: dict[str, Stored]) -> _Excess:
+def _excess(cache: Cache, objects: dict[str, Stored], coming_bytes: int) -> _Excess:
     kept = sum(item.disk_bytes for item in objects.values()) + beside_bytes(cache)
-    promised = promised_bytes(cache)
+    promised = promised_bytes(cache) + coming_bytes
     disk = os.statvfs(cache.root)
     return _Excess(kept, promised, min(cache.limit_bytes or 0, kept + disk.f_bavail * disk.f_frsize))
 
@@ -123,8 +130,8 @@ class _Eviction:
     freed_bytes: int = 0
     _contents: dict[str, frozenset[str] | None] = field(default_factory=dict)
 
-    def run(self, goal_bytes: int) -> int:
-        """Free so many bytes, or as many as may go; return how many. Raises StoreError when the remote is away."""
+    def run(self, goal_bytes: int) -> None:
+        """Free so many bytes, or as many as may go. Raises StoreError when the remote is away."""
         self._clear_leftovers()
         queue = self._oldest_first()
         asked_bytes = goal_bytes
@@ -133,7 +140,6 @@ class _Eviction:
             known = self.remote.sizes([item.oid for item in some])
             self._remove([item for item in some if known.get(item.oid) == item.size_bytes])
             asked_bytes *= 4  # where little may go, rather ask for more at once than many times
-        return self.freed_bytes
 
     def _oldest_first(self) -> list[Stored]:
         """What nobody needs, by the last use of the artifacts that it belongs to."""
@@ -186,7 +192,7 @@ class _Eviction:
         with gate(self.cache, alone=True):
             for path in opened.iterdir() if opened.is_dir() else ():
                 if path.name.startswith(_EVICTED) or _is_abandoned(self.cache, path.name):
-                    shutil.rmtree(path, ignore_errors=True)
+                    _remove_tree(path)
 
 
 def _is_abandoned(cache: Cache, name: str) -> bool:
@@ -200,12 +206,20 @@ def _take_down(cache: Cache, digest: str) -> int:
     copies = folder / f"{digest}{COPIES_SUFFIX}"
     freed = int(copies.read_bytes() or b"0") if copies.exists() else 0
     if (folder / digest).exists():
-        aside = Path(tempfile.mkdtemp(dir=folder, prefix=_EVICTED))
-        os.rename(folder / digest, aside / "artifact")
-        shutil.rmtree(aside, ignore_errors=True)
+        aside = folder / f"{_EVICTED}{digest}"
+        _remove_tree(aside)
+        os.rename(folder / digest, aside)  # in one step, and on a full disk too
+        _remove_tree(aside)
     copies.unlink(missing_ok=True)
     (folder / f"{digest}.lock").unlink(missing_ok=True)
     return freed
+
+
+def _remove_tree(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _cut(queue: Sequence[Stored], wanted_bytes: int) -> tuple[list[Stored], list[Stored]]:
@@ -218,16 +232,36 @@ def _cut(queue: Sequence[Stored], wanted_bytes: int) -> tuple[list[Stored], list
     return list(queue), []
 
 
-def _promise(cache: Cache) -> tuple[int, str]:
-    """Make a file and lock it; the lock goes with the process, however it ends."""
+def _promise(cache: Cache, remote: Remote, coming_bytes: int) -> tuple[int, str]:
+    """Leave word of what comes in a file with a lock, which goes with the process, however it ends."""
     folder = cache.root / PROMISES
+    try:
+        return _locked_file(folder, coming_bytes)
+    except OSError:  # a full disk takes not even the promise
+        make_room(cache, remote, coming_bytes)
+        return _locked_file(folder, coming_bytes)
+
+
+def _locked_file(folder: Path, number: int) -> tuple[int, str]:
     folder.mkdir(parents=True, exist_ok=True)
     while True:
         handle, path = tempfile.mkstemp(dir=folder)
         fcntl.flock(handle, fcntl.LOCK_EX)
         if os.fstat(handle).st_nlink:  # another process may have taken it for a void one before the lock was ours
-            return handle, path
+            break
         os.close(handle)
+    try:
+        _write_number(handle, number)
+    except OSError:
+        os.unlink(path)
+        os.close(handle)
+        raise
+    return handle, path
+
+
+def _write_number(handle: int, number: int) -> None:
+    """Write over the one before, which a full disk takes too."""
+    os.pwrite(handle, b"%020d" % number, 0)
 
 
 @contextmanager

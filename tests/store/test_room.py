@@ -275,6 +275,18 @@ def test_a_disk_smaller_than_the_limit_is_the_limit_and_a_full_one_is_named(tmp_
         assert use(store, digests[0]) == content(tmp_path / "0")
 
 
+def test_a_disk_that_something_else_has_filled_to_the_last_block_gets_room(tmp_path):
+    with a_disk_of("2m", tmp_path / "disk") as disk:
+        store = Store(disk / "cache", str(tmp_path / "remote"), 1 << 30)
+        digests = [store.add(make(tmp_path, str(number), 40)).digest for number in range(6)]
+        with (disk / "logs").open("wb", buffering=0) as logs:
+            while shutil.disk_usage(disk).free:
+                logs.write(bytes(BLOCK))
+        more = store.add(make(tmp_path, "more", 60)).digest
+        assert use(store, more) == content(tmp_path / "more")
+        assert not is_here(store, digests[0])
+
+
 _STEP = """
 import random, sys
 from pathlib import Path
