@@ -27,7 +27,7 @@ def packed(tmp_path: Path, s3: str) -> tuple[str, Path]:
     return Store(tmp_path / "here", s3).add(folder).digest, folder
 
 
-@pytest.mark.parametrize("cut_after", [3_000_000, 2_200_000])
+@pytest.mark.parametrize("cut_after", [6_000_000, 4_400_000])
 def test_a_large_object_arrives_over_connections_that_all_break_and_hardly_a_byte_travels_twice(
     packed, s3_server, s3, tmp_path, monkeypatch, cut_after
 ):
