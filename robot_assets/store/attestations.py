@@ -35,7 +35,7 @@ def attest(cache: Cache, remote: Remote | None, digest: str, name: str, content:
     """
     relative = f"{checked_digest(digest)}/{_checked_name(name)}"
     final = _folder(cache, digest) / f"{name}{SUFFIX}"
-    with explained("writing an attestation", cache.root), _one_writer(final.parent):
+    with explained("writing an attestation", cache.root), one_writer(final.parent):
         if not final.is_file() or final.read_bytes() != content:
             with publishing_file(final) as staging:
                 staging.write_bytes(content)
@@ -98,7 +98,7 @@ def _checked_name(name: str) -> str:
 
 
 @contextmanager
-def _one_writer(folder: Path) -> Iterator[None]:
+def one_writer(folder: Path) -> Iterator[None]:
     """Hold a folder: a lock that goes with the process, however it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)

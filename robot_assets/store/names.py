@@ -13,6 +13,7 @@ from pathlib import Path
 from robot_assets.errors import StoreError
 from robot_assets.publish import publishing_file
 from robot_assets.store.artifact import checked_digest
+from robot_assets.store.attestations import one_writer
 from robot_assets.store.cache import Cache
 from robot_assets.store.failures import explained
 from robot_assets.store.remote import Remote
@@ -28,7 +29,7 @@ def bind(cache: Cache, remote: Remote | None, name: str, digest: str) -> None:
         StoreError: The digest or the name is not one, or cache or remote cannot take it.
     """
     final = cache.root / NAMES / _checked(name)
-    with explained("writing a name", cache.root), publishing_file(final) as staging:
+    with explained("writing a name", cache.root), one_writer(final.parent), publishing_file(final) as staging:
         staging.write_text(checked_digest(digest))
     if remote is not None:
         _Names(remote.url).upload(str(final), name)
