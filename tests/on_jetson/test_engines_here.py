@@ -15,6 +15,8 @@ from robot_assets.engines.tensorrt.api import features_of, import_tensorrt
 from robot_assets.engines.tensorrt.build import build_engine
 from robot_assets.engines.tensorrt.shelf import StoredTimingCaches
 from robot_assets.errors import EngineError
+from robot_assets.profiling.apart import measure_apart
+from robot_assets.profiling.streams import Stream
 from robot_assets.store import Store
 from tests.on_jetson.exported import HEIGHT, WIDTH, write_export
 
@@ -133,6 +135,23 @@ def test_two_engines_share_the_device(exported, engine):
         for _ in range(20):
             for first, second in zip(one.infer(images()), other.infer(images()), strict=True):
                 np.testing.assert_array_equal(first, second)
+
+
+def test_engines_are_profiled_together_at_the_rates_of_their_sensors(jetson, exported, engine, tmp_path):
+    engines = {"camera": engine, "depth": engine}
+    if jetson.dla_cores:
+        build_engine(exported, target(dla={"core": 0}), tmp_path / "dla")
+        engines["dla"] = tmp_path / "dla"
+    rates = {"camera": 15, "depth": 10, "dla": 15}
+    streams = [
+        Stream(name=name, engine=path, rate_hz=rates[name], deadline_ms=1000 / rates[name])
+        for name, path in engines.items()
+    ]
+    found = measure_apart("this device", streams, duration_s=4, alone_s=1).profile
+    print(f"\n{json.dumps(found.model_dump(mode='json'), indent=1)}")
+    for one in found.streams:
+        assert one.kind == "tensorrt"
+        assert one.together.answered + one.together.skipped == one.together.frames == 4 * one.rate_hz
 
 
 def test_an_operator_that_tensorrt_lacks_is_named_with_its_node(tmp_path):
