@@ -28,6 +28,7 @@ _BINS = 150
 _PERIODS_SHOWN = 7
 _WINDOW_MS = (400.0, 2000.0)
 _BAR = 0.19
+_TICK = 0.14
 
 
 @dataclass(frozen=True)
@@ -125,35 +126,38 @@ def _first_miss(lane: Lane) -> float | None:
 
 def _frames(axes: Axes, row: int, lane: Lane, begin: float, end: float) -> None:
     """A tick for each frame of the sensor, and a cross for each that nobody worked on."""
-    released = np.concatenate([lane.release_ms, lane.skipped_ms])
-    shown = released[(released >= begin) & (released <= end)]
-    axes.vlines(shown, row + _BAR, row + _BAR + 0.13, color=INK, linewidth=1.1)
+    shown = lane.release_ms[(lane.release_ms >= begin) & (lane.release_ms <= end)]
+    axes.vlines(shown, row + _BAR, row + _BAR + _TICK, color=INK, linewidth=1.1)
     skipped = lane.skipped_ms[(lane.skipped_ms >= begin) & (lane.skipped_ms <= end)]
-    axes.plot(skipped, np.full(len(skipped), row), "x", color=ALARM, markersize=6.5, markeredgewidth=1.8)
+    height = np.full(len(skipped), row + _BAR + _TICK / 2)
+    axes.plot(skipped, height, "x", color=ALARM, markersize=5.5, markeredgewidth=1.6)
 
 
 def _jobs(axes: Axes, row: int, lane: Lane, colour: str) -> None:
-    """A thin line while a frame waits, a bar while the engine works, a red bar for an answer that came too late."""
+    """A line while a frame waits, a bar while the engine works, a red bar for an answer that came too late."""
     low, high = axes.get_xlim()
-    narrowest = (high - low) * 2 / (_RIGHT - _LEFT)  # two pixels
+    pixel = (high - low) / (_RIGHT - _LEFT)
     shown = (lane.finish_ms >= low) & (lane.release_ms <= high)
     for release, start, finish, is_late in zip(
         lane.release_ms[shown], lane.start_ms[shown], lane.finish_ms[shown], lane.is_late[shown], strict=True
     ):
-        axes.plot((release, start), (row, row), color=colour, linewidth=2, solid_capstyle="butt")
-        place = (start, row - _BAR), max(finish - start, narrowest), 2 * _BAR
-        axes.add_patch(_rectangle(*place, ALARM if is_late else colour))
+        height = row + _BAR + _TICK / 2
+        axes.plot((release, start), (height, height), color=colour, linewidth=2, solid_capstyle="butt")
+        width = finish - start
+        # Bars that touch are told apart by a gap of one pixel, and a short one has at least two.
+        shown_width = width - pixel if width > 6 * pixel else max(width, 2 * pixel)
+        axes.add_patch(_rectangle((start, row - _BAR), shown_width, ALARM if is_late else colour))
 
 
-def _rectangle(corner: tuple[float, float], width: float, height: float, colour: str) -> Rectangle:
+def _rectangle(corner: tuple[float, float], width: float, colour: str) -> Rectangle:
     from matplotlib.patches import Rectangle
 
-    return Rectangle(corner, width, height, facecolor=colour, edgecolor="none")
+    return Rectangle(corner, width, 2 * _BAR, facecolor=colour, edgecolor="none")
 
 
 def _legend(axes: Axes, has_misses: bool) -> None:
     """What the marks mean, in one line above the lanes."""
-    entries = [("❘", INK, "frame of the sensor"), ("■", MUTED, "inference"), ("—", MUTED, "waiting")]
+    entries = [("❘", INK, "frame"), ("■", MUTED, "inference"), ("—", MUTED, "waiting")]
     if has_misses:
         entries += [("■", ALARM, "answered late"), ("✕", ALARM, "skipped")]
     start = 0.0

@@ -34,11 +34,13 @@ def check_fit(profile: Path, spec: FitSpec) -> Verdict:
 
 def judge(profile: Profile, spec: FitSpec) -> Verdict:
     """Whether a set fits: one sentence with the figures, and what to do when it does not."""
-    reasons = [*_missing(profile, spec), *_too_large(profile, spec)]
+    missing, large = list(_missing(profile, spec)), list(_too_large(profile, spec))
+    reasons = [*missing, *large]
+    first = _first_an_idle_device(profile) if missing else ""
     return Verdict(
         passed=not reasons,
         summary="; ".join([_headline(profile, not reasons), *(reason.why for reason in reasons)]),
-        fix="; ".join(dict.fromkeys(reason.fix for reason in reasons)),
+        fix=first + "; ".join(dict.fromkeys(reason.fix for reason in reasons)),
         facts=_facts(profile, spec),
     )
 
@@ -86,12 +88,6 @@ def _why_missed(stream: StreamResult, profile: Profile, spec: FitSpec) -> _Reaso
             f"{misses}, also alone: one inference takes {stream.alone.inference_ms.p99:.1f} ms (p99)",
             f"give {stream.name} {_bearable_rate(stream)}, a smaller network.width or input, or more threads",
         )
-    elsewhere = profile.machine.other_cores or 0.0
-    if elsewhere >= BUSY_ELSEWHERE:
-        return _Reason(
-            f"{misses}, and other processes kept {elsewhere:.1f} cores busy meanwhile",
-            "profile again on an idle device",
-        )
     busiest = max(profile.streams, key=lambda one: one.together.busy_percent)
     return _Reason(
         f"{misses}, alone {stream.alone.missed_percent:.1f} %: beside the others one inference takes "
@@ -99,6 +95,13 @@ def _why_missed(stream: StreamResult, profile: Profile, spec: FitSpec) -> _Reaso
         f"lower the rate_hz of {busiest.name}, whose thread is the busiest ({busiest.together.busy_percent:.0f} %), or "
         "shift sensors that can be triggered against one another with phase_ms",
     )
+
+
+def _first_an_idle_device(profile: Profile) -> str:
+    elsewhere = profile.machine.other_cores or 0.0
+    if elsewhere < BUSY_ELSEWHERE:
+        return ""
+    return f"profile again without the other processes, which used {elsewhere:.1f} cores; if the robot runs them too: "
 
 
 def _bearable_rate(stream: StreamResult) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -32,8 +33,8 @@ class Stream(Spec):
 
     @property
     def period_ns(self) -> int:
-        """Nanoseconds from one frame to the next."""
-        return round(SECOND_NS / self.rate_hz)
+        """Nanoseconds from one frame to the next, rounded up: 30 Hz are 30 frames in a second, and not 31."""
+        return math.ceil(SECOND_NS / self.rate_hz)
 
     @property
     def phase_ns(self) -> int:
