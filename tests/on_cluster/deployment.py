@@ -328,9 +328,7 @@ class Deployment:
     def log(self, run_id: str) -> str:
         """Everything, for the message of a test that fails."""
         with self.instance as instance:
-            logs = [
-                f"{entry.step_key or ''}: {entry.user_message or entry.message}" for entry in instance.all_logs(run_id)
-            ]
+            logs = [f"{entry.step_key or ''}: {_told(entry)}" for entry in instance.all_logs(run_id)]
         pods = kubectl("get", "pods", "-A", "-o", "wide")
         return "\n".join([*logs, pods])
 
@@ -454,6 +452,13 @@ def new_device(folder: Path, model: str, tensorrt: str) -> None:
     (folder / "tensorrt").write_text(tensorrt)
     (tree / "model").write_text(f"{model}\0")
     (tree / "compatible").write_text("nvidia,p3768-0000+p3767-0005\0nvidia,p3767-0005\0nvidia,tegra234\0")
+
+
+def _told(entry: dg.EventLogEntry) -> str:
+    """What an entry says, and the error that it tells of."""
+    event = entry.dagster_event
+    error = getattr(event.event_specific_data, "error", None) if event else None
+    return f"{entry.user_message or entry.message} {error.to_string() if error else ''}"
 
 
 def _without(named: list[Object], *names: str) -> list[Object]:

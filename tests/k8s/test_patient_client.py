@@ -1,0 +1,81 @@
+"""Jobs are made although the API server is away for a while, and exactly once. Over real HTTP, with the real client."""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import kubernetes
+import pytest
+from dagster_k8s.client import DagsterK8sUnrecoverableAPIError
+
+from dagster_project.kubernetes import patient_client
+from dagster_project.kubernetes.patient_client import PatientClient
+
+JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "dagster-step-1"}}
+DROPPED = 0
+CREATED = 201
+
+
+@contextmanager
+def answering(*codes: int) -> Iterator[tuple[PatientClient, list[int]]]:
+    """A client of a server that answers with these codes in turn, and the codes that are left."""
+    left = list(codes)
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            code = left.pop(0)
+            if code == DROPPED:
+                self.close_connection = True
+                return
+            text = json.dumps(JOB if code == CREATED else {"kind": "Status", "message": str(code)}).encode()
+            self.send_response(code)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(text)))
+            self.end_headers()
+            self.wfile.write(text)
+
+        def log_message(self, *_: object) -> None:
+            """Nobody reads it."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever).start()
+    settings = kubernetes.client.Configuration(host=f"http://127.0.0.1:{server.server_port}")
+    api = kubernetes.client.ApiClient(settings)
+    batch, core = kubernetes.client.BatchV1Api(api), kubernetes.client.CoreV1Api(api)
+    try:
+        yield PatientClient(batch, core, print, lambda _: None, lambda: 0.0), left
+    finally:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.fixture(autouse=True)
+def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patient_client, "_PAUSE_S", 0)
+
+
+@pytest.mark.parametrize(
+    "codes", [(CREATED,), (403, CREATED), (503, 500, DROPPED, 403, CREATED), (DROPPED, 409), (503, 403, 409)]
+)
+def test_a_job_is_made_once_the_server_takes_it(codes):
+    with answering(*codes) as (client, left):
+        client.create_namespaced_job_with_retries(JOB, "robot-assets", wait_time_between_attempts=0)
+    assert left == []
+
+
+def test_a_job_that_the_server_will_never_take_is_refused_at_once():
+    with answering(422, CREATED) as (client, left):
+        with pytest.raises(DagsterK8sUnrecoverableAPIError):
+            client.create_namespaced_job_with_retries(JOB, "robot-assets", wait_time_between_attempts=0)
+        assert left == [CREATED]
+
+
+def test_patience_ends(monkeypatch):
+    monkeypatch.setattr(patient_client, "_PATIENCE_S", -1)
+    with answering(403, CREATED) as (client, left):
+        with pytest.raises(DagsterK8sUnrecoverableAPIError):
+            client.create_namespaced_job_with_retries(JOB, "robot-assets", wait_time_between_attempts=0)
+        assert left == [CREATED]
