@@ -166,6 +166,18 @@ def test_the_gates_judge_such_an_engine_for_real(trt, tmp_path):
     assert verdicts["accuracy"].facts["map50"] > 0.2
 
 
+def test_its_page_tells_its_latency_and_what_its_layers_run_in(trt10, tmp_path):
+    from dagster_project import metadata
+
+    summary = build_engine(whole().onnx, target(), tmp_path / "engine", StoredTimingCaches(Store(tmp_path / "store")))
+    headline, page = metadata.engine(summary, tmp_path / "engine", whole().onnx, tmp_path)
+    assert headline.endswith(" ms, 28 of 29 layers in int8")
+    assert page["int8_convolutions"] == 23
+    assert page["timing_cache_md5"] == summary.manifest.timing_cache_md5
+    assert "| int8 | 28 |" in page["report"].value
+    assert "data:image/png" in page["report"].value
+
+
 def test_it_finds_drawn_boxes_in_an_image_of_another_size(trt, tmp_path):
     build_engine(whole().onnx, target(), tmp_path / "engine")
     pixels = np.random.default_rng(3).integers(0, 90, (64, 96, 3), dtype=np.uint8)
@@ -476,6 +488,17 @@ def test_without_tensorrt_the_error_says_where_it_is(monkeypatch, tmp_path):
     assert "JetPack" in caught.value.needed
 
 
+@pytest.mark.parametrize("kind", ["Builder", "Runtime"])
+def test_a_null_pointer_of_tensorrt_is_an_error_with_its_words(trt10, monkeypatch, tmp_path, kind):
+    def null(logger):
+        logger.log(trt10.ILogger.ERROR, "CUDA initialization failure with error: 35")
+        raise TypeError("pybind11::init(): factory function returned nullptr")
+
+    monkeypatch.setattr(trt10, kind, null)
+    with pytest.raises(EngineError, match=f"cannot make its {kind}: CUDA initialization failure with error: 35"):
+        build_engine(whole().onnx, target(), tmp_path / "engine")
+
+
 def test_a_device_that_fails_while_running_says_so(engine, monkeypatch):
     with load_engine(engine) as loaded:
         monkeypatch.setattr(sys.modules["tensorrt_standin.hardware"].here(), "fault", "execution")
@@ -487,6 +510,8 @@ def test_a_device_without_room_for_the_buffers_says_so(engine, monkeypatch):
     monkeypatch.setattr(sys.modules["tensorrt_standin.hardware"].here(), "memory_bytes", 1000)
     with pytest.raises(EngineError, match="the device is out of memory"):
         load_engine(engine)
+    state = sys.modules["tensorrt_standin.hardware"].state
+    assert [len(held) for held in (state.device, state.locked, state.streams)] == [0, 0, 0]
 
 
 def test_a_closed_engine_has_given_everything_back(engine):

@@ -110,6 +110,26 @@ def open_log(trt: Any) -> tuple[Log, Any]:
     return log, logger
 
 
+def made(kind: str, trt: Any, logger: Any, log: Log) -> Any:
+    """A ``Builder`` or a ``Runtime``.
+
+    Raises:
+        EngineError: TensorRT cannot make one: its library does not fit the driver, or the device fails.
+    """
+    try:
+        found = getattr(trt, kind)(logger)
+    except TypeError:  # the bindings' way to say that they got a null pointer
+        found = None
+    if found is None:
+        said = "; ".join(log.errors()[:3]) or "it does not say why"
+        raise EngineError(
+            f"TensorRT {trt.__version__} cannot make its {kind}: {said}",
+            needed="a CUDA driver that this TensorRT runs on, and a device that works",
+            fix="use the TensorRT of the device's own JetPack, and in a container an image for that JetPack",
+        )
+    return found
+
+
 def _make_logger(trt: Any) -> Any:
     class Telling(trt.ILogger):  # type: ignore[misc]  # the module is found at run time
         def __init__(self) -> None:

@@ -24,7 +24,7 @@ from robot_assets.engines.manifest import (
     md5_of,
     save_manifest,
 )
-from robot_assets.engines.tensorrt.api import Features, Log, features_of, import_tensorrt, open_log
+from robot_assets.engines.tensorrt.api import Features, Log, features_of, import_tensorrt, made, open_log
 from robot_assets.engines.tensorrt.explain import failure, listed
 from robot_assets.engines.tensorrt.graph import Prepared, input_scales, prepare
 from robot_assets.engines.tensorrt.layers import Inspected, read_layers
@@ -177,9 +177,7 @@ def _open_bench(target: TensorRTTarget) -> _Bench:
     trt = import_tensorrt()
     device = open_device()  # first: without CUDA the objects of TensorRT end the process when they are touched
     log, logger = open_log(trt)
-    builder = trt.Builder(logger)
-    if builder is None:
-        raise failure("making TensorRT's builder", log)
+    builder = made("Builder", trt, logger, log)
     return _Bench(trt, logger, log, builder, features_of(trt), device, probe(), target)
 
 
@@ -240,7 +238,7 @@ def _keep_cache(config: Any, caches: TimingCaches | None, key: CacheKey, given: 
 
 def _inspect(bench: _Bench, plan: bytes, model: ModelProto) -> tuple[Inspected, dict[str, Any]]:
     """Load the plan once to read its layers, its inputs and outputs, and the memory that it takes."""
-    runtime = bench.trt.Runtime(bench.logger)
+    runtime = made("Runtime", bench.trt, bench.logger, bench.log)
     if bench.target.dla is not None:
         runtime.DLA_core = bench.target.dla.core
     engine = runtime.deserialize_cuda_engine(plan)

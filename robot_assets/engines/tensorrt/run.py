@@ -6,6 +6,7 @@ is given to TensorRT at all.
 
 from __future__ import annotations
 
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,8 @@ from numpy.typing import NDArray
 
 from robot_assets.engines.cuda import Buffer, Device, Stream, open_device
 from robot_assets.engines.engine import Engine, refuse_other_bytes, refuse_other_input, refuse_other_platform
-from robot_assets.engines.manifest import PLAN, TensorRTManifest, load_manifest
-from robot_assets.engines.tensorrt.api import Log, import_tensorrt, open_log
+from robot_assets.engines.manifest import PLAN, Tensor, TensorRTManifest, load_manifest
+from robot_assets.engines.tensorrt.api import Log, import_tensorrt, made, open_log
 from robot_assets.engines.tensorrt.explain import failure
 from robot_assets.errors import EngineError
 from robot_assets.platforms.probe import probe
@@ -35,13 +36,15 @@ class TensorRTEngine(Engine):
     def __init__(self, manifest: TensorRTManifest, loaded: _Loaded) -> None:
         self.manifest = manifest
         self._loaded = loaded
-        context = loaded.engine.create_execution_context()
-        if context is None:
+        self._context: Any = loaded.engine.create_execution_context()
+        if self._context is None:
             raise failure("making an execution context", loaded.log)
-        self._context: Any = context
-        self._stream = Stream(loaded.device)
-        self._images = self._buffer(manifest.input.name, manifest.input.shape)
-        self._heads = [self._buffer(head.name, head.shape) for head in manifest.outputs]
+        with ExitStack() as held:
+            self._stream = held.enter_context(closing(Stream(loaded.device)))
+            self._images = held.enter_context(closing(self._buffer(manifest.input)))
+            self._heads = [held.enter_context(closing(self._buffer(head))) for head in manifest.outputs]
+            self._bind()
+            self._held = held.pop_all()
         self._batch = 0
 
     def infer(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
@@ -76,16 +79,17 @@ class TensorRTEngine(Engine):
             return
         self._loaded.device.make_current()
         self._context = None
-        for buffer in (self._images, *self._heads):
-            buffer.close()
-        self._stream.close()
+        self._held.close()
         self._loaded.engine = None
 
-    def _buffer(self, name: str, shape: tuple[int, ...]) -> Buffer:
-        buffer = Buffer(self._loaded.device, self.manifest.batch_max * int(np.prod(shape)))
-        if not self._context.set_tensor_address(name, buffer.address):
-            raise failure(f"giving {name} its buffer", self._loaded.log)
-        return buffer
+    def _buffer(self, tensor: Tensor) -> Buffer:
+        return Buffer(self._loaded.device, self.manifest.batch_max * int(np.prod(tensor.shape)))
+
+    def _bind(self) -> None:
+        tensors = (self.manifest.input, *self.manifest.outputs)
+        for tensor, buffer in zip(tensors, (self._images, *self._heads), strict=True):
+            if not self._context.set_tensor_address(tensor.name, buffer.address):
+                raise failure(f"giving {tensor.name} its buffer", self._loaded.log)
 
     def _set_batch(self, count: int) -> None:
         if count == self._batch:
@@ -133,7 +137,7 @@ def load_engine(engine: Path) -> TensorRTEngine:
 
 def _deserialize(trt: Any, engine: Path, manifest: TensorRTManifest, device: Device) -> _Loaded:
     log, logger = open_log(trt)
-    runtime = trt.Runtime(logger)
+    runtime = made("Runtime", trt, logger, log)
     if (dla := manifest.settings.get("dla")) is not None:
         runtime.DLA_core = int(dla["core"])
     loaded = runtime.deserialize_cuda_engine((engine / PLAN).read_bytes())
