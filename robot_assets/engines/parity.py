@@ -8,7 +8,7 @@ to; tolerances are those of the export, in scores and cells (docs/decisions/004)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.errors import ExportError
-from robot_assets.export.parity import BOX_TOLERANCE, REFERENCE, SCORE_TOLERANCE, differing_share, read_input
+from robot_assets.export.parity import BOX_TOLERANCE, REFERENCE, SCORE_TOLERANCE, differing_share
 from robot_assets.models.decode import output_names
 
 if TYPE_CHECKING:
@@ -47,24 +47,30 @@ class Parity:
         return {**asdict(self), "score_tolerance": SCORE_TOLERANCE, "box_tolerance_cells": BOX_TOLERANCE}
 
 
-def parity_with_recorded(
-    infer: Callable[[NDArray[np.float32]], Heads], onnx: Path, dataset: Path, network: NetworkSpec
-) -> Parity:
-    """Run the images of val that the ONNX artifact has answers for, and compare.
+@dataclass(frozen=True)
+class Recorded:
+    """The answers that an ONNX artifact carries.
+
+    Attributes:
+        indices: Images of val.
+        heads: The answer to each, heads (1, channels, rows, columns) in the order of ``output_names``.
+    """
+
+    indices: tuple[int, ...]
+    heads: tuple[Heads, ...]
+
+
+def read_recorded(onnx: Path, network: NetworkSpec) -> Recorded:
+    """Read the answers of the ONNX artifact ``onnx``.
 
     Raises:
-        ExportError: The artifact has no answers, or they are of another network.
-        DataError: The data set is incomplete.
+        ExportError: It has none, or they are of another network.
     """
-    from robot_assets.data.packed import open_split
-
-    reference = _read(onnx / REFERENCE, output_names(network))
-    val = open_split(dataset, "val")
-    answers = [
-        (infer(read_input(val, index, network)), [reference[name][row : row + 1] for name in output_names(network)])
-        for row, index in enumerate(reference["indices"].tolist())
-    ]
-    return parity_of(answers, network)
+    names = output_names(network)
+    reference = _read(onnx / REFERENCE, names)
+    indices = tuple(int(index) for index in reference["indices"])
+    heads = tuple([reference[name][row : row + 1] for name in names] for row in range(len(indices)))
+    return Recorded(indices, heads)
 
 
 def parity_of(answers: Sequence[tuple[Heads, Heads]], network: NetworkSpec) -> Parity:

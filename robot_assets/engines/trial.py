@@ -7,26 +7,28 @@ latencies would suffer.
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.data.packed import PackedSplit, open_split
 from robot_assets.engines.benchmark import Latencies
+from robot_assets.engines.crew import Crew
 from robot_assets.engines.load import load_engine
 from robot_assets.engines.manifest import Manifest, OnnxRuntimeManifest
-from robot_assets.engines.parity import Parity, parity_with_recorded
+from robot_assets.engines.parity import Heads, Parity, parity_of, read_recorded
 from robot_assets.models.decode import Detections, decode
 from robot_assets.models.preprocess import Letterboxed, letterbox
 from robot_assets.platforms.memory import Growth, MemoryMeter
@@ -52,7 +54,7 @@ _SWITCH_S = 2e-4
 """How long a thread may hold the interpreter while another waits. Python's own 5 ms would be added to latencies."""
 
 Floats = NDArray[np.float32]
-Result = TypeVar("Result")
+_Piece = tuple[PackedSplit, range]
 
 
 @dataclass(frozen=True)
@@ -83,14 +85,6 @@ class Trial:
     metrics: DetectionMetrics | None
 
 
-class Submit(Protocol):
-    """Hands work to whoever is free: :meth:`concurrent.futures.Executor.submit`."""
-
-    def __call__(self, function: Callable[..., Result], /, *arguments: object) -> Future[Result]:
-        """Do it now or later."""
-        ...
-
-
 def run_trial(
     engine: Path, dataset: Path, onnx: Path | None = None, *, is_scored: bool = True, helpers: int | None = None
 ) -> Trial:
@@ -109,13 +103,17 @@ def run_trial(
         DataError: The data set is incomplete.
     """
     split = open_split(dataset, "test")
-    loaded, load_s, memory = _load(engine)
-    with loaded:
-        helpers = _free_cores(loaded.manifest) if helpers is None else helpers
-        clock = _Clock(loaded)
-        parity = parity_with_recorded(clock.infer, onnx, dataset, clock.network) if onnx is not None else None
-        with _helping(helpers) as submit, Meters(gpu=loaded.manifest.kind == "tensorrt") as meters:
-            found = _run(clock, split, submit, is_scored=is_scored)
+    with _undisturbed():
+        loaded, load_s, memory = _load(engine)
+        with loaded:
+            clock = _Clock(loaded)
+            recorded = read_recorded(onnx, clock.network) if onnx is not None else None
+            val = PackedSplit(dataset / "val", recorded.indices) if recorded else None
+            helpers = _free_cores(loaded.manifest) if helpers is None else helpers
+            with Crew(helpers) as crew, Meters(gpu=loaded.manifest.kind == "tensorrt") as meters:
+                answers, found = _run(clock, crew, val, split, is_scored=is_scored)
+        parity = parity_of(list(zip(answers, recorded.heads, strict=True)), clock.network) if recorded else None
+        metrics = _score(found, split) if is_scored else None
     return Trial(
         manifest=loaded.manifest,
         load_s=load_s,
@@ -125,7 +123,7 @@ def run_trial(
         helpers=helpers,
         strain=meters.strain(),
         parity=parity,
-        metrics=_score(found, split) if is_scored else None,
+        metrics=metrics,
     )
 
 
@@ -164,36 +162,48 @@ def _load(engine: Path) -> tuple[Engine, float, Growth]:
     return loaded, load_s, memory.growth
 
 
-def _run(clock: _Clock, split: PackedSplit, submit: Submit, *, is_scored: bool) -> list[Detections]:
-    """Every image of a split through the engine, and again from the start until there are enough latencies."""
+def _run(
+    clock: _Clock, crew: Crew, val: PackedSplit | None, split: PackedSplit, *, is_scored: bool
+) -> tuple[list[Heads], list[Detections]]:
+    """Every image through the engine, and again from the start until there are enough latencies.
+
+    Returns:
+        The heads of each image of ``val``, and what was found in each of ``split``.
+    """
+    answers: list[Heads] = []
     found: list[Future[list[Detections]]] = []
-    done = 0
-    for boxed, inputs in _prepared(split, clock.network, submit):
+    pieces = [*(_pieces(val) if val else ()), *_pieces(split)]
+    for piece, (boxed, inputs) in zip(pieces, _prepared(pieces, clock.network, crew), strict=True):
         heads = [clock.infer(images) for images in inputs]
-        if is_scored:
-            found.append(submit(_decoded, heads, boxed, clock.network))
-        done += len(inputs)
-        report("gate", done, len(split))
+        if piece[0] is val:
+            answers += heads
+        elif is_scored:
+            found.append(crew.hand(_decoded, heads, boxed, clock.network))
+        report("gate", min(len(clock.milliseconds), len(split)), len(split))
     while len(split) and len(clock.milliseconds) < WARMUP + INFERENCES_MIN:
-        for _, inputs in _prepared(split, clock.network, submit):
+        for _, inputs in _prepared(_pieces(split), clock.network, crew):
             for images in inputs:
                 clock.infer(images)
-    return [one for future in found for one in future.result()]
+    return answers, [one for future in found for one in crew.wait(future)]
+
+
+def _pieces(split: PackedSplit) -> list[_Piece]:
+    return [(split, range(start, min(start + _CHUNK, len(split)))) for start in range(0, len(split), _CHUNK)]
 
 
 def _prepared(
-    split: PackedSplit, network: NetworkSpec, submit: Submit
+    pieces: Sequence[_Piece], network: NetworkSpec, crew: Crew
 ) -> Iterator[tuple[list[Letterboxed], list[Floats]]]:
-    """Letterboxed images and what the engine takes, a few at a time, unpacked some steps ahead."""
-    chunks = iter([range(start, min(start + _CHUNK, len(split))) for start in range(0, len(split), _CHUNK)])
-    ahead = deque(submit(_prepare, split, network, chunk) for chunk in islice(chunks, _CHUNKS_AHEAD))
+    """Letterboxed images and what the engine takes, piece by piece, unpacked some pieces ahead."""
+    rest = iter(pieces)
+    ahead = deque(crew.hand(_prepare, *piece, network) for piece in islice(rest, _CHUNKS_AHEAD))
     while ahead:
-        ready = ahead.popleft().result()
-        ahead += (submit(_prepare, split, network, chunk) for chunk in islice(chunks, 1))
+        ready = crew.wait(ahead.popleft())
+        ahead += (crew.hand(_prepare, *piece, network) for piece in islice(rest, 1))
         yield ready
 
 
-def _prepare(split: PackedSplit, network: NetworkSpec, indices: range) -> tuple[list[Letterboxed], list[Floats]]:
+def _prepare(split: PackedSplit, indices: range, network: NetworkSpec) -> tuple[list[Letterboxed], list[Floats]]:
     boxed = [letterbox(split.image(index), network.input_height, network.input_width) for index in indices]
     return boxed, [to_input(one.image) for one in boxed]
 
@@ -215,20 +225,14 @@ def _free_cores(manifest: Manifest) -> int:
 
 
 @contextmanager
-def _helping(helpers: int) -> Iterator[Submit]:
-    if not helpers:
-        yield _at_once
-        return
-    before = sys.getswitchinterval()
+def _undisturbed() -> Iterator[None]:
+    """No garbage collection, as in timeit, and quick turns between threads: both would be added to latencies."""
+    interval, is_collecting = sys.getswitchinterval(), gc.isenabled()
     sys.setswitchinterval(_SWITCH_S)
+    gc.disable()
     try:
-        with ThreadPoolExecutor(helpers, thread_name_prefix="gate") as executor:
-            yield executor.submit
+        yield
     finally:
-        sys.setswitchinterval(before)
-
-
-def _at_once(function: Callable[..., Result], /, *arguments: object) -> Future[Result]:
-    future: Future[Result] = Future()
-    future.set_result(function(*arguments))
-    return future
+        sys.setswitchinterval(interval)
+        if is_collecting:
+            gc.enable()

@@ -1,5 +1,6 @@
 """A trial measures what a plain loop over the test split would, with or without helpers."""
 
+import gc
 import os
 import sys
 import threading
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from robot_assets.data.packed import open_split
+from robot_assets.engines.crew import Crew
 from robot_assets.engines.load import load_engine
 from robot_assets.engines.trial import INFERENCES_MIN, WARMUP, run_trial, to_input
 from robot_assets.models import preprocess
@@ -47,10 +49,10 @@ def test_the_first_inferences_are_no_latencies():
 
 
 def test_helpers_leave_threads_and_the_interpreter_as_they_were():
-    before = sys.getswitchinterval()
+    before = sys.getswitchinterval(), gc.isenabled()
     run_trial(whole().engine, whole().dataset, is_scored=False, helpers=2)
-    assert sys.getswitchinterval() == before
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("gate", "meters"))]
+    assert (sys.getswitchinterval(), gc.isenabled()) == before
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("crew", "meters"))]
 
 
 def test_helpers_take_only_cores_that_the_engine_leaves():
@@ -61,3 +63,22 @@ def test_helpers_take_only_cores_that_the_engine_leaves():
 @given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
 def test_the_input_is_that_of_training_to_the_last_bit(image):
     assert np.array_equal(to_input(image), preprocess.to_input([image]))
+
+
+@pytest.mark.parametrize("helpers", [0, 1, 3])
+def test_a_crew_answers_in_order_and_who_waits_takes_part(helpers):
+    with Crew(helpers) as crew:
+        futures = [crew.hand(pow, number, 2) for number in range(50)]
+        assert [crew.wait(future) for future in futures] == [number**2 for number in range(50)]
+
+
+def test_an_error_of_a_task_reaches_who_waits_for_it_and_ends_the_crew():
+    def fail_among_others():
+        with Crew(1) as crew:
+            failing = crew.hand(divmod, 1, 0)
+            crew.hand(pow, 2, 2)
+            crew.wait(failing)
+
+    with pytest.raises(ZeroDivisionError):
+        fail_among_others()
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("crew")]
