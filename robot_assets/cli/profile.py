@@ -66,6 +66,10 @@ def profile(
 Chosen = tuple[str, ProfileSpec, dict[str, Path]]
 
 
+_SHOWN = ("Hz", "deadline ms", "missed", "p50 ms", "p99 ms", "max ms", "alone p50", "alone p99", "busy", "MiB")
+"""Of a row, what a terminal has room for; the page in Dagster and ``--json`` have the rest."""
+
+
 def _names_a_target(engines: Sequence[str]) -> bool:
     return len(engines) == 1 and "=" not in engines[0]
 
@@ -137,12 +141,19 @@ def _print(measured: Profile, verdict: Verdict) -> None:
 
     table = Table(box=None, header_style="bold", pad_edge=False)
     cells = rows(measured)
-    for title in ("", *next(iter(cells.values()))):
-        table.add_column(title, justify="right" if title else "left", no_wrap=True)
+    for title in ("", *_SHOWN):
+        table.add_column(title.replace(" ", "\n"), justify="right" if title else "left", no_wrap=True)
     for stream in measured.streams:
         style = "bold red" if stream.together.missed else ""
-        table.add_row(stream.name, *cells[stream.name].values(), style=style)
+        table.add_row(stream.name, *(cells[stream.name][title] for title in _SHOWN), style=style)
     console().print(table, highlight=False)
+    _print_machine(measured)
+    print(verdict.summary)
+    if not verdict.passed:
+        print(f"fix: {verdict.fix}")
+
+
+def _print_machine(measured: Profile) -> None:
     machine = measured.machine
     cores = ", ".join(f"{core}: {percent:.0f} %" for core, percent in machine.core_percent.items())
     elsewhere = "" if machine.other_cores is None else f", everything else {machine.other_cores:.2f}"
@@ -152,6 +163,5 @@ def _print(measured: Profile, verdict: Verdict) -> None:
         print(f"power {machine.power_w_mean:.1f} W, at most {machine.power_w_max:.1f} W")
     if machine.temperature_c_max is not None:
         print(f"temperature at most {machine.temperature_c_max:.0f} °C")
-    print(verdict.summary)
-    if not verdict.passed:
-        print(f"fix: {verdict.fix}")
+    jitter = max(stream.together.jitter_ms.p99 for stream in measured.streams)
+    print(f"a free thread began at most {jitter:.2f} ms after the release of its frame (p99)\n")

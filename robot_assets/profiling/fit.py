@@ -83,10 +83,17 @@ def _why_missed(stream: StreamResult, profile: Profile, spec: FitSpec) -> _Reaso
         f"{stream.name} misses {stream.together.missed_percent:.1f} % of its deadlines of {stream.deadline_ms:.4g} ms "
         f"at {stream.rate_hz:g} Hz (may miss {spec.missed_percent_max:g} %)"
     )
-    if stream.alone.missed_percent > spec.missed_percent_max:
+    is_slow_alone = stream.alone.missed_percent > spec.missed_percent_max
+    if is_slow_alone and stream.alone.inference_ms.p99 <= stream.deadline_ms:
+        return _Reason(
+            f"{misses}, also alone: it waits up to {stream.alone.jitter_ms.p99:.1f} ms for a core (p99)",
+            f"leave a core free for {stream.name}, or give it a longer deadline_ms",
+        )
+    if is_slow_alone:
         return _Reason(
             f"{misses}, also alone: one inference takes {stream.alone.inference_ms.p99:.1f} ms (p99)",
-            f"give {stream.name} {_bearable_rate(stream)}, a smaller network.width or input, or more threads",
+            f"give {stream.name} a rate_hz of at most {_bearable_rate(stream)}, a smaller network.width or input, "
+            "or more threads",
         )
     busiest = max(profile.streams, key=lambda one: one.together.busy_percent)
     return _Reason(
@@ -106,9 +113,8 @@ def _first_an_idle_device(profile: Profile) -> str:
 
 def _bearable_rate(stream: StreamResult) -> str:
     """The highest rate that its 99th percentile alone allows."""
-    rate = 1e3 / max(stream.alone.inference_ms.p99, 1e-3)
-    rounded = math.floor(rate) if rate >= 2 else math.floor(10 * rate) / 10
-    return f"a rate_hz of at most {rounded:g}" if rounded < stream.rate_hz else "a longer deadline_ms"
+    rate = 1e3 / stream.alone.inference_ms.p99
+    return f"{math.floor(rate) if rate >= 2 else math.floor(10 * rate) / 10:g}"
 
 
 def _too_large(profile: Profile, spec: FitSpec) -> Iterator[_Reason]:

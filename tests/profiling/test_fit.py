@@ -34,6 +34,13 @@ def test_an_engine_that_is_too_slow_alone_is_told_the_rate_that_it_can_keep():
     assert "ball" not in verdict.fix
 
 
+def test_an_engine_that_gets_no_core_is_not_called_slow():
+    starved = stream("walk", run(late=30), alone=run(frames=75, late=20))
+    verdict = judge(profile(starved), FitSpec())
+    assert "also alone: it waits up to 0.0 ms for a core" in verdict.summary
+    assert verdict.fix == "leave a core free for walk, or give it a longer deadline_ms"
+
+
 def test_engines_that_fit_alone_are_told_what_running_together_costs():
     greedy = stream("ball", run(inference_ms=60, busy=91.0))
     verdict = judge(profile(stream("walk", run(late=60, inference_ms=70)), greedy), FitSpec())
