@@ -74,7 +74,8 @@ def layer_losses(
 
 def _headline(losses: Mapping[str, float], errors: Mapping[str, float], in_float: Collection[str]) -> str:
     worst = max(losses, key=lambda name: (round(losses[name], 1), errors[name]))
-    lead = f"{worst} loses most: {_points(losses[worst])} points"
+    loses = round(losses[worst], 1) > 0
+    lead = f"{worst} loses most: {_points(losses[worst])} points" if loses else "No layer alone loses"
     if not in_float:
         return f"{lead}; none has to stay in float"
     return f"{lead}; {len(in_float)} layer{' stays' if len(in_float) == 1 else 's stay'} in float"

@@ -15,17 +15,26 @@ def headline(found: Sensitivity, latency_added: float) -> str:
         found: What the search came to.
         latency_added: Share by which the chosen layers in float make an inference longer.
     """
-    lead = f"{found.worst.layer.name} loses most ({_points(found.worst.drop_points)})"
     best = found.chosen.best
     if found.chosen.holds and not best.layers:
-        return f"{lead}; all int8 loses {_points(found.int8_drop_points)}, {found.bound:g} allowed"
+        return f"{_lead(found)}; all int8 {_change(found.int8_drop_points)}, {found.bound:g} may be lost"
     count = f"{len(best.layers)} layer{'' if len(best.layers) == 1 else 's'} in float"
     if found.chosen.holds:
         verb = "holds" if len(best.layers) == 1 else "hold"
-        return f"{lead}; {count} {verb} the gate at {100 * latency_added:+.0f} % latency"
-    return f"{lead}; the gate does not hold: {count}, {_points(best.drop_points)} lost, {found.bound:g} allowed"
+        return f"{_lead(found)}; {count} {verb} the gate at {100 * latency_added:+.0f} % latency"
+    lost = _points(best.drop_points)
+    return f"{_lead(found)}; the gate does not hold: {count}, {lost} lost, {found.bound:g} may be"
+
+
+def _lead(found: Sensitivity) -> str:
+    loss = found.worst.drop_points
+    return f"{found.worst.layer.name} loses most ({_points(loss)})" if round(loss, 1) > 0 else "no layer alone loses"
+
+
+def _change(drop: float) -> str:
+    return f"{'gains' if round(drop, 1) < 0 else 'loses'} {_points(abs(drop))}"
 
 
 def _points(drop: float) -> str:
-    rounded = round(drop, 1) + 0.0
+    rounded = round(drop, 1)
     return f"{rounded:.1f} point{'' if rounded == 1 else 's'}"

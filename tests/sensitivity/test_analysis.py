@@ -11,9 +11,10 @@ from benchmarks.synthetic.ruined import ruin_scale
 from robot_assets.data.packed import open_split
 from robot_assets.engines.onnxruntime_engine import build_engine, load_engine
 from robot_assets.errors import ExportError
-from robot_assets.sensitivity.analysis import find_sensitive_layers
+from robot_assets.sensitivity.analysis import LayerLoss, Sensitivity, find_sensitive_layers
 from robot_assets.sensitivity.latency import measure_variants
-from robot_assets.sensitivity.layers import layers_of
+from robot_assets.sensitivity.layers import Layer, layers_of
+from robot_assets.sensitivity.search import Chosen, Trial
 from robot_assets.sensitivity.spec import SensitivitySpec
 from robot_assets.sensitivity.summary import headline
 from robot_assets.training.evaluate import evaluate
@@ -101,3 +102,33 @@ def test_the_headline_says_what_was_found_and_done(found):
     said = headline(sensitivity, 0.062)
     assert said.startswith("stage8.0 loses most (")
     assert said.endswith("; 1 layer in float holds the gate at +6 % latency")
+
+
+def a_search(losses: dict[str, float], best: Trial, holds: bool, int8: float) -> Sensitivity:
+    layers = tuple(LayerLoss(Layer(name, "Conv"), loss, 0.01, 0.1) for name, loss in losses.items())
+    return Sensitivity(layers, 0.7, 0.7 - int8 / 100, Chosen(best, holds, (best,)), 1.0, 200)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            a_search({"a": 0.4, "b": -0.2}, Trial((), 0.3, 0.0), True, 0.3),
+            "a loses most (0.4 points); all int8 loses 0.3 points, 1 may be lost",
+        ),
+        (
+            a_search({"a": 0.04, "b": -0.2}, Trial((), -0.6, 0.0), True, -0.6),
+            "no layer alone loses; all int8 gains 0.6 points, 1 may be lost",
+        ),
+        (
+            a_search({"a": 1.8, "b": 1.2}, Trial(("a", "b"), 0.7, 0.1), True, 3.0),
+            "a loses most (1.8 points); 2 layers in float hold the gate at +10 % latency",
+        ),
+        (
+            a_search({"a": 9.0, "b": 1.0}, Trial(("a",), 1.4, 0.1), False, 12.0),
+            "a loses most (9.0 points); the gate does not hold: 1 layer in float, 1.4 points lost, 1 may be",
+        ),
+    ],
+)
+def test_the_headline_of_each_outcome(found, said):
+    assert headline(found, 0.1) == said
