@@ -231,7 +231,7 @@ def sensitivity(found: Any, artifact: Path, exported: Path) -> Page:
         "drop_points_max": found.bound,
         "tried": len(found.chosen.trials),
         "latency_added": round(timed.added_by_chosen, 4),
-        "latencies_ms_p50": dg.MetadataValue.json(timed.as_json()),
+        "latencies_ms_min": dg.MetadataValue.json(timed.as_json()),
         "layers": dg.MetadataValue.json(json.loads((artifact / "sensitivity.json").read_text())["layers"]),
     }
 

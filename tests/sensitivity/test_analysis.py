@@ -94,7 +94,8 @@ def test_weights_of_another_model_are_refused(bad_scale, tmp_path):
 def test_every_layer_is_timed_beside_the_others(bad_scale):
     timed = measure_variants(bad_scale, ["stage8.0"], inferences=3, warmup=1)
     assert set(timed.alone) == {layer.name for layer in layers_of(onnx.load(bad_scale / "model.onnx"))}
-    assert timed.as_json()["one_layer_in_float"]["stage8.0"] > 0
+    alone = timed.as_json()["one_layer_in_float"]["stage8.0"]
+    assert timed.added("stage8.0") == pytest.approx(alone / timed.as_json()["int8"] - 1, abs=0.05)
 
 
 def test_the_headline_says_what_was_found_and_done(found):
