@@ -17,7 +17,7 @@ from pydantic import Field
 
 from robot_assets.spec import Spec
 
-RECORDED_LIBRARIES = ("dagster", "numpy", "onnx", "onnxruntime", "pillow", "torch", "torchao", "panda3d")
+RECORDED_LIBRARIES = ("dagster", "numpy", "onnx", "onnxruntime", "pillow", "tensorrt", "torch", "torchao", "panda3d")
 IMAGE_VARIABLE = "ROBOT_ASSETS_IMAGE"
 NODE_VARIABLE = "ROBOT_ASSETS_NODE"
 """Name of the machine where the host name is not that: in a pod."""
