@@ -242,6 +242,15 @@ def test_another_engine_starts_from_what_the_device_has_measured_and_takes_nothi
     assert again.manifest == first.manifest
 
 
+def test_building_again_leaves_what_others_have_added_as_the_latest(trt10, tmp_path):
+    store = Store(tmp_path / "store")
+    for number, settings in enumerate(({}, {"typing": "strong"}, {})):
+        build_engine(whole().onnx, target(**settings), tmp_path / str(number), StoredTimingCaches(store))
+        [latest] = (tmp_path / "store" / "names").rglob("latest")
+        built = load_manifest(tmp_path / str(number)).timing_cache_md5
+        assert (latest.read_text() == built) == (number < 2)
+
+
 def test_a_timing_cache_is_a_version_in_the_store_and_travels_by_the_remote(trt10, tmp_path):
     remote = tmp_path / "remote"
     here, there = (Store(tmp_path / name, str(remote)) for name in ("here", "there"))
@@ -319,6 +328,20 @@ def test_a_dla_gets_the_quantization_as_ranges_until_ten_and_as_qdq_from_eleven(
         found = loaded.infer(images())
     for ours, theirs in zip(found, heads_of_onnx(whole().onnx / "model.onnx", images()), strict=True):
         assert np.mean(np.abs(ours - theirs) > 0.05 + 0.05 * np.abs(theirs)) < 0.02
+
+
+@pytest.mark.parametrize("version", ["8.6.1", "10.3.0"])
+def test_the_range_of_a_tensor_is_127_of_its_steps(monkeypatch, tmp_path, version):
+    standin(monkeypatch, version)
+    build_engine(whole().onnx, target(dla={}), tmp_path / "engine")
+    model = onnx.load(whole().onnx / "model.onnx")
+    steps = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+    expected = {
+        node.input[0]: 127 * float(steps[node.input[1]])
+        for node in model.graph.node
+        if node.op_type == "QuantizeLinear"
+    }
+    assert plan_of(tmp_path / "engine").ranges == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("version", VERSIONS)
