@@ -22,14 +22,17 @@ from robot_assets.store.cache import Cache
 from robot_assets.store.holding import USES, gate, is_held, last_uses
 from robot_assets.store.remote import Remote
 from robot_assets.store.survey import (
+    BATCHES,
     COPIES_SUFFIX,
     CORRUPT,
+    EVICTED,
     LAYING_OUT,
     OPENED,
     PROMISES,
     Stored,
     beside_bytes,
     contents,
+    on_disk,
     promised_bytes,
     stored,
     uses,
@@ -37,7 +40,6 @@ from robot_assets.store.survey import (
 
 _SPARE = 10
 """Once room is made, a tenth of the limit is: else every fetch into a full cache would look through all of it."""
-_EVICTED = "evicted-"
 
 _said: set[Path] = set()
 _logger = logging.getLogger(__name__)
@@ -132,6 +134,8 @@ class _Eviction:
 
     def run(self, goal_bytes: int) -> None:
         """Free so many bytes, or as many as may go. Raises StoreError when the remote is away."""
+        with suppress(OSError):  # it is there since the first object came
+            (self.cache.root / BATCHES).mkdir(exist_ok=True)
         self._clear_leftovers()
         queue = self._oldest_first()
         asked_bytes = goal_bytes
@@ -165,17 +169,21 @@ class _Eviction:
                 members = self._contents_of(digest)
                 if members is None or not doomed.keys().isdisjoint(members):
                     self.freed_bytes += _take_down(self.cache, digest)
-            self.freed_bytes += sum(self._unlink(item) for item in doomed.values())
+            for oid in doomed:
+                with suppress(FileNotFoundError):
+                    os.rename(self.cache.path(oid), _aside(self.cache, oid))
             for digest in doomed.keys() & (artifacts - held):
                 Path(self.cache.root, USES, digest).unlink(missing_ok=True)
+        # A disk takes its time to free blocks; others may open again meanwhile.
+        self._clear_evicted()
 
-    def _unlink(self, item: Stored) -> int:
-        path = self.cache.path(item.oid)
-        with suppress(FileNotFoundError):
-            if os.stat(path).st_nlink == 1:  # else somebody has it laid out, and its bytes would stay
-                os.unlink(path)
-                return item.disk_bytes
-        return 0
+    def _clear_evicted(self) -> None:
+        for name in (OPENED, BATCHES):  # in this order: what was laid out is links to the objects
+            folder = self.cache.root / name
+            for path in folder.iterdir() if folder.is_dir() else ():
+                if path.name.startswith(EVICTED):
+                    self.freed_bytes += _freed_by(path) if name == BATCHES else 0
+                    _remove_tree(path)
 
     def _contents_of(self, digest: str) -> frozenset[str] | None:
         if self._contents.get(digest) is None:
@@ -188,10 +196,11 @@ class _Eviction:
         for path in corrupt.iterdir() if corrupt.is_dir() else ():
             self.freed_bytes += path.stat().st_size
             path.unlink()
+        self._clear_evicted()
         opened = self.cache.root / OPENED
         with gate(self.cache, alone=True):
             for path in opened.iterdir() if opened.is_dir() else ():
-                if path.name.startswith(_EVICTED) or _is_abandoned(self.cache, path.name):
+                if _is_abandoned(self.cache, path.name):
                     _remove_tree(path)
 
 
@@ -199,20 +208,28 @@ def _is_abandoned(cache: Cache, name: str) -> bool:
     return name.startswith(LAYING_OUT) and not is_held(cache, name.removeprefix(LAYING_OUT).partition("-")[0])
 
 
+def _aside(cache: Cache, oid: str) -> Path:
+    """Where an object is moved to be removed."""
+    return cache.root / BATCHES / f"{EVICTED}{oid}"
+
+
 def _take_down(cache: Cache, digest: str) -> int:
-    """Remove an artifact that was laid out; return the bytes that it took beside its objects."""
+    """Move an artifact that was laid out aside; return the bytes that it took beside its objects."""
     folder = cache.root / OPENED
     (folder / f"{digest}.facts").unlink(missing_ok=True)  # first: without them, what is left there counts for nothing
     copies = folder / f"{digest}{COPIES_SUFFIX}"
     freed = int(copies.read_bytes() or b"0") if copies.exists() else 0
     if (folder / digest).exists():
-        aside = folder / f"{_EVICTED}{digest}"
-        _remove_tree(aside)
-        os.rename(folder / digest, aside)  # in one step, and on a full disk too
-        _remove_tree(aside)
+        os.rename(folder / digest, folder / f"{EVICTED}{digest}")
     copies.unlink(missing_ok=True)
     (folder / f"{digest}.lock").unlink(missing_ok=True)
     return freed
+
+
+def _freed_by(path: Path) -> int:
+    """What the disk gets back with a file: nothing while it has another name."""
+    facts = path.stat()
+    return on_disk(facts.st_size) if facts.st_nlink == 1 else 0
 
 
 def _remove_tree(path: Path) -> None:

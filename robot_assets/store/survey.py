@@ -21,6 +21,9 @@ LAYING_OUT = "laying-out-"
 """Followed by the digest, the name of the folder in which an artifact is being laid out."""
 COPIES_SUFFIX = ".copies"
 """Beside an artifact that was laid out: the bytes that it takes where links to the objects were refused."""
+BATCHES = "batches"
+EVICTED = "evicted-"
+"""Before the name of what is about to be removed, in ``opened`` and ``batches``."""
 PROMISES = "promised"
 CORRUPT = "corrupt"
 _BLOCK = 4096
@@ -60,13 +63,14 @@ def stored(cache: Cache) -> dict[str, Stored]:
 
 
 def beside_bytes(cache: Cache) -> int:
-    """What damaged objects, and artifacts that were laid out as copies, take of the disk."""
+    """What else takes the disk: damaged objects, evicted ones, and artifacts that were laid out as copies."""
     copies = sum(_number(entry.path) for entry in _entries(f"{cache.root}/{OPENED}") if _is_count(entry.name))
-    damaged = 0
-    for entry in _entries(f"{cache.root}/{CORRUPT}"):
+    evicted = [entry for entry in _entries(f"{cache.root}/{BATCHES}") if entry.name.startswith(EVICTED)]
+    useless = 0
+    for entry in [*_entries(f"{cache.root}/{CORRUPT}"), *evicted]:
         with suppress(FileNotFoundError):
-            damaged += on_disk(entry.stat().st_size)
-    return copies + damaged
+            useless += on_disk(entry.stat().st_size)
+    return copies + useless
 
 
 def promised_bytes(cache: Cache) -> int:
