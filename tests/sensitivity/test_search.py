@@ -1,11 +1,12 @@
 """The search finds few and cheap layers, and always the same ones."""
 
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from robot_assets.sensitivity.search import search
 
 LAYERS = tuple("abcdefgh")
+PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 losses = st.fixed_dictionaries({name: st.integers(0, 40).map(lambda tenths: tenths / 10) for name in LAYERS})
 costs = st.fixed_dictionaries({name: st.integers(0, 20).map(float) for name in LAYERS})
 
@@ -59,6 +60,7 @@ def test_when_no_allowed_set_is_enough_it_says_so_and_gives_the_best():
     assert found.best.drop_points == 5.0
 
 
+@PATIENT
 @given(loss=losses, cost=costs, bound=st.integers(0, 200).map(lambda tenths: tenths / 10), most=st.integers(1, 8))
 def test_a_set_that_holds_is_small_enough_and_needs_each_of_its_layers(loss, cost, bound, most):
     total = sum(loss[name] for name in sorted(LAYERS))
@@ -73,6 +75,7 @@ def test_a_set_that_holds_is_small_enough_and_needs_each_of_its_layers(loss, cos
         assert drop(frozenset(ranked(loss)[:most])) > bound, "the worst layers together are not enough"
 
 
+@PATIENT
 @given(loss=losses, cost=costs)
 def test_each_set_is_measured_once_and_the_answer_is_always_the_same(loss, cost):
     asked = []
