@@ -9,6 +9,7 @@ import pytest
 
 from benchmarks.synthetic.ruined import ruin_scale
 from robot_assets.data.packed import open_split
+from robot_assets.engines.gate import check_engine
 from robot_assets.engines.onnxruntime_engine import build_engine, load_engine
 from robot_assets.errors import ExportError
 from robot_assets.sensitivity.analysis import LayerLoss, Sensitivity, find_sensitive_layers
@@ -60,6 +61,8 @@ def test_an_engine_is_built_from_the_artifact_and_sees_again(found, bad_scale, t
         seen[name] = evaluate(load_engine(tmp_path / name).infer, val, NETWORK).map50
     assert seen["ruined"] < seen["whole"] - 0.1
     assert seen["mixed"] > seen["whole"] - 0.02
+    [parity] = check_engine(tmp_path / "mixed", TARGET.gate, ["parity"], dataset=whole().dataset, onnx=out).values()
+    assert parity.passed, parity.summary
 
 
 def test_the_same_inputs_give_the_same_bytes(found, bad_scale, tmp_path):
