@@ -35,7 +35,7 @@ import dagster as dg
 import yaml
 
 from benchmarks.synthetic.postgres import running_postgres
-from dagster_project.names import asset_key, asset_name
+from dagster_project.names import BUILDS_CHECK, asset_key, asset_name
 from dagster_project.standing import look
 from robot_assets.project import Project
 from tests.dagster_project.conftest import SMALL_PARAMS
@@ -271,9 +271,10 @@ class Deployment:
         return any(entry["locationOrLoadError"]["__typename"] == "RepositoryLocation" for entry in entries)
 
     def materialize(self, name: str, checks: bool = True) -> str:
-        """Press the button of an asset in the UI, with all its checks or with none: the id of the run."""
-        selection = {"assetSelection": [{"path": list(asset_key(name).path)}]}
-        return self._launch(**selection, **({} if checks else {"assetCheckSelection": []}))
+        """Press the button of an asset in the UI, with its gates or without: the id of the run."""
+        key = {"path": list(asset_key(name).path)}
+        own = {"assetCheckSelection": [{"assetKey": key, "name": BUILDS_CHECK}]}
+        return self._launch(assetSelection=[key], **({} if checks else own))
 
     def reflash(self, node: str, model: str) -> None:
         """Make the Jetson of a node another one."""
