@@ -1,6 +1,6 @@
 """What the bound of a cache costs: opening an artifact that is there, and making room in a cache that is full.
 
-Example: python benchmarks/cache.py --objects 20000
+Example: python benchmarks/cache.py --objects 5000
 
 Opening is compared with opening the same artifact in a store without a remote, from which nothing goes. Making room is
 compared with one look at every object by ``os.scandir``, the least that it takes to know how full the cache is, and
@@ -30,7 +30,7 @@ PER_ARTIFACT = 500
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--objects", type=int, default=20_000)
+    parser.add_argument("--objects", type=int, default=5_000)
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cache-benchmark-") as scratch:
