@@ -2,11 +2,13 @@
 
     python benchmarks/profiling.py
     python benchmarks/profiling.py --runs 5 --seconds 20
+    chrt -f 50 python benchmarks/profiling.py               # beside other processes: at real-time priority
 
 Beside it a bare loop that sleeps to its absolute releases, which is what the system gives anybody, and one that spins
 for the last 0.2 ms, which is what could be had for time that engines would not have. The jitter of a busy machine is
 the machine's own: what other processes took of the cores is printed, and a run beside a quarter of a core or more
-decides nothing. Exit code 1 when the bound is missed, or when no run had the machine to itself.
+decides nothing, unless it has real-time priority, so that nobody takes a core that it wants. Exit code 1 when the bound
+is missed, or when no run was undisturbed.
 """
 
 import argparse
@@ -63,7 +65,8 @@ def main() -> int:
     parser.add_argument("--seconds", type=float, default=20, help="of each run")
     arguments = parser.parse_args()
     print(f"{'jitter in ms':<28}{'p50':>8}{'p99':>8}{'max':>8}{'releases':>10}   others used   load")
-    found, idle = [], []
+    has_priority = os.sched_getscheduler(0) in (os.SCHED_FIFO, os.SCHED_RR)
+    found, undisturbed = [], []
     for _ in range(arguments.runs):
         for name, loop in LOOPS.items():
             before = read_core_times()
@@ -74,12 +77,13 @@ def main() -> int:
             print(f"{name:<28}{p50:8.3f}{p99:8.3f}{late.max():8.3f}{len(late):10}{elsewhere:8.2f} cores{load:7.1f}")
             if loop is scheduler:
                 found.append(p99)
-                idle.append(elsewhere < BUSY_ELSEWHERE)
-    judged = [p99 for p99, is_idle in zip(found, idle, strict=True) if is_idle]
+                undisturbed.append(has_priority or elsewhere < BUSY_ELSEWHERE)
+    judged = [p99 for p99, counts in zip(found, undisturbed, strict=True) if counts]
     if not judged:
-        print(f"\nno run had the machine to itself, so the bound of {BOUND_MS:g} ms was not measured")
+        print(f"\nno run was undisturbed, so the bound of {BOUND_MS:g} ms was not measured; try: chrt -f 50 python ...")
         return 1
-    print(f"\np99 at most {max(judged):.3f} ms in {len(judged)} runs on an idle machine (at most {BOUND_MS:g})")
+    how = "at real-time priority" if has_priority else "on an idle machine"
+    print(f"\np99 at most {max(judged):.3f} ms in {len(judged)} runs {how} (at most {BOUND_MS:g})")
     return int(max(judged) > BOUND_MS)
 
 

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import sys
 import threading
 import time
 
@@ -82,9 +83,9 @@ def test_a_call_that_raises_ends_the_run_with_its_error(good_calls):
     assert not {one.name for one in threading.enumerate()} & {"bad", "good"}
 
 
-def test_garbage_collection_is_as_it_was():
-    was = gc.isenabled()
+def test_the_interpreter_is_as_it_was():
+    was = gc.isenabled(), sys.getswitchinterval()
     seen = []
-    run_periodically([task("a", 10, lambda: seen.append(gc.isenabled()))], 0.05)
-    assert gc.isenabled() is was
-    assert not any(seen)
+    run_periodically([task("a", 10, lambda: seen.append((gc.isenabled(), sys.getswitchinterval() < 0.001)))], 0.05)
+    assert (gc.isenabled(), sys.getswitchinterval()) == was
+    assert set(seen) == {(False, True)}
