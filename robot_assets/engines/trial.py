@@ -7,14 +7,11 @@ latencies would suffer.
 
 from __future__ import annotations
 
-import gc
 import os
-import sys
 import time
 from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -29,6 +26,7 @@ from robot_assets.engines.crew import Crew
 from robot_assets.engines.load import load_engine
 from robot_assets.engines.manifest import Manifest, OnnxRuntimeManifest
 from robot_assets.engines.parity import Heads, Parity, parity_of, read_recorded
+from robot_assets.engines.undisturbed import undisturbed
 from robot_assets.models.decode import Detections, decode
 from robot_assets.models.preprocess import Letterboxed, letterbox
 from robot_assets.platforms.memory import Growth, MemoryMeter
@@ -50,8 +48,6 @@ INFERENCES_MIN = 100
 HELPERS_MAX = 2
 _CHUNK = 4
 _CHUNKS_AHEAD = 6
-_SWITCH_S = 2e-4
-"""How long a thread may hold the interpreter while another waits. Python's own 5 ms would be added to latencies."""
 
 Floats = NDArray[np.float32]
 _Piece = tuple[PackedSplit, range]
@@ -103,7 +99,7 @@ def run_trial(
         DataError: The data set is incomplete.
     """
     split = open_split(dataset, "test")
-    with _undisturbed():
+    with undisturbed():
         loaded, load_s, memory = _load(engine)
         with loaded:
             clock = _Clock(loaded)
@@ -222,17 +218,3 @@ def _score(found: Sequence[Detections], split: PackedSplit) -> DetectionMetrics:
 def _free_cores(manifest: Manifest) -> int:
     threads = manifest.threads if isinstance(manifest, OnnxRuntimeManifest) else 1
     return max(0, min(HELPERS_MAX, len(os.sched_getaffinity(0)) - threads))
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """No garbage collection, as in timeit, and quick turns between threads: both would be added to latencies."""
-    interval, is_collecting = sys.getswitchinterval(), gc.isenabled()
-    sys.setswitchinterval(_SWITCH_S)
-    gc.disable()
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(interval)
-        if is_collecting:
-            gc.enable()

@@ -1,4 +1,4 @@
-"""How much memory a piece of work adds to this process, or takes from this device."""
+"""How much memory this process and its device have, and what a piece of work adds."""
 
 from __future__ import annotations
 
@@ -9,6 +9,28 @@ from types import TracebackType
 
 PROC = Path("/proc")
 MIB = 2**20
+
+
+@dataclass(frozen=True)
+class Memory:
+    """Memory at one moment, in MiB.
+
+    Attributes:
+        resident: Physical memory of this process.
+        resident_peak: The most that it ever held.
+        available: What the machine could still give to others. A Jetson's GPU takes its memory from here, and what
+            CUDA allocates there is in no process's resident memory.
+    """
+
+    resident: float
+    resident_peak: float
+    available: float
+
+
+def read_memory(proc: Path = PROC) -> Memory:
+    """Read what the kernel says: VmRSS, VmHWM and MemAvailable, see proc(5)."""
+    found = _read(proc)
+    return Memory(found["VmRSS"], found["VmHWM"], found["MemAvailable"])
 
 
 @dataclass(frozen=True)
@@ -46,15 +68,15 @@ class MemoryMeter:
             # Makes the present size the peak: proc_pid_clear_refs(5).
             (self._proc / "self/clear_refs").write_text("5")
         except OSError:
-            self._before = {name: value for name, value in self._read().items() if name != "VmHWM"}
+            self._before = {name: value for name, value in _read(self._proc).items() if name != "VmHWM"}
         else:
-            self._before = self._read()
+            self._before = _read(self._proc)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        now, before = self._read(), self._before
+        now, before = _read(self._proc), self._before
 
         def added(name: str, since: str, sign: int = 1) -> float | None:
             return max(0.0, sign * (now[name] - before[since])) if name in now and since in before else None
@@ -65,11 +87,12 @@ class MemoryMeter:
             device_mib=added("MemAvailable", "MemAvailable", -1),
         )
 
-    def _read(self) -> dict[str, float]:
-        """MiB by name."""
-        lines = [*_lines(self._proc / "self/status"), *_lines(self._proc / "meminfo")]
-        fields = [line.split() for line in lines if line.startswith(("VmRSS:", "VmHWM:", "MemAvailable:"))]
-        return {field[0].rstrip(":"): int(field[1]) / 1024 for field in fields}
+
+def _read(proc: Path) -> dict[str, float]:
+    """MiB by name, of what the kernel tells."""
+    lines = [*_lines(proc / "self/status"), *_lines(proc / "meminfo")]
+    fields = [line.split() for line in lines if line.startswith(("VmRSS:", "VmHWM:", "MemAvailable:"))]
+    return {field[0].rstrip(":"): int(field[1]) / 1024 for field in fields}
 
 
 def _lines(path: Path) -> list[str]:

@@ -16,10 +16,10 @@ import numpy as np
 from robot_assets.engines.engine import Engine
 from robot_assets.engines.load import load_engine
 from robot_assets.engines.manifest import Manifest, OnnxRuntimeManifest, TensorRTManifest
+from robot_assets.platforms.memory import Memory, read_memory
 from robot_assets.platforms.meters import Meters, Strain
 from robot_assets.platforms.probe import probe
 from robot_assets.profiling.cores import CoreTimes, core_use, read_core_times
-from robot_assets.profiling.memory import Memory, read_memory
 from robot_assets.profiling.periodic import Job, Task, run_periodically
 from robot_assets.profiling.result import Machine, Profile, StreamResult
 from robot_assets.profiling.statistics import run_of

@@ -11,20 +11,17 @@ skipped, and counted by whoever reads the jobs.
 
 from __future__ import annotations
 
-import gc
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from robot_assets.engines.undisturbed import undisturbed
 from robot_assets.progress import report
 
 SECOND_NS = 1_000_000_000
 _LEAD_NS = 50_000_000
 _LOOK_S = 0.25
-_TURN_S = 1e-4
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ def run_periodically(
     """
     run = _Run(round(duration_s * SECOND_NS), warmup, threading.Barrier(len(tasks)))
     threads = [threading.Thread(target=run.thread, args=(task,), name=task.name, daemon=True) for task in tasks]
-    with _undisturbed():
+    with undisturbed():
         try:
             for thread in threads:
                 thread.start()
@@ -184,21 +181,3 @@ def _wait(threads: Sequence[threading.Thread], duration_s: float, what: str) -> 
         while thread.is_alive():
             report(what, min(round(time.monotonic() - began), round(duration_s)), round(duration_s))
             thread.join(_LOOK_S)
-
-
-@contextmanager
-def _undisturbed() -> Iterator[None]:
-    """No garbage collection, which stops all threads; and whoever wakes waits but a moment for the interpreter's lock.
-
-    By default a thread that computes in Python keeps the lock for 5 ms before it gives others a turn.
-    """
-    was_enabled, turn_s = gc.isenabled(), sys.getswitchinterval()
-    gc.collect()
-    gc.disable()
-    sys.setswitchinterval(_TURN_S)
-    try:
-        yield
-    finally:
-        sys.setswitchinterval(turn_s)
-        if was_enabled:
-            gc.enable()

@@ -13,10 +13,10 @@ from robot_assets import progress
 from robot_assets.engines.spec import TensorRTTarget
 from robot_assets.engines.tensorrt.build import build_engine
 from robot_assets.errors import EngineError
+from robot_assets.platforms.memory import read_memory
 from robot_assets.profiling.apart import measure_apart
 from robot_assets.profiling.cores import core_use, read_core_times
 from robot_assets.profiling.measure import measure
-from robot_assets.profiling.memory import read_memory
 from robot_assets.profiling.periodic import SECOND_NS
 from robot_assets.profiling.profile import profile_engines
 from robot_assets.profiling.result import load_profile
