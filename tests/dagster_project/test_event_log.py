@@ -113,7 +113,16 @@ def observations_by_dagster(instance: dg.DagsterInstance, keys: list[dg.AssetKey
                 yield asset_name(key), Version(tags[DATA_VERSION_TAG], latest.run_id, latest.storage_id)
 
 
-CHECKS = (BUILDS_CHECK, "parity", "accuracy", "latency", "no_leakage", "classes_in_every_split", "boxes_sane")
+CHECKS = (
+    BUILDS_CHECK,
+    "parity",
+    "accuracy",
+    "latency",
+    "resources",
+    "no_leakage",
+    "classes_in_every_split",
+    "boxes_sane",
+)
 
 
 def evaluations_by_dagster(

@@ -14,7 +14,7 @@ from dagster_project.history import READ_KEY, InstanceHistory
 from dagster_project.names import BUILDS_CHECK, asset_key
 from robot_assets.lineage.audit import audit
 from robot_assets.lineage.errors import LineageError
-from robot_assets.lineage.graph import Gate, Kind, Stage
+from robot_assets.lineage.graph import Gate, Kind, Stage, build_graph
 from robot_assets.lineage.record import Record, desired_state
 from robot_assets.project import Project
 from tests.dagster_project.conftest import Checkout, new_checkout
@@ -293,7 +293,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Chec
         checks = [gate(DATA, name) for name in ("no_leakage", "classes_in_every_split", "boxes_sane")]
         plant.build(DATA, versions[DATA], *checks)
         later = {"started_at": "2100-01-01T00:00:00+00:00"}
-        gates = [gate(ENGINE, "accuracy"), gate(ENGINE, "latency")]
+        gates = [gate(ENGINE, one.name) for one in build_graph(checkout.project.params)[ENGINE].gates]
         plant.build(ENGINE, versions[ENGINE], *gates, inputs={DATA: versions[DATA], DEVICE: OTHER}, **later)
     return checkout
 

@@ -77,7 +77,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Wor
     record(made, seed=3)
     write_configuration(root / ".dagster")
     settings = root / ".dagster" / "dagster.yaml"
-    settings.write_text(settings.read_text().replace("start_timeout_seconds: 120", "start_timeout_seconds: 10"))
+    settings.write_text(settings.read_text().replace("start_timeout_seconds: 120", "start_timeout_seconds: 40"))
     made.run("robot-assets", "platform", "report", "board")
     made.build()
     return made
