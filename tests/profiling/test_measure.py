@@ -78,7 +78,8 @@ def test_an_engine_that_does_not_load_is_refused_in_its_own_words(tmp_path):
 
 def test_a_set_that_kills_its_process_is_an_answer_and_kills_nothing_else():
     def kill_child(what: str, done: int, total: int, note: str) -> None:
-        [child] = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+        [child] = [pid for pid in children if b"profiling.apart" in Path(f"/proc/{pid}/cmdline").read_bytes()]
         os.kill(int(child), signal.SIGKILL)
 
     with progress.listening(kill_child), pytest.raises(EngineError, match="2 engines was killed"):
