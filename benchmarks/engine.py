@@ -7,10 +7,11 @@ Exit code 1 when the engine is less than 2x faster or loses more than 1.0 point 
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from pathlib import Path
+
+from synthetic.present import present_versions
 
 from robot_assets.engines.benchmark import compare
 from robot_assets.engines.budgets import GateSpec
@@ -78,18 +79,9 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Path, Path, Path]:
     project = find_project()
     model = project.params.models[arguments.model]
     names = (f"{arguments.model}/checkpoint", f"{arguments.model}/engine/cpu", f"datasets/{model.dataset}")
-    versions = _present_versions(arguments.model)
+    versions = present_versions(arguments.model)
     checkpoint, engine, dataset = (project.store.open(versions[name]["data_version"]) for name in names)
     return checkpoint, engine, dataset
-
-
-def _present_versions(model: str) -> dict[str, dict[str, str]]:
-    """What ``robot-assets build --json`` says; it builds what is missing first."""
-    import subprocess
-
-    command = [str(Path(sys.executable).with_name("robot-assets")), "build", model, "--json"]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout[done.stdout.index("{") :])["assets"]
 
 
 if __name__ == "__main__":

@@ -10,13 +10,13 @@ accuracy, parity, latency and resources. Exit code 1 when it takes more than 1.2
 """
 
 import argparse
-import json
 import statistics
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from synthetic.present import present_versions
 
 from robot_assets.data.packed import open_split
 from robot_assets.engines.budgets import GateSpec
@@ -101,17 +101,10 @@ def _inputs(arguments: argparse.Namespace) -> dict[str, Folders]:
         return {arguments.engine.name: given}
     model = arguments.model or "sidewalk_detector"
     project = find_project()
-    versions = _present_versions(model)
+    versions = present_versions(model)
     names = (f"{model}/engine/cpu", f"datasets/{project.params.models[model].dataset}")
     names += (f"{model}/checkpoint", f"{model}/onnx")
     return {model: Folders(*(project.store.open(versions[name]["data_version"]) for name in names))}
-
-
-def _present_versions(model: str) -> dict[str, dict[str, str]]:
-    """What ``robot-assets build --json`` says; it builds what is missing first."""
-    command = [str(Path(sys.executable).with_name("robot-assets")), "build", model, "--json"]
-    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
-    return json.loads(done.stdout[done.stdout.index("{") :])["assets"]
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from synthetic.present import present_versions
 from synthetic.ruined import ruin_scale
 
 from robot_assets.data.packed import open_split
@@ -105,14 +106,13 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Path, Path, Path, Path]:
     """The four directories: as given, or the present versions of a built model's assets."""
     if not arguments.model:
         return arguments.onnx, arguments.ptq, arguments.qat, arguments.dataset
-    from engine import _present_versions
 
     from robot_assets.project import find_project
 
     project = find_project()
     data = project.params.models[arguments.model].dataset
     names = (*(f"{arguments.model}/{part}" for part in ("onnx", "ptq", "qat")), f"datasets/{data}")
-    versions = _present_versions(arguments.model)
+    versions = present_versions(arguments.model)
     onnx, ptq, qat, dataset = (project.store.open(versions[name]["data_version"]) for name in names)
     return onnx, ptq, qat, dataset
 

@@ -61,7 +61,7 @@ def simulated(stage: Stage, params: Params, name: str) -> dg.AssetsDefinition:
         body,
         "Images and labels of a simulated sidewalk, rendered from a seed.",
         {"panda3d"},
-        _place(params, stage),
+        placed(params, stage.pool),
     )
 
 
@@ -79,7 +79,7 @@ def dataset(stage: Stage, params: Params, name: str) -> dg.AssetsDefinition:
         body,
         "Validated, split by recording session, packed for memory-mapped reading.",
         {"dvc"},
-        _place(params, stage),
+        placed(params, stage.pool),
     )
 
 
@@ -96,7 +96,11 @@ def checkpoint(graph: Mapping[str, Stage], params: Params, name: str) -> dg.Asse
 
     stage = graph[model_asset(name, "checkpoint")]
     return _asset(
-        stage, body, "The best FP32 weights by validation mAP@50, as safetensors.", {"pytorch"}, _place(params, stage)
+        stage,
+        body,
+        "The best FP32 weights by validation mAP@50, as safetensors.",
+        {"pytorch"},
+        placed(params, stage.pool),
     )
 
 
@@ -119,7 +123,7 @@ def ptq(graph: Mapping[str, Stage], params: Params, name: str) -> dg.AssetsDefin
         body,
         "Post-training quantization: the calibrators compete on the validation split.",
         {"pytorch"},
-        _place(params, stage),
+        placed(params, stage.pool),
     )
 
 
@@ -142,7 +146,7 @@ def qat(graph: Mapping[str, Stage], params: Params, name: str) -> dg.AssetsDefin
         body,
         "Quantization-aware training, beside an FP32 control with the same extra training.",
         {"pytorch"},
-        _place(params, stage),
+        placed(params, stage.pool),
     )
 
 
@@ -162,7 +166,7 @@ def onnx(graph: Mapping[str, Stage], params: Params, name: str) -> dg.AssetsDefi
         body,
         "The better of PTQ and QAT as one ONNX file with Q/DQ nodes (opset 17, IR 8).",
         {"onnx"},
-        _place(params, stage),
+        placed(params, stage.pool),
     )
 
 
@@ -182,7 +186,7 @@ def sensitivity(graph: Mapping[str, Stage], params: Params, name: str) -> dg.Ass
         body,
         "What each layer loses when it alone is quantized, and the ONNX with the few in float that hold the gate.",
         {"onnx"},
-        _place(params, stage),
+        placed(params, stage.pool),
     )
 
 
@@ -197,7 +201,9 @@ def engine(graph: Mapping[str, Stage], params: Params, name: str, target: str) -
         return step.signed(*metadata.engine(summary, step.output, exported, step.scratch))
 
     stage = graph[engine_name(name, target)]
-    return _asset(stage, body, f"The int8 engine for {target}, checked on {target}.", {"onnx"}, _place(params, stage))
+    return _asset(
+        stage, body, f"The int8 engine for {target}, checked on {target}.", {"onnx"}, placed(params, stage.pool)
+    )
 
 
 def profile(graph: Mapping[str, Stage], params: Params, target: str) -> dg.AssetsDefinition:
@@ -218,7 +224,7 @@ def profile(graph: Mapping[str, Stage], params: Params, target: str) -> dg.Asset
         body,
         f"All engines of a robot together on {target}, at the rates of their sensors: a measurement.",
         {"onnx"},
-        _place(params, stage),
+        placed(params, stage.pool),
     )
 
 
@@ -236,12 +242,8 @@ def _build_engine(exported: Path, spec: TargetEntry, step: Step) -> Any:
     return build_engine(exported, spec, step.output)
 
 
-def _place(params: Params, stage: Stage) -> Mapping[str, Any]:
-    return placed(params, stage.pool)
-
-
 def _asset(
-    stage: Stage, body: Body, description: str, kinds: set[str], place: Mapping[str, Any] | None = None
+    stage: Stage, body: Body, description: str, kinds: set[str], place: Mapping[str, Any]
 ) -> dg.AssetsDefinition:
     if stage.module is None:
         raise ValueError(f"{stage.asset} is observed, not produced")
@@ -259,7 +261,7 @@ def _asset(
         check_specs=[builds],
         description=description,
         kinds=kinds,
-        **(place or {}),
+        **place,
     )
     def produced(context: dg.AssetExecutionContext, workshop: Workshop) -> dg.MaterializeResult:
         with workshop.step(context, stage) as step:

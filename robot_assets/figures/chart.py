@@ -95,6 +95,31 @@ def row_name(
     )
 
 
+def percentile_mark(axes: Axes, base: float, top: float, share: int, value: float, *, weight: str = "normal") -> None:
+    """A tick at a percentile of a distribution, with its name and value at the end.
+
+    Args:
+        axes: Where the distribution stands.
+        base: Where the tick begins, in the axes' own units.
+        top: Where it ends.
+        share: Of the percentile, 0 to 100.
+        value: The percentile itself.
+        weight: Of the text.
+    """
+    axes.plot((value, value), (base, top), color=INK, linewidth=0.9)
+    axes.annotate(
+        f"p{share}  {value:.1f}",
+        (value, top),
+        xytext=(4, 0),
+        textcoords="offset points",
+        va="center",
+        color=INK,
+        size=SMALL,
+        weight=weight,
+        bbox={"facecolor": CARD, "edgecolor": "none", "pad": 0.5},
+    )
+
+
 def png_bytes(figure: Figure) -> bytes:
     """PNG of a figure; the same figure gives the same bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg

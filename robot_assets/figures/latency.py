@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from robot_assets.figures.chart import SMALL, empty_card, new_card, panel, png_bytes, row_name, rules
-from robot_assets.figures.style import ALARM, CARD, INK, MUTED, variant_colour
+from robot_assets.figures.chart import SMALL, empty_card, new_card, panel, percentile_mark, png_bytes, row_name, rules
+from robot_assets.figures.style import ALARM, MUTED, variant_colour
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -102,18 +102,7 @@ def _percentiles(axes: Axes, base: float, times: npt.NDArray[np.float64]) -> Non
     for line, share in enumerate((50, 95, 99)):
         value = float(np.percentile(times, share))
         top = base - 0.84 + line * 0.125
-        axes.plot((value, value), (base, top), color=INK, linewidth=0.9)
-        axes.annotate(
-            f"p{share}  {value:.1f}",
-            (value, top),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            color=INK,
-            size=SMALL,
-            weight="bold" if share == 50 else "normal",
-            bbox={"facecolor": CARD, "edgecolor": "none", "pad": 0.5},
-        )
+        percentile_mark(axes, base, top, share, value, weight="bold" if share == 50 else "normal")
 
 
 def _mark_budget(axes: Axes, budget_ms: float, limit: float) -> None:

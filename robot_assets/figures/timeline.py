@@ -9,7 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from robot_assets.figures.chart import SMALL, TEXT, empty_card, new_card, panel, png_bytes, row_name, rules
+from robot_assets.figures.chart import (
+    SMALL,
+    TEXT,
+    empty_card,
+    new_card,
+    panel,
+    percentile_mark,
+    png_bytes,
+    row_name,
+    rules,
+)
 from robot_assets.figures.style import ALARM, CARD, INK, MUTED, class_colour, hex_colour
 
 if TYPE_CHECKING:
@@ -228,18 +238,7 @@ def _percentiles(axes: Axes, base: float, times: Times) -> None:
     for line, share in enumerate((50, 99)):
         value = float(np.percentile(times, share))
         top = base - 0.82 + line * 0.17
-        axes.plot((value, value), (base, top), color=INK, linewidth=0.9)
-        axes.annotate(
-            f"p{share}  {value:.1f}",
-            (value, top),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            color=INK,
-            size=SMALL,
-            weight="bold" if share == 99 else "normal",
-            bbox={"facecolor": CARD, "edgecolor": "none", "pad": 0.5},
-        )
+        percentile_mark(axes, base, top, share, value, weight="bold" if share == 99 else "normal")
 
 
 def _deadline(axes: Axes, base: float, deadline_ms: float, limit: float) -> None:

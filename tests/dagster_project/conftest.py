@@ -14,6 +14,7 @@ import pytest
 import yaml
 
 from benchmarks.synthetic.postgres import NoPostgres, Server, running_postgres
+from dagster_project.names import asset_key
 from robot_assets.project import Project
 
 SMALL_PARAMS = {
@@ -92,6 +93,14 @@ class Checkout:
 
     def instance(self) -> dg.DagsterInstance:
         return dg.DagsterInstance.from_config(str(self.root / ".dagster"))
+
+    def latest(self, name: str) -> dg.AssetMaterialization:
+        """The latest materialization of an asset."""
+        with self.instance() as instance:
+            event = instance.get_latest_materialization_event(asset_key(name))
+        assert event is not None
+        assert event.asset_materialization is not None
+        return event.asset_materialization
 
 
 def new_checkout(root: Path, repository: Path) -> Checkout:

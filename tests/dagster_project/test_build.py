@@ -25,14 +25,6 @@ def materializations(checkout: Checkout, name: str) -> int:
         return len(instance.fetch_materializations(asset_key(name), limit=100).records)
 
 
-def latest(checkout: Checkout, name: str) -> dg.AssetMaterialization:
-    with checkout.instance() as instance:
-        event = instance.get_latest_materialization_event(asset_key(name))
-    assert event is not None
-    assert event.asset_materialization is not None
-    return event.asset_materialization
-
-
 def test_every_asset_up_to_the_engine_is_built(built):
     report = built.build()
     assert report["built"] == {}
@@ -49,12 +41,12 @@ def test_every_asset_up_to_the_engine_is_built(built):
 
 
 def test_a_record_names_what_was_read_and_where_it_ran(built):
-    record = latest(built, ENGINE).metadata["record"].value
-    assert record["inputs"]["small_detector/onnx"] == latest(built, "small_detector/onnx").tags["dagster/data_version"]
+    record = built.latest(ENGINE).metadata["record"].value
+    assert record["inputs"]["small_detector/onnx"] == built.latest("small_detector/onnx").tags["dagster/data_version"]
     assert set(record["inputs"]) == {"small_detector/onnx", "platform/cpu"}
-    assert record["data_version"] == latest(built, ENGINE).tags["dagster/data_version"]
+    assert record["data_version"] == built.latest(ENGINE).tags["dagster/data_version"]
     assert record["libraries"]["onnxruntime"]
-    assert record["code_version"] == latest(built, ENGINE).tags["dagster/code_version"]
+    assert record["code_version"] == built.latest(ENGINE).tags["dagster/code_version"]
 
 
 @pytest.mark.parametrize(
@@ -70,7 +62,7 @@ def test_a_record_names_what_was_read_and_where_it_ran(built):
     ],
 )
 def test_a_page_shows_pictures(built, name, captions):
-    report = latest(built, name).metadata["report"].value
+    report = built.latest(name).metadata["report"].value
     pictures = re.findall(r"!\[(.*?)\]\(data:image/png;base64,(iVBOR[^)]*)\)", report)
     assert [caption for caption, _ in pictures] == captions
     for _, encoded in pictures:
@@ -85,11 +77,11 @@ def test_gates_have_passed_on_what_stands(built):
 
 
 def test_the_store_lost_its_bytes_and_the_same_bytes_cut_off(copy_of_built):
-    before = latest(copy_of_built, "small_detector/onnx").tags["dagster/data_version"]
+    before = copy_of_built.latest("small_detector/onnx").tags["dagster/data_version"]
     shutil.rmtree(copy_of_built.root / ".robot_assets")
     built = copy_of_built.build("small_detector/onnx")["built"]
     assert "the store has lost" in built["raw/small"]
-    assert latest(copy_of_built, "small_detector/onnx").tags["dagster/data_version"] == before
+    assert copy_of_built.latest("small_detector/onnx").tags["dagster/data_version"] == before
 
 
 def test_a_new_budget_runs_the_gate_and_refuses_with_what_to_do(copy_of_built):
@@ -202,12 +194,12 @@ def test_a_build_killed_in_training_goes_on_and_ends_with_the_same_bytes(copy_of
     build.wait()
     assert list(work.glob("*/scratch/*"))
     copy_of_built.build("small_detector/checkpoint")
-    resumed = latest(copy_of_built, "small_detector/checkpoint").tags["dagster/data_version"]
+    resumed = copy_of_built.latest("small_detector/checkpoint").tags["dagster/data_version"]
     assert list(work.iterdir()) == []
 
     shutil.rmtree(copy_of_built.root / ".robot_assets")
     copy_of_built.build("small_detector/checkpoint")
-    assert latest(copy_of_built, "small_detector/checkpoint").tags["dagster/data_version"] == resumed
+    assert copy_of_built.latest("small_detector/checkpoint").tags["dagster/data_version"] == resumed
 
 
 def test_a_selection_that_names_nothing_lists_the_names(built):

@@ -177,7 +177,7 @@ def test_6_changes_made_while_the_sensor_is_off_are_seen_once(daemon, since):
 
 def test_7_a_build_that_always_fails_is_tried_then_left_alone_until_it_is_mended(daemon, since):
     workplace = daemon.workplace
-    broken = "    card, model = _read_export(onnx)\n"
+    broken = "    card, model = read_export(onnx)\n"
     workplace.edit("engines/onnxruntime_engine.py", lambda text: text.replace(broken, f"    raise OSError\n{broken}"))
     engines = ("first/engine/board", "first/engine/cpu", "second/engine/cpu")
     daemon.settle("left alone after 2 failed tries: " + ", ".join(engines))

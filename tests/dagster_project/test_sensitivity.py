@@ -4,26 +4,16 @@ import base64
 import io
 import re
 
-import dagster as dg
 from PIL import Image
 
-from dagster_project.names import asset_key
 from tests.dagster_project.conftest import Checkout
 
 SENSITIVITY = "small_detector/sensitivity"
 ENGINE = "small_detector/engine/cpu"
 
 
-def latest(checkout: Checkout, name: str) -> dg.AssetMaterialization:
-    with checkout.instance() as instance:
-        event = instance.get_latest_materialization_event(asset_key(name))
-    assert event is not None
-    assert event.asset_materialization is not None
-    return event.asset_materialization
-
-
 def version(checkout: Checkout, name: str) -> str:
-    return latest(checkout, name).tags["dagster/data_version"]
+    return checkout.latest(name).tags["dagster/data_version"]
 
 
 def test_the_section_adds_one_asset_and_mixed_precision_makes_engines_read_it(copy_of_built):
@@ -35,14 +25,14 @@ def test_the_section_adds_one_asset_and_mixed_precision_makes_engines_read_it(co
 
     project.change(lambda document: quantization(document).update(mixed_precision=True))
     assert list(project.build()["built"]) == [ENGINE]
-    record = latest(project, ENGINE).metadata["record"].value
+    record = project.latest(ENGINE).metadata["record"].value
     assert set(record["inputs"]) == {SENSITIVITY, "platform/cpu"}
     assert record["inputs"][SENSITIVITY] == version(project, SENSITIVITY)
 
-    assert latest(project, SENSITIVITY).metadata["float_layers"].value == "none", "an untrained network loses nothing"
+    assert project.latest(SENSITIVITY).metadata["float_layers"].value == "none", "an untrained network loses nothing"
     assert version(project, ENGINE) == before, "no layer had to stay in float: the engine has the same bytes"
 
-    page = latest(project, SENSITIVITY).metadata
+    page = project.latest(SENSITIVITY).metadata
     assert page["headline"].value == "no layer alone loses; all int8 loses 0.0 points, 5 may be lost"
     [drawn] = re.findall(r"data:image/png;base64,([^)]+)", page["report"].value)
     assert Image.open(io.BytesIO(base64.b64decode(drawn))).width == 840
