@@ -37,7 +37,7 @@ ui: setup  ## Open the Dagster UI on 127.0.0.1:3000
 	robot-assets ui
 
 test: setup  ## Run the tests
-	pytest -n 2 --dist loadfile
+	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-cluster: setup  ## Run the tests on the cluster that KUBECONFIG names
 	CLUSTER_TESTS=required pytest tests/on_cluster

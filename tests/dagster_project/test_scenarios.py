@@ -26,6 +26,7 @@ from dagster_project.observations import latest_observed_version
 from robot_assets.data.simulate import simulate
 from robot_assets.data.spec import SimulationSource
 from robot_assets.store import open_store, read_pointer, write_pointer
+from tests.alter import flip_bit
 from tests.dagster_project.conftest import SMALL_PARAMS
 from tests.dagster_project.daemon import Daemon, Workplace, copy_code
 
@@ -221,12 +222,7 @@ def test_9_an_engine_altered_by_one_byte_is_told(daemon, since):
     md5 = hashlib.md5(got.read_bytes(), usedforsecurity=False).hexdigest()
     stored = workplace.root / ".robot_assets" / "store" / "files" / "md5" / md5[:2] / md5[2:]
     for path in (got, stored):
-        path.chmod(0o644)
-        with path.open("r+b") as file:
-            file.seek(1000)
-            byte = file.read(1)
-            file.seek(1000)
-            file.write(bytes([byte[0] ^ 1]))
+        flip_bit(path)
     refused = workplace.run("robot-assets", "verify", "robot", check=False)
     assert refused.returncode == 1
     assert "engine.onnx was altered" in refused.stdout

@@ -11,6 +11,7 @@ from robot_assets.engines.manifest import load_manifest, md5_of, save_manifest
 from robot_assets.engines.onnxruntime_engine import build_engine, load_engine
 from robot_assets.errors import EngineError
 from robot_assets.export.onnx_export import export_float
+from tests.alter import flip_bit
 from tests.detector_chain import CLASSES, NETWORK, TARGET, whole
 
 
@@ -62,9 +63,7 @@ def test_it_finds_drawn_boxes_in_an_image_of_another_size():
 
 def test_one_changed_byte_of_the_engine_is_refused_with_both_hashes(engine):
     path = engine / "engine.onnx"
-    payload = bytearray(path.read_bytes())
-    payload[len(payload) // 2] ^= 1
-    path.write_bytes(payload)
+    flip_bit(path)
     with pytest.raises(EngineError) as caught:
         load_engine(engine)
     assert md5_of(path) in caught.value.found

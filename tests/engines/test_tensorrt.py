@@ -22,6 +22,7 @@ from robot_assets.lineage.code_version import Code
 from robot_assets.platforms.probe import probe
 from robot_assets.platforms.spec import TensorRTEntry
 from robot_assets.store import Store
+from tests.alter import flip_bit
 from tests.detector_chain import CLASSES, NETWORK, whole
 from tests.tensorrt_api.use import VERSIONS, absent, standin
 
@@ -407,9 +408,7 @@ def test_eight_six_cannot_leave_weights_out(monkeypatch, tmp_path):
 
 def test_one_changed_byte_of_the_plan_is_refused_with_both_hashes(engine):
     path = engine / "engine.plan"
-    payload = bytearray(path.read_bytes())
-    payload[len(payload) // 2] ^= 1
-    path.write_bytes(payload)
+    flip_bit(path)
     with pytest.raises(EngineError) as caught:
         load_engine(engine)
     assert md5_of(path) in caught.value.found

@@ -16,6 +16,7 @@ from robot_assets.provenance.subjects import Subject, read_subjects
 from robot_assets.store import Store
 from robot_assets.store.cache import Cache
 from robot_assets.store.tree import parse_tree
+from tests.alter import flip_bit
 from tests.provenance.conftest import ENGINE, with_head
 
 
@@ -35,13 +36,6 @@ def object_of(store, version, name):
     cache = Cache(store.cache)
     entries = dict(parse_tree(Path(cache.path(version)).read_bytes(), version).entries)
     return Path(cache.path(entries[name]))
-
-
-def flip(path, place=0):
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1
-    path.chmod(0o644)
-    path.write_bytes(content)
 
 
 def changed_link(chain, asset, **changes):
@@ -67,7 +61,7 @@ def test_an_engine_whose_lineage_is_all_there_is_intact(signed, trust):
 @pytest.mark.parametrize("place", [0, -1])
 def test_one_altered_byte_of_the_engine_is_seen_and_named(signed, trust, name, place):
     path = object_of(signed.project.store, signed.chain.head.version, name)
-    flip(path, place)
+    flip_bit(path, place)
     verdict = intact(signed.chain, signed.project.store, trust)
     assert not verdict.passed
     assert verdict.facts["altered"] == [f"{name} of {ENGINE} at {path}"]
@@ -76,7 +70,7 @@ def test_one_altered_byte_of_the_engine_is_seen_and_named(signed, trust, name, p
 
 
 def test_an_altered_listing_of_the_engine_is_seen(signed, trust):
-    flip(Path(Cache(signed.project.store.cache).path(signed.chain.head.version)))
+    flip_bit(Path(Cache(signed.project.store.cache).path(signed.chain.head.version)))
     verdict = intact(signed.chain, signed.project.store, trust)
     assert not verdict.passed
     assert "the listing of" in verdict.summary

@@ -19,6 +19,7 @@ from robot_assets.provenance.public_key import Trust
 from robot_assets.provenance.signing import sign_engine, sign_gates
 from robot_assets.provenance.subjects import BUNDLE
 from robot_assets.provenance.verify import verify
+from tests.alter import flip_bit
 from tests.provenance.conftest import ENGINE, gate, with_head
 
 
@@ -56,12 +57,6 @@ def why(verification, name):
     return check.why
 
 
-def flip(path, place):
-    content = bytearray(path.read_bytes())
-    content[place] ^= 1
-    path.write_bytes(content)
-
-
 def other_engine(signed, tmp_path):
     """Another engine of the same workshop: its directory, and its chain with the version that it has."""
     folder = tmp_path / "other"
@@ -86,7 +81,7 @@ def test_the_engine_that_was_built_signed_and_tested_is_the_one(robot, trust):
 @pytest.mark.parametrize("place", [0, 0.5, -1])
 def test_one_altered_byte_of_a_file_is_seen_and_named(robot, trust, name, place):
     size = (robot / name).stat().st_size
-    flip(robot / name, int(size * place) if place > 0 else place)
+    flip_bit(robot / name, int(size * place) if place > 0 else place)
     found = verify(robot, trust, probe())
     assert not found.passed
     assert why(found, "files").startswith(f"{name} was altered")
@@ -98,7 +93,7 @@ def test_one_altered_byte_of_the_envelopes_is_seen_wherever_it_is(robot, trust):
     places = random.Random(0).sample(range(len(bundle) - 1), 60)
     for place in (*places, bundle.index(b"\n")):
         (robot / BUNDLE).write_bytes(bundle)
-        flip(robot / BUNDLE, place)
+        flip_bit(robot / BUNDLE, place)
         found = answers(verify(robot, trust, platform))
         assert not (found["signature"] and found["gates"]), place
 
@@ -241,7 +236,7 @@ def test_a_copy_without_envelopes_is_found_in_the_store_by_its_bytes(signed, rob
 def test_one_altered_byte_in_the_store_is_seen_and_named(signed, trust):
     path = signed.engine / "engine.onnx"
     path.chmod(0o644)
-    flip(path, 100)
+    flip_bit(path, 100)
     found = verify(path.parent, trust, probe(), signed.project.store)
     assert not found.passed
     assert why(found, "files").startswith("engine.onnx was altered")
