@@ -32,6 +32,9 @@ from robot_assets.training.spec import TrainingSpec
 NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
 """Names of data sets, models and targets become asset keys, group names, paths and node labels."""
 
+OTHER_ASSETS = ("raw", "datasets", "platform", PROFILE_ROOM)
+"""What the assets of no model begin with."""
+
 
 class StoreSpec(Spec):
     """Where artifacts live."""
@@ -71,6 +74,8 @@ class Params(Spec):
                 if not NAME_PATTERN.match(name):
                     raise ValueError(f"{section}.{name}: a name is lower-case letters, digits and underscores")
         for name, model in self.models.items():
+            if name in OTHER_ASSETS:
+                raise ValueError(f"models.{name}: other assets begin with {name}/; needed another name")
             if model.dataset not in self.datasets:
                 raise ValueError(f"models.{name}.dataset is {model.dataset!r}; datasets has {sorted(self.datasets)}")
             strange = [target for target in model.targets if target not in self.targets]
@@ -80,8 +85,6 @@ class Params(Spec):
 
     @model_validator(mode="after")
     def _profiles(self) -> Params:
-        if PROFILE_ROOM in self.models:
-            raise ValueError(f"models.{PROFILE_ROOM}: the assets of profiles have that name; needed another one")
         for target, entry in self.targets.items():
             for name in entry.profile.models if entry.profile else ():
                 place = f"targets.{target}.profile.models.{name}"

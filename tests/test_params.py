@@ -103,6 +103,13 @@ def test_a_mistake_in_a_target_is_named_with_its_key(document, changes, message)
     assert message in caught.value.found
 
 
+@pytest.mark.parametrize("name", ["raw", "datasets", "platform", "profile"])
+def test_a_model_whose_assets_would_be_taken_for_others_is_refused(document, name):
+    document["models"][name] = deepcopy(document["models"]["sidewalk_detector"])
+    with pytest.raises(ParamsError, match=rf"models\.{name}: .*another name"):
+        parse_params(document)
+
+
 @pytest.mark.parametrize("name", ["Side-Walk", "side walk", "../x", "9lives", ""])
 def test_names_that_cannot_be_asset_keys_and_paths_are_refused(document, name):
     document["models"][name] = deepcopy(document["models"]["sidewalk_detector"])

@@ -81,10 +81,3 @@ def test_a_model_that_is_not_built_for_the_target_is_refused():
     found["models"]["robocup_detector"]["targets"] = ["idle"]
     with pytest.raises(ParamsError, match=r"profile\.models\.robocup_detector: .*is \['idle'\].*built for cpu"):
         parse_params(found)
-
-
-def test_a_model_cannot_have_the_name_of_the_room():
-    found = document(None)
-    found["models"]["profile"] = found["models"]["sidewalk_detector"]
-    with pytest.raises(ParamsError, match=r"models\.profile: .*another one"):
-        parse_params(found)
