@@ -111,7 +111,7 @@ class Plant:
         stages = list(self.graph.values())
         return dg.Definitions(
             assets=[
-                observed_asset(stage) if stage.is_observed else _asset(stage, self._body, "A toy.", set())
+                observed_asset(stage) if stage.is_observed else _asset(stage, self._body, "A toy.", set(), {})
                 for stage in stages
             ],
             asset_checks=[self._check(stage, gate) for stage in stages for gate in stage.gates],

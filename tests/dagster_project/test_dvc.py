@@ -6,7 +6,6 @@ import shutil
 import yaml
 
 from tests.dagster_project.conftest import Checkout
-from tests.dagster_project.test_build import latest
 
 
 def test_dvc_repro_locks_the_hashes_that_dagster_shows(copy_of_built: Checkout, repository, dvc_command):
@@ -24,14 +23,14 @@ def test_dvc_repro_locks_the_hashes_that_dagster_shows(copy_of_built: Checkout, 
     lock = yaml.safe_load((copy_of_built.root / "dvc.lock").read_text())
     outs = {out["path"]: out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
     assert outs == {
-        "data/raw/small": latest(copy_of_built, "raw/small").tags["dagster/data_version"],
-        "data/datasets/small": latest(copy_of_built, "datasets/small").tags["dagster/data_version"],
+        "data/raw/small": copy_of_built.latest("raw/small").tags["dagster/data_version"],
+        "data/datasets/small": copy_of_built.latest("datasets/small").tags["dagster/data_version"],
     }
 
 
 def test_dvc_pulls_an_artifact_that_dagster_made(copy_of_built: Checkout, repository, dvc_command):
     """The store is a DVC remote: the hash on the page is enough to pull the bytes with ``dvc`` alone."""
-    materialization = latest(copy_of_built, "small_detector/engine/cpu")
+    materialization = copy_of_built.latest("small_detector/engine/cpu")
     pointer = {"outs": [{"md5": materialization.tags["dagster/data_version"], "hash": "md5", "path": "engine"}]}
     consumer = copy_of_built.root / "consumer"
     consumer.mkdir()
