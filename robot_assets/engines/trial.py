@@ -1,12 +1,14 @@
 """One trial of an engine on its device: one pass over the test split that all its gates are judged by. Needs no torch.
 
 While the engine runs, threads on cores that the engine leaves free unpack the images to come and decode the heads that
-are there, so that the pass takes little longer than its inferences. An engine that takes all cores runs alone: its
-latencies would suffer.
+are there, so that the pass takes little longer than its inferences. What was found is scored while the engine answers
+the images that parity is judged by; these inferences are not timed, since scoring keeps the interpreter to itself for
+tens of milliseconds. An engine that takes all cores runs alone: its latencies would suffer.
 """
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import deque
@@ -25,7 +27,7 @@ from robot_assets.engines.benchmark import Latencies
 from robot_assets.engines.crew import Crew
 from robot_assets.engines.load import load_engine
 from robot_assets.engines.manifest import Manifest, OnnxRuntimeManifest
-from robot_assets.engines.parity import Heads, Parity, parity_of, read_recorded
+from robot_assets.engines.parity import Parity, parity_of, read_recorded
 from robot_assets.engines.undisturbed import undisturbed
 from robot_assets.models.decode import Detections, decode
 from robot_assets.models.preprocess import Letterboxed, letterbox
@@ -51,6 +53,8 @@ _CHUNKS_AHEAD = 6
 
 Floats = NDArray[np.float32]
 _Piece = tuple[PackedSplit, range]
+_Prepared = tuple[list[Letterboxed], list[Floats]]
+"""Images in their letterbox, and as the engine takes them."""
 
 
 @dataclass(frozen=True)
@@ -101,20 +105,26 @@ def run_trial(
     split = open_split(dataset, "test")
     with undisturbed():
         loaded, load_s, memory = _load(engine)
+        network = loaded.manifest.network
         with loaded:
-            clock = _Clock(loaded)
-            recorded = read_recorded(onnx, clock.network) if onnx is not None else None
+            recorded = read_recorded(onnx, network) if onnx is not None else None
             val = PackedSplit(dataset / "val", recorded.indices) if recorded else None
             helpers = _free_cores(loaded.manifest) if helpers is None else helpers
-            with Crew(helpers) as crew, Meters(gpu=loaded.manifest.kind == "tensorrt") as meters:
-                answers, found = _run(clock, crew, val, split, is_scored=is_scored)
-        parity = parity_of(list(zip(answers, recorded.heads, strict=True)), clock.network) if recorded else None
-        metrics = _score(found, split) if is_scored else None
+            with Crew(helpers) as crew:
+                with Meters(gpu=loaded.manifest.kind == "tensorrt") as meters:
+                    timed, compared = _timed(split), _pieces(val) if val else []
+                    prepared = _prepared([*timed, *compared], network, crew)
+                    scored = len(_pieces(split)) if is_scored else 0
+                    milliseconds, found = _time(loaded, prepared, len(timed), crew, scored)
+                    scoring = crew.hand(_score, found, split) if is_scored else None
+                    answers = [loaded.infer(images) for _, inputs in prepared for images in inputs]
+                metrics = crew.wait(scoring) if scoring else None
+        parity = parity_of(list(zip(answers, recorded.heads, strict=True)), network) if recorded else None
     return Trial(
         manifest=loaded.manifest,
         load_s=load_s,
         memory=memory,
-        latencies=Latencies(tuple(clock.milliseconds[WARMUP:])),
+        latencies=Latencies(tuple(milliseconds[WARMUP:])),
         warmup=WARMUP,
         helpers=helpers,
         strain=meters.strain(),
@@ -132,22 +142,6 @@ def to_input(image: NDArray[np.uint8]) -> Floats:
     return np.multiply(planes, np.float32(1 / 255), dtype=np.float32)
 
 
-class _Clock:
-    """Runs an engine and remembers how long each inference took."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.network = engine.manifest.network
-        self.milliseconds: list[float] = []
-        self._engine = engine
-
-    def infer(self, images: Floats) -> list[Floats]:
-        """Heads of one image."""
-        started = time.perf_counter()
-        heads = self._engine.infer(images)
-        self.milliseconds.append(1e3 * (time.perf_counter() - started))
-        return heads
-
-
 def _load(engine: Path) -> tuple[Engine, float, Growth]:
     probe()  # imports the runtime, which is there once for all engines of a process
     with MemoryMeter() as memory:
@@ -158,39 +152,43 @@ def _load(engine: Path) -> tuple[Engine, float, Growth]:
     return loaded, load_s, memory.growth
 
 
-def _run(
-    clock: _Clock, crew: Crew, val: PackedSplit | None, split: PackedSplit, *, is_scored: bool
-) -> tuple[list[Heads], list[Detections]]:
-    """Every image through the engine, and again from the start until there are enough latencies.
+def _time(
+    engine: Engine, prepared: Iterator[_Prepared], pieces: int, crew: Crew, scored: int
+) -> tuple[list[float], list[Future[list[Detections]]]]:
+    """Run the first ``pieces`` of ``prepared`` through the engine.
 
     Returns:
-        The heads of each image of ``val``, and what was found in each of ``split``.
+        Milliseconds of each inference, and what was found in the first ``scored`` pieces.
     """
-    answers: list[Heads] = []
+    milliseconds: list[float] = []
     found: list[Future[list[Detections]]] = []
-    pieces = [*(_pieces(val) if val else ()), *_pieces(split)]
-    for piece, (boxed, inputs) in zip(pieces, _prepared(pieces, clock.network, crew), strict=True):
-        heads = [clock.infer(images) for images in inputs]
-        if piece[0] is val:
-            answers += heads
-        elif is_scored:
-            found.append(crew.hand(_decoded, heads, boxed, clock.network))
-        report("gate", min(len(clock.milliseconds), len(split)), len(split))
-    while len(split) and len(clock.milliseconds) < WARMUP + INFERENCES_MIN:
-        for _, inputs in _prepared(_pieces(split), clock.network, crew):
-            for images in inputs:
-                clock.infer(images)
-    return answers, [one for future in found for one in crew.wait(future)]
+
+    def infer(images: Floats) -> list[Floats]:
+        started = time.perf_counter()
+        heads = engine.infer(images)
+        milliseconds.append(1e3 * (time.perf_counter() - started))
+        return heads
+
+    for number, (boxed, inputs) in enumerate(islice(prepared, pieces), start=1):
+        heads = [infer(images) for images in inputs]
+        if number <= scored:
+            found.append(crew.hand(_decoded, heads, boxed, engine.manifest.network))
+        report("gate", number, pieces)
+    return milliseconds, found
+
+
+def _timed(split: PackedSplit) -> list[_Piece]:
+    """Every image, and again from the start until there are enough latencies."""
+    passes = math.ceil((WARMUP + INFERENCES_MIN) / max(1, len(split)))
+    return _pieces(split) * passes
 
 
 def _pieces(split: PackedSplit) -> list[_Piece]:
     return [(split, range(start, min(start + _CHUNK, len(split)))) for start in range(0, len(split), _CHUNK)]
 
 
-def _prepared(
-    pieces: Sequence[_Piece], network: NetworkSpec, crew: Crew
-) -> Iterator[tuple[list[Letterboxed], list[Floats]]]:
-    """Letterboxed images and what the engine takes, piece by piece, unpacked some pieces ahead."""
+def _prepared(pieces: Sequence[_Piece], network: NetworkSpec, crew: Crew) -> Iterator[_Prepared]:
+    """The images piece by piece, unpacked some pieces ahead."""
     rest = iter(pieces)
     ahead = deque(crew.hand(_prepare, *piece, network) for piece in islice(rest, _CHUNKS_AHEAD))
     while ahead:
@@ -199,7 +197,7 @@ def _prepared(
         yield ready
 
 
-def _prepare(split: PackedSplit, indices: range, network: NetworkSpec) -> tuple[list[Letterboxed], list[Floats]]:
+def _prepare(split: PackedSplit, indices: range, network: NetworkSpec) -> _Prepared:
     boxed = [letterbox(split.image(index), network.input_height, network.input_width) for index in indices]
     return boxed, [to_input(one.image) for one in boxed]
 
@@ -209,10 +207,12 @@ def _decoded(heads: Sequence[Sequence[Floats]], boxed: Sequence[Letterboxed], ne
     return [one.in_image(where) for one, where in zip(decode(together, network), boxed, strict=True)]
 
 
-def _score(found: Sequence[Detections], split: PackedSplit) -> DetectionMetrics:
+def _score(found: Sequence[Future[list[Detections]]], split: PackedSplit) -> DetectionMetrics:
+    """Score what was found; who does this has seen all of ``found`` taken in hand, by itself or by another thread."""
     from robot_assets.training.evaluate import score
 
-    return score(found, split.coco(), split.image_ids, split.classes)
+    each = [one for future in found for one in future.result()]
+    return score(each, split.coco(), split.image_ids, split.classes)
 
 
 def _free_cores(manifest: Manifest) -> int:
