@@ -6,6 +6,7 @@ Each function takes what a domain call returned and gives ``(headline, metadata)
 
 import base64
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -36,10 +37,18 @@ def table(rows: Mapping[str, Mapping[str, Any]], first: str) -> str:
 
 
 def verdict(answer: Verdict) -> dict[str, Any]:
-    """Facts of a gate. No pictures: staleness reads the evaluations of all gates at once."""
+    """Facts of a gate; its figures once more by themselves, since Dagster plots those from one evaluation to the next.
+
+    No pictures: staleness reads the evaluations of all gates at once.
+    """
     facts = {key: value for key, value in answer.facts.items() if key != "latencies_ms"}
+    figures = {key: value for key, value in facts.items() if _is_figure(value)}
     shown: dict[str, Any] = {"fix": answer.fix} if answer.fix and not answer.passed else {}
-    return {**shown, "facts": dg.MetadataValue.json(facts)}
+    return {**shown, **figures, "facts": dg.MetadataValue.json(facts)}
+
+
+def _is_figure(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def simulated(summary: Any, artifact: Path) -> Page:

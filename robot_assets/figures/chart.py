@@ -68,7 +68,7 @@ def row_name(
     lift: float = 0,
     length: int = _NAME_LENGTH,
 ) -> None:
-    """Name of a row, left of its axes; a long one ends in an ellipsis.
+    """Name of a row, left of its axes; a long one keeps its beginning and its end, where numbers are.
 
     Args:
         axes: Where the row is.
@@ -81,7 +81,7 @@ def row_name(
         length: Characters that there is room for.
     """
     axes.annotate(
-        name if len(name) <= length else f"{name[: length - 1].rstrip()}…",
+        _shortened(name, length),
         (0.0, row),
         xycoords=("axes fraction", "data"),
         xytext=(-gap, lift),
@@ -93,6 +93,13 @@ def row_name(
         weight=weight,
         parse_math=False,
     )
+
+
+def _shortened(name: str, length: int) -> str:
+    if len(name) <= length:
+        return name
+    end = length // 3
+    return f"{name[: length - end - 1].rstrip()}…{name[-end:].lstrip()}"
 
 
 def percentile_mark(axes: Axes, base: float, top: float, share: int, value: float, *, weight: str = "normal") -> None:

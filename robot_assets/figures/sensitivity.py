@@ -60,7 +60,7 @@ def layer_losses(
     axes.set_xlim(*_limits(losses.values()))
     axes.set_ylim(len(losses) - 0.4, -0.6)
     axes.set_yticks([])
-    axes.set_xlabel("points (hundredths)", size=SMALL, color=MUTED)
+    axes.set_xlabel(f"points of {measure}, of 100", size=SMALL, color=MUTED)
     rules(axes, "x")
     axes.axvline(0, color=MUTED, linewidth=0.8)
     for name, right in _COLUMNS.items():

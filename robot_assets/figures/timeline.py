@@ -210,7 +210,9 @@ def _limit(lanes: Sequence[Lane]) -> float:
     """Right end of the axis: past each 99th percentile, and past the deadlines that lie near enough."""
     slowest = max(float(np.percentile(lane.latency_ms, 99)) for lane in lanes)
     near = [lane.deadline_ms for lane in lanes if lane.deadline_ms <= 2.5 * slowest]
-    return 1.25 * max([slowest, *near, 1e-3])
+    # Where a deadline lies beyond the axis, its label needs a place of its own.
+    room = 1.25 if len(near) == len(lanes) else 1.5
+    return room * max([slowest, *near, 1e-3])
 
 
 def _distribution(axes: Axes, base: float, lane: Lane, colour: str, limit: float) -> None:

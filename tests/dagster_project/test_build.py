@@ -117,6 +117,17 @@ def test_a_budget_of_one_gate_runs_that_gate_alone(copy_of_built):
     assert {name for name in before if before[name] != after[name]} == {"resources"}
 
 
+def test_the_figures_of_a_gate_stand_by_themselves_for_dagster_to_plot(built):
+    keys = [dg.AssetCheckKey(asset_key(ENGINE), name) for name in ("accuracy", "latency")]
+    with built.instance() as instance:
+        latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
+    pages = {key.name: latest[key].event.asset_check_evaluation.metadata for key in keys}
+    for gate, figure in (("accuracy", "map50"), ("latency", "latency_ms_p95")):
+        page = pages[gate]
+        assert page[figure].value == page["facts"].value[figure]
+        assert not any(isinstance(value, dg.BoolMetadataValue) for value in page.values())
+
+
 def test_recordings_that_nobody_has_are_told_and_hide_nothing(copy_of_built):
     def expect_recordings(params):
         params["datasets"]["yard"] = params["datasets"]["small"] | {

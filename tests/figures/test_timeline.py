@@ -82,3 +82,8 @@ def test_nothing_to_show_gives_a_card_that_says_so(pixels):
     nothing = np.array([])
     empty = lane(release_ms=nothing, start_ms=nothing, finish_ms=nothing)
     assert pixels(engine_timeline([empty], "title")).shape[:2] == (92, 840)
+
+
+def test_long_names_that_differ_at_the_end_are_told_apart():
+    left, right = (engine_timeline([lane(f"a_detector_of_all_pedestrians {side}")], "title") for side in (1, 2))
+    assert left != right
