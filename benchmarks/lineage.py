@@ -112,7 +112,9 @@ def main() -> int:
 
 def measure(storage: str, folder: Path, options: argparse.Namespace, report: Report) -> None:
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(running_postgres(folder / "server")) if storage == "postgres" else None
+        # A temporary folder is this user's alone, and root runs the server as somebody else.
+        kept = folder / "server" if options.keep else None
+        server = stack.enter_context(running_postgres(kept)) if storage == "postgres" else None
         worlds = {}
         for name, size in SIZES.items():
             worlds[name] = opened(folder / storage / name, size, server, options.page_bytes)
