@@ -31,7 +31,7 @@ def test_a_canceled_run_leaves_no_step_behind(place):
     run.process.send_signal(signal.SIGINT)
     assert not run.end()
     within(60, lambda: not working(place), "the step ends")
-    assert not [job for job in place.objects("jobs") if job["status"].get("active")]
+    within(30, lambda: not any(job["status"].get("active") for job in place.objects("jobs")), "its Job ends")
     assert "Ended the steps of the canceled run: dagster-step-" in place.log()
     with place.instance as instance:
         assert instance.get_runs()[0].status.value == "CANCELED", place.log()
