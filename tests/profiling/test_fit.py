@@ -52,6 +52,7 @@ def test_engines_that_fit_alone_are_told_what_running_together_costs():
 def test_a_busy_device_is_the_first_thing_to_mend():
     found = profile(stream("walk", run(late=60)), machine=machine(other_cores=1.3))
     verdict = judge(found, FitSpec())
+    assert verdict.summary.startswith("1 engine does not fit: ")
     assert "(other processes used 1.3 cores)" in verdict.summary
     assert verdict.fix.startswith("profile again without the other processes, which used 1.3 cores; if the robot runs")
     assert "lower the rate_hz of walk" in verdict.fix

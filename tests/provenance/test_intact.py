@@ -70,7 +70,7 @@ def test_one_altered_byte_of_the_engine_is_seen_and_named(signed, trust, name, p
 
 
 def test_an_altered_listing_of_the_engine_is_seen(signed, trust):
-    flip_bit(Path(Cache(signed.project.store.cache).path(signed.chain.head.version)))
+    flip_bit(Path(Cache(signed.project.store.cache).path(signed.chain.head.version)), 0)
     verdict = intact(signed.chain, signed.project.store, trust)
     assert not verdict.passed
     assert "the listing of" in verdict.summary

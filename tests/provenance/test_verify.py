@@ -235,7 +235,6 @@ def test_a_copy_without_envelopes_is_found_in_the_store_by_its_bytes(signed, rob
 
 def test_one_altered_byte_in_the_store_is_seen_and_named(signed, trust):
     path = signed.engine / "engine.onnx"
-    path.chmod(0o644)
     flip_bit(path, 100)
     found = verify(path.parent, trust, probe(), signed.project.store)
     assert not found.passed
