@@ -50,11 +50,18 @@ def test_a_task_that_is_too_slow_skips_to_the_newest_frame_like_a_queue_of_one()
         assert job.ready_ns == before.finish_ns
 
 
-def test_latency_is_queueing_and_jitter_and_work():
+def test_latency_is_queueing_and_jitter_and_work_less_what_a_replaced_frame_has_waited():
     [jobs] = run_periodically([task("a", 10, lambda: time.sleep(0.017))], 0.3).values()
     assert any(job.queueing_ns for job in jobs)
     for job in jobs:
-        assert job.latency_ns == job.queueing_ns + job.jitter_ns + job.work_ns
+        # a frame that comes between the end of the one before and the start of this one takes the place of an older one
+        of_the_replaced_ns = max(0, job.release_ns - job.ready_ns)
+        assert job.latency_ns == job.queueing_ns + job.jitter_ns + job.work_ns - of_the_replaced_ns
+
+
+def test_a_frame_that_waits_for_the_one_before_is_queued():
+    job = Job(frame=5, release_ns=50, ready_ns=56, start_ns=58, finish_ns=60)
+    assert (job.queueing_ns, job.jitter_ns, job.work_ns, job.latency_ns) == (6, 2, 2, 10)
 
 
 def test_a_late_waking_is_jitter_even_when_a_newer_frame_took_its_place():
