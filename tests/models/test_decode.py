@@ -50,6 +50,43 @@ def test_the_weaker_of_two_equal_boxes_of_a_class_is_dropped_and_other_classes_s
     assert (np.diff(found.scores) <= 0).all()
 
 
+def greedy(found: Detections, iou_max: float) -> list[int]:
+    """Non-maximum suppression as textbooks have it: one box after the other, each against all that stay."""
+    stay: list[int] = []
+    for index, (box, label) in enumerate(zip(found.boxes.astype(np.float64), found.labels, strict=True)):
+        rivals = [found.boxes[kept].astype(np.float64) for kept in stay if found.labels[kept] == label]
+        if all(iou(box, rival) <= iou_max for rival in rivals):
+            stay.append(index)
+    return stay
+
+
+def iou(box: np.ndarray, other: np.ndarray) -> float:
+    sides = np.clip(np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2]), 0, None)
+    areas = [np.prod(each[2:] - each[:2]) for each in (box, other)]
+    return sides.prod() / (sum(areas) - sides.prod())
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("most", [20, 1000])
+def test_many_boxes_are_thinned_out_as_by_looking_at_one_after_the_other(seed: int, most: int) -> None:
+    """More than suppression looks at together, of few classes and close to each other."""
+    random, spec = np.random.default_rng(seed), NetworkSpec(input_height=256, input_width=256, width=8)
+    heads = silent_heads(spec, classes=2)
+    for stride, logits, boxes in zip(spec.strides, heads[0::2], heads[1::2], strict=True):
+        middle = slice(64 // stride, 192 // stride)  # so far from the border that no box is clipped
+        logits[:, :, middle, middle] = random.normal(-2, 2, logits[:, :, middle, middle].shape)
+        boxes[:] = random.normal(0.3, 0.25, boxes.shape)
+
+    (everything,) = decode(heads, spec, iou_max=1.0, candidates_max=400, detections_max=400)
+    (found,) = decode(heads, spec, iou_max=0.5, candidates_max=400, detections_max=most)
+
+    stay = greedy(everything, 0.5)[:most]
+    assert 20 <= len(stay) < len(everything.scores) == 400
+    assert (found.boxes == everything.boxes[stay]).all()
+    assert (found.scores == everything.scores[stay]).all()
+    assert (found.labels == everything.labels[stay]).all()
+
+
 def test_absurd_outputs_stay_finite_and_inside_the_input() -> None:
     heads = silent_heads(SPEC)
     heads[0][:] = 5
