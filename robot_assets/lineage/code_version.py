@@ -153,7 +153,7 @@ def _read(module: str) -> _Source | None:
 
 def _imports(tree: ast.Module, package: str) -> Iterator[str]:
     """Every dotted name that an import in ``tree`` may mean."""
-    for node in _running_nodes(tree):
+    for node in _running_statements(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -176,19 +176,22 @@ def _absolute(node: ast.ImportFrom, package: str) -> str:
     return ".".join([*above, *([node.module] if node.module else [])])
 
 
-def _running_nodes(tree: ast.AST) -> Iterator[ast.AST]:
-    """All nodes but those that only a type checker sees."""
-    pending: list[ast.AST] = [tree]
+def _running_statements(tree: ast.Module) -> Iterator[ast.stmt]:
+    """All statements at any depth but those that only a type checker sees; expressions hold none."""
+    pending: list[Any] = list(tree.body)
     while pending:
         node = pending.pop()
         yield node
-        children: list[ast.AST] = list(ast.iter_child_nodes(node))
-        if isinstance(node, ast.If) and "TYPE_CHECKING" in {
+        is_for_types = isinstance(node, ast.If) and "TYPE_CHECKING" in {
             getattr(node.test, "id", None),
             getattr(node.test, "attr", None),
-        }:
-            children = list(node.orelse)
-        pending += children
+        }
+        if not is_for_types:
+            pending += getattr(node, "body", ())
+        for clause in (*getattr(node, "handlers", ()), *getattr(node, "cases", ())):
+            pending += clause.body
+        pending += getattr(node, "orelse", ())
+        pending += getattr(node, "finalbody", ())
 
 
 def syntax_digest(tree: ast.Module) -> str:
