@@ -173,4 +173,5 @@ def _overlap(boxes: Floats, others: Floats, iou_max: float) -> NDArray[np.bool_]
     height = np.minimum(bottom, other_bottom) - np.maximum(top, other_top)
     shared = np.maximum(width, 0) * np.maximum(height, 0)
     area, other_area = (right - left) * (bottom - top), (other_right - other_left) * (other_bottom - other_top)
-    return ~(shared <= iou_max * (area + other_area - shared))
+    apart: NDArray[np.bool_] = shared <= iou_max * (area + other_area - shared)
+    return ~apart
