@@ -81,15 +81,19 @@ class _Step:
 
     asset: str
     version: str
-    readers: dict[str, datetime | None] = field(default_factory=dict)
+    readers: dict[str, list[datetime]] = field(default_factory=dict)
     record: Record | None = None
     observed_at: str | None = None
     problems: list[str] = field(default_factory=list)
 
+    def was_read(self, asset: str, at: datetime | None) -> None:
+        """Note a reader, and when it began where that is known. Several versions of one asset may have read this."""
+        self.readers.setdefault(asset, []).extend([] if at is None else [at])
+
     @property
     def read_at(self) -> datetime | None:
         """When the first of its readers began."""
-        return min((time for time in self.readers.values() if time is not None), default=None)
+        return min((time for times in self.readers.values() for time in times), default=None)
 
 
 def audit(asset: str, version: str, graph: Mapping[str, Stage], history: History, store: Presence) -> Chain:
@@ -161,7 +165,7 @@ def _follow(head: _Key, graph: Mapping[str, Stage], place: Mapping[str, int], hi
             if read not in steps:
                 steps[read] = _Step(*read)
                 heapq.heappush(waiting, (-place.get(read[0], len(place)), read))
-            steps[read].readers[step.asset] = _time(step.record.started_at)
+            steps[read].was_read(step.asset, _time(step.record.started_at))
     return steps
 
 

@@ -86,6 +86,20 @@ def test_the_first_of_several_readers_decides_which_materialization_is_meant():
     assert data.record.node == "before"
 
 
+@pytest.mark.parametrize(("older", "younger"), [("a", "b"), ("b", "a")])
+def test_of_two_versions_of_one_reader_the_one_that_began_first_decides_whatever_their_hashes(older, younger):
+    past = Past()
+    same = past.build(RAW, node="before")
+    past.build(DATA, [RAW], version=32 * older)
+    past.build(CHECKPOINT, [DATA])
+    past.build(RAW, version=same, node="between")
+    past.build(DATA, [RAW], version=32 * younger)
+    past.build(ONNX, [CHECKPOINT, DATA])
+    [raw] = [link for link in audited(past, ONNX).links if link.asset == RAW]
+    assert raw.record is not None
+    assert raw.record.node == "before"
+
+
 def test_a_version_that_was_recorded_after_it_was_read_is_a_problem():
     past = Past()
     past.observe(RAW, version_of("recordings"))
