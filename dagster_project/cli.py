@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dagster_project import publishing
+from dagster_project import publishing, short_lived
 from dagster_project.audit import audit
 from robot_assets.cli import data, engine, inspecting, profile, provenance
 from robot_assets.cli.console import answer, console, errors_for_people, progress_bars
@@ -173,6 +173,7 @@ def _print_table(report: dict[str, Any]) -> None:
 
 def main() -> None:
     """Entry point of the ``robot-assets`` command."""
+    short_lived.begin()
     _hush_libraries()
     with errors_for_people():
         app(prog_name="robot-assets")

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 
+from dagster_project import short_lived
 from dagster_project.kubernetes.nodes import Published
 from dagster_project.kubernetes.nodes import publish as publish_to
 from dagster_project.reporting import app
@@ -37,6 +38,7 @@ def publish(
         done = _publish(node, mark)
         answer({**asdict(done), "changed": done.changed}, as_json, lambda: print(_told(done)))
         return
+    short_lived.work_begins()
     # the first process of a container ignores signals that it does not handle
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     while True:

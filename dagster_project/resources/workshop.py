@@ -17,6 +17,7 @@ from typing import Any
 
 import dagster as dg
 
+from dagster_project import short_lived
 from dagster_project.attesting import attest_engine
 from dagster_project.instance_reader import STATE_KEY, latest_data_version, latest_records
 from dagster_project.names import BUILDS_CHECK
@@ -174,6 +175,7 @@ class Workshop(dg.ConfigurableResource):
             inputs = {name: self.version(context.instance, name) for name in stage.inputs}
             step = Step(context, self.project, stage, inputs)
             load(step.module)
+            short_lived.work_begins()
             with _alone(step.bench, stage.asset):
                 yield step
 
