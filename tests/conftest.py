@@ -14,6 +14,12 @@ from benchmarks.synthetic.s3 import running_s3
 from tests.k8s.manifests import Manifests
 
 ROOT = Path(__file__).parents[1]
+LONGEST = "test_scenarios.py"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes longest begins first: a worker that came to it last would go on alone for minutes."""
+    items.sort(key=lambda item: item.path.name != LONGEST)
 
 
 def cannot_run(reason: str) -> NoReturn:
