@@ -21,7 +21,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 
@@ -58,12 +57,6 @@ def loop(seconds: float, rate_hz: int, begin: float, spin_s: float = 0.0) -> np.
     return 1e3 * np.array(late)
 
 
-def stolen_ms() -> float:
-    """How long a hypervisor has kept a core that had work to do, since the machine started; all cores together."""
-    fields = Path("/proc/stat").read_text().splitlines()[0].split()
-    return 1e3 * int(fields[8]) / os.sysconf("SC_CLK_TCK")
-
-
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=6)
@@ -88,10 +81,10 @@ def _measure(runs: int, seconds: float, pool: ProcessPoolExecutor) -> int:
     counted: list[float] = []
     for _ in range(runs):
         for name, way in ways.items():
-            before, stolen_before = read_core_times(), stolen_ms()
+            before = read_core_times()
             late = way()
-            elsewhere = core_use(before, read_core_times()).other_cores or 0.0
-            stolen = stolen_ms() - stolen_before
+            use = core_use(before, read_core_times())
+            elsewhere, stolen = use.other_cores or 0.0, use.stolen_ms or 0.0
             p50, p99 = np.percentile(late, (50, 99))
             print(f"{name:<28}{p50:8.3f}{p99:8.3f}{late.max():8.3f}{len(late):10}", end="")
             print(f"{elsewhere:8.2f} cores{stolen:6.0f} ms{os.getloadavg()[0]:7.1f}", flush=True)

@@ -336,7 +336,7 @@ def profile(found: Any, spec: Any) -> Page:
 
 
 def _strain(machine: Any) -> dict[str, float | None]:
-    return {key: getattr(machine, key) for key in ("power_w_mean", "power_w_max", "temperature_c_max")}
+    return {key: getattr(machine, key) for key in ("stolen_ms", "power_w_mean", "power_w_max", "temperature_c_max")}
 
 
 def _variants(values: Mapping[str, float], chosen: str | None) -> dg.MetadataValue:

@@ -157,7 +157,8 @@ def _print_machine(measured: Profile) -> None:
     machine = measured.machine
     cores = ", ".join(f"{core}: {percent:.0f} %" for core, percent in machine.core_percent.items())
     elsewhere = "" if machine.other_cores is None else f", everything else {machine.other_cores:.2f}"
-    print(f"\ncores {cores or 'unknown'}; the engines kept {machine.own_cores:.2f} busy{elsewhere}")
+    stolen = f", a hypervisor took {machine.stolen_ms:.0f} ms" if machine.stolen_ms else ""
+    print(f"\ncores {cores or 'unknown'}; the engines kept {machine.own_cores:.2f} busy{elsewhere}{stolen}")
     print(f"memory {measured.memory_mib:.0f} MiB, of which {machine.runtime_mib:.0f} before the first engine")
     if machine.power_w_mean is not None:
         print(f"power {machine.power_w_mean:.1f} W, at most {machine.power_w_max:.1f} W")

@@ -1,4 +1,4 @@
-"""How busy each core of this machine is, by whomever."""
+"""How busy each core of this machine is, by whomever, and what a hypervisor keeps for itself."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 _IDLE = (3, 4)  # idle, iowait
+_STOLEN = 7
+_TICK_MS = 1e3 / os.sysconf("SC_CLK_TCK")
 _COUNTED = 8  # user, nice, system, idle, iowait, irq, softirq, steal; guest time is part of user
 
 
@@ -18,12 +20,14 @@ class CoreTimes:
 
     Attributes:
         busy: Clock ticks in which a core did something, by its number; empty where there is no /proc/stat.
+        stolen: Clock ticks in which a core had work to do and a hypervisor gave it to somebody else.
         total: All clock ticks of a core.
         own_s: CPU seconds of this process, all threads.
         at_s: Monotonic clock.
     """
 
     busy: Mapping[int, int]
+    stolen: Mapping[int, int]
     total: Mapping[int, int]
     own_s: float = field(default_factory=time.process_time)
     at_s: float = field(default_factory=time.monotonic)
@@ -37,16 +41,19 @@ class CoreUse:
         percent: By core, of those that this process may use.
         own_cores: How many cores this process kept busy on average.
         other_cores: How many of the same cores everything else kept busy; None where that is not known.
+        stolen_ms: How long a hypervisor kept the same cores from their work, all together; None where not known.
     """
 
     percent: Mapping[int, float]
     own_cores: float
     other_cores: float | None
+    stolen_ms: float | None
 
 
 def read_core_times(stat: Path = Path("/proc/stat")) -> CoreTimes:
     """Read the counters of the cores that this process may use."""
     busy: dict[int, int] = {}
+    stolen: dict[int, int] = {}
     total: dict[int, int] = {}
     allowed = os.sched_getaffinity(0)
     lines = stat.read_text().splitlines() if stat.exists() else []
@@ -54,9 +61,9 @@ def read_core_times(stat: Path = Path("/proc/stat")) -> CoreTimes:
         name, *fields = line.split()
         if name.startswith("cpu") and name != "cpu" and (core := int(name[3:])) in allowed:
             ticks = [int(value) for value in fields[:_COUNTED]]
-            total[core] = sum(ticks)
-            busy[core] = total[core] - sum(ticks[index] for index in _IDLE)
-    return CoreTimes(busy, total)
+            total[core], stolen[core] = sum(ticks), sum(ticks[_STOLEN:])
+            busy[core] = total[core] - stolen[core] - sum(ticks[index] for index in _IDLE)
+    return CoreTimes(busy, stolen, total)
 
 
 def core_use(before: CoreTimes, after: CoreTimes) -> CoreUse:
@@ -71,4 +78,5 @@ def core_use(before: CoreTimes, after: CoreTimes) -> CoreUse:
         percent={core: 100 * share for core, share in shares.items()},
         own_cores=own,
         other_cores=max(0.0, sum(shares.values()) - own) if shares else None,
+        stolen_ms=_TICK_MS * sum(after.stolen[core] - before.stolen[core] for core in shares) if shares else None,
     )

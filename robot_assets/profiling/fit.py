@@ -14,6 +14,9 @@ from robot_assets.verdict import Verdict
 BUSY_ELSEWHERE = 0.25
 """From so many cores on that other processes keep busy, they may be why a deadline is missed."""
 
+STOLEN = 0.005
+"""From such a share of one core on that a hypervisor takes, it may be why (docs/results.md has what 0.5 % do)."""
+
 
 @dataclass(frozen=True)
 class _Reason:
@@ -59,10 +62,10 @@ def finding(profile: Profile, fits: bool) -> str:
 
 
 def use(profile: Profile) -> str:
-    """Cores, memory and power; and what else kept the cores busy, which on an idle device is next to nothing."""
-    core, elsewhere = profile.machine.busiest_core_percent, profile.machine.other_cores or 0.0
+    """Cores, memory and power; and who else had the cores, which on an idle device is next to nobody."""
+    core, others = profile.machine.busiest_core_percent, _others(profile)
     busiest = "" if core is None else f"busiest core {core:.0f} %"
-    beside = f" (other processes used {elsewhere:.1f} cores)" if elsewhere >= BUSY_ELSEWHERE else ""
+    beside = f" ({', '.join(f'{who} {took}' for who, took in others.items())})" if others else ""
     power = "" if profile.machine.power_w_mean is None else f"{profile.machine.power_w_mean:.1f} W"
     return ", ".join(filter(None, (busiest + beside, f"{profile.memory_mib:.0f} MiB", power)))
 
@@ -105,10 +108,27 @@ def _why_missed(stream: StreamResult, profile: Profile, spec: FitSpec) -> _Reaso
 
 
 def _first_an_idle_device(profile: Profile) -> str:
-    elsewhere = profile.machine.other_cores or 0.0
-    if elsewhere < BUSY_ELSEWHERE:
+    others = _others(profile)
+    if not others:
         return ""
-    return f"profile again without the other processes, which used {elsewhere:.1f} cores; if the robot runs them too: "
+    without = " and ".join(f"the {who}, which {took}" for who, took in others.items())
+    return f"profile again without {without}; if the robot {_HAS[tuple(others)]} too: "
+
+
+_PROCESSES, _HYPERVISOR = "other processes", "hypervisor"
+_HAS = {
+    (_PROCESSES,): "runs them",
+    (_HYPERVISOR,): "has one",
+    (_PROCESSES, _HYPERVISOR): "has them",
+}
+
+
+def _others(profile: Profile) -> dict[str, str]:
+    """Who else had the cores, and how much of them; who had next to nothing is left out."""
+    elsewhere, stolen_ms = profile.machine.other_cores or 0.0, profile.machine.stolen_ms or 0.0
+    took = {_PROCESSES: f"used {elsewhere:.1f} cores", _HYPERVISOR: f"took {stolen_ms:.0f} ms"}
+    counts = {_PROCESSES: elsewhere >= BUSY_ELSEWHERE, _HYPERVISOR: stolen_ms >= 1e3 * STOLEN * profile.duration_s}
+    return {who: took[who] for who in took if counts[who]}
 
 
 def _bearable_rate(stream: StreamResult) -> str:
@@ -138,6 +158,7 @@ def _facts(profile: Profile, spec: FitSpec) -> dict[str, object]:
         "memory_mib_max": spec.memory_mib_max,
         "busiest_core_percent": profile.machine.busiest_core_percent,
         "other_cores": profile.machine.other_cores,
+        "stolen_ms": profile.machine.stolen_ms,
         "power_w_mean": profile.machine.power_w_mean,
         "temperature_c_max": profile.machine.temperature_c_max,
     }

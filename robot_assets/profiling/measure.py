@@ -139,6 +139,7 @@ def _machine(cores_before: CoreTimes, before: Memory, strain: Strain) -> Machine
         core_percent={core: round(percent, 1) for core, percent in use.percent.items()},
         own_cores=round(use.own_cores, 3),
         other_cores=None if use.other_cores is None else round(use.other_cores, 3),
+        stolen_ms=None if use.stolen_ms is None else round(use.stolen_ms),
         resident_mib=round(after.resident_peak, 1),
         runtime_mib=round(before.resident, 1),
         taken_mib=round(before.available - after.available, 1),

@@ -101,6 +101,7 @@ class Machine(Spec):
         core_percent: How busy each core was, by its number.
         own_cores: Cores that the engines kept busy on average.
         other_cores: Cores that everything else kept busy; None where that is not known.
+        stolen_ms: How long a hypervisor kept the cores from their work, all together; None where that is not known.
         resident_mib: The most memory that the process with all engines ever held.
         runtime_mib: Of that, what it held before the first engine: Python and the libraries.
         taken_mib: How much less memory the machine had for others at the end than before the first engine.
@@ -118,6 +119,7 @@ class Machine(Spec):
     power_w_mean: float | None = None
     power_w_max: float | None = None
     temperature_c_max: float | None = None
+    stolen_ms: float | None = None
 
     @property
     def busiest_core_percent(self) -> float | None:

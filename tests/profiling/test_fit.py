@@ -58,6 +58,30 @@ def test_a_busy_device_is_the_first_thing_to_mend():
     assert "lower the rate_hz of walk" in verdict.fix
 
 
+def test_what_a_hypervisor_took_may_be_why_a_deadline_was_missed():
+    found = profile(stream("walk", run(late=60)), machine=machine(stolen_ms=310.0))
+    verdict = judge(found, FitSpec())
+    assert "(hypervisor took 310 ms)" in verdict.summary
+    assert verdict.fix.startswith("profile again without the hypervisor, which took 310 ms; if the robot has one too: ")
+    assert verdict.facts["stolen_ms"] == 310.0
+    both = judge(profile(stream("walk", run(late=60)), machine=machine(other_cores=1.3, stolen_ms=310.0)), FitSpec())
+    assert "(other processes used 1.3 cores, hypervisor took 310 ms)" in both.summary
+    assert "which used 1.3 cores and the hypervisor, which took 310 ms; if the robot has them too: " in both.fix
+
+
+def test_a_few_stolen_milliseconds_of_a_long_profile_are_not_worth_a_word():
+    found = profile(stream("walk", run(late=60)), machine=machine(stolen_ms=90.0))
+    assert "hypervisor" not in str(judge(found, FitSpec()))
+
+
+def test_a_profile_from_before_stolen_time_was_read_is_still_judged(tmp_path):
+    save_profile(tmp_path, profile(stream("walk", run())))
+    document = json.loads((tmp_path / "profile.json").read_bytes())
+    del document["machine"]["stolen_ms"]
+    (tmp_path / "profile.json").write_text(json.dumps(document))
+    assert check_fit(tmp_path, FitSpec()).passed
+
+
 def test_a_fit_on_a_busy_device_says_so():
     found = profile(stream("walk", run()), machine=machine(other_cores=1.3))
     assert "(other processes used 1.3 cores)" in headline(found, FitSpec())

@@ -122,22 +122,29 @@ def test_the_trace_has_a_named_track_for_each_stream_and_marks_what_is_late():
 
 
 def test_cores_are_those_that_this_process_may_use(tmp_path):
-    def reading(busy: int, idle: int):
+    def reading(busy: int, idle: int, stolen: int = 0):
         core = min(os.sched_getaffinity(0))
         path = tmp_path / "stat"
         path.write_text(
-            f"cpu 9 9 9 9 9 9 9 9 9 9\ncpu{core} {busy} 0 0 {idle} 0 0 0 0 0 0\ncpu4095 5 5 5 5 5 5 5 5\nctxt 1\n"
+            f"cpu 9 9 9 9 9 9 9 9 9 9\ncpu{core} {busy} 0 0 {idle} 0 0 0 {stolen} 0 0\n"
+            "cpu4095 5 5 5 5 5 5 5 5\nctxt 1\n"
         )
         return read_core_times(path)
 
     use = core_use(reading(100, 100), reading(160, 140))
     assert list(use.percent.values()) == [60.0]
+    assert use.stolen_ms == 0
+
+    stolen = core_use(reading(100, 100, 20), reading(150, 140, 30))
+    assert list(stolen.percent.values()) == [50.0], "what a hypervisor took was no work of this machine's"
+    assert stolen.stolen_ms == 10 * 1e3 / os.sysconf("SC_CLK_TCK")
 
 
 def test_without_counters_nothing_is_claimed(tmp_path):
     use = core_use(read_core_times(tmp_path / "none"), read_core_times(tmp_path / "none"))
     assert use.percent == {}
     assert use.other_cores is None
+    assert use.stolen_ms is None
 
 
 def test_memory_is_read_as_the_kernel_writes_it(tmp_path):
