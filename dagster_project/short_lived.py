@@ -1,8 +1,8 @@
 """Processes that do one thing and end: a command, the run and the steps of a pod.
 
-Dagster and what it brings are half a million objects that stay until the process ends. By default the garbage collector
+Dagster and what it brings are 300,000 objects that stay until the process ends. By default the garbage collector
 walks through them again and again while they are made, and through all of them when the interpreter ends: a third of
-what a short process takes (docs/results.md). Nothing among them is garbage.
+what a short process takes (docs/decisions/009-short-lived-processes.md). Nothing among them is garbage.
 
 As a program this module is a command of Dagster's, started like that: ``python -m dagster_project.short_lived dagster
 api execute_step``. The instance of a cluster (k8s/base/instance) has the pods of runs and steps begin with it.
