@@ -65,7 +65,7 @@ def use(profile: Profile) -> str:
     """Cores, memory and power; and who else had the cores, which on an idle device is next to nobody."""
     core, others = profile.machine.busiest_core_percent, _others(profile)
     busiest = "" if core is None else f"busiest core {core:.0f} %"
-    beside = f" ({', '.join(f'{who} {took}' for who, took in others.items())})" if others else ""
+    beside = f" ({others})" if others else ""
     power = "" if profile.machine.power_w_mean is None else f"{profile.machine.power_w_mean:.1f} W"
     return ", ".join(filter(None, (busiest + beside, f"{profile.memory_mib:.0f} MiB", power)))
 
@@ -109,26 +109,17 @@ def _why_missed(stream: StreamResult, profile: Profile, spec: FitSpec) -> _Reaso
 
 def _first_an_idle_device(profile: Profile) -> str:
     others = _others(profile)
-    if not others:
-        return ""
-    without = " and ".join(f"the {who}, which {took}" for who, took in others.items())
-    return f"profile again without {without}; if the robot {_HAS[tuple(others)]} too: "
+    return f"profile again on an idle device ({others}); if the robot has that beside its engines: " if others else ""
 
 
-_PROCESSES, _HYPERVISOR = "other processes", "hypervisor"
-_HAS = {
-    (_PROCESSES,): "runs them",
-    (_HYPERVISOR,): "has one",
-    (_PROCESSES, _HYPERVISOR): "has them",
-}
-
-
-def _others(profile: Profile) -> dict[str, str]:
-    """Who else had the cores, and how much of them; who had next to nothing is left out."""
+def _others(profile: Profile) -> str:
+    """Who else had the cores, and how much of them; empty when that was next to nothing."""
     elsewhere, stolen_ms = profile.machine.other_cores or 0.0, profile.machine.stolen_ms or 0.0
-    took = {_PROCESSES: f"used {elsewhere:.1f} cores", _HYPERVISOR: f"took {stolen_ms:.0f} ms"}
-    counts = {_PROCESSES: elsewhere >= BUSY_ELSEWHERE, _HYPERVISOR: stolen_ms >= 1e3 * STOLEN * profile.duration_s}
-    return {who: took[who] for who in took if counts[who]}
+    told = [
+        *([f"other processes used {elsewhere:.1f} cores"] if elsewhere >= BUSY_ELSEWHERE else []),
+        *([f"a hypervisor took {stolen_ms:.0f} ms"] if stolen_ms >= 1e3 * STOLEN * profile.duration_s else []),
+    ]
+    return ", ".join(told)
 
 
 def _bearable_rate(stream: StreamResult) -> str:
