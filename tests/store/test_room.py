@@ -38,11 +38,15 @@ def taken(store: Store) -> int:
 
 
 def make(folder: Path, name: str, blocks: int, files: int = 1) -> Path:
-    """A directory with files of its own, which take so many blocks each, and its listing takes one more."""
+    """A directory with files of its own, which take so many blocks each, and its listing takes one more.
+
+    The same name gives the same bytes: a rule that chooses among hashes has to find them in the same order again.
+    """
     made = folder / name
     made.mkdir(parents=True)
     for number in range(files):
-        (made / f"{number}.bin").write_bytes(f"{name} {number} ".encode() + os.urandom((blocks - 1) * BLOCK))
+        noise = random.Random(f"{name} {number}").randbytes((blocks - 1) * BLOCK)
+        (made / f"{number}.bin").write_bytes(f"{name} {number} ".encode() + noise)
     return made
 
 
