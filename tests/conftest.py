@@ -9,12 +9,18 @@ from pathlib import Path
 from typing import NoReturn
 
 import pytest
+from hypothesis import settings
 
 from benchmarks.synthetic.s3 import running_s3
 from tests.k8s.manifests import Manifests
 
 ROOT = Path(__file__).parents[1]
 LONGEST = "test_scenarios.py"
+
+# The profile that Hypothesis has chosen (in CI it draws the same examples each time), but no example is too slow: a
+# busy machine is no fault of the code.
+settings.register_profile("unhurried", settings.default, deadline=None)
+settings.load_profile("unhurried")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
