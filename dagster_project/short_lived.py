@@ -28,10 +28,12 @@ def begin() -> None:
 def work_begins() -> None:
     """All is loaded, and garbage is collected as ever: what a step makes may be large, and worth it.
 
-    What has been loaded is not looked through again.
+    What has been loaded is not looked through again. A second step of a process changes nothing: what the first one has
+    left behind may well be garbage.
     """
-    gc.set_threshold(*_DEFAULT)
-    gc.freeze()
+    if gc.get_threshold() == _WHILE_LOADING:
+        gc.set_threshold(*_DEFAULT)
+        gc.freeze()
     _end_without_a_look()
 
 

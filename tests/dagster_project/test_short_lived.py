@@ -39,10 +39,15 @@ def test_what_was_loaded_is_left_alone_to_the_end():
     assert said("short_lived.begin(); Telltale('loaded'); short_lived.work_begins(); gc.collect()") == []
 
 
-def test_a_thousand_objects_are_no_reason_to_collect_before_work_begins_and_one_after():
+def test_thousands_of_objects_are_a_reason_to_collect_only_once_work_has_begun():
     many = "Telltale('{}'); kept = [[] for _ in range(5000)]\n"
     before, after = many.format("before"), many.format("after")
     assert said("short_lived.begin()\n" + before + "short_lived.work_begins()\n" + after) == ["after is collected"]
+
+
+def test_what_one_step_leaves_behind_is_still_garbage_when_the_next_begins():
+    steps = "short_lived.begin(); short_lived.work_begins(); Telltale('left behind'); short_lived.work_begins()\n"
+    assert said(steps + "gc.collect()") == ["left behind is collected"]
 
 
 def test_it_runs_the_command_of_dagster_that_follows():
