@@ -327,6 +327,7 @@ def profile(found: Any, spec: Any) -> Page:
         "busiest_core_percent": measured.machine.busiest_core_percent,
         "engines_cores": measured.machine.own_cores,
         "other_cores": measured.machine.other_cores,
+        "stolen_ms": measured.machine.stolen_ms,
         "memory_mib": measured.memory_mib,
         "runtime_mib": measured.machine.runtime_mib,
         **{key: value for key, value in _strain(measured.machine).items() if value is not None},
@@ -336,7 +337,7 @@ def profile(found: Any, spec: Any) -> Page:
 
 
 def _strain(machine: Any) -> dict[str, float | None]:
-    return {key: getattr(machine, key) for key in ("stolen_ms", "power_w_mean", "power_w_max", "temperature_c_max")}
+    return {key: getattr(machine, key) for key in ("power_w_mean", "power_w_max", "temperature_c_max")}
 
 
 def _variants(values: Mapping[str, float], chosen: str | None) -> dg.MetadataValue:
