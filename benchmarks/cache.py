@@ -19,8 +19,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from robot_assets.store import Store
-from robot_assets.store.holding import letting_go
-from robot_assets.store.room import make_room
+from robot_assets.store.eviction import make_room
+from robot_assets.store.pins import letting_go
 
 BOUND_OPENING = 1.5
 BOUND_ROOM = 4.0

@@ -16,9 +16,9 @@ from synthetic.present import present_versions
 from robot_assets.engines.benchmark import compare
 from robot_assets.engines.budgets import GateSpec
 from robot_assets.engines.gate import check_engine
-from robot_assets.engines.manifest import load_manifest
 from robot_assets.export.onnx_export import export_float
 from robot_assets.platforms.probe import probe
+from robot_assets.runtime.manifest import load_manifest
 
 SPEEDUP_MIN = 2.0
 DROP_POINTS_MAX = 1.0
@@ -74,7 +74,7 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Path, Path, Path]:
     """The three directories: as given, or the present versions of a built model's assets."""
     if not arguments.model:
         return arguments.checkpoint, arguments.engine, arguments.dataset
-    from robot_assets.project import find_project
+    from robot_assets.pipeline.project import find_project
 
     project = find_project()
     model = project.params.models[arguments.model]

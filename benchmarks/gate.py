@@ -20,12 +20,12 @@ from synthetic.present import present_versions
 
 from robot_assets.data.packed import open_split
 from robot_assets.engines.budgets import GateSpec
+from robot_assets.engines.evaluation import to_input
 from robot_assets.engines.gate import GATES, check_engine
 from robot_assets.engines.load import load_engine
-from robot_assets.engines.trial import to_input
-from robot_assets.models.preprocess import letterbox
+from robot_assets.pipeline.project import find_project
 from robot_assets.platforms.probe import probe
-from robot_assets.project import find_project
+from robot_assets.runtime.preprocess import letterbox
 
 RATIO_MAX = 1.2
 BUDGETS = GateSpec(accuracy_drop_points_max=100, latency_ms_p95_max=1e6)

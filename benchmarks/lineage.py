@@ -39,12 +39,12 @@ from synthetic.postgres import NoPostgres, Server, running_postgres
 from synthetic.project import new_project
 
 from dagster_project.definitions import build_definitions
-from dagster_project.history import InstanceHistory
-from dagster_project.sensors.rebuilding import tick
-from dagster_project.standing import look
+from dagster_project.instance.history import InstanceHistory
+from dagster_project.instance.status import look
+from dagster_project.rebuilding.sensor import tick
 from robot_assets.lineage.audit import audit
 from robot_assets.lineage.graph import Kind, build_graph
-from robot_assets.project import Project
+from robot_assets.pipeline.project import Project
 
 STORAGES = ("sqlite", "postgres")
 TIMES = 7

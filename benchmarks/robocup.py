@@ -11,10 +11,10 @@ import sys
 
 import dagster as dg
 
-from dagster_project.instance_reader import latest_metadata
-from dagster_project.local_instance import ensure_dagster_home
+from dagster_project.instance.reader import latest_metadata
+from dagster_project.local.instance import ensure_dagster_home
 from robot_assets.lineage.graph import dataset_name, model_asset
-from robot_assets.project import find_project
+from robot_assets.pipeline.project import find_project
 
 MODEL = "robocup_detector"
 MAP50_MIN = 0.45

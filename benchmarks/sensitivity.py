@@ -107,7 +107,7 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Path, Path, Path, Path]:
     if not arguments.model:
         return arguments.onnx, arguments.ptq, arguments.qat, arguments.dataset
 
-    from robot_assets.project import find_project
+    from robot_assets.pipeline.project import find_project
 
     project = find_project()
     data = project.params.models[arguments.model].dataset

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from dagster_project import publishing, short_lived
-from dagster_project.audit import audit
+from dagster_project.commands import publish as publishing
+from dagster_project.commands.audit import audit
+from dagster_project.local import gc_tuning as short_lived
 from robot_assets.cli import data, engine, inspecting, profile, provenance
 from robot_assets.cli.console import answer, console, errors_for_people, progress_bars
-from robot_assets.errors import EngineError
-from robot_assets.project import Project, find_project
+from robot_assets.core.errors import EngineError
+from robot_assets.pipeline.project import Project, find_project
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,7 +45,7 @@ app.add_typer(publishing.app, name="platform")
 
 def _open_asset(name: str) -> Path:
     """The present version of an asset, read-only from the store."""
-    from dagster_project.instance_reader import latest_data_version
+    from dagster_project.instance.reader import latest_data_version
 
     project, instance, _ = _open()
     version = latest_data_version(instance, name)
@@ -74,7 +75,7 @@ def build(
 
     Example: robot-assets build sidewalk_detector
     """
-    from dagster_project import build as building
+    from dagster_project.commands import build as building
 
     project, instance, definitions = _open()
     why: dict[str, str] = {}
@@ -99,9 +100,9 @@ def plan(
 
     Example: robot-assets plan sidewalk_detector
     """
-    from dagster_project.plan import as_json as plan_as_json
-    from dagster_project.plan import print_plan
-    from dagster_project.standing import look_around, select
+    from dagster_project.commands.plan import as_json as plan_as_json
+    from dagster_project.commands.plan import print_plan
+    from dagster_project.instance.status import look_around, select
 
     project, instance, definitions = _open()
     wanted = select(project, definitions, selection or [])
@@ -118,7 +119,7 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
 
     Example: robot-assets ui --port 3001
     """
-    from dagster_project.local_instance import ensure_dagster_home
+    from dagster_project.local.instance import ensure_dagster_home
 
     project = find_project()
     ensure_dagster_home(project.root)
@@ -131,7 +132,7 @@ def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> 
 
 def _open() -> tuple[Project, dg.DagsterInstance, dg.Definitions]:
     """The project, its instance and its code location. Dagster is imported here, so that --help stays quick."""
-    from dagster_project.local_instance import ensure_dagster_home
+    from dagster_project.local.instance import ensure_dagster_home
 
     project = find_project()
     ensure_dagster_home(project.root)
@@ -143,7 +144,7 @@ def _open() -> tuple[Project, dg.DagsterInstance, dg.Definitions]:
 
 
 def _summary(instance: dg.DagsterInstance, names: Sequence[str]) -> dict[str, dict[str, object]]:
-    from dagster_project.instance_reader import latest_metadata
+    from dagster_project.instance.reader import latest_metadata
 
     found = {}
     for name, metadata in latest_metadata(instance, names).items():

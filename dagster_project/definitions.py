@@ -8,18 +8,18 @@ from pathlib import Path
 
 import dagster as dg
 
-from dagster_project.assets.observed import observed_asset
-from dagster_project.assets.produced import produced_assets
-from dagster_project.checks.gates import gate_checks
-from dagster_project.checks.intact import intact_checks
-from dagster_project.placement import tags_of
-from dagster_project.resources.workshop import Workshop
-from dagster_project.sensors.observing import observing_sensors
-from dagster_project.sensors.rebuilding import rebuild_sensor
+from dagster_project.observing.asset import observed_asset
+from dagster_project.observing.sensor import observing_sensors
+from dagster_project.producing.asset import produced_assets
+from dagster_project.producing.gates import gate_checks
+from dagster_project.producing.intact import intact_checks
+from dagster_project.producing.stage_runner import Workshop
+from dagster_project.rebuilding.sensor import rebuild_sensor
 from robot_assets.cluster.spec import GENERAL
 from robot_assets.lineage.graph import build_graph
-from robot_assets.params import Params
-from robot_assets.project import Project, find_project
+from robot_assets.pipeline.params import Params
+from robot_assets.pipeline.placement import tags_of
+from robot_assets.pipeline.project import Project, find_project
 
 
 def build_definitions(project: Project, executor: dg.ExecutorDefinition | None = None) -> dg.Definitions:

@@ -13,13 +13,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from robot_assets.core.errors import PlatformError
 from robot_assets.data.entry import RecordedSource
 from robot_assets.data.recorded import check_available, open_recorded, read_recorded
 from robot_assets.data.repository import Repositories
-from robot_assets.errors import PlatformError
 from robot_assets.lineage.graph import platform_name
+from robot_assets.pipeline.project import Project
 from robot_assets.platforms.probe import Platform, probe
-from robot_assets.project import Project
 
 
 @dataclass(frozen=True)

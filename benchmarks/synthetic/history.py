@@ -26,15 +26,15 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 from dagster._core.events import AssetObservationData, StepMaterializationData
 
-from dagster_project.event_log import MATERIALIZATION, OBSERVATION, Version, latest_versions
-from dagster_project.history import READ_KEY
-from dagster_project.instance_reader import ASSET_TAG, DESIRED_STATE_TAG, STATE_KEY
-from dagster_project.names import BUILDS_CHECK, asset_key
+from dagster_project.instance.event_log import MATERIALIZATION, OBSERVATION, Version, latest_versions
+from dagster_project.instance.history import READ_KEY
+from dagster_project.instance.reader import ASSET_TAG, DESIRED_STATE_TAG, STATE_KEY
+from dagster_project.keys import BUILDS_CHECK, asset_key
 from robot_assets.lineage.code_version import Code
 from robot_assets.lineage.graph import Stage, build_graph
 from robot_assets.lineage.record import Cause, CauseKind, Record, desired_state, surroundings
 from robot_assets.lineage.staleness import Built, gate_state
-from robot_assets.project import Project
+from robot_assets.pipeline.project import Project
 from robot_assets.store.batch import batch_into
 from robot_assets.store.cache import Cache
 from robot_assets.store.tree import tree_of

@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from robot_assets.project import Project
+from robot_assets.pipeline.project import Project
 
 CLASSES = ["pedestrian", "cyclist", "car", "robot", "cone", "bin"]
 

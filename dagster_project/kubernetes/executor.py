@@ -18,11 +18,11 @@ from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.step_delegating import StepDelegatingExecutor
 from dagster._utils.error import SerializableErrorInfo
 
-from dagster_project.placement import POOL_TAG, concurrency_limits
-from robot_assets.cluster.finding import Finding
+from robot_assets.cluster.diagnosis import Finding
 from robot_assets.cluster.retry import Retry, retry_after
 from robot_assets.cluster.spec import PoolSpec, pool_of
-from robot_assets.params import Params
+from robot_assets.pipeline.params import Params
+from robot_assets.pipeline.placement import POOL_TAG, concurrency_limits
 
 _HEALTH_CHECK_S = 5
 """Between two looks at the pods of a run: one short request for each step that runs."""

@@ -8,12 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from dagster_project.placement import image_name
 from robot_assets.cluster.spec import CacheSpec, cache_of, pool_of
 from robot_assets.lineage.record import IMAGE_VARIABLE
-from robot_assets.params import Params
+from robot_assets.pipeline.params import Params
+from robot_assets.pipeline.placement import image_name
+from robot_assets.pipeline.project import CACHE_LIMIT_VARIABLE, CACHE_VARIABLE
 from robot_assets.platforms.probe import PROC_VARIABLE
-from robot_assets.project import CACHE_LIMIT_VARIABLE, CACHE_VARIABLE
 from robot_assets.provenance.keys import KEY_VARIABLE
 
 _PROC = "/device/proc"

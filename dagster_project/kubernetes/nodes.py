@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from robot_assets.errors import PlatformError
+from robot_assets.core.errors import PlatformError
 from robot_assets.platforms.probe import Platform
 from robot_assets.platforms.report import read_report
 

@@ -24,14 +24,14 @@ from dagster_k8s.job import UserDefinedDagsterK8sConfig
 from dagster_project.kubernetes.mounts import mounts_of
 from dagster_project.kubernetes.patient_client import patient_client
 from dagster_project.kubernetes.pod_reader import PodReader, Unreachable, api_client
-from dagster_project.placement import POOL_TAG, image_name
-from robot_assets.cluster.examine import examine, first_pod
-from robot_assets.cluster.finding import Finding, Trouble
-from robot_assets.cluster.patience import Patience
+from robot_assets.cluster.diagnose import examine, first_pod
+from robot_assets.cluster.diagnosis import Finding, Trouble
+from robot_assets.cluster.pending_limits import Patience
 from robot_assets.cluster.pod import POOL_LABEL
 from robot_assets.cluster.retry import memory_of
 from robot_assets.cluster.spec import pool_of
-from robot_assets.params import Params
+from robot_assets.pipeline.params import Params
+from robot_assets.pipeline.placement import POOL_TAG, image_name
 
 _QUIET_S = 60
 """An image is pulled for this long before that is worth a line in the log of the run."""

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from robot_assets import progress
-from robot_assets.errors import RobotAssetsError
+from robot_assets.core import progress
+from robot_assets.core.errors import RobotAssetsError
 
 if TYPE_CHECKING:
     from rich.console import Console

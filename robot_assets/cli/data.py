@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from robot_assets.cli.console import answer, console, progress_bars
-from robot_assets.errors import DataError, ParamsError
-from robot_assets.params import NAME_PATTERN
-from robot_assets.project import Project, find_project
+from robot_assets.core.errors import DataError, ParamsError
+from robot_assets.pipeline.params import NAME_PATTERN
+from robot_assets.pipeline.project import Project, find_project
 
 if TYPE_CHECKING:
-    from robot_assets.data.findings import Finding
+    from robot_assets.core.verdict import Verdict
     from robot_assets.data.importers import ImportSummary
+    from robot_assets.data.label_issues import Finding
     from robot_assets.data.spec import DatasetSpec
-    from robot_assets.verdict import Verdict
 
 app = typer.Typer(help="Make, import, check and pack data sets.", no_args_is_help=True)
 

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robot_assets.cli.console import answer, console, progress_bars
-from robot_assets.errors import DataError, EngineError
+from robot_assets.core.errors import DataError, EngineError
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from robot_assets.engines.engine import Engine
+    from robot_assets.runtime.engine import Engine
 
 app = typer.Typer(help="Get, run and time built engines.", no_args_is_help=True)
 
@@ -90,7 +90,7 @@ def bench(
     Example: robot-assets engine bench sidewalk_detector/engine/cpu
     """
     from robot_assets.engines.benchmark import compare, measure
-    from robot_assets.engines.manifest import load_manifest
+    from robot_assets.runtime.manifest import load_manifest
 
     folder = open_engine(engine)
     with progress_bars():
@@ -120,7 +120,7 @@ def open_engine(engine: str) -> Path:
     if folder.is_dir():
         return folder
     if re.fullmatch(r"[0-9a-f]{32}\.dir", engine):
-        from robot_assets.project import find_project
+        from robot_assets.pipeline.project import find_project
 
         return find_project().store.open(engine)
     if asset_resolver is not None:
@@ -135,8 +135,8 @@ def open_engine(engine: str) -> Path:
 def _detect(engine: Engine, path: Path, out: Path, score: float) -> dict[str, Any]:
     from PIL import Image
 
+    from robot_assets.core.publishing import publishing_file
     from robot_assets.figures.detections import draw_detections
-    from robot_assets.publish import publishing_file
 
     pixels = _read(path)
     found = engine.detect(pixels, score)
@@ -156,8 +156,8 @@ def _detect(engine: Engine, path: Path, out: Path, score: float) -> dict[str, An
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
-    from robot_assets.data.findings import BadItem
     from robot_assets.data.images import decode_rgb, inspect_image, read_bytes
+    from robot_assets.data.label_issues import BadItem
 
     try:
         encoded = read_bytes(path, str(path))

@@ -38,7 +38,7 @@ def inspect(
     Example: robot-assets engine inspect sidewalk_detector/engine/cpu --layers
     """
     from robot_assets.cli.provenance import project_here
-    from robot_assets.engines.description import describe_engine
+    from robot_assets.engines.inspection import describe_engine
 
     data = describe_engine(open_engine(engine), project_here(), with_layers=layers)
     answer(data, as_json, lambda: _print_description(data))

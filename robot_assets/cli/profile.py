@@ -15,8 +15,8 @@ from robot_assets.cli.engine import JsonOption, open_engine
 from robot_assets.profiling.spec import ProfileSpec
 
 if TYPE_CHECKING:
+    from robot_assets.core.verdict import Verdict
     from robot_assets.profiling.result import Profile
-    from robot_assets.verdict import Verdict
 
 
 def profile(
@@ -39,9 +39,9 @@ def profile(
 
     Example: robot-assets engine profile sidewalk_detector/engine/cpu=15 robocup_detector/engine/cpu=10
     """
-    from robot_assets.profiling.apart import measure_apart
     from robot_assets.profiling.fit import judge
     from robot_assets.profiling.streams import streams_of
+    from robot_assets.profiling.subprocess_run import measure_apart
 
     name, spec, opened = _of_target(engines[0]) if _names_a_target(engines) else _of_pairs(engines)
     spec = _checked({**spec.model_dump(), **_given(duration_s=seconds, alone_s=alone)})
@@ -50,7 +50,7 @@ def profile(
         found = measure_apart(name, streams, spec.duration_s, spec.alone_s)
     verdict = judge(found.profile, spec.fit)
     if out is not None:
-        from robot_assets.profiling.picture import draw
+        from robot_assets.profiling.figure import draw
 
         _write(out, draw(found, spec.fit))
     if trace is not None:
@@ -77,8 +77,8 @@ def _names_a_target(engines: Sequence[str]) -> bool:
 def _of_target(target: str) -> Chosen:
     """The profile of a target in params.yaml, with the present engines of its models."""
     from robot_assets.lineage.graph import engine_name
-    from robot_assets.params import profile_of
-    from robot_assets.project import find_project
+    from robot_assets.pipeline.params import profile_of
+    from robot_assets.pipeline.project import find_project
 
     spec = profile_of(find_project().params, target)
     return target, spec, {model: open_engine(engine_name(model, target)) for model in spec.models}
@@ -128,7 +128,7 @@ def _checked(document: dict[str, object]) -> ProfileSpec:
 
 
 def _write(path: Path, content: bytes) -> None:
-    from robot_assets.publish import publishing_file
+    from robot_assets.core.publishing import publishing_file
 
     with publishing_file(path) as staging:
         staging.write_bytes(content)

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robot_assets.cli.console import answer, console
-from robot_assets.errors import ParamsError
+from robot_assets.core.errors import ParamsError
 
 if TYPE_CHECKING:
-    from robot_assets.project import Project
+    from robot_assets.pipeline.project import Project
     from robot_assets.provenance.public_key import Trust
     from robot_assets.provenance.verify import Verification
 
@@ -65,7 +65,7 @@ def create(
 
     Example: robot-assets key create --out ~/.config/robot-assets/signing.pem
     """
-    from robot_assets.project import find_project
+    from robot_assets.pipeline.project import find_project
     from robot_assets.provenance.keys import KEY_VARIABLE, create_key, key_path
 
     path = out.expanduser() if out else key_path(find_project())
@@ -87,7 +87,7 @@ def show(as_json: JsonOption = False) -> None:
 
     Example: robot-assets key show
     """
-    from robot_assets.project import find_project
+    from robot_assets.pipeline.project import find_project
     from robot_assets.provenance.keys import key_path, load_key, public_half
 
     path = key_path(find_project())
@@ -97,7 +97,7 @@ def show(as_json: JsonOption = False) -> None:
 
 def project_here() -> Project | None:
     """The project around the working directory; None on a robot, which has none."""
-    from robot_assets.project import find_project
+    from robot_assets.pipeline.project import find_project
 
     try:
         return find_project()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from datetime import datetime
 
-from robot_assets.cluster.finding import Finding, Trouble
+from robot_assets.cluster.diagnosis import Finding, Trouble
 from robot_assets.cluster.pod import EventsOf, Json, Pod, describe_job, in_namespace, moment
 
 _DISRUPTIONS = {

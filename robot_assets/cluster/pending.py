@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from robot_assets.cluster.finding import Finding, Trouble
+from robot_assets.cluster.diagnosis import Finding, Trouble
 from robot_assets.cluster.pod import EventsOf, Json, Pod, describe_job, moment
 
 _IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}

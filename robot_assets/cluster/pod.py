@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from robot_assets.cluster.finding import Finding, Trouble
+from robot_assets.cluster.diagnosis import Finding, Trouble
 
 POOL_LABEL = "robot-assets/pool"
 """The label of a step's pod that names its pool in params.yaml."""

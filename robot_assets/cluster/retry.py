@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from robot_assets.cluster.finding import LOST, Finding, Trouble
+from robot_assets.cluster.diagnosis import LOST, Finding, Trouble
 from robot_assets.cluster.quantity import grown
 from robot_assets.cluster.spec import ExecutionSpec, PoolSpec
 

@@ -12,8 +12,8 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from robot_assets.cluster.quantity import in_bytes
+from robot_assets.core.spec import Spec
 from robot_assets.platforms.spec import TargetEntry
-from robot_assets.spec import Spec
 
 Architecture = Literal["amd64", "arm64"]
 

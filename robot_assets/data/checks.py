@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
+from robot_assets.core.progress import report
+from robot_assets.core.verdict import Verdict
 from robot_assets.data.boxes import ROUNDING_PX, SMALLEST_PX
-from robot_assets.data.findings import plural
 from robot_assets.data.images import perceptual_hash
+from robot_assets.data.label_issues import plural
 from robot_assets.data.packed import PackedSplit, open_split
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS
-from robot_assets.progress import report
-from robot_assets.verdict import Verdict
 
 _NAMED = 10
 """So many examples are named in the facts of a verdict."""

@@ -10,11 +10,11 @@ from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from robot_assets.core.errors import DataError
 from robot_assets.data.boxes import Box, fault_of, make_box
-from robot_assets.data.findings import BadItem, Finding, shown
+from robot_assets.data.label_issues import BadItem, Finding, shown
 from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import Tree, walk
-from robot_assets.errors import DataError
 
 
 def read_coco(source: Path) -> Source:

@@ -15,18 +15,18 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from robot_assets.core.errors import DataError
+from robot_assets.core.progress import report
+from robot_assets.core.publishing import publishing_directory
 from robot_assets.data.boxes import Box
 from robot_assets.data.coco import read_coco
 from robot_assets.data.duplicates import linked_groups, near_links
-from robot_assets.data.findings import BadItem, Finding, disk_trouble_named, listing, plural
 from robot_assets.data.images import read_bytes
+from robot_assets.data.label_issues import BadItem, Finding, disk_trouble_named, listing, plural
 from robot_assets.data.labels import LabelWriter, write_json
 from robot_assets.data.source import Entry, Source, load
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS, Unit, split_units
-from robot_assets.errors import DataError
-from robot_assets.progress import report
-from robot_assets.publish import publishing_directory
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot_assets.data.findings import BadItem, shown
+from robot_assets.data.label_issues import BadItem, shown
 
 if TYPE_CHECKING:
     import numpy as np

@@ -11,15 +11,15 @@ import json
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from robot_assets.core.errors import DataError
+from robot_assets.core.progress import report
+from robot_assets.core.publishing import publishing_directory, publishing_file
 from robot_assets.data.coco import read_coco
-from robot_assets.data.findings import BadItem, Finding, disk_trouble_named, listing, plural
+from robot_assets.data.label_issues import BadItem, Finding, disk_trouble_named, listing, plural
 from robot_assets.data.labels import LabelWriter
 from robot_assets.data.source import Entry, Source, load
 from robot_assets.data.tree import notice_of
 from robot_assets.data.yolo import read_yolo
-from robot_assets.errors import DataError
-from robot_assets.progress import report
-from robot_assets.publish import publishing_directory, publishing_file
 
 BAD_SHARE_MAX = 0.01
 READERS = {"yolo": read_yolo, "coco": read_coco}

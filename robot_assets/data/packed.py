@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from robot_assets.core.errors import DataError
 from robot_assets.data.images import decode_rgb
 from robot_assets.data.split import SPLITS
-from robot_assets.errors import DataError
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]

@@ -6,10 +6,10 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from robot_assets.core.progress import report
 from robot_assets.data.coco import read_coco
-from robot_assets.data.findings import BadItem, Finding
+from robot_assets.data.label_issues import BadItem, Finding
 from robot_assets.data.source import load
-from robot_assets.progress import report
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
+from robot_assets.core.errors import DataError, ObjectMissing, StoreError
 from robot_assets.data.entry import LOCK, RecordedSource
 from robot_assets.data.git_address import without_credentials
-from robot_assets.errors import DataError, ObjectMissing, StoreError
 
 if TYPE_CHECKING:
     from robot_assets.data.repository import Repositories
@@ -154,7 +154,7 @@ def _no_pointer(source: RecordedSource, pointer: Path) -> DataError:
 
 def _lost(source: RecordedSource, root: Path, version: str, store: Store, found: str | None) -> DataError:
     """Data that cannot be had, and who can bring it: who committed the pointer, or a person here."""
-    from robot_assets.store.failures import masked
+    from robot_assets.store.os_errors import masked
 
     remote = masked(store.remote_url) if store.remote_url else str(store.cache)
     target = source.artifact if source.is_lock else source.pointer

@@ -19,6 +19,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from robot_assets.core.errors import DataError
+from robot_assets.core.publishing import publishing_directory
 from robot_assets.data.git_address import (
     PROTOCOLS,
     as_given_to_git,
@@ -26,8 +28,6 @@ from robot_assets.data.git_address import (
     why_url_refused,
     without_credentials,
 )
-from robot_assets.errors import DataError
-from robot_assets.publish import publishing_directory
 
 ASK_TIMEOUT_S = 20.0
 LOCK_TIMEOUT_S = 20.0

@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from robot_assets.core.progress import report
+from robot_assets.core.publishing import publishing_directory
 from robot_assets.data.simulation.fabrics import Fabrics
 from robot_assets.data.simulation.furniture import Prop, furnish
 from robot_assets.data.simulation.labels import Label, label
@@ -30,8 +32,6 @@ from robot_assets.data.simulation.textures import Grain
 from robot_assets.data.simulation.traffic import ACTORS_AHEAD, SHADOWS_AHEAD, Actor, Traffic, Wardrobe
 from robot_assets.data.simulation.weather import Weather, choose_weather, clearness_map, clearness_of
 from robot_assets.data.spec import SIMULATED_CLASSES, SimulationSource
-from robot_assets.progress import report
-from robot_assets.publish import publishing_directory
 
 JPEG_QUALITY = 88
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from robot_assets.data.boxes import Box
-from robot_assets.data.findings import BadItem, Finding
 from robot_assets.data.images import ImageFacts, inspect_image, read_bytes
+from robot_assets.data.label_issues import BadItem, Finding
 
 
 @dataclass(frozen=True)

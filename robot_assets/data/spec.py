@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from robot_assets.spec import Spec
+from robot_assets.core.spec import Spec
 
 SIMULATED_CLASSES = ("pedestrian", "cyclist", "car", "robot", "cone", "bin")
 """What the sidewalk simulation can draw, in the order of its category ids."""

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from robot_assets.core.errors import DataError
 from robot_assets.data.spec import SplitSpec
-from robot_assets.errors import DataError
 
 SPLITS = ("train", "val", "test")
 _RESTARTS = 12

@@ -6,9 +6,9 @@ import os
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from robot_assets.data.findings import Finding, shown
+from robot_assets.core.errors import DataError
 from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES
-from robot_assets.errors import DataError
+from robot_assets.data.label_issues import Finding, shown
 
 MAX_DEPTH = 32
 NOTICE_NAMES = ("NOTICE", "NOTICE.txt", "NOTICE.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING")

@@ -13,11 +13,11 @@ from pathlib import Path, PurePosixPath
 
 import yaml
 
+from robot_assets.core.errors import DataError
 from robot_assets.data.boxes import Box, fault_of, make_box
-from robot_assets.data.findings import BadItem, Finding
+from robot_assets.data.label_issues import BadItem, Finding
 from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import Tree, walk
-from robot_assets.errors import DataError
 
 _NAME_FILES = ("obj.names", "classes.txt", "data.yaml")
 _NOT_LABELS = {

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
+from robot_assets.core.errors import EngineError
+from robot_assets.core.progress import report
 from robot_assets.engines.load import load_engine
-from robot_assets.engines.manifest import OnnxRuntimeManifest
 from robot_assets.engines.onnxruntime_engine import open_session
-from robot_assets.errors import EngineError
-from robot_assets.progress import report
+from robot_assets.runtime.manifest import OnnxRuntimeManifest
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from pydantic import Field, model_validator
 
-from robot_assets.spec import Spec
+from robot_assets.core.spec import Spec
 
 
 class GateSpec(Spec):

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_assets.core.errors import EngineError
 from robot_assets.engines.benchmark import Latencies, interleave
 from robot_assets.engines.load import load_engine
-from robot_assets.engines.manifest import Layer, Manifest, OnnxRuntimeManifest, TensorRTManifest
 from robot_assets.engines.parity import Heads, Parity, parity_of
-from robot_assets.errors import EngineError
 from robot_assets.models.decode import output_names
 from robot_assets.platforms.memory import MIB
+from robot_assets.runtime.manifest import Layer, Manifest, OnnxRuntimeManifest, TensorRTManifest
 
 if TYPE_CHECKING:
     from robot_assets.data.packed import PackedSplit

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_assets.errors import EngineError
+from robot_assets.core.errors import EngineError
 
 _opened_in: int | None = None
 """The process that has initialized CUDA."""

@@ -9,12 +9,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from robot_assets.core.errors import EngineError
+from robot_assets.core.verdict import Verdict
 from robot_assets.engines.budgets import BUDGETS, GateSpec
-from robot_assets.engines.manifest import TensorRTManifest
-from robot_assets.engines.trial import Trial, run_trial
-from robot_assets.errors import EngineError
+from robot_assets.engines.evaluation import Trial, run_trial
 from robot_assets.platforms.memory import MIB
-from robot_assets.verdict import Verdict
+from robot_assets.runtime.manifest import TensorRTManifest
 
 GATES = tuple(BUDGETS)
 

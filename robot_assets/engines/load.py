@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from robot_assets.engines.engine import Engine
-from robot_assets.engines.manifest import TensorRTManifest, load_manifest
-from robot_assets.errors import EngineError
+from robot_assets.core.errors import EngineError
+from robot_assets.runtime.engine import Engine
+from robot_assets.runtime.manifest import TensorRTManifest, load_manifest
 
 
 def load_engine(engine: Path, threads: int | None = None) -> Engine:

@@ -12,21 +12,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_assets.engines.engine import Engine, refuse_other_bytes, refuse_other_input, refuse_other_platform
-from robot_assets.engines.exported import interface, read_export
-from robot_assets.engines.manifest import (
+from robot_assets.core.digests import md5_of
+from robot_assets.core.errors import EngineError
+from robot_assets.core.publishing import publishing_directory
+from robot_assets.engines.onnx_artifact import interface, read_export
+from robot_assets.platforms.probe import Platform, probe
+from robot_assets.runtime.engine import Engine, refuse_other_bytes, refuse_other_input, refuse_other_platform
+from robot_assets.runtime.manifest import (
     ENGINE,
     Arithmetic,
     Kernels,
     Layer,
     OnnxRuntimeManifest,
     load_manifest,
-    md5_of,
     save_manifest,
 )
-from robot_assets.errors import EngineError
-from robot_assets.platforms.probe import Platform, probe
-from robot_assets.publish import publishing_directory
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession

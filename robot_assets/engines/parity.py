@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_assets.errors import ExportError
+from robot_assets.core.errors import ExportError
 from robot_assets.export.parity import BOX_TOLERANCE, REFERENCE, SCORE_TOLERANCE, differing_share
 from robot_assets.models.decode import output_names
 

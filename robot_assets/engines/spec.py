@@ -10,8 +10,8 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field, model_validator
 
+from robot_assets.core.spec import Spec
 from robot_assets.engines.budgets import GateSpec
-from robot_assets.spec import Spec
 
 
 class OnnxRuntimeTarget(Spec):

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robot_assets.errors import ExportError
+from robot_assets.core.errors import ExportError
+from robot_assets.core.progress import report
+from robot_assets.core.publishing import publishing_directory
 from robot_assets.export.choice import Choice, choose
 from robot_assets.export.parity import (
     BOX_TOLERANCE,
@@ -24,8 +26,6 @@ from robot_assets.export.parity import (
     reference_indices,
 )
 from robot_assets.export.preflight import IR_VERSION, OPSET, preflight
-from robot_assets.progress import report
-from robot_assets.publish import publishing_directory
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_assets.errors import ExportError
-from robot_assets.verdict import Verdict
+from robot_assets.core.errors import ExportError
+from robot_assets.core.verdict import Verdict
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -146,7 +146,7 @@ def _compare(
 
 def read_input(split: PackedSplit, index: int, network: NetworkSpec) -> NDArray[np.float32]:
     """Image ``index`` of ``split`` as float32 (1, 3, H, W) RGB in [0, 1]."""
-    from robot_assets.models.preprocess import letterbox, to_input
+    from robot_assets.runtime.preprocess import letterbox, to_input
 
     return to_input([letterbox(split.image(index), network.input_height, network.input_width).image])
 

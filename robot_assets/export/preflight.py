@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robot_assets.errors import ExportError
+from robot_assets.core.errors import ExportError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

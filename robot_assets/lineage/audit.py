@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-from robot_assets.errors import RobotAssetsError
+from robot_assets.core.errors import RobotAssetsError
 from robot_assets.lineage.chain import Chain, GateRecord, Link
 from robot_assets.lineage.errors import LineageError
 from robot_assets.lineage.graph import Stage, platform_name
@@ -40,7 +40,7 @@ class Materialization:
 
 
 class History(Protocol):
-    """What an audit asks of the past. ``dagster_project.history`` answers from an instance."""
+    """What an audit asks of the past. ``dagster_project.instance.history`` answers from an instance."""
 
     def assets(self) -> Sequence[str]:
         """Every asset that was ever materialized or observed, sorted."""

@@ -9,8 +9,8 @@ from typing import Any
 
 from pydantic import Field
 
+from robot_assets.core.spec import Spec
 from robot_assets.lineage.record import Record
-from robot_assets.spec import Spec
 
 
 class GateRecord(Spec):

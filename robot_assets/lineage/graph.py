@@ -13,7 +13,7 @@ from typing import Any
 
 from robot_assets.cluster.spec import GENERAL, TRAINING
 from robot_assets.engines.budgets import BUDGETS
-from robot_assets.params import ModelSpec, Params, sensitivity_of
+from robot_assets.pipeline.params import ModelSpec, Params, sensitivity_of
 from robot_assets.profiling.spec import ROOM as PROFILE_ROOM
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from pydantic import Field
 
-from robot_assets.spec import Spec
+from robot_assets.core.spec import Spec
 
 RECORDED_LIBRARIES = ("dagster", "numpy", "onnx", "onnxruntime", "pillow", "tensorrt", "torch", "torchao", "panda3d")
 IMAGE_VARIABLE = "ROBOT_ASSETS_IMAGE"

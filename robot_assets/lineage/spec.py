@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import Field, field_validator, model_validator
 
-from robot_assets.spec import Spec
+from robot_assets.core.spec import Spec
 
 Policy = Literal["auto", "manual"]
 LONGEST_BACKOFF_S = 86_400

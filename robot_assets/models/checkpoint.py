@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from robot_assets.errors import TrainingError
+from robot_assets.core.errors import TrainingError
 from robot_assets.models.spec import NetworkSpec
 
 if TYPE_CHECKING:

@@ -17,8 +17,8 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_assets.models.preprocess import Letterboxed
 from robot_assets.models.spec import NetworkSpec
+from robot_assets.runtime.preprocess import Letterboxed
 
 Floats = NDArray[np.float32]
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from robot_assets.spec import Spec
+from robot_assets.core.spec import Spec
 
 COARSEST_STRIDE = 16
 

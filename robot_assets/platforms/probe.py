@@ -12,9 +12,9 @@ from typing import Annotated, Any
 
 from pydantic import Field
 
-from robot_assets.errors import PlatformError
+from robot_assets.core.errors import PlatformError
+from robot_assets.core.spec import Spec
 from robot_assets.platforms.jetson import jetson_facts
-from robot_assets.spec import Spec
 
 INT8_FEATURES = frozenset(
     {

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import ValidationError
 
-from robot_assets.errors import PlatformError
+from robot_assets.core.errors import PlatformError
+from robot_assets.core.spec import Spec
 from robot_assets.platforms.probe import Platform
-from robot_assets.spec import Spec
 
 
 class Report(Spec):

@@ -10,9 +10,9 @@ from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Field
 
+from robot_assets.core.spec import Spec
 from robot_assets.engines.spec import OnnxRuntimeTarget, TensorRTTarget
 from robot_assets.profiling.spec import ProfileSpec
-from robot_assets.spec import Spec
 
 
 class ObservedDevice(Spec):

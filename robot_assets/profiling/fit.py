@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from robot_assets.core.verdict import Verdict
 from robot_assets.profiling.result import Profile, StreamResult, load_profile
 from robot_assets.profiling.spec import FitSpec
-from robot_assets.verdict import Verdict
 
 BUSY_ELSEWHERE = 0.25
 """From so many cores on that other processes keep busy, they may be why a deadline is missed."""

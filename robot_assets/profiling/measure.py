@@ -13,9 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot_assets.engines.engine import Engine
 from robot_assets.engines.load import load_engine
-from robot_assets.engines.manifest import Manifest, OnnxRuntimeManifest, TensorRTManifest
 from robot_assets.platforms.memory import Memory, read_memory
 from robot_assets.platforms.meters import Meters, Strain
 from robot_assets.platforms.probe import probe
@@ -24,6 +22,8 @@ from robot_assets.profiling.periodic import Job, Task, run_periodically
 from robot_assets.profiling.result import Machine, Profile, StreamResult
 from robot_assets.profiling.statistics import run_of
 from robot_assets.profiling.streams import Stream
+from robot_assets.runtime.engine import Engine
+from robot_assets.runtime.manifest import Manifest, OnnxRuntimeManifest, TensorRTManifest
 
 
 @dataclass(frozen=True)

@@ -16,8 +16,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from robot_assets.engines.undisturbed import undisturbed
-from robot_assets.progress import report
+from robot_assets.core.progress import report
+from robot_assets.engines.quiet_interpreter import undisturbed
 
 SECOND_NS = 1_000_000_000
 _LEAD_NS = 50_000_000

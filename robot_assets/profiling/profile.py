@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from robot_assets.profiling.apart import measure_apart
+from robot_assets.core.publishing import publishing_directory
 from robot_assets.profiling.measure import Measurement
 from robot_assets.profiling.result import TRACE, save_profile
 from robot_assets.profiling.spec import ProfileSpec
 from robot_assets.profiling.streams import streams_of
+from robot_assets.profiling.subprocess_run import measure_apart
 from robot_assets.profiling.trace import trace_bytes
-from robot_assets.publish import publishing_directory
 
 
 def profile_engines(target: str, spec: ProfileSpec, engines: Mapping[str, Path], out: Path) -> Measurement:

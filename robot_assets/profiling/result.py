@@ -7,8 +7,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from robot_assets.errors import EngineError
-from robot_assets.spec import Spec
+from robot_assets.core.errors import EngineError
+from robot_assets.core.spec import Spec
 
 PROFILE = "profile.json"
 TRACE = "trace.json"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field, model_validator
 
-from robot_assets.spec import Spec
+from robot_assets.core.spec import Spec
 
 ROOM = "profile"
 """Profiles are the assets ``profile/<target>``."""

@@ -6,10 +6,10 @@ import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from robot_assets.errors import EngineError
+from robot_assets.core.errors import EngineError
+from robot_assets.core.spec import Spec
 from robot_assets.profiling.periodic import SECOND_NS
 from robot_assets.profiling.spec import ProfileSpec, SensorSpec
-from robot_assets.spec import Spec
 
 MILLISECOND_NS = SECOND_NS // 1000
 

@@ -1,8 +1,8 @@
-"""Errors of provenance. Here and not in ``robot_assets.errors``, which is part of the code of every stage."""
+"""Errors of provenance. Here and not in ``robot_assets.core.errors``, which is part of the code of every stage."""
 
 from __future__ import annotations
 
-from robot_assets.errors import RobotAssetsError
+from robot_assets.core.errors import RobotAssetsError
 
 
 class ProvenanceError(RobotAssetsError):

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from robot_assets.errors import ObjectCorrupt, ObjectMissing
+from robot_assets.core.errors import ObjectCorrupt, ObjectMissing
+from robot_assets.core.verdict import Verdict
 from robot_assets.lineage.chain import Chain, Link
 from robot_assets.lineage.graph import platform_name
 from robot_assets.provenance.evidence import gather
@@ -16,9 +17,8 @@ from robot_assets.provenance.subjects import Subject, hash_subject
 from robot_assets.provenance.verify import check_files, check_signature
 from robot_assets.store import Store
 from robot_assets.store.cache import Cache
-from robot_assets.store.failures import explained
+from robot_assets.store.os_errors import explained
 from robot_assets.store.tree import parse_tree
-from robot_assets.verdict import Verdict
 
 _SHOWN = 5
 

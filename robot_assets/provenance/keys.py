@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot_assets.project import Project
+from robot_assets.pipeline.project import Project
 from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.provenance.public_key import PublicKey, Trust, parse_public_key
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from robot_assets.lineage.chain import Chain
-from robot_assets.project import Project
+from robot_assets.pipeline.project import Project
 from robot_assets.provenance.envelope import sign
 from robot_assets.provenance.keys import signing_key
 from robot_assets.provenance.statements import gates_statement, provenance_statement

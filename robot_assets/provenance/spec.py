@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pydantic import Field, field_validator
 
+from robot_assets.core.spec import Spec
 from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.provenance.public_key import parse_public_key
-from robot_assets.spec import Spec
 
 
 class ProvenanceSpec(Spec):

@@ -8,12 +8,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robot_assets.engines.manifest import MANIFEST, Manifest, load_manifest
-from robot_assets.errors import EngineError
+from robot_assets.core.errors import EngineError
 from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.provenance.evidence import Evidence, gather
 from robot_assets.provenance.public_key import Trust
 from robot_assets.provenance.subjects import BUNDLE, Subject, differences, read_subjects, version_of
+from robot_assets.runtime.manifest import MANIFEST, Manifest, load_manifest
 
 if TYPE_CHECKING:
     from robot_assets.platforms.probe import Platform

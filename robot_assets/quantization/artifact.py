@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from robot_assets.errors import QuantizationError
+from robot_assets.core.errors import QuantizationError
 
 if TYPE_CHECKING:
     from torch.fx import GraphModule

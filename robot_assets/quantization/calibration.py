@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_assets.errors import QuantizationError
-from robot_assets.progress import report
+from robot_assets.core.errors import QuantizationError
+from robot_assets.core.progress import report
 from robot_assets.quantization.histogram import MagnitudeHistogram, mse_scale, percentile_scale
 from robot_assets.quantization.spec import Calibrator, PtqSpec
 
@@ -104,7 +104,7 @@ def evaluate_graph(
 
 def _batches(split: PackedSplit, network: NetworkSpec) -> Iterator[tuple[int, NDArray[np.float32]]]:
     """(images so far, float32 (N, 3, H, W) RGB in [0, 1])."""
-    from robot_assets.models.preprocess import letterbox, to_input
+    from robot_assets.runtime.preprocess import letterbox, to_input
 
     for start in range(0, len(split), BATCH):
         stop = min(start + BATCH, len(split))

@@ -13,8 +13,8 @@ from typing import Any, cast
 import torch
 from torch.fx import GraphModule
 
+from robot_assets.core.progress import report
 from robot_assets.models.spec import NetworkSpec
-from robot_assets.progress import report
 from robot_assets.quantization.calibration import evaluate_graph
 from robot_assets.quantization.graph import folded_weights, load_folded_weights
 from robot_assets.quantization.spec import QatSpec

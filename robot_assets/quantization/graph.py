@@ -17,7 +17,7 @@ import torch
 from torch import nn
 from torch.fx import GraphModule, Node
 
-from robot_assets.errors import QuantizationError
+from robot_assets.core.errors import QuantizationError
 from robot_assets.models.spec import NetworkSpec
 from robot_assets.quantization.fake_quantize import ActivationQuantizer, Mode, Quantizers
 from robot_assets.quantization.folding import fold_batch_norms

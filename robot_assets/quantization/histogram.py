@@ -11,7 +11,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_assets.errors import QuantizationError
+from robot_assets.core.errors import QuantizationError
 
 BINS = 8192
 """Bins over [0, limit). The limit is a power of two, so at least half of them lie below the largest value."""

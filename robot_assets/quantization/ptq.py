@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from robot_assets.publish import publishing_directory
+from robot_assets.core.publishing import publishing_directory
 from robot_assets.quantization.artifact import Quantization, checkpoint_val_metrics, save_quantized
 from robot_assets.quantization.calibration import best_of, collect, compete
 from robot_assets.quantization.spec import PtqSpec

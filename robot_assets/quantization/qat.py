@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from robot_assets.publish import publishing_directory
+from robot_assets.core.publishing import publishing_directory
 from robot_assets.quantization.artifact import Quantization, checkpoint_val_metrics, save_quantized
 from robot_assets.quantization.calibration import best_of, collect, compete, evaluate_graph
 from robot_assets.quantization.spec import PtqSpec, QatSpec

@@ -20,14 +20,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_assets.engines.exported import read_export
-from robot_assets.engines.manifest import md5_of
+from robot_assets.core.digests import md5_of
+from robot_assets.core.progress import report
+from robot_assets.core.publishing import publishing_directory
+from robot_assets.engines.onnx_artifact import read_export
 from robot_assets.export.parity import CARD, MODEL, REFERENCE, plain_session, read_input
 from robot_assets.export.preflight import preflight
-from robot_assets.models.spec import NetworkSpec
-from robot_assets.progress import report
-from robot_assets.publish import publishing_directory
-from robot_assets.sensitivity.layers import (
+from robot_assets.export.qdq_layers import (
     Layer,
     float_weights,
     keep_quantized,
@@ -35,6 +34,7 @@ from robot_assets.sensitivity.layers import (
     load_weights,
     multiply_accumulates,
 )
+from robot_assets.models.spec import NetworkSpec
 from robot_assets.sensitivity.search import Chosen, search
 from robot_assets.sensitivity.spec import SensitivitySpec
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robot_assets.engines.benchmark import Latencies, interleave
-from robot_assets.engines.exported import read_export
+from robot_assets.engines.onnx_artifact import read_export
 from robot_assets.engines.onnxruntime_engine import open_session
-from robot_assets.sensitivity.layers import keep_quantized, layers_of
+from robot_assets.export.qdq_layers import keep_quantized, layers_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robot_assets.store.add_memo import redeem
 from robot_assets.store.artifact import Artifact, is_directory
 from robot_assets.store.cache import Cache
-from robot_assets.store.receipt import redeem
 from robot_assets.store.scan import Scanned, scan
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from robot_assets.errors import StoreError
+from robot_assets.core.errors import StoreError
 
 DIRECTORY_SUFFIX = ".dir"
 _DIGEST = re.compile(r"[0-9a-f]{32}(\.dir)?")

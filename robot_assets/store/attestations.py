@@ -15,11 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from robot_assets.errors import StoreError
-from robot_assets.publish import publishing_file
+from robot_assets.core.errors import StoreError
+from robot_assets.core.publishing import publishing_file
 from robot_assets.store.artifact import checked_digest
 from robot_assets.store.cache import Cache
-from robot_assets.store.failures import explained
+from robot_assets.store.os_errors import explained
 from robot_assets.store.remote import Remote
 
 ATTESTATIONS = "attestations"

@@ -15,9 +15,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from robot_assets.publish import make_durable
+from robot_assets.core.publishing import make_durable
 from robot_assets.store.cache import OBJECTS, READ_ONLY, Cache
-from robot_assets.store.failures import explained
+from robot_assets.store.os_errors import explained
 
 
 @contextmanager

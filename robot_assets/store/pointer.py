@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from robot_assets.errors import StoreError
+from robot_assets.core.errors import StoreError
 from robot_assets.store.artifact import Artifact, checked_digest
 
 SUFFIX = ".dvc"
@@ -49,7 +49,7 @@ def write_pointer(pointer: Path, artifact: Artifact) -> None:
     out |= {"hash": "md5", "path": pointer.name.removesuffix(SUFFIX)}
     import yaml
 
-    from robot_assets.publish import publishing_file
+    from robot_assets.core.publishing import publishing_file
 
     with publishing_file(pointer) as staging:
         staging.write_text(yaml.safe_dump({"outs": [out]}, sort_keys=False, allow_unicode=True), "utf-8")

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import IO
 
-from robot_assets.errors import ObjectCorrupt, ObjectMissing, StoreError
+from robot_assets.core.errors import ObjectCorrupt, ObjectMissing, StoreError
 from robot_assets.store.cache import Cache
 from robot_assets.store.copying import copy_hashed
 from robot_assets.store.remote import Remote

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from robot_assets.errors import RobotAssetsError, StoreError
+from robot_assets.core.errors import RobotAssetsError, StoreError
 from robot_assets.store.cache import OBJECTS, READ_ONLY, object_name
-from robot_assets.store.failures import masked
+from robot_assets.store.os_errors import masked
 
 THREADS = 16
 _LISTED_FROM = 200

@@ -9,7 +9,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
-from robot_assets.errors import StoreError
+from robot_assets.core.errors import StoreError
 
 _NOT_IN_DVC = {".git", ".hg", ".dvc", ".dvcignore"}
 """Names that ``dvc`` leaves out of a directory, or refuses: with them our digest would not be dvc's."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot_assets.errors import StoreError
+from robot_assets.core.errors import StoreError
 from robot_assets.store import adding
 from robot_assets.store.artifact import Artifact, checked_digest, is_directory
 from robot_assets.store.cache import Cache
-from robot_assets.store.failures import masked
+from robot_assets.store.os_errors import masked
 
 if TYPE_CHECKING:
     from robot_assets.store.remote import Remote
@@ -48,7 +48,7 @@ class Store:
         remote = self._remote
         artifact = adding.add(self._cache, path, remote)
         if remote is not None:
-            from robot_assets.store import room
+            from robot_assets.store import eviction as room
 
             self.push(artifact.digest)
             room.make_room(self._cache, remote)
@@ -79,7 +79,7 @@ class Store:
             ObjectCorrupt: An object is damaged and there is no good one.
             StoreError: Cache, remote or destination cannot be used.
         """
-        from robot_assets.store import opening
+        from robot_assets.store import checkout as opening
 
         opening.get(self._cache, self._remote, checked_digest(digest), destination)
 
@@ -91,7 +91,7 @@ class Store:
             ObjectCorrupt: An object is damaged and there is no good one.
             StoreError: Cache or remote cannot be used.
         """
-        from robot_assets.store import opening
+        from robot_assets.store import checkout as opening
 
         return opening.open_artifact(self._cache, self._remote, checked_digest(digest))
 
@@ -107,7 +107,7 @@ class Store:
             StoreError: There is no remote, or it cannot be used.
         """
         from robot_assets.store import transfer
-        from robot_assets.store.holding import letting_go
+        from robot_assets.store.pins import letting_go
 
         remote = self._needed_remote("push")
         with letting_go():
@@ -125,8 +125,8 @@ class Store:
         Raises:
             StoreError: ``digest`` is not one, or the cache cannot be written to.
         """
-        from robot_assets.store.failures import explained
-        from robot_assets.store.holding import hold
+        from robot_assets.store.os_errors import explained
+        from robot_assets.store.pins import hold
 
         checked_digest(digest)
         if self.remote_url is not None:
@@ -173,13 +173,13 @@ class Store:
         Raises:
             StoreError: The digest or the name is not one, or cache or remote cannot take it.
         """
-        from robot_assets.store.names import bind
+        from robot_assets.store.refs import bind
 
         bind(self._cache, self._remote, name, digest)
 
     def bound(self, name: str) -> str | None:
         """The digest that ``name`` stands for, or None. Raises StoreError when cache or remote cannot be read."""
-        from robot_assets.store.names import bound
+        from robot_assets.store.refs import bound
 
         return bound(self._cache, self._remote, name)
 

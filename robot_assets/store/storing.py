@@ -10,15 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot_assets.errors import StoreError
+from robot_assets.core.errors import StoreError
+from robot_assets.store.add_memo import leave_receipt
 from robot_assets.store.batch import Batch, batch_into
 from robot_assets.store.cache import Cache
 from robot_assets.store.copying import CHUNK, copy_hashed, hash_handle
-from robot_assets.store.failures import explained
-from robot_assets.store.receipt import leave_receipt
+from robot_assets.store.os_errors import explained
+from robot_assets.store.parallel import in_groups
 from robot_assets.store.scan import Scanned
 from robot_assets.store.state import load_state, save_state
-from robot_assets.store.threads import in_groups
 from robot_assets.store.tree import Tree, tree_of
 
 if TYPE_CHECKING:
@@ -66,8 +66,8 @@ def _room_for(cache: Cache, remote: Remote | None, files: Sequence[Scanned]) -> 
     if cache.limit_bytes is None or remote is None:
         yield
         return
-    from robot_assets.store.room import promised
-    from robot_assets.store.survey import on_disk
+    from robot_assets.store.eviction import promised
+    from robot_assets.store.usage import on_disk
 
     with (
         explained("making room", cache.root),

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from robot_assets import progress
-from robot_assets.errors import ObjectCorrupt, ObjectMissing
+from robot_assets.core import progress
+from robot_assets.core.errors import ObjectCorrupt, ObjectMissing
 from robot_assets.store.batch import Batch, batch_into
 from robot_assets.store.cache import Cache
 from robot_assets.store.copying import hash_file
-from robot_assets.store.failures import explained
+from robot_assets.store.eviction import promised
+from robot_assets.store.os_errors import explained
 from robot_assets.store.remote import THREADS, Remote
-from robot_assets.store.room import promised
-from robot_assets.store.survey import on_disk
+from robot_assets.store.usage import on_disk
 
 _BATCH = 512
 """Objects per batch of a fetch: what a killed fetch has to fetch again, at most."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from robot_assets.errors import StoreError
+from robot_assets.core.errors import StoreError
 from robot_assets.store.artifact import DIRECTORY_SUFFIX, is_directory
 
 _FIX = "do not use this version; add the directory again from its source"

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from robot_assets.models.preprocess import PADDING
+from robot_assets.runtime.preprocess import PADDING
 from robot_assets.training.images import Picture, Pictures
 from robot_assets.training.spec import AugmentationSpec
 

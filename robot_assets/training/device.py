@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 import torch
 
-from robot_assets.errors import TrainingError
+from robot_assets.core.errors import TrainingError
 from robot_assets.training.spec import TrainingSpec
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robot_assets.core.publishing import publishing_file
 from robot_assets.models.spec import NetworkSpec
-from robot_assets.publish import publishing_file
 from robot_assets.training.spec import TrainingSpec
 
 STATE = "training_state.pt"

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from robot_assets.errors import TrainingError
+from robot_assets.core.errors import TrainingError
+from robot_assets.core.progress import report
 from robot_assets.models.assign import Grid
 from robot_assets.models.loss import detection_loss
 from robot_assets.models.spec import NetworkSpec
-from robot_assets.progress import report
 from robot_assets.training.batches import Batch, Batches
 from robot_assets.training.device import uses_bfloat16
 from robot_assets.training.ema import MovingAverage

@@ -5,9 +5,9 @@ import re
 import pytest
 import yaml
 
-from robot_assets.cluster.finding import LOST, REFUSED, WAITING, Trouble
+from robot_assets.cluster.diagnosis import LOST, REFUSED, WAITING, Trouble
 from robot_assets.cluster.spec import ExecutionSpec, PoolSpec
-from robot_assets.params import parse_params
+from robot_assets.pipeline.params import parse_params
 
 
 @pytest.fixture(scope="module")

@@ -3,10 +3,10 @@
 import pytest
 
 from robot_assets.cluster.spec import cache_of, concurrency_limit, image_of, pool_of
-from robot_assets.errors import ParamsError
+from robot_assets.core.errors import ParamsError
 from robot_assets.lineage.code_version import Code
 from robot_assets.lineage.graph import build_graph
-from robot_assets.params import parse_params
+from robot_assets.pipeline.params import parse_params
 
 GONE = object()
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from robot_assets.cluster.finding import LOST, Finding, Trouble
+from robot_assets.cluster.diagnosis import LOST, Finding, Trouble
 from robot_assets.cluster.retry import memory_of, retry_after
 from robot_assets.cluster.spec import ExecutionSpec, PoolSpec
 

@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from benchmarks.synthetic.postgres import NoPostgres, Server, running_postgres
-from dagster_project.names import asset_key
-from robot_assets.project import Project
+from dagster_project.keys import asset_key
+from robot_assets.pipeline.project import Project
 
 SMALL_PARAMS = {
     "store": {"url": ".robot_assets/store"},

@@ -16,7 +16,7 @@ from typing import TypeVar
 
 import dagster as dg
 
-from dagster_project.names import asset_name
+from dagster_project.keys import asset_name
 from tests.dagster_project.conftest import Checkout
 
 PATIENCE_S = 300

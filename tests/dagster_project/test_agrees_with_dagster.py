@@ -40,15 +40,15 @@ from dagster._core.definitions.data_version import CachingStaleStatusResolver, S
 from dagster._core.loader import LoadingContextForTest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from dagster_project.assets.observed import observed_asset
-from dagster_project.assets.produced import _asset
-from dagster_project.instance_reader import STATE_KEY, latest_builds
-from dagster_project.names import asset_key
-from dagster_project.resources.workshop import Step, Workshop
+from dagster_project.instance.reader import STATE_KEY, latest_builds
+from dagster_project.keys import asset_key
+from dagster_project.observing.asset import observed_asset
+from dagster_project.producing.asset import _asset
+from dagster_project.producing.stage_runner import Step, Workshop
 from robot_assets.lineage.code_version import running_code
 from robot_assets.lineage.graph import Gate, Kind, Stage
 from robot_assets.lineage.staleness import Built, State, gate_state, statuses
-from robot_assets.project import Project
+from robot_assets.pipeline.project import Project
 from tests.lineage.worlds import (
     MODULES,
     VERSIONS,

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from dagster_project.names import asset_key
+from dagster_project.keys import asset_key
 from tests.dagster_project.conftest import Checkout, new_checkout
 
 ENGINE = "small_detector/engine/cpu"

@@ -13,9 +13,9 @@ import dagster as dg
 import pytest
 
 from dagster_project.definitions import build_definitions
-from dagster_project.names import BUILDS_CHECK, INTACT_CHECK, asset_key
+from dagster_project.keys import BUILDS_CHECK, INTACT_CHECK, asset_key
 from robot_assets.lineage.graph import Kind, build_graph
-from robot_assets.project import Project
+from robot_assets.pipeline.project import Project
 
 HEAVY = (
     "torch",

@@ -18,7 +18,7 @@ from packaging.specifiers import SpecifierSet
 
 from benchmarks.synthetic.history import Historian, open_instance
 from benchmarks.synthetic.project import new_project
-from dagster_project.event_log import (
+from dagster_project.instance.event_log import (
     DATA_VERSION_TAG,
     MATERIALIZATION,
     OBSERVATION,
@@ -29,8 +29,8 @@ from dagster_project.event_log import (
     latest_versions,
     versions_from,
 )
-from dagster_project.names import BUILDS_CHECK, asset_key, asset_name
-from dagster_project.standing import look
+from dagster_project.instance.status import look
+from dagster_project.keys import BUILDS_CHECK, asset_key, asset_name
 
 SEEN_TO_HOLD_FOR = SpecifierSet("==1.13.*")
 
@@ -38,7 +38,7 @@ SEEN_TO_HOLD_FOR = SpecifierSet("==1.13.*")
 def test_the_tables_are_those_of_a_dagster_that_this_was_seen_for():
     installed = installed_version("dagster")
     assert installed in SEEN_TO_HOLD_FOR, (
-        f"dagster {installed} is not {SEEN_TO_HOLD_FOR}, for which dagster_project/event_log.py was last compared with "
+        f"dagster {installed} is not {SEEN_TO_HOLD_FOR}, for which instance/event_log.py was last compared with "
         "it. Run this file: when all other tests pass on SQLite and PostgreSQL, widen SEEN_TO_HOLD_FOR here. When one "
         "fails, compare the tables in dagster/_core/storage/event_log/schema.py with those that event_log.py names, "
         "and get_asset_records, wipe_asset and store_asset_check_event in sql_event_log.py with what it takes for "

@@ -10,13 +10,13 @@ import dagster as dg
 import pytest
 import sqlalchemy as sql
 
-from dagster_project.history import READ_KEY, InstanceHistory
-from dagster_project.names import BUILDS_CHECK, asset_key
+from dagster_project.instance.history import READ_KEY, InstanceHistory
+from dagster_project.keys import BUILDS_CHECK, asset_key
 from robot_assets.lineage.audit import audit
 from robot_assets.lineage.errors import LineageError
 from robot_assets.lineage.graph import Gate, Kind, Stage, build_graph
 from robot_assets.lineage.record import Record, desired_state
-from robot_assets.project import Project
+from robot_assets.pipeline.project import Project
 from tests.dagster_project.conftest import Checkout, new_checkout
 from tests.lineage.past import COMMIT, START, Shelf, version_of
 

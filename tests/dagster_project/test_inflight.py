@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from dagster_project.instance_reader import latest_data_version
+from dagster_project.instance.reader import latest_data_version
 from tests.dagster_project.conftest import Checkout, new_checkout
 
 BEGINS = "        from robot_assets.data.simulate import simulate\n"

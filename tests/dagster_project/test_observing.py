@@ -8,12 +8,12 @@ import dagster as dg
 import pytest
 import yaml
 
-from dagster_project.names import asset_key
+from dagster_project.keys import asset_key
 from dagster_project.observed import is_reported, observed_version, refuse_other_platform
-from dagster_project.sensors.observing import ObservationFailed, observing_sensors
-from robot_assets.errors import PlatformError
+from dagster_project.observing.sensor import ObservationFailed, observing_sensors
+from robot_assets.core.errors import PlatformError
+from robot_assets.pipeline.project import Project
 from robot_assets.platforms.probe import probe
-from robot_assets.project import Project
 from robot_assets.store import write_pointer
 
 CPU = "processor : 0\nflags : fpu avx2 {}\n"

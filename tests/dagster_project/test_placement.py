@@ -14,7 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from dagster_project.definitions import build_definitions
-from dagster_project.placement import (
+from robot_assets.core.errors import ParamsError
+from robot_assets.pipeline.params import Params, parse_params
+from robot_assets.pipeline.placement import (
     CONFIG_TAG,
     POOL_TAG,
     anywhere,
@@ -23,9 +25,7 @@ from dagster_project.placement import (
     image_name,
     train_affinity,
 )
-from robot_assets.errors import ParamsError
-from robot_assets.params import Params, parse_params
-from robot_assets.project import Project
+from robot_assets.pipeline.project import Project
 from tests.cluster.parameters import cluster_document
 
 ROOT = Path(__file__).parents[2]
@@ -276,7 +276,7 @@ def test_what_placement_does_not_decide_is_left_to_the_other_layers(params, laun
 def test_the_executor_of_a_cluster_is_chosen_by_one_setting_and_loads_nothing_of_kubernetes(tmp_path):
     code = (
         "import sys, yaml; from pathlib import Path; from tests.cluster.parameters import cluster_document;"
-        "from robot_assets.project import Project; from dagster_project.definitions import build_definitions;"
+        "from robot_assets.pipeline.project import Project; from dagster_project.definitions import build_definitions;"
         "Path(sys.argv[1], 'params.yaml').write_text(yaml.safe_dump(cluster_document()));"
         "definitions = build_definitions(Project(Path(sys.argv[1])));"
         "print(definitions.executor.name, [name for name in ('kubernetes', 'dagster_k8s') if name in sys.modules])"

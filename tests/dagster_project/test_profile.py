@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from dagster_project.names import asset_key
+from dagster_project.keys import asset_key
 from tests.dagster_project.conftest import Checkout
 
 PROFILE = "profile/cpu"

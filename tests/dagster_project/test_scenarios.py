@@ -20,9 +20,9 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dagster_project.local_instance import write_configuration
-from dagster_project.names import asset_key
-from dagster_project.observations import latest_observed_version
+from dagster_project.keys import asset_key
+from dagster_project.local.instance import write_configuration
+from dagster_project.observing.observations import latest_observed_version
 from robot_assets.data.simulate import simulate
 from robot_assets.data.spec import SimulationSource
 from robot_assets.store import open_store, read_pointer, write_pointer

@@ -10,7 +10,7 @@ import yaml
 from typer.testing import CliRunner
 
 from robot_assets.cli.data import app
-from robot_assets.errors import DataError, ParamsError, RobotAssetsError
+from robot_assets.core.errors import DataError, ParamsError, RobotAssetsError
 from robot_assets.store import open_store, read_pointer
 from tests.data.conftest import SESSIONS
 from tests.data.image_sources import CLASSES, tree_bytes, write_coco, write_yolo
@@ -95,7 +95,7 @@ def test_import_build_check_in_a_row(project: Path, source: Path) -> None:
 
 def test_the_packed_bytes_are_those_of_the_stored_raw_data_as_well(project: Path, source: Path) -> None:
     from robot_assets.data.dataset import build_dataset
-    from robot_assets.project import Project
+    from robot_assets.pipeline.project import Project
 
     run("import", "yolo", source, "--name", "field")
     run("build", "field")

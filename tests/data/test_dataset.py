@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from robot_assets.core.errors import DataError
 from robot_assets.data.dataset import build_dataset
 from robot_assets.data.packed import open_calibration, open_split
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS
-from robot_assets.errors import DataError
 from tests.data.conftest import SESSIONS
 from tests.data.image_sources import read_labels, tree_bytes, write_labels
 

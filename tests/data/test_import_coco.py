@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from robot_assets.core.errors import DataError
 from robot_assets.data.importers import import_dataset
-from robot_assets.errors import DataError
 from tests.data.image_sources import (
     CLASSES,
     encoded_image,

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from robot_assets.core.errors import DataError
 from robot_assets.data.importers import import_dataset, quarantine_path
-from robot_assets.errors import DataError
 from tests.data.image_sources import CLASSES, GOOD_LABEL, encoded_image, read_labels, tree_bytes, write_yolo
 
 

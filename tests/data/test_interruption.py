@@ -17,11 +17,11 @@ from tests.data.image_sources import tree_bytes, write_yolo
 WORK = """
 import os, resource, signal, sys
 from pathlib import Path
-from robot_assets import progress
+from robot_assets.core import progress
 from robot_assets.data.dataset import build_dataset
 from robot_assets.data.importers import import_dataset
 from robot_assets.data.spec import DatasetSpec
-from robot_assets.errors import DataError
+from robot_assets.core.errors import DataError
 
 verb, source, out, spec, trouble, at = sys.argv[1:]
 steps = 0

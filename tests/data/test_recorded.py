@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from robot_assets.core.errors import DataError, ParamsError, RobotAssetsError, StoreError
 from robot_assets.data.entry import RecordedSource
 from robot_assets.data.git_address import without_credentials
 from robot_assets.data.recorded import Recorded, check_available, open_recorded, read_recorded
 from robot_assets.data.repository import Repositories
-from robot_assets.errors import DataError, ParamsError, RobotAssetsError, StoreError
-from robot_assets.params import parse_params
+from robot_assets.pipeline.params import parse_params
 from robot_assets.store import Store, open_store, write_pointer
 from tests.data.image_sources import CLASSES
 

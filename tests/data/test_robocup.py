@@ -9,7 +9,7 @@ from robot_assets.data.dataset import DatasetSummary, build_dataset
 from robot_assets.data.importers import import_dataset
 from robot_assets.data.packed import open_split
 from robot_assets.data.spec import DatasetSpec
-from robot_assets.params import load_params
+from robot_assets.pipeline.params import load_params
 
 
 @pytest.fixture(scope="module")

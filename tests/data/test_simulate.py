@@ -14,10 +14,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from robot_assets.core.progress import listening
 from robot_assets.data.simulate import JPEG_QUALITY, simulate
 from robot_assets.data.simulation.actors import BUILDERS
 from robot_assets.data.spec import SIMULATED_CLASSES, SimulationSource
-from robot_assets.progress import listening
 
 SOURCE = SimulationSource(kind="simulation", images=36, sessions=3, width=160, height=120, seed=3)
 

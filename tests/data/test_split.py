@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robot_assets.core.errors import DataError
 from robot_assets.data.spec import SplitSpec
 from robot_assets.data.split import SPLITS, Unit, split_units
-from robot_assets.errors import DataError
 
 SPEC = SplitSpec(train=0.7, val=0.15, test=0.15, seed=0)
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from robot_assets.core.errors import EngineError
 from robot_assets.engines import cuda
-from robot_assets.errors import EngineError
 from tests.tensorrt_api.use import absent, standin
 
 

@@ -8,7 +8,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from robot_assets.cli import engine as engine_cli
-from robot_assets.errors import DataError, EngineError
+from robot_assets.core.errors import DataError, EngineError
 from tests.detector_chain import whole
 
 

@@ -11,17 +11,17 @@ import pytest
 import yaml
 from safetensors.numpy import load_file, save_file
 
+from robot_assets.core.errors import EngineError, ExportError, ParamsError
+from robot_assets.core.verdict import Verdict
 from robot_assets.engines.benchmark import Latencies, compare, interleave, measure
 from robot_assets.engines.budgets import BUDGETS, GateSpec
+from robot_assets.engines.evaluation import INFERENCES_MIN, Trial, run_trial
 from robot_assets.engines.gate import GATES, check_engine, judge
-from robot_assets.engines.trial import INFERENCES_MIN, Trial, run_trial
-from robot_assets.errors import EngineError, ExportError, ParamsError
 from robot_assets.export.onnx_export import export_float
 from robot_assets.lineage.code_version import Code
 from robot_assets.lineage.graph import build_graph
-from robot_assets.params import parse_params
+from robot_assets.pipeline.params import parse_params
 from robot_assets.platforms.meters import Strain
-from robot_assets.verdict import Verdict
 from tests.detector_chain import whole
 
 ROOT = Path(__file__).parents[2]

@@ -7,10 +7,11 @@ import numpy as np
 import onnx
 import pytest
 
-from robot_assets.engines.manifest import load_manifest, md5_of, save_manifest
+from robot_assets.core.digests import md5_of
+from robot_assets.core.errors import EngineError
 from robot_assets.engines.onnxruntime_engine import build_engine, load_engine
-from robot_assets.errors import EngineError
 from robot_assets.export.onnx_export import export_float
+from robot_assets.runtime.manifest import load_manifest, save_manifest
 from tests.alter import flip_bit
 from tests.detector_chain import CLASSES, NETWORK, TARGET, whole
 

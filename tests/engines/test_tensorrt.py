@@ -10,17 +10,18 @@ import numpy as np
 import onnx
 import pytest
 
+from robot_assets.core.digests import md5_of
+from robot_assets.core.errors import EngineError
 from robot_assets.engines.budgets import GateSpec
 from robot_assets.engines.gate import GATES, check_engine
 from robot_assets.engines.load import load_engine
-from robot_assets.engines.manifest import load_manifest, md5_of, save_manifest
 from robot_assets.engines.spec import TensorRTTarget
 from robot_assets.engines.tensorrt.build import build_engine
-from robot_assets.engines.tensorrt.shelf import StoredTimingCaches
-from robot_assets.errors import EngineError
+from robot_assets.engines.tensorrt.timing_cache_store import StoredTimingCaches
 from robot_assets.lineage.code_version import Code
 from robot_assets.platforms.probe import probe
 from robot_assets.platforms.spec import TensorRTEntry
+from robot_assets.runtime.manifest import load_manifest, save_manifest
 from robot_assets.store import Store
 from tests.alter import flip_bit
 from tests.detector_chain import CLASSES, NETWORK, whole
@@ -168,7 +169,7 @@ def test_the_gates_judge_such_an_engine_for_real(trt, tmp_path):
 
 
 def test_its_page_tells_its_latency_and_what_its_layers_run_in(trt10, tmp_path):
-    from dagster_project import metadata
+    from dagster_project.producing import pages as metadata
 
     summary = build_engine(whole().onnx, target(), tmp_path / "engine", StoredTimingCaches(Store(tmp_path / "store")))
     headline, page = metadata.engine(summary, tmp_path / "engine", whole().onnx, tmp_path)

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from robot_assets.errors import ExportError
+from robot_assets.core.errors import ExportError
 from robot_assets.export.preflight import preflight
 from tests.detector_chain import whole
 

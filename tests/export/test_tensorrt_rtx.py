@@ -24,11 +24,11 @@ import onnx
 import pytest
 from onnx import helper, numpy_helper
 
+from robot_assets.core.errors import ExportError
 from robot_assets.engines.rewrite import rewrite
-from robot_assets.errors import ExportError
 from robot_assets.export.preflight import preflight
-from robot_assets.params import load_params
-from robot_assets.sensitivity.layers import keep_quantized, layers_of
+from robot_assets.export.qdq_layers import keep_quantized, layers_of
+from robot_assets.pipeline.params import load_params
 
 PARAMS = load_params(Path(__file__).parents[2] / "params.yaml")
 MODELS = sorted(PARAMS.models)

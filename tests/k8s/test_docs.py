@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from dagster_project.placement import edge_affinity
-from robot_assets.params import parse_params
+from robot_assets.pipeline.params import parse_params
+from robot_assets.pipeline.placement import edge_affinity
 from tests.k8s.manifests import OVERLAYS
 
 

@@ -23,8 +23,8 @@ from moto.server import ThreadedMotoServer
 
 from benchmarks.synthetic.postgres import NoPostgres, Server, running_postgres
 from dagster_project.kubernetes.mounts import mounts_of
-from dagster_project.placement import edge_affinity, train_affinity
-from robot_assets.params import parse_params
+from robot_assets.pipeline.params import parse_params
+from robot_assets.pipeline.placement import edge_affinity, train_affinity
 from tests.k8s.node_api import Cluster
 
 BUCKET = "robot-logs"

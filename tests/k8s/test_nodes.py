@@ -12,13 +12,13 @@ import dagster as dg
 import pytest
 import yaml
 
+from dagster_project.keys import asset_key
 from dagster_project.kubernetes.nodes import ANNOTATION, publish, read_device
-from dagster_project.names import asset_key
 from dagster_project.observed import observed_version
-from dagster_project.sensors.observing import ObservationFailed, observing_sensors
-from robot_assets.errors import PlatformError
+from dagster_project.observing.sensor import ObservationFailed, observing_sensors
+from robot_assets.core.errors import PlatformError
+from robot_assets.pipeline.project import Project
 from robot_assets.platforms.probe import Platform, probe
-from robot_assets.project import Project
 from tests.k8s.node_api import Cluster
 
 ORIN = Platform(

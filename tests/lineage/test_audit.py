@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot_assets.errors import StoreError
+from robot_assets.core.errors import StoreError
 from robot_assets.lineage.audit import audit
 from robot_assets.lineage.chain import Chain
 from robot_assets.lineage.graph import Kind, Stage

@@ -14,7 +14,7 @@ from robot_assets.lineage.record import Cause, CauseKind, Record, desired_state
 from robot_assets.lineage.staleness import Built, GateResult, gate_state, present_inputs, statuses
 from tests.lineage.worlds import GivenCode
 
-MODULE = "robot_assets.verdict"
+MODULE = "robot_assets.core.verdict"
 RAW = Stage("raw/yard", Kind.RAW, None)
 DATASET = Stage("datasets/yard", Kind.DATASET, MODULE, {"split": {"val": 0.2, "seed": 0}}, ("raw/yard",))
 MODEL = Stage(
@@ -33,7 +33,7 @@ class YardCode(GivenCode):
         return dict(self._given)
 
 
-CODE = YardCode({MODULE: digest("verdict"), "robot_assets.progress": digest("progress")})
+CODE = YardCode({MODULE: digest("verdict"), "robot_assets.core.progress": digest("progress")})
 
 
 def record_of(stage: Stage, inputs: dict[str, str], **changed: Any) -> Record:
@@ -117,16 +117,16 @@ def test_a_change_that_no_key_shows_is_put_down_to_the_stage():
 
 
 def test_changed_code_is_named_by_the_module_that_changed_and_by_no_other():
-    now = YardCode({MODULE: digest("verdict"), "robot_assets.progress": digest("faster")})
+    now = YardCode({MODULE: digest("verdict"), "robot_assets.core.progress": digest("faster")})
     (said,) = sentences(RECORD, code=now)
-    assert said == f"code of robot_assets.progress changed ({digest('progress')[:8]} -> {digest('faster')[:8]})"
+    assert said == f"code of robot_assets.core.progress changed ({digest('progress')[:8]} -> {digest('faster')[:8]})"
 
 
 def test_a_module_that_the_stage_begins_or_ceases_to_import_is_named():
-    now = YardCode({MODULE: digest("verdict"), "robot_assets.errors": digest("errors")})
+    now = YardCode({MODULE: digest("verdict"), "robot_assets.core.errors": digest("errors")})
     assert sentences(RECORD, code=now) == (
-        "code of robot_assets.errors is new",
-        "code of robot_assets.progress is gone",
+        "code of robot_assets.core.errors is new",
+        "code of robot_assets.core.progress is gone",
     )
 
 
@@ -160,7 +160,7 @@ def test_an_added_input_that_was_never_built_is_named_and_waited_for():
 
 
 def test_stale_and_waiting_at_once_says_both():
-    changed = YardCode({MODULE: digest("another verdict"), "robot_assets.progress": digest("progress")})
+    changed = YardCode({MODULE: digest("another verdict"), "robot_assets.core.progress": digest("progress")})
     graph = {"raw/yard": RAW, "datasets/yard": DATASET, "yard/checkpoint": MODEL}
     record = record_of(MODEL, {"datasets/yard": RECORD.data_version})
     stands = {

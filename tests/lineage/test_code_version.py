@@ -61,12 +61,12 @@ def test_constants_of_different_value_or_type_differ(value, other):
 
 
 def test_the_parameters_that_a_stage_reads_count():
-    code, module = Code(), "robot_assets.publish"
+    code, module = Code(), "robot_assets.core.publishing"
     assert code.version(module, {"a": 1}) == Code().version(module, {"a": 1})
     assert code.version(module, {"a": 1}) != code.version(module, {"a": 2})
     assert code.version(module, {"a": 1}) != code.version(module, {})
     assert code.version(module, {"a": 1, "b": 2}) == code.version(module, {"b": 2, "a": 1})
-    assert code.version(module, {"a": 1}) != code.version("robot_assets.progress", {"a": 1})
+    assert code.version(module, {"a": 1}) != code.version("robot_assets.core.progress", {"a": 1})
 
 
 def test_a_stage_of_no_module_is_an_error_and_not_a_version():
@@ -76,14 +76,14 @@ def test_a_stage_of_no_module_is_an_error_and_not_a_version():
 
 def test_the_modules_of_a_stage_are_its_closure_with_their_digests():
     code = Code()
-    modules = code.modules("robot_assets.publish")
-    assert tuple(modules) == code.closure("robot_assets.publish") == tuple(sorted(modules))
-    assert modules["robot_assets.publish"] == digest((ROOT / "robot_assets/publish.py").read_text())
+    modules = code.modules("robot_assets.core.publishing")
+    assert tuple(modules) == code.closure("robot_assets.core.publishing") == tuple(sorted(modules))
+    assert modules["robot_assets.core.publishing"] == digest((ROOT / "robot_assets/core/publishing.py").read_text())
 
 
 def test_no_stage_reaches_the_parameters_of_another():
     closure = Code().closure("robot_assets.training.loop")
-    assert "robot_assets.params" not in closure
+    assert "robot_assets.pipeline.params" not in closure
     assert "robot_assets.quantization.spec" not in closure
 
 
@@ -251,5 +251,5 @@ def test_a_missing_module_of_ours_is_an_error(toy):
 
 
 def test_the_code_of_this_process_loads():
-    load("robot_assets.publish")
-    assert "robot_assets.publish" in sys.modules
+    load("robot_assets.core.publishing")
+    assert "robot_assets.core.publishing" in sys.modules

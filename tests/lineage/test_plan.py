@@ -13,7 +13,7 @@ from robot_assets.lineage.spec import PolicySpec
 from robot_assets.lineage.staleness import Built, State, Status
 from tests.lineage.worlds import World, worlds
 
-MODULE = "robot_assets.verdict"
+MODULE = "robot_assets.core.verdict"
 GRAPH = {
     stage.asset: stage
     for stage in (

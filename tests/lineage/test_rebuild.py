@@ -16,7 +16,7 @@ from robot_assets.lineage.spec import PolicySpec, QuietSpec, RebuildSpec
 from robot_assets.lineage.staleness import State, Status
 from tests.lineage.worlds import World, worlds
 
-MODULE = "robot_assets.verdict"
+MODULE = "robot_assets.core.verdict"
 NOW = datetime(2026, 5, 4, 12, 0, tzinfo=UTC)
 TARGETS = ("orin_agx", "orin_nano", "xavier")
 EVERYTHING = PolicySpec(checkpoint="auto", qat="auto")

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from robot_assets.errors import ParamsError
-from robot_assets.params import load_params, parse_params
+from robot_assets.core.errors import ParamsError
+from robot_assets.pipeline.params import load_params, parse_params
 
 ROOT = Path(__file__).parents[2]
 

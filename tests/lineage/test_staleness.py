@@ -9,7 +9,7 @@ from robot_assets.lineage.code_version import Code
 from robot_assets.lineage.graph import Stage, build_graph
 from robot_assets.lineage.record import desired_state
 from robot_assets.lineage.staleness import Built, GateResult, State, Status, gate_state, present_inputs, statuses
-from robot_assets.params import load_params
+from robot_assets.pipeline.params import load_params
 
 _WHOLE = load_params(Path(__file__).parents[2] / "params.yaml")
 _CPU = _WHOLE.targets["cpu"].model_copy(update={"profile": None})

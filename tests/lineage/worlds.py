@@ -19,7 +19,7 @@ from robot_assets.lineage.record import desired_state
 from robot_assets.lineage.staleness import Built, GateResult, Status, gate_state, statuses
 
 numbers = st.integers(0, 2**20)
-MODULES = ("robot_assets.verdict", "robot_assets.progress", "robot_assets.errors")
+MODULES = ("robot_assets.core.verdict", "robot_assets.core.progress", "robot_assets.core.errors")
 VERSIONS = ("one", "two", "three")
 
 

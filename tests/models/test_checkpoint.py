@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from robot_assets.errors import TrainingError
+from robot_assets.core.errors import TrainingError
 from robot_assets.models.checkpoint import load_config, load_network, save_checkpoint
 from robot_assets.models.network import build_network
 from robot_assets.models.spec import NetworkSpec

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from robot_assets.models.decode import Detections, cells, decode, output_names
-from robot_assets.models.preprocess import letterbox
 from robot_assets.models.spec import NetworkSpec
+from robot_assets.runtime.preprocess import letterbox
 
 SPEC = NetworkSpec(input_height=64, input_width=96, width=8)
 BOX = np.array([20.0, 10.0, 31.0, 50.0], np.float32)

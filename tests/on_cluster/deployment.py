@@ -35,9 +35,9 @@ import dagster as dg
 import yaml
 
 from benchmarks.synthetic.postgres import running_postgres
-from dagster_project.names import BUILDS_CHECK, asset_key, asset_name
-from dagster_project.standing import look
-from robot_assets.project import Project
+from dagster_project.instance.status import look
+from dagster_project.keys import BUILDS_CHECK, asset_key, asset_name
+from robot_assets.pipeline.project import Project
 from tests.dagster_project.conftest import SMALL_PARAMS
 from tests.k8s.manifests import Manifests, Object
 
@@ -335,7 +335,7 @@ class Deployment:
 
     def versions(self) -> dict[str, str]:
         """Present data version of each asset that has one."""
-        from dagster_project.instance_reader import latest_versions
+        from dagster_project.instance.reader import latest_versions
 
         with self.instance as instance:
             names = [asset_name(key) for key in instance.get_asset_keys()]

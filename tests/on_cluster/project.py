@@ -11,8 +11,8 @@ from pathlib import Path
 import dagster as dg
 
 from dagster_project.kubernetes.executor import kubernetes_executor
-from dagster_project.placement import placed
-from robot_assets.params import load_params
+from robot_assets.pipeline.params import load_params
+from robot_assets.pipeline.placement import placed
 
 HERE = Path(__file__).parent
 params = load_params(HERE / "params.yaml")

@@ -74,7 +74,7 @@ def allowed(account: tuple[str, str], namespace: str) -> set[tuple[str, str]]:
 
 def test_an_account_without_the_right_is_told_so(deployed, tmp_path, monkeypatch):
     from dagster_project.kubernetes.nodes import publish, read_device
-    from robot_assets.errors import PlatformError
+    from robot_assets.core.errors import PlatformError
 
     monkeypatch.setenv("KUBECONFIG", str(as_account(tmp_path, "robot-assets", "robot-assets-step")))
     with pytest.raises(PlatformError, match=r'403 Forbidden .* cannot list resource "nodes"'):

@@ -12,8 +12,8 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from dagster_project.instance_reader import latest_records
-from dagster_project.names import asset_name
+from dagster_project.instance.reader import latest_records
+from dagster_project.keys import asset_name
 from robot_assets.lineage.graph import build_graph
 from robot_assets.platforms.probe import probe
 from robot_assets.platforms.report import read_report

@@ -6,17 +6,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from robot_assets.core.errors import EngineError
 from robot_assets.engines.benchmark import measure
 from robot_assets.engines.cuda import find_device
 from robot_assets.engines.load import load_engine
-from robot_assets.engines.manifest import load_manifest
 from robot_assets.engines.spec import TensorRTTarget
 from robot_assets.engines.tensorrt.api import features_of, import_tensorrt
 from robot_assets.engines.tensorrt.build import build_engine
-from robot_assets.engines.tensorrt.shelf import StoredTimingCaches
-from robot_assets.errors import EngineError
-from robot_assets.profiling.apart import measure_apart
+from robot_assets.engines.tensorrt.timing_cache_store import StoredTimingCaches
 from robot_assets.profiling.streams import Stream
+from robot_assets.profiling.subprocess_run import measure_apart
+from robot_assets.runtime.manifest import load_manifest
 from robot_assets.store import Store
 from tests.on_jetson.exported import HEIGHT, WIDTH, write_export
 

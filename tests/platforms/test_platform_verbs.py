@@ -10,8 +10,8 @@ import dagster as dg
 import pytest
 import yaml
 
-from dagster_project.names import asset_key
-from robot_assets.errors import PlatformError
+from dagster_project.keys import asset_key
+from robot_assets.core.errors import PlatformError
 from robot_assets.platforms.probe import Platform, probe
 from robot_assets.platforms.report import read_report
 
@@ -149,7 +149,7 @@ def test_how_a_device_is_observed_changes_no_engine(repository):
 
     from robot_assets.lineage.code_version import Code
     from robot_assets.lineage.graph import build_graph
-    from robot_assets.params import parse_params
+    from robot_assets.pipeline.params import parse_params
 
     document = yaml.safe_load((repository / "params.yaml").read_text())
     reported = deepcopy(document)

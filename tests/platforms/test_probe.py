@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from robot_assets.engines.manifest import Manifest
-from robot_assets.errors import PlatformError
+from robot_assets.core.errors import PlatformError
 from robot_assets.platforms.probe import Platform, int8_features, probe
+from robot_assets.runtime.manifest import Manifest
 
 CPU = """processor	: {number}
 model name	: Some CPU @ 2.50GHz

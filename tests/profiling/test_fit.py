@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from robot_assets.errors import EngineError
+from robot_assets.core.errors import EngineError
 from robot_assets.profiling.fit import check_fit, headline, judge
 from robot_assets.profiling.result import load_profile, save_profile
 from robot_assets.profiling.spec import FitSpec

@@ -9,12 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from robot_assets import progress
+from robot_assets.core import progress
+from robot_assets.core.errors import EngineError
 from robot_assets.engines.spec import TensorRTTarget
 from robot_assets.engines.tensorrt.build import build_engine
-from robot_assets.errors import EngineError
 from robot_assets.platforms.memory import read_memory
-from robot_assets.profiling.apart import measure_apart
 from robot_assets.profiling.cores import core_use, read_core_times
 from robot_assets.profiling.measure import measure
 from robot_assets.profiling.periodic import SECOND_NS
@@ -22,6 +21,7 @@ from robot_assets.profiling.profile import profile_engines
 from robot_assets.profiling.result import load_profile
 from robot_assets.profiling.spec import ProfileSpec
 from robot_assets.profiling.streams import Stream, streams_of
+from robot_assets.profiling.subprocess_run import measure_apart
 from robot_assets.profiling.trace import trace_bytes
 from tests.detector_chain import whole
 from tests.tensorrt_api.use import standin
@@ -82,7 +82,7 @@ def measuring_processes() -> list[int]:
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = int((folder / "stat").read_text().rpartition(")")[2].split()[1])
-            if parent == os.getpid() and b"robot_assets.profiling.apart" in (folder / "cmdline").read_bytes():
+            if parent == os.getpid() and b"robot_assets.profiling.subprocess_run" in (folder / "cmdline").read_bytes():
                 found.append(int(folder.name))
         except (FileNotFoundError, ProcessLookupError):
             continue

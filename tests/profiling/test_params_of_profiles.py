@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from robot_assets.errors import ParamsError
+from robot_assets.core.errors import ParamsError
 from robot_assets.lineage.graph import Kind, build_graph
-from robot_assets.params import Params, parse_params, profile_of
+from robot_assets.pipeline.params import Params, parse_params, profile_of
 
 ROOT = Path(__file__).parents[2]
 

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from robot_assets.engines.manifest import load_manifest
 from robot_assets.lineage.chain import Chain, GateRecord, Link
 from robot_assets.lineage.record import Record, desired_state
-from robot_assets.project import Project
+from robot_assets.pipeline.project import Project
 from robot_assets.provenance.keys import KEY_VARIABLE
+from robot_assets.runtime.manifest import load_manifest
 from tests.detector_chain import whole
 
 ENGINE = "small_detector/engine/cpu"

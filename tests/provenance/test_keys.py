@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
 )
 
-from robot_assets.errors import ParamsError
-from robot_assets.params import load_params
-from robot_assets.project import Project
+from robot_assets.core.errors import ParamsError
+from robot_assets.pipeline.params import load_params
+from robot_assets.pipeline.project import Project
 from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.provenance.keys import (
     KEY_VARIABLE,

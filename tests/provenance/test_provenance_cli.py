@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 from dagster_project.cli import app
 from robot_assets.cli import engine as engine_cli
-from robot_assets.errors import EngineError
+from robot_assets.core.errors import EngineError
 from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.provenance.keys import KEY_VARIABLE, trust_of
 from robot_assets.provenance.signing import sign_engine, sign_gates

@@ -6,7 +6,7 @@ import shutil
 import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 
-from robot_assets.errors import StoreError
+from robot_assets.core.errors import StoreError
 from robot_assets.platforms.probe import probe
 from robot_assets.provenance.delivery import deliver
 from robot_assets.provenance.errors import ProvenanceError

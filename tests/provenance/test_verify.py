@@ -10,7 +10,6 @@ import sys
 import pytest
 from securesystemslib.signer import CryptoSigner
 
-from robot_assets.engines.manifest import load_manifest, save_manifest
 from robot_assets.platforms.probe import probe
 from robot_assets.provenance.envelope import sign
 from robot_assets.provenance.errors import ProvenanceError
@@ -19,6 +18,7 @@ from robot_assets.provenance.public_key import Trust
 from robot_assets.provenance.signing import sign_engine, sign_gates
 from robot_assets.provenance.subjects import BUNDLE
 from robot_assets.provenance.verify import verify
+from robot_assets.runtime.manifest import load_manifest, save_manifest
 from tests.alter import flip_bit
 from tests.provenance.conftest import ENGINE, gate, with_head
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from robot_assets.errors import QuantizationError
+from robot_assets.core.errors import QuantizationError
 from robot_assets.models.network import build_network
 from robot_assets.quantization.graph import (
     activation_quantizers,

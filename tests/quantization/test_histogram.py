@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from robot_assets.errors import QuantizationError
+from robot_assets.core.errors import QuantizationError
 from robot_assets.quantization.histogram import BINS, LEVELS, MagnitudeHistogram, mse_scale, percentile_scale
 
 

@@ -6,7 +6,7 @@ import shutil
 import pytest
 import torch
 
-from robot_assets.errors import QuantizationError
+from robot_assets.core.errors import QuantizationError
 from robot_assets.models.checkpoint import load_config
 from robot_assets.quantization.artifact import load_quantization, load_quantized
 from robot_assets.quantization.calibration import best_of, collect, evaluate_graph
@@ -81,7 +81,7 @@ def test_qat_that_was_killed_continues_and_ends_with_the_same_bytes(tmp_path):
     class Killed(BaseException):
         pass
 
-    from robot_assets.progress import listening
+    from robot_assets.core.progress import listening
 
     def kill(what, done, total, note):
         if (what, done) == ("qat", 1):

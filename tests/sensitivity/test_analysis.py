@@ -8,13 +8,13 @@ import onnx
 import pytest
 
 from benchmarks.synthetic.ruined import ruin_scale
+from robot_assets.core.errors import ExportError
 from robot_assets.data.packed import open_split
 from robot_assets.engines.gate import check_engine
 from robot_assets.engines.onnxruntime_engine import build_engine, load_engine
-from robot_assets.errors import ExportError
+from robot_assets.export.qdq_layers import Layer, layers_of
 from robot_assets.sensitivity.analysis import LayerLoss, Sensitivity, find_sensitive_layers
 from robot_assets.sensitivity.latency import measure_variants
-from robot_assets.sensitivity.layers import Layer, layers_of
 from robot_assets.sensitivity.search import Chosen, Trial
 from robot_assets.sensitivity.spec import SensitivitySpec
 from robot_assets.sensitivity.summary import headline

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from robot_assets.errors import ParamsError
+from robot_assets.core.errors import ParamsError
 from robot_assets.lineage.code_version import Code
 from robot_assets.lineage.graph import Kind, build_graph
-from robot_assets.params import parse_params, sensitivity_of
+from robot_assets.pipeline.params import parse_params, sensitivity_of
 
 ROOT = Path(__file__).parents[2]
 MODEL = "sidewalk_detector"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_assets.errors import StoreError
+from robot_assets.core.errors import StoreError
 from robot_assets.store import Store, write_pointer
 from tests.store.conftest import Dvc, content, set_remote
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_assets.errors import StoreError
+from robot_assets.core.errors import StoreError
 from robot_assets.store import Store, remote, transfer
 from tests.store.conftest import content, objects
 from tests.store.cutting_proxy import cutting

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_assets.errors import StoreError
+from robot_assets.core.errors import StoreError
 from robot_assets.store import Store
 from tests.store.conftest import content, objects
 

@@ -110,7 +110,7 @@ def test_the_lock_of_a_dvc_stage_names_our_digest(store: Store, dvc: Dvc, tmp_pa
     ],
 )
 def test_a_bad_pointer_is_refused_by_place(text: str, place: str, tmp_path: Path) -> None:
-    from robot_assets.errors import StoreError
+    from robot_assets.core.errors import StoreError
 
     (tmp_path / "x.dvc").write_text(text)
     with pytest.raises(StoreError, match=place):

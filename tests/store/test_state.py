@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_assets.errors import StoreError
+from robot_assets.core.errors import StoreError
 from robot_assets.store import Store
 from robot_assets.store.scan import scan
 from robot_assets.store.state import load_state, save_state

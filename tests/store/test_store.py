@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from robot_assets.errors import ObjectCorrupt, ObjectMissing, StoreError
-from robot_assets.publish import make_durable
+from robot_assets.core.errors import ObjectCorrupt, ObjectMissing, StoreError
+from robot_assets.core.publishing import make_durable
 from robot_assets.store import Store, open_store
 from robot_assets.store.tree import tree_of
 from tests.store.conftest import content, objects

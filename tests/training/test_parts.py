@@ -6,8 +6,8 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from robot_assets.core.errors import TrainingError
 from robot_assets.data.packed import open_split
-from robot_assets.errors import TrainingError
 from robot_assets.models.network import build_network
 from robot_assets.models.spec import NetworkSpec
 from robot_assets.training.batches import Batch, Batches

@@ -18,7 +18,7 @@ FILES = ("config.json", "history.json", "metrics.json", "model.safetensors")
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from robot_assets.progress import listening
+from robot_assets.core.progress import listening
 from robot_assets.training.loop import train
 from robot_assets.models.spec import NetworkSpec
 from robot_assets.training.spec import TrainingSpec

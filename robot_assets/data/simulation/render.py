@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_assets.core.errors import DataError
 from robot_assets.data.simulation.shapes import Floats, Ints, Point
-from robot_assets.errors import DataError
 
 Bytes = NDArray[np.uint8]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from weakref import WeakSet
 
-from robot_assets.errors import EngineError
+from robot_assets.core.errors import EngineError
 
 _QUIET = "VERBOSE"
 _LINES_MAX = 10_000

@@ -14,16 +14,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robot_assets.core.digests import md5_of
+from robot_assets.core.errors import EngineError
+from robot_assets.core.publishing import publishing_directory
 from robot_assets.engines.cuda import Device, open_device
-from robot_assets.engines.exported import MODEL, interface, read_export
-from robot_assets.engines.manifest import (
-    PLAN,
-    Binding,
-    CudaDevice,
-    TensorRTManifest,
-    md5_of,
-    save_manifest,
-)
+from robot_assets.engines.onnx_artifact import MODEL, interface, read_export
 from robot_assets.engines.tensorrt.api import Features, Log, features_of, import_tensorrt, made, open_log
 from robot_assets.engines.tensorrt.explain import failure, listed
 from robot_assets.engines.tensorrt.graph import Prepared, input_scales, prepare
@@ -39,9 +34,8 @@ from robot_assets.engines.tensorrt.network import (
     typing_of,
 )
 from robot_assets.engines.tensorrt.timing_cache import CacheKey, TimingCaches, cache_key, md5_of_bytes
-from robot_assets.errors import EngineError
 from robot_assets.platforms.probe import Platform, probe
-from robot_assets.publish import publishing_directory
+from robot_assets.runtime.manifest import PLAN, Binding, CudaDevice, TensorRTManifest, save_manifest
 
 if TYPE_CHECKING:
     from onnx import ModelProto

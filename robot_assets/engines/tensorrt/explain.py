@@ -6,8 +6,8 @@ import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from robot_assets.core.errors import EngineError
 from robot_assets.engines.tensorrt.api import Log
-from robot_assets.errors import EngineError
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from robot_assets.errors import EngineError
+from robot_assets.core.errors import EngineError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -55,7 +55,7 @@ def prepare(
     notes: list[str] = []
     ranges: dict[str, float] = {}
     if without_quantization:
-        from robot_assets.engines.float_twin import remove_quantization
+        from robot_assets.export.strip_qdq import remove_quantization
 
         ranges = activation_ranges(model)
         remove_quantization(model)

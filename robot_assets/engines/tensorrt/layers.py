@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from robot_assets.engines.manifest import Arithmetic, Layer, Layers
-from robot_assets.errors import EngineError
+from robot_assets.core.errors import EngineError
+from robot_assets.runtime.manifest import Arithmetic, Layer, Layers
 
 _MOVERS = ("reformat", "shuffle", "noop", "copy", "constant", "slice", "concat", "resize", "cast", "quantize")
 """Kinds of layers that calculate nothing."""

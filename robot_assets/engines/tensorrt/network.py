@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from robot_assets.core.errors import EngineError
 from robot_assets.engines.tensorrt.api import Features, Log
 from robot_assets.engines.tensorrt.explain import failure, listed, refused_by_parser
-from robot_assets.errors import EngineError
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_assets.core.errors import EngineError
 from robot_assets.engines.cuda import Buffer, Device, Stream, open_device
-from robot_assets.engines.engine import Engine, refuse_other_bytes, refuse_other_input, refuse_other_platform
-from robot_assets.engines.manifest import PLAN, Tensor, TensorRTManifest, load_manifest
 from robot_assets.engines.tensorrt.api import Log, import_tensorrt, made, open_log
 from robot_assets.engines.tensorrt.explain import failure
-from robot_assets.errors import EngineError
 from robot_assets.platforms.probe import probe
+from robot_assets.runtime.engine import Engine, refuse_other_bytes, refuse_other_input, refuse_other_platform
+from robot_assets.runtime.manifest import PLAN, Tensor, TensorRTManifest, load_manifest
 
 WEIGHTS = "weights.onnx"
 

@@ -1,0 +1,145 @@
+"""``robot-assets audit``: the full chain of a version, for people, for machines and for auditors.
+
+Dagster is imported when the verb runs, so that ``--help`` stays quick.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from robot_assets.core.errors import StoreError
+from robot_assets.pipeline.project import Project, find_project
+
+if TYPE_CHECKING:
+    from robot_assets.lineage.chain import Chain
+
+
+class Format(StrEnum):
+    """How a chain is shown."""
+
+    TEXT = "text"
+    JSON = "json"
+    HTML = "html"
+    INTOTO = "intoto"
+
+
+def audit(
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="ASSET|ENGINE_FILE|HASH",
+            help="An asset (its latest version), an engine file or its directory, or a data version or the md5 of an "
+            "engine file: all of it, or at least 6 digits.",
+        ),
+    ],
+    format: Annotated[
+        Format,
+        typer.Option(help="html is one page to hand over; intoto prints the signed statements, one a line."),
+    ] = Format.TEXT,
+    out: Annotated[Path | None, typer.Option("--out", help="Write to this file instead of the terminal.")] = None,
+) -> None:
+    """Show what an engine was made of, step by step, as it was recorded when it was made.
+
+    Exit code 1 when something is missing, dirty or failed, or when files are not exactly what was built.
+
+    Example: robot-assets audit sidewalk_detector/engine/cpu --format html --out audit.html
+    """
+    project = find_project()
+    chain, note = _chain(project, what)
+    if note:
+        print(f"note: {note}", file=sys.stderr)
+    if format is Format.TEXT and out is None:
+        _print_text(chain)
+    else:
+        _write(_text_of(chain, format, project), out, chain)
+    if chain.problems or note:
+        raise typer.Exit(1)
+
+
+def _chain(project: Project, what: str) -> tuple[Chain, str]:
+    from dagster_project.local.instance import ensure_dagster_home
+
+    ensure_dagster_home(project.root)
+    import dagster as dg
+
+    from dagster_project.instance.history import InstanceHistory
+    from robot_assets.lineage import audit as auditing
+    from robot_assets.lineage.graph import build_graph
+    from robot_assets.lineage.resolve import find
+
+    graph = build_graph(project.params)
+    with dg.DagsterInstance.get() as instance:
+        history = InstanceHistory(instance)
+        found = find(what, graph, history, project.store)
+        return auditing.audit(found.asset, found.version, graph, history, project.store), found.note
+
+
+def _text_of(chain: Chain, format: Format, project: Project) -> str:
+    match format:
+        case Format.TEXT:
+            from robot_assets.lineage.report.terminal import plain
+
+            return plain(chain)
+        case Format.JSON:
+            # Through pydantic's own writer: it has a form for the infinities that a gate may have measured.
+            return json.dumps(json.loads(chain.model_dump_json()), indent=2, sort_keys=True) + "\n"
+        case Format.HTML:
+            from robot_assets.lineage.report.page import page
+
+            return page(chain)
+        case Format.INTOTO:
+            return _statements(chain, project)
+
+
+def _statements(chain: Chain, project: Project) -> str:
+    """The signed envelopes that the store keeps for the version, one a line.
+
+    Raises:
+        StoreError: There are none.
+    """
+    envelopes = project.store.attestations(chain.head.version).values()
+    if not envelopes:
+        raise StoreError(
+            f"nobody has signed anything about {chain.head.asset} {chain.head.version}",
+            needed="the statements that a build signs about an engine",
+            fix=f"robot-assets key create, then materialize {chain.head.asset} again: building signs",
+        )
+    # A line break in JSON is only ever a space, and here it would end the envelope.
+    return "".join(" ".join(envelope.decode().split("\n")).strip() + "\n" for envelope in envelopes)
+
+
+def _write(text: str, out: Path | None, chain: Chain) -> None:
+    if out is None:
+        sys.stdout.write(text)
+        return
+    from robot_assets.core.publishing import publishing_file
+    from robot_assets.lineage.report.phrases import verdict
+
+    try:
+        with publishing_file(out) as staging:
+            staging.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise StoreError(
+            f"{out} cannot be written: {error.strerror}",
+            needed="a place for the audit",
+            fix="give another --out",
+        ) from None
+    print(f"{out}: {verdict(chain)}")
+
+
+def _print_text(chain: Chain) -> None:
+    from rich.console import Console
+
+    from robot_assets.lineage.report.terminal import COLUMNS, plain, rendered
+
+    terminal = Console()
+    if terminal.is_terminal:
+        Console(width=min(terminal.width, COLUMNS)).print(rendered(chain), highlight=False)
+    else:
+        sys.stdout.write(plain(chain))

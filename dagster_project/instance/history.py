@@ -1,0 +1,116 @@
+"""The past of an instance, as an audit asks for it: ``robot_assets.lineage.audit.History`` on Dagster's event log.
+
+What is large (a page with its pictures) is read once for each step of a chain; everything else comes out of
+indices, so that an audit takes as long after ten thousand materializations as after ten.
+
+**An evaluation is about a version** when it was made while that version was the latest materialization of its
+asset. Dagster notes which that was (the *target materialization*) when a check ends; a gate of ours reads the
+version when it begins and says so in its metadata, where it does. Both have to name the version: a rebuild that
+landed while a gate was at work would otherwise be taken for what the gate had judged. Several materializations of
+one version are the same bytes, so a gate that ran on an older one of them counts, and of several evaluations the
+last one counts, whether it passed or not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import dagster as dg
+from pydantic import ValidationError
+
+from dagster_project.instance import event_log
+from dagster_project.instance.reader import latest_data_version
+from dagster_project.keys import asset_key, asset_name
+from dagster_project.observing.observations import latest_observed_version
+from robot_assets.lineage.audit import READ_FACT, Materialization
+from robot_assets.lineage.chain import GateRecord
+from robot_assets.lineage.errors import LineageError
+from robot_assets.lineage.record import Record
+
+READ_KEY = "read"
+"""Metadata of a gate's evaluation: the version of everything that it opened, by asset."""
+
+_FIX = "build it again with robot-assets build: from then on it has a record"
+
+
+@dataclass(frozen=True)
+class InstanceHistory:
+    """What an instance knows of the past."""
+
+    instance: dg.DagsterInstance
+
+    def assets(self) -> Sequence[str]:
+        return sorted(asset_name(key) for key in self.instance.get_asset_keys())
+
+    def latest_version(self, asset: str) -> str | None:
+        return latest_data_version(self.instance, asset) or latest_observed_version(self.instance, asset)
+
+    def materializations(self, asset: str, version: str) -> Sequence[Materialization]:
+        found = event_log.events_of_version(self.instance, asset, version, event_log.MATERIALIZATION)
+        if not found and (kept := self._kept(asset)) is not None:
+            tags = kept.asset_materialization.tags if kept.asset_materialization else None
+            if (tags or {}).get(event_log.DATA_VERSION_TAG) == version:
+                found = [(kept.storage_id, datetime.fromtimestamp(kept.timestamp, UTC))]
+        return [Materialization(number, ended_at) for number, ended_at in found]
+
+    def record(self, asset: str, number: int) -> Record:
+        wanted = dg.AssetRecordsFilter(asset_key(asset), storage_ids=[number])
+        events = self.instance.fetch_materializations(wanted, limit=1).records
+        event = events[0] if events else self._kept(asset)
+        materialization = event.asset_materialization if event else None
+        entry = materialization.metadata.get("record") if materialization else None
+        if entry is None:
+            raise LineageError(
+                "has no record: it was reported by something else than a build of this system",
+                needed="the record that each build leaves on its materialization",
+                fix=_FIX,
+            )
+        try:
+            return Record.model_validate(entry.value)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(map(str, first["loc"]))
+            raise LineageError(
+                f"its record cannot be read by this version of the system: {where}: {first['msg']}",
+                needed="a record with the fields that this version knows",
+                fix=_FIX,
+            ) from None
+
+    def _kept(self, asset: str) -> dg.EventLogRecord | None:
+        """The latest materialization as Dagster keeps it beside the asset, where it outlives a deleted run."""
+        records = self.instance.get_asset_records([asset_key(asset)])
+        return records[0].asset_entry.last_materialization_record if records else None
+
+    def first_observed(self, asset: str, version: str) -> str | None:
+        found = event_log.events_of_version(self.instance, asset, version, event_log.OBSERVATION)
+        return found[-1][1].isoformat(timespec="seconds") if found else None
+
+    def gates(self, asset: str, version: str) -> Sequence[GateRecord]:
+        judgements = event_log.judgements_of_version(self.instance, asset, version)
+        return [_gate(one) for one in judgements if one.is_blocking and _is_about(one, asset, version)]
+
+    def holders(self, digest: str) -> Sequence[tuple[str, str]]:
+        return event_log.versions_from(self.instance, digest)
+
+
+def _is_about(judgement: event_log.Judgement, asset: str, version: str) -> bool:
+    """Whether the gate itself, where it says what it read, had read this version."""
+    read = judgement.metadata.get(READ_KEY)
+    return not isinstance(read, dict) or read.get(asset, version) == version
+
+
+def _gate(judgement: event_log.Judgement) -> GateRecord:
+    said, _, _ = judgement.description.partition("\n\nfix: ")
+    facts = dict(judgement.metadata.get("facts") or {})
+    if isinstance(read := judgement.metadata.get(READ_KEY), dict):
+        facts[READ_FACT] = read
+    return GateRecord(
+        name=judgement.check,
+        passed=judgement.passed,
+        summary=said,
+        facts=facts,
+        run_id=judgement.run_id,
+        evaluated_at=judgement.evaluated_at.isoformat(timespec="seconds"),
+    )

@@ -1,0 +1,169 @@
+"""How everything stands: one look at the parameters, the code, the history and the store.
+
+``build``, ``plan`` and the rebuild sensor all ask here, so that they cannot disagree.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import dagster as dg
+
+from dagster_project.instance.reader import latest_builds, latest_records
+from dagster_project.keys import asset_key, asset_name
+from dagster_project.observed import Observer, require_available
+from dagster_project.observing.observations import latest_observation, new_observation, observed_data_version
+from robot_assets.core.errors import RobotAssetsError
+from robot_assets.lineage.causes import explain
+from robot_assets.lineage.code_version import Code
+from robot_assets.lineage.graph import Stage, build_graph, with_ancestors
+from robot_assets.lineage.plan import Step, make_plan
+from robot_assets.lineage.staleness import Built, State, Status, statuses
+from robot_assets.pipeline.project import Project
+
+
+class SelectionError(RobotAssetsError):
+    """A selection that names nothing."""
+
+
+@dataclass(frozen=True)
+class Standing:
+    """One look.
+
+    Attributes:
+        graph: The stages that were looked at, inputs before their readers.
+        built: The latest version of each that has one.
+        code: The code as it was.
+        found: The status of each.
+        refused: Why an observed asset could not be observed, by asset.
+    """
+
+    graph: dict[str, Stage]
+    built: dict[str, Built]
+    code: Code
+    found: dict[str, Status]
+    refused: Mapping[str, RobotAssetsError] = field(default_factory=dict)
+
+    def causes(self, instance: dg.DagsterInstance, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """Why each of ``names`` is not fresh. Reads whole records, of these assets alone."""
+        wanted = [name for name in names if not self.found[name].is_fresh]
+        stale = [name for name in wanted if self.found[name].state is State.STALE]
+        records = latest_records(instance, stale)
+        return {
+            name: (self.refused[name].found,)
+            if name in self.refused
+            else explain(self.graph[name], self.found[name], self.built, records.get(name), self.code)
+            for name in wanted
+        }
+
+    def plan(self, instance: dg.DagsterInstance, project: Project) -> tuple[Step, ...]:
+        """Everything that is not fresh, why, and what would be done about it."""
+        causes = self.causes(instance, self.found)
+        return make_plan(self.graph, self.found, self.built, causes, project.params.rebuild.policy)
+
+
+def look(project: Project, instance: dg.DagsterInstance, names: Iterable[str] | None = None) -> Standing:
+    """See how ``names`` and everything that they are made of stand, by what was observed last; all assets when None."""
+    graph = build_graph(project.params)
+    if names is not None:
+        graph = {name: graph[name] for name in with_ancestors(graph, names)}
+    return _standing(project, instance, graph, None, {})
+
+
+def look_around(project: Project, instance: dg.DagsterInstance, names: Iterable[str]) -> Standing:
+    """As ``look``, after observing the world; what has changed is recorded.
+
+    What cannot be observed counts as never observed, and the look says why: it must not hide how the rest stands.
+    """
+    graph = build_graph(project.params)
+    graph = {name: graph[name] for name in with_ancestors(graph, names)}
+    observer = Observer(project)
+    versions: dict[str, str] = {}
+    refused: dict[str, RobotAssetsError] = {}
+    for name in (stage.asset for stage in graph.values() if stage.is_observed):
+        try:
+            version = _observe(observer, instance, name)
+        except RobotAssetsError as error:
+            refused[name] = error
+            continue
+        if version is not None:
+            versions[name] = version
+    return _standing(project, instance, graph, versions, refused)
+
+
+@contextmanager
+def _no_garbage_collection() -> Iterator[None]:
+    """To make a hundred thousand records at once: the collector would look at all of them, and none is in a cycle."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_no_garbage_collection()
+def _standing(
+    project: Project,
+    instance: dg.DagsterInstance,
+    graph: dict[str, Stage],
+    observed: Mapping[str, str] | None,
+    refused: Mapping[str, RobotAssetsError],
+) -> Standing:
+    code = Code()
+    built = latest_builds(instance, graph, project.store, observed)
+    return Standing(graph, built, code, statuses(graph, built, code), refused)
+
+
+def _observe(observer: Observer, instance: dg.DagsterInstance, name: str) -> str | None:
+    """The present version of an observed asset, recorded when it is another than before."""
+    last = latest_observation(instance, name)
+    before, sighting = observed_data_version(last), observer.see(name)
+    if sighting is None or sighting.version == before:
+        return before
+    require_available(observer.project, name, sighting.version)
+    instance.report_runless_asset_event(new_observation(name, sighting, last))
+    return sighting.version
+
+
+def select(project: Project, definitions: dg.Definitions, selection: Sequence[str]) -> tuple[str, ...]:
+    """The assets that ``selection`` names and everything that they are made of, in graph order.
+
+    Raises:
+        SelectionError: A selection names nothing.
+    """
+    graph = build_graph(project.params)
+    if not selection:
+        return tuple(graph)
+    asset_graph = definitions.resolve_asset_graph()
+    names: set[str] = set()
+    for text in selection:
+        try:
+            chosen = _parse(text, graph, project).resolve(asset_graph)
+        except (dg.DagsterError, ValueError) as error:
+            raise SelectionError(
+                f"{text!r} is not an asset selection: {error}",
+                needed="an asset name, a model name, or a Dagster asset selection",
+                fix=f"one of: {', '.join([*project.params.models, *graph])}",
+            ) from None
+        if not chosen:
+            raise SelectionError(
+                f"{text!r} selects no asset",
+                needed="a selection that names at least one asset",
+                fix=f"one of: {', '.join([*project.params.models, *graph])}",
+            )
+        names |= {asset_name(key) for key in chosen}
+    return with_ancestors(graph, names)
+
+
+def _parse(text: str, graph: Mapping[str, Stage], project: Project) -> dg.AssetSelection:
+    """Names of ours first: ``key:`` and ``group:`` need quoting that nobody remembers."""
+    if text in graph:
+        return dg.AssetSelection.assets(asset_key(text))
+    if text in project.params.models:
+        return dg.AssetSelection.groups(text)
+    return dg.AssetSelection.from_string(text)

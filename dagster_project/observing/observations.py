@@ -1,0 +1,80 @@
+"""Observations: what was last seen of an observed asset, and what is recorded when that changed.
+
+An observation carries the version as a tag, as Dagster has it, and beside it what a person wants to know: where it
+was read, and what is different.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import dagster as dg
+
+from dagster_project.instance.event_log import DATA_VERSION_TAG
+from dagster_project.keys import asset_key
+from dagster_project.observed import Sighting
+
+FACTS_KEY = "facts"
+
+
+def latest_observation(instance: dg.DagsterInstance, name: str) -> dg.AssetObservation | None:
+    """The latest observation of an asset; None when it was never observed."""
+    records = instance.fetch_observations(asset_key(name), limit=1).records
+    return records[0].asset_observation if records else None
+
+
+def observed_data_version(observation: dg.AssetObservation | None) -> str | None:
+    """The data version that an observation tells of."""
+    return (observation.tags or {}).get(DATA_VERSION_TAG) if observation else None
+
+
+def latest_observed_version(instance: dg.DagsterInstance, name: str) -> str | None:
+    """Data version of the latest observation of an asset; None when it was never observed."""
+    return observed_data_version(latest_observation(instance, name))
+
+
+def new_observation(name: str, sighting: Sighting, before: dg.AssetObservation | None) -> dg.AssetObservation:
+    """What to record of a sighting that differs from the observation before it."""
+    different = changes(sighting, before)
+    shown = {title: ", ".join(value) if isinstance(value, list) else value for title, value in sighting.facts.items()}
+    return dg.AssetObservation(
+        asset_key(name),
+        description=f"{step(sighting, before)}, seen at {sighting.what}",
+        metadata={
+            "seen at": sighting.what,
+            "version": sighting.version,
+            "version before": observed_data_version(before) or "none: never observed before",
+            **({"changes": dg.MetadataValue.md("\n".join(f"- {line}" for line in different))} if different else {}),
+            **shown,
+            FACTS_KEY: dg.MetadataValue.json(dict(sighting.facts)),
+        },
+        tags={DATA_VERSION_TAG: sighting.version},
+    )
+
+
+def step(sighting: Sighting, before: dg.AssetObservation | None) -> str:
+    """``old -> new``, short."""
+    old = observed_data_version(before)
+    return f"{old[:8] if old else 'nothing'} -> {sighting.version[:8]}"
+
+
+def changes(sighting: Sighting, before: dg.AssetObservation | None) -> list[str]:
+    """What is different from the observation before, one fact a line; nothing when that one carries no facts."""
+    old, new = _facts(before), sighting.facts
+    if old is None:
+        return []
+    names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
+    return [f"{name}: {_said(old.get(name))} -> {_said(new.get(name))}" for name in names]
+
+
+def _facts(observation: dg.AssetObservation | None) -> Mapping[str, Any] | None:
+    value = observation.metadata.get(FACTS_KEY) if observation else None
+    facts = value.value if isinstance(value, dg.JsonMetadataValue) else None
+    return facts if isinstance(facts, dict) else None
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, list):
+        return ", ".join(map(str, value)) or "none"
+    return "none" if value is None else str(value)

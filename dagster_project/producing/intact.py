@@ -1,0 +1,53 @@
+"""``lineage_intact``: an observing check on each engine. Can it still be proven what the engine was made of?
+
+It blocks nothing: an engine whose proof is gone is as good as before, but somebody has to know. Run it whenever you
+like, from the UI or on a schedule of your own: it reads the bytes of the engine again.
+"""
+
+from collections.abc import Mapping
+
+import dagster as dg
+
+from dagster_project.instance.signing import chain_below
+from dagster_project.keys import INTACT_CHECK, asset_key
+from dagster_project.producing.stage_runner import Workshop, failing_readably
+from robot_assets.cluster.spec import GENERAL
+from robot_assets.lineage.graph import Kind, Stage
+from robot_assets.pipeline.params import Params
+from robot_assets.pipeline.placement import placed
+from robot_assets.store.pins import letting_go
+
+
+def intact_checks(params: Params, graph: Mapping[str, Stage]) -> list[dg.AssetChecksDefinition]:
+    return [_check(params, stage) for stage in graph.values() if stage.kind is Kind.ENGINE]
+
+
+def _check(params: Params, stage: Stage) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        asset=asset_key(stage.asset),
+        name=INTACT_CHECK,
+        description=(
+            "Everything that the engine was made of is still in the store, its own bytes are unaltered, its code was "
+            "committed, and a trusted key has signed its provenance."
+        ),
+        **placed(params, GENERAL),
+    )
+    def lineage_intact(context: dg.AssetCheckExecutionContext, workshop: Workshop) -> dg.AssetCheckResult:
+        from robot_assets.lineage.report.summary import summary
+        from robot_assets.provenance.intact import intact
+        from robot_assets.provenance.keys import trust_of
+
+        with failing_readably(), letting_go():
+            project = workshop.project
+            version = workshop.version(context.instance, stage.asset)
+            chain = chain_below(project, context.instance, stage.asset, version)
+            verdict = intact(chain, project.store, trust_of(project))
+        is_grave = bool(verdict.facts["altered"] or verdict.facts["missing"] or verdict.facts["unsigned"])
+        return dg.AssetCheckResult(
+            passed=verdict.passed,
+            severity=dg.AssetCheckSeverity.ERROR if is_grave else dg.AssetCheckSeverity.WARN,
+            description=verdict.summary if verdict.passed else f"{verdict.summary}\n\nfix: {verdict.fix}",
+            metadata={"audit": dg.MetadataValue.md(summary(chain)), "facts": dg.MetadataValue.json(verdict.facts)},
+        )
+
+    return lineage_intact

@@ -1,0 +1,60 @@
+"""The ONNX artifact that an engine is built from: its graph, its card, and what a manifest takes from them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robot_assets.core.digests import md5_of
+from robot_assets.core.errors import EngineError
+from robot_assets.runtime.manifest import Tensor
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+MODEL = "model.onnx"
+CARD = "model.json"
+
+
+def read_export(onnx: Path) -> tuple[dict[str, Any], ModelProto]:
+    """The card and the graph of a directory that ``export_onnx`` wrote.
+
+    Raises:
+        EngineError: A file of it is missing or damaged, or the card describes another graph.
+    """
+    import onnx as onnx_library
+
+    try:
+        card = json.loads((onnx / CARD).read_bytes())
+        model = onnx_library.load(onnx / MODEL, load_external_data=False)
+        found, said = md5_of(onnx / MODEL), card["md5"]
+    except Exception as error:  # protobuf and json errors share no base
+        raise EngineError(
+            f"{onnx} is not a whole ONNX artifact ({type(error).__name__}: {error})",
+            needed="model.onnx and model.json",
+            fix="export again, or restore the whole directory from the store",
+        ) from None
+    if found != said:
+        raise EngineError(
+            f"{onnx / MODEL} has md5 {found}, its model.json says {said}",
+            needed="the graph that model.json describes",
+            fix="export again, or restore the whole directory from the store",
+        )
+    return card, model
+
+
+def interface(card: dict[str, Any]) -> dict[str, Any]:
+    """The fields of a manifest that are the same for every engine of this graph: what goes in and what comes out."""
+    from robot_assets.models.decode import output_names
+    from robot_assets.models.spec import NetworkSpec
+
+    [(name, shape)] = card["inputs"].items()
+    heads = output_names(NetworkSpec.model_validate(card["network"]))
+    return {
+        "input": Tensor(name=name, shape=tuple(shape)),
+        "outputs": tuple(Tensor(name=head, shape=tuple(card["outputs"][head])) for head in heads),
+        "preprocessing": card["preprocessing"],
+        "classes": tuple(card["classes"]),
+        "network": card["network"],
+    }

@@ -1,0 +1,107 @@
+"""A project on disk: the folder with ``params.yaml``, its parameters and its store."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from robot_assets.core.errors import ParamsError
+from robot_assets.pipeline.params import Params, load_params
+
+if TYPE_CHECKING:
+    from robot_assets.store import Store
+
+PROJECT_VARIABLE = "ROBOT_ASSETS_PROJECT"
+
+CACHE_VARIABLE = "ROBOT_ASSETS_CACHE"
+"""Folder of the cache of a store that has a remote; default: ``.robot_assets/cache`` in the project."""
+
+CACHE_LIMIT_VARIABLE = "ROBOT_ASSETS_CACHE_LIMIT"
+"""How large that cache may become, such as 20Gi; default: no limit."""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A folder with a ``params.yaml``. Parameters and store are opened when first asked for."""
+
+    root: Path
+
+    @cached_property
+    def params(self) -> Params:
+        """The parameters. Raises ParamsError."""
+        return load_params(self.root / "params.yaml")
+
+    @cached_property
+    def store(self) -> Store:
+        """The artifact store that ``store.url`` names, with the cache that the environment names.
+
+        Raises:
+            ParamsError: A variable holds something else than it should.
+            StoreError: ``store.url`` cannot keep anything.
+        """
+        from robot_assets.store import open_store
+
+        return open_store(self.params.store.url, self.root, _cache_folder(), _cache_limit_bytes())
+
+    @property
+    def state(self) -> Path:
+        """Where the system keeps what it can make again: caches and scratch. Ignored by git."""
+        return self.root / ".robot_assets"
+
+    def raw(self, dataset: str) -> Path:
+        """Where the raw images and labels of a data set lie."""
+        return self.root / "data" / "raw" / dataset
+
+    def packed(self, dataset: str) -> Path:
+        """Where ``dvc repro`` and ``data build`` leave a packed data set."""
+        return self.root / "data" / "datasets" / dataset
+
+
+def find_project(start: Path | None = None) -> Project:
+    """The project around ``start`` (default: $ROBOT_ASSETS_PROJECT, else the working directory).
+
+    Raises:
+        ParamsError: No folder from there upwards has a params.yaml.
+    """
+    named = os.environ.get(PROJECT_VARIABLE)
+    origin = (start or (Path(named) if named else Path.cwd())).resolve()
+    for folder in (origin, *origin.parents):
+        if (folder / "params.yaml").is_file():
+            return Project(folder)
+    raise ParamsError(
+        f"no params.yaml in {origin} or above it",
+        needed="to run inside a robot-assets project",
+        fix=f"cd into the project, or set {PROJECT_VARIABLE} to its folder",
+    )
+
+
+def _cache_folder() -> Path | None:
+    named = os.environ.get(CACHE_VARIABLE)
+    if not named:
+        return None
+    if not Path(named).is_absolute():
+        raise ParamsError(
+            f"{CACHE_VARIABLE} is {named!r}",
+            needed="an absolute path: processes in different folders share one cache",
+            fix=f"export {CACHE_VARIABLE}={Path(named).resolve()}   (or unset it)",
+        )
+    return Path(named)
+
+
+def _cache_limit_bytes() -> int | None:
+    from robot_assets.cluster.quantity import in_bytes
+
+    limit = os.environ.get(CACHE_LIMIT_VARIABLE)
+    if not limit:
+        return None
+    try:
+        return in_bytes(limit)
+    except ValueError as error:
+        raise ParamsError(
+            f"{CACHE_LIMIT_VARIABLE} is {limit!r}",
+            needed=str(error).removeprefix("needed "),
+            fix=f"export {CACHE_LIMIT_VARIABLE}=20Gi   (or unset it)",
+        ) from None

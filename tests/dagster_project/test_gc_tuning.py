@@ -1,0 +1,65 @@
+"""Short processes look for no garbage while they load and when they end, and for all of it while they work."""
+
+import subprocess
+import sys
+
+import dagster
+import pytest
+
+CYCLE = """
+import gc
+from dagster_project.local import gc_tuning as short_lived
+
+class Telltale:
+    def __init__(self, name):
+        self.name, self.itself = name, self
+
+    def __del__(self):
+        print(f"{self.name} is collected", flush=True)
+
+"""
+
+
+def said(code: str) -> list[str]:
+    done = subprocess.run([sys.executable, "-c", CYCLE + code], capture_output=True, text=True, check=True)
+    return done.stdout.splitlines()
+
+
+def program(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dagster_project.local.gc_tuning", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_an_ordinary_process_collects_what_it_has_loaded_when_it_ends():
+    assert said("Telltale('loaded')") == ["loaded is collected"]
+
+
+def test_what_was_loaded_is_left_alone_to_the_end():
+    assert said("short_lived.begin(); Telltale('loaded')") == []
+    assert said("short_lived.begin(); Telltale('loaded'); short_lived.work_begins(); gc.collect()") == []
+
+
+def test_thousands_of_objects_are_a_reason_to_collect_only_once_work_has_begun():
+    many = "Telltale('{}'); kept = [[] for _ in range(5000)]\n"
+    before, after = many.format("before"), many.format("after")
+    assert said("short_lived.begin()\n" + before + "short_lived.work_begins()\n" + after) == ["after is collected"]
+
+
+def test_what_one_step_leaves_behind_is_still_garbage_when_the_next_begins():
+    steps = "short_lived.begin(); short_lived.work_begins(); Telltale('left behind'); short_lived.work_begins()\n"
+    assert said(steps + "gc.collect()") == ["left behind is collected"]
+
+
+def test_it_runs_the_command_of_dagster_that_follows():
+    done = program("dagster", "--version")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith(f"dagster, version {dagster.__version__}\n")
+    assert program("/opt/venv/bin/dagster", "api", "no_such_command").returncode == 2
+
+
+@pytest.mark.parametrize("arguments", [[], ["api", "execute_step"]])
+def test_something_else_than_dagster_is_refused_with_what_was_needed(arguments: list[str]):
+    done = program(*arguments)
+    assert done.returncode == 1
+    assert f"error: {arguments[0] if arguments else 'nothing'} was to be run" in done.stderr
+    assert "needed: dagster and its arguments" in done.stderr

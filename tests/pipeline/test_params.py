@@ -1,0 +1,138 @@
+"""params.yaml is parsed once, into frozen models, and a mistake is named with its key."""
+
+from copy import deepcopy
+from pathlib import Path
+
+import pytest
+import yaml
+
+from robot_assets.core.errors import ParamsError
+from robot_assets.lineage.graph import build_graph
+from robot_assets.pipeline.params import load_params, parse_params
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def document() -> dict:
+    return yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def test_the_committed_parameters_load():
+    params = load_params(ROOT / "params.yaml")
+    assert params.models["robocup_detector"].dataset == "robocup"
+    assert params.models["sidewalk_detector"].targets == ("cpu",)
+
+
+def test_an_unknown_key_is_refused_with_its_path_and_the_near_miss(document):
+    document["models"]["sidewalk_detector"]["training"]["epoch"] = 3
+    with pytest.raises(ParamsError, match=r"models\.sidewalk_detector\.training\.epoch: unknown key.*'epochs'"):
+        parse_params(document)
+
+
+def test_every_mistake_is_listed_at_once(document):
+    document["datasets"]["sidewalk"]["split"]["val"] = 0.5
+    document["targets"]["cpu"]["threads"] = 0
+    with pytest.raises(ParamsError) as caught:
+        parse_params(document)
+    assert "datasets.sidewalk.split: train + val + test is 1.35" in str(caught.value)
+    assert "targets.cpu.threads" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("models", "sidewalk_detector", "dataset"), "pavement", "datasets has"),
+        (("models", "sidewalk_detector", "targets"), ["orin"], "targets has"),
+        (("datasets", "sidewalk", "classes"), ["car", "car"], "name twice"),
+        (("datasets", "sidewalk", "classes"), ["car", "tram"], "the simulation draws"),
+        (("datasets", "sidewalk", "exempt_classes"), {"tram": "rare"}, "which classes does not have"),
+        (("datasets", "robocup", "source", "pointer"), "../elsewhere.dvc", "inside the project"),
+        (("datasets", "robocup", "source", "pointer"), "/etc/x.dvc", "inside the project"),
+        (("datasets", "robocup", "source", "kind"), "ftp", "datasets.robocup.source"),
+        (("models", "sidewalk_detector", "training", "learning_rate"), float("nan"), "learning_rate"),
+        (("models", "sidewalk_detector", "network", "input_width"), 250, "multiple of"),
+    ],
+)
+def test_a_value_that_contradicts_the_rest_is_refused(document, path, value, message):
+    place = document
+    for step in path[:-1]:
+        place = place[step]
+    place[path[-1]] = value
+    with pytest.raises(ParamsError, match=message):
+        parse_params(document)
+
+
+ORIN = {"kind": "tensorrt", "platform": "reported", "gate": {"latency_ms_p95_max": 8}}
+
+
+def test_a_jetson_is_a_target_like_any_other(document):
+    document["targets"]["orin"] = ORIN
+    document["models"]["sidewalk_detector"]["targets"] = ["cpu", "orin"]
+    graph = build_graph(parse_params(document))
+    cpu, orin = (graph[f"sidewalk_detector/engine/{target}"] for target in ("cpu", "orin"))
+    assert (cpu.module, orin.module) == (
+        "robot_assets.engines.onnxruntime_engine",
+        "robot_assets.engines.tensorrt.build",
+    )
+    assert orin.params["target"]["precision"] == "int8_fp16"
+    assert [gate.name for gate in orin.gates] == [gate.name for gate in cpu.gates]
+    assert "platform" not in orin.params["target"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"kind": "tensort"}, "kind: needed one of 'onnxruntime', 'tensorrt' (found 'tensort')"),
+        ({"kind": None}, "kind: needed one of"),
+        ({"precison": "int8_fp32"}, "precison: unknown key; did you mean 'precision'?"),
+        ({"threads": 2}, "threads: unknown key"),
+        ({"workspace_mib": 1}, "workspace_mib: Input should be greater than or equal to 16 (found 1)"),
+        ({"batch": {"max": 2, "optimal": 3}}, "batch: optimal is 3 and max 2"),
+        ({"dla": {"core": 2}}, "dla.core: Input should be less than or equal to 1 (found 2)"),
+        ({"dla": {}, "batch": {"max": 4}}, "batch.max is 4 with dla"),
+        ({"dla": {}, "precision": "int8_fp32"}, "precision is int8_fp32 with dla"),
+        ({"dla": {}, "weight_stripped": True}, "weight_stripped is true with dla"),
+    ],
+)
+def test_a_mistake_in_a_target_is_named_with_its_key(document, changes, message):
+    document["targets"]["tensorrt"] = ORIN | changes  # a name that is also a kind
+    with pytest.raises(ParamsError) as caught:
+        parse_params(document)
+    assert "targets.tensorrt." in caught.value.found or "targets.tensorrt: " in caught.value.found
+    assert message in caught.value.found
+
+
+@pytest.mark.parametrize("name", ["raw", "datasets", "platform", "profile"])
+def test_a_model_whose_assets_would_be_taken_for_others_is_refused(document, name):
+    document["models"][name] = deepcopy(document["models"]["sidewalk_detector"])
+    with pytest.raises(ParamsError, match=rf"models\.{name}: .*another name"):
+        parse_params(document)
+
+
+@pytest.mark.parametrize("name", ["Side-Walk", "side walk", "../x", "9lives", ""])
+def test_names_that_cannot_be_asset_keys_and_paths_are_refused(document, name):
+    document["models"][name] = deepcopy(document["models"]["sidewalk_detector"])
+    with pytest.raises(ParamsError, match="lower-case letters"):
+        parse_params(document)
+
+
+def test_a_key_given_twice_is_refused(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text("store: {url: a}\nstore: {url: b}\n")
+    with pytest.raises(ParamsError, match="'store' is given twice"):
+        load_params(path)
+
+
+def test_a_missing_file_and_bad_yaml_say_what_to_do(tmp_path):
+    with pytest.raises(ParamsError, match="fix:"):
+        load_params(tmp_path / "params.yaml")
+    (tmp_path / "params.yaml").write_text("store: [")
+    with pytest.raises(ParamsError, match="not readable YAML"):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_parameters_cannot_be_changed_after_parsing(document):
+    params = parse_params(document)
+    with pytest.raises(Exception, match="frozen"):
+        params.store.url = "elsewhere"
