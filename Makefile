@@ -60,7 +60,8 @@ repro: setup  ## The data side without Dagster: dvc repro
 
 bench: setup  ## Run every benchmark; says at the end which ones missed their bound
 	@missed=; for script in benchmarks/*.py; do \
-	  echo "== $$script"; python $$script || missed="$$missed $$script"; \
+	  module=benchmarks.$$(basename $$script .py); \
+	  echo "== $$module"; python -m $$module || missed="$$missed $$module"; \
 	done; test -z "$$missed" || { echo "missed:$$missed" >&2; exit 1; }
 
 clean:  ## Remove what can be made again (environments, instance and store stay)

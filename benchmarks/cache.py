@@ -1,6 +1,6 @@
 """What the bound of a cache costs: opening an artifact that is there, and making room in a cache that is full.
 
-Example: python benchmarks/cache.py --objects 5000
+Example: python -m benchmarks.cache --objects 5000
 
 Opening is compared with opening the same artifact in a store without a remote, from which nothing goes. Making room is
 compared with one look at every object by ``os.scandir``, the least that it takes to know how full the cache is, and

@@ -1,6 +1,6 @@
 """What the cluster costs: a step beside a bare Job, and how soon a changed device is rebuilt.
 
-    KUBECONFIG=... python benchmarks/cluster.py
+    KUBECONFIG=... python -m benchmarks.cluster
 
 Needs a cluster whose nodes are those of tests/on_cluster/nodes.yaml, and runs the deployment of k8s/ on it, as
 tests/on_cluster does. Bare Jobs and steps alternate in one run; both are timed at the API server's watch, from their
@@ -29,9 +29,6 @@ from typing import Any
 import dagster as dg
 import yaml
 
-sys.path.insert(0, str(Path(__file__).parents[1]))  # the deployment is the one of the tests
-
-from benchmarks.synthetic.s3 import running_s3
 from tests.k8s.manifests import Manifests
 from tests.on_cluster.deployment import (
     NAMESPACE,
@@ -45,6 +42,7 @@ from tests.on_cluster.deployment import (
     states,
     within,
 )
+from tests.synthetic.s3 import running_s3
 
 OVERHEAD_MAX = 1.5
 INTERVALS_MAX = 2.0

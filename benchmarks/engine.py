@@ -1,7 +1,7 @@
 """INT8 engine against the FP32 ONNX of the same checkpoint: latency on the same threads, and accuracy on test.
 
-    python benchmarks/engine.py --model sidewalk_detector
-    python benchmarks/engine.py --checkpoint DIR --engine DIR --dataset DIR
+    python -m benchmarks.engine --model sidewalk_detector
+    python -m benchmarks.engine --checkpoint DIR --engine DIR --dataset DIR
 
 Exit code 1 when the engine is less than 2x faster or loses more than 1.0 point of mAP@50.
 """
@@ -11,14 +11,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from synthetic.present import present_versions
-
 from robot_assets.engines.benchmark import compare
 from robot_assets.engines.budgets import GateSpec
 from robot_assets.engines.gate import check_engine
 from robot_assets.export.onnx_export import export_float
 from robot_assets.platforms.probe import probe
 from robot_assets.runtime.manifest import load_manifest
+from tests.synthetic.present import present_versions
 
 SPEEDUP_MIN = 2.0
 DROP_POINTS_MAX = 1.0

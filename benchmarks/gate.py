@@ -1,8 +1,8 @@
 """The whole gate of a cpu engine, all checks, against bare inference of the test split. One run, alternating.
 
-    python benchmarks/gate.py                       # sidewalk_detector, built first where it is not
-    python benchmarks/gate.py --model robocup_detector
-    python benchmarks/gate.py --engine DIR --dataset DIR --checkpoint DIR --onnx DIR
+    python -m benchmarks.gate                       # sidewalk_detector, built first where it is not
+    python -m benchmarks.gate --model robocup_detector
+    python -m benchmarks.gate --engine DIR --dataset DIR --checkpoint DIR --onnx DIR
 
 Bare inference is ``session.run`` over all images of the split in a loop, unpacked before. The gate is everything from
 the folder of the engine to four verdicts: verifying and loading it, unpacking the images, inference, decoding,
@@ -16,8 +16,6 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from synthetic.present import present_versions
-
 from robot_assets.data.packed import open_split
 from robot_assets.engines.budgets import GateSpec
 from robot_assets.engines.evaluation import to_input
@@ -26,6 +24,7 @@ from robot_assets.engines.load import load_engine
 from robot_assets.pipeline.project import find_project
 from robot_assets.platforms.probe import probe
 from robot_assets.runtime.preprocess import letterbox
+from tests.synthetic.present import present_versions
 
 RATIO_MAX = 1.2
 BUDGETS = GateSpec(accuracy_drop_points_max=100, latency_ms_p95_max=1e6)

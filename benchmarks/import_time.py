@@ -1,6 +1,6 @@
 """How long the code location takes to import, against Dagster itself. Bound: 1.3x.
 
-python benchmarks/import_time.py
+python -m benchmarks.import_time
 """
 
 import statistics

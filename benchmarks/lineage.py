@@ -1,9 +1,9 @@
 """Status of all assets, a tick of the rebuild sensor, and an audit: on SQLite and on PostgreSQL, against Dagster.
 
-    python benchmarks/lineage.py
-    python benchmarks/lineage.py --storage postgres --keep /tmp/lineage
+    python -m benchmarks.lineage
+    python -m benchmarks.lineage --storage postgres --keep /tmp/lineage
 
-Histories are made by benchmarks/synthetic/history.py: real events through Dagster's own event API, with the records,
+Histories are made by tests/synthetic/history.py: real events through Dagster's own event API, with the records,
 pages and gates that builds leave, and a real store with an artifact for every version. That takes some minutes; with
 --keep they stay and are measured again. Times are medians of seven, with everything fresh:
 
@@ -34,9 +34,6 @@ from typing import Any
 import dagster as dg
 from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
 from dagster._core.loader import LoadingContextForTest
-from synthetic.history import Historian, open_instance, quick_writing
-from synthetic.postgres import NoPostgres, Server, running_postgres
-from synthetic.project import new_project
 
 from dagster_project.definitions import build_definitions
 from dagster_project.instance.history import InstanceHistory
@@ -45,6 +42,9 @@ from dagster_project.rebuilding.sensor import tick
 from robot_assets.lineage.audit import audit
 from robot_assets.lineage.graph import Kind, build_graph
 from robot_assets.pipeline.project import Project
+from tests.synthetic.history import Historian, open_instance, quick_writing
+from tests.synthetic.postgres import NoPostgres, Server, running_postgres
+from tests.synthetic.project import new_project
 
 STORAGES = ("sqlite", "postgres")
 TIMES = 7

@@ -1,8 +1,8 @@
 """The jitter of the periodic scheduler: from the release of a frame to the start of empty work. Bound: p99 of 1 ms.
 
-    python benchmarks/profiling.py
-    python benchmarks/profiling.py --runs 10 --seconds 20
-    chrt -f 50 python benchmarks/profiling.py               # beside other processes: at real-time priority
+    python -m benchmarks.profiling
+    python -m benchmarks.profiling --runs 10 --seconds 20
+    chrt -f 50 python -m benchmarks.profiling               # beside other processes: at real-time priority
 
 Beside it what the system gives anybody: one process for each of the sensors, which sleeps to its absolute releases and
 shares no interpreter with the others; and what could be had for time that engines would not have: one loop that spins

@@ -1,7 +1,7 @@
 """Accuracy of the real detector on sessions that it never saw, as its build recorded it. Bound: mAP@50 of 0.45.
 
-Run: ``robot-assets build robocup_detector && python benchmarks/robocup.py``. The engine of the same model is judged by
-``python benchmarks/engine.py --model robocup_detector``.
+Run: ``robot-assets build robocup_detector && python -m benchmarks.robocup``. The engine of the same model is judged by
+``python -m benchmarks.engine --model robocup_detector``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Which layers a model's quantization hurts, and whether a layer with a ruined scale is found and spared.
 
-    python benchmarks/sensitivity.py --model sidewalk_detector
-    python benchmarks/sensitivity.py --onnx DIR --ptq DIR --qat DIR --dataset DIR
+    python -m benchmarks.sensitivity --model sidewalk_detector
+    python -m benchmarks.sensitivity --onnx DIR --ptq DIR --qat DIR --dataset DIR
 
 The graph is searched as it was exported, and with the input scale of one convolution made too large. Engines of both,
 and of what the search makes of the second, are measured on the test split, which the search has not seen. Exit code 1
@@ -14,9 +14,6 @@ import tempfile
 import time
 from pathlib import Path
 
-from synthetic.present import present_versions
-from synthetic.ruined import ruin_scale
-
 from robot_assets.data.packed import open_split
 from robot_assets.engines.benchmark import interleave
 from robot_assets.engines.onnxruntime_engine import build_engine, load_engine
@@ -26,6 +23,8 @@ from robot_assets.sensitivity.latency import measure_variants
 from robot_assets.sensitivity.spec import SensitivitySpec
 from robot_assets.sensitivity.summary import headline
 from robot_assets.training.evaluate import evaluate
+from tests.synthetic.present import present_versions
+from tests.synthetic.ruined import ruin_scale
 
 DROP_POINTS_MAX = 1.0
 TARGET = OnnxRuntimeTarget(kind="onnxruntime", threads=1, gate={"latency_ms_p95_max": 1e6})

@@ -1,6 +1,6 @@
 """Images a second of the simulation on one core, everything included: render, masks, boxes, JPEG, writing.
 
-Run: ``python benchmarks/simulation.py``. Exits 1 below 200 images/s. Counted in processor seconds of
+Run: ``python -m benchmarks.simulation``. Exits 1 below 200 images/s. Counted in processor seconds of
 this process, which is single-threaded, so that other work on the machine does not decide; the wall clock is
 shown too.
 """

@@ -1,6 +1,6 @@
 """First add and no-op re-add of many small files: ours against ``dvc add``, whole commands, one disk.
 
-Example: python benchmarks/store.py --files 20000 --rounds 3
+Example: python -m benchmarks.store --files 20000 --rounds 3
 
 Each round makes two equal trees of fresh random files, lets them come to rest (neither tool then has to doubt
 their timestamps), and times both tools in turn. Ours ends with the bytes synced to disk; dvc does not sync.

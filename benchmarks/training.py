@@ -1,6 +1,6 @@
 """Training throughput against the bare step. Exit code 1 when training is below 0.85 of it.
 
-    python benchmarks/training.py [--model robocup_detector] [--rounds 5]
+    python -m benchmarks.training [--model robocup_detector] [--rounds 5]
 
 Bare: forward, loss, backward and optimizer step, again and again on one batch that is already in memory.
 Training: what ``train`` does between two evaluations: augmented batches, the step with gradient clipping and

@@ -11,8 +11,8 @@ from typing import NoReturn
 import pytest
 from hypothesis import settings
 
-from benchmarks.synthetic.s3 import running_s3
 from tests.k8s.manifests import Manifests
+from tests.synthetic.s3 import running_s3
 
 ROOT = Path(__file__).parents[1]
 LONGEST = "test_scenarios.py"

@@ -13,9 +13,9 @@ import dagster as dg
 import pytest
 import yaml
 
-from benchmarks.synthetic.postgres import NoPostgres, Server, running_postgres
 from dagster_project.keys import asset_key
 from robot_assets.pipeline.project import Project
+from tests.synthetic.postgres import NoPostgres, Server, running_postgres
 
 SMALL_PARAMS = {
     "store": {"url": ".robot_assets/store"},

@@ -16,8 +16,6 @@ import pytest
 import sqlalchemy as sql
 from packaging.specifiers import SpecifierSet
 
-from benchmarks.synthetic.history import Historian, open_instance
-from benchmarks.synthetic.project import new_project
 from dagster_project.instance.event_log import (
     DATA_VERSION_TAG,
     MATERIALIZATION,
@@ -31,6 +29,8 @@ from dagster_project.instance.event_log import (
 )
 from dagster_project.instance.status import look
 from dagster_project.keys import BUILDS_CHECK, asset_key, asset_name
+from tests.synthetic.history import Historian, open_instance
+from tests.synthetic.project import new_project
 
 SEEN_TO_HOLD_FOR = SpecifierSet("==1.13.*")
 

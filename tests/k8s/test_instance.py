@@ -21,11 +21,11 @@ from dagster_k8s.container_context import K8sContainerContext
 from dagster_k8s.job import UserDefinedDagsterK8sConfig, construct_dagster_k8s_job
 from moto.server import ThreadedMotoServer
 
-from benchmarks.synthetic.postgres import NoPostgres, Server, running_postgres
 from dagster_project.kubernetes.mounts import mounts_of
 from robot_assets.pipeline.params import parse_params
 from robot_assets.pipeline.placement import edge_affinity, train_affinity
 from tests.k8s.node_api import Cluster
+from tests.synthetic.postgres import NoPostgres, Server, running_postgres
 
 BUCKET = "robot-logs"
 MODULE = "dagster_project.kubernetes.run_launcher"

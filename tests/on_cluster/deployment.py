@@ -34,12 +34,12 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from benchmarks.synthetic.postgres import running_postgres
 from dagster_project.instance.status import look
 from dagster_project.keys import BUILDS_CHECK, asset_key, asset_name
 from robot_assets.pipeline.project import Project
 from tests.dagster_project.conftest import SMALL_PARAMS
 from tests.k8s.manifests import Manifests, Object
+from tests.synthetic.postgres import running_postgres
 
 NAMESPACE = "robot-assets"
 NODES = "robot-assets-nodes"

@@ -7,7 +7,6 @@ from pathlib import Path
 import onnx
 import pytest
 
-from benchmarks.synthetic.ruined import ruin_scale
 from robot_assets.core.errors import ExportError
 from robot_assets.data.packed import open_split
 from robot_assets.engines.gate import check_engine
@@ -20,6 +19,7 @@ from robot_assets.sensitivity.spec import SensitivitySpec
 from robot_assets.sensitivity.summary import headline
 from robot_assets.training.evaluate import evaluate
 from tests.detector_chain import NETWORK, TARGET, whole
+from tests.synthetic.ruined import ruin_scale
 
 SPEC = SensitivitySpec(images=8, drop_points_max=1.0)
 
