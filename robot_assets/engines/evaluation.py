@@ -31,7 +31,7 @@ from robot_assets.engines.parity import Parity, parity_of, read_recorded
 from robot_assets.engines.quiet_interpreter import undisturbed
 from robot_assets.models.decode import Detections, decode
 from robot_assets.platforms.memory import Growth, MemoryMeter
-from robot_assets.platforms.meters import Meters, Strain
+from robot_assets.platforms.meters import Meters, Telemetry
 from robot_assets.platforms.probe import probe
 from robot_assets.runtime.manifest import Manifest, OnnxRuntimeManifest
 from robot_assets.runtime.preprocess import Letterboxed, letterbox
@@ -69,7 +69,7 @@ class Trial:
         latencies: After the warm-up.
         warmup: Inferences before.
         helpers: Threads beside the engine's own; 0: the engine ran alone.
-        strain: Power and temperature during the pass.
+        telemetry: Power and temperature during the pass.
         parity: None when there was nothing to compare with.
         metrics: On the test split; None when nobody asked.
     """
@@ -80,7 +80,7 @@ class Trial:
     latencies: Latencies
     warmup: int
     helpers: int
-    strain: Strain
+    telemetry: Telemetry
     parity: Parity | None
     metrics: DetectionMetrics | None
 
@@ -127,7 +127,7 @@ def run_trial(
         latencies=Latencies(tuple(milliseconds[WARMUP:])),
         warmup=WARMUP,
         helpers=helpers,
-        strain=meters.strain(),
+        telemetry=meters.telemetry(),
         parity=parity,
         metrics=metrics,
     )

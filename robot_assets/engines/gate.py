@@ -187,7 +187,7 @@ def _resource_facts(trial: Trial) -> dict[str, Any]:
         "memory_peak_mib": memory.process_peak_mib,
         "memory_of": "device" if is_shared else "process",
         "engine_size_mib": round(manifest.engine_size_bytes / MIB, 4),
-        **asdict(trial.strain),
+        **asdict(trial.telemetry),
     }
     if isinstance(manifest, TensorRTManifest):
         facts["context_memory_mib"] = round(manifest.device_memory_bytes / MIB, 3)

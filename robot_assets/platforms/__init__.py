@@ -1,1 +1,1 @@
-"""What a device is: probe and fingerprint."""
+"""Devices: probe, fingerprint, memory, power and temperature."""

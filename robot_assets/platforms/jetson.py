@@ -1,7 +1,7 @@
-"""What a Jetson is: the files that JetPack leaves on the device. Loads no library and touches no GPU.
+"""Reads what identifies a Jetson from the files that JetPack installs. Loads no library and uses no GPU.
 
-TensorRT's own ``Runtime`` is not asked: without CUDA it is a null object that ends the process when touched. Nor is
-CUDA: initialized here, it would be broken in every process that a long-lived code location forks.
+TensorRT's ``Runtime`` is not used: without CUDA it is a null object that crashes the process. Nor is CUDA: initialized
+here, it would be broken in every process that a long-lived code location forks.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ COMPUTE_CAPABILITIES = {
     "tegra186": "6.2",  # TX2
     "tegra194": "7.2",  # Xavier
     "tegra234": "8.7",  # Orin
-    "tegra264": "11.0",  # Thor, as CUDA 13 counts
+    "tegra264": "11.0",  # Thor, in the numbering of CUDA 13
 }
-"""SoC -> compute capability of its GPU: a constant of the hardware (CUDA C++ Programming Guide)."""
+"""SoC -> compute capability of its GPU (CUDA C++ Programming Guide)."""
 
 _RELEASE = re.compile(r"R(\d+) \(release\), REVISION: ([\d.]+)")
 _SOC = re.compile(r"nvidia,(tegra\d+)")
@@ -30,11 +30,11 @@ _DLA_NODES = ("nvdla*@*", "host1x@*/nvdla*@*", "bus@0/host1x@*/nvdla*@*")
 
 
 def jetson_facts(root: Path, proc: Path) -> dict[str, Any]:
-    """The fields of a ``Platform`` that only a Jetson has; empty on any other device.
+    """Return the fields of a ``Platform`` that only a Jetson has; empty on any other device.
 
     Args:
-        root: The file system that JetPack is installed on.
-        proc: Its procfs, for the device tree.
+        root: Root of the file system with JetPack.
+        proc: Procfs of the device, for the device tree.
     """
     tree = next((path for path in (proc / "device-tree", root / "sys/firmware/devicetree/base") if path.is_dir()), None)
     soc = _SOC.search(_text(tree / "compatible")) if tree else None
@@ -62,7 +62,7 @@ def _l4t(release: str) -> str:
 
 
 def _cuda(version_json: str, packages: Mapping[str, str]) -> str:
-    """Version of the CUDA runtime: of the toolkit that /usr/local/cuda points at, else of the newest package."""
+    """Version of the CUDA runtime: of the toolkit in /usr/local/cuda, else of the newest package."""
     try:
         return str(json.loads(version_json)["cuda_cudart"]["version"])
     except (ValueError, KeyError, TypeError):
@@ -70,7 +70,7 @@ def _cuda(version_json: str, packages: Mapping[str, str]) -> str:
 
 
 def _python_tensorrt() -> str:
-    """Version of the Python package that an engine is built with, which need not be JetPack's."""
+    """Version of the Python package that builds engines; it may differ from JetPack's."""
     try:
         return version("tensorrt")
     except PackageNotFoundError:
@@ -83,7 +83,7 @@ def _newest(packages: Mapping[str, str], name: re.Pattern[str]) -> str:
 
 
 def _dla_cores(tree: Path | None, devices: Path) -> tuple[str, ...]:
-    """DLA cores that are switched on. A container may hide the device tree; then the device files tell."""
+    """DLA cores that are enabled; from the device files where a container hides the device tree."""
     if tree is None:
         return tuple(sorted(path.name.removeprefix("nvhost-ctrl-") for path in devices.glob("nvhost-ctrl-nvdla*")))
     nodes: Iterable[Path] = (path for pattern in _DLA_NODES for path in tree.glob(pattern))
@@ -105,7 +105,7 @@ def _packages(status: str) -> dict[str, str]:
 
 
 def _text(path: Path) -> str:
-    """A small file without the NULs that end strings of the device tree; empty when it cannot be read."""
+    """Text of a small file without the NULs that end device tree strings; empty when it cannot be read."""
     try:
         return path.read_text("utf-8", errors="replace").replace("\0", " ").strip()
     except OSError:

@@ -1,4 +1,4 @@
-"""How much memory this process and its device have, and what a piece of work adds."""
+"""Memory of this process and its device, and how much a block of code adds."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class Memory:
 
     Attributes:
         resident: Physical memory of this process.
-        resident_peak: The most that it ever held.
-        available: What the machine could still give to others. A Jetson's GPU takes its memory from here, and what
-            CUDA allocates there is in no process's resident memory.
+        resident_peak: Its maximum so far.
+        available: Memory that the machine can still allocate. A Jetson's GPU shares it, and CUDA allocations there are
+            not part of any process's resident memory.
     """
 
     resident: float
@@ -28,19 +28,19 @@ class Memory:
 
 
 def read_memory(proc: Path = PROC) -> Memory:
-    """Read what the kernel says: VmRSS, VmHWM and MemAvailable, see proc(5)."""
+    """Read VmRSS, VmHWM and MemAvailable, see proc(5)."""
     found = _read(proc)
     return Memory(found["VmRSS"], found["VmHWM"], found["MemAvailable"])
 
 
 @dataclass(frozen=True)
 class Growth:
-    """Memory that came on top of what was there; None where the kernel does not tell.
+    """Memory that a block of code added, in MiB; None where the kernel does not report it.
 
     Attributes:
-        process_mib: What the process holds more, MiB.
-        process_peak_mib: The most that it held more at any moment, MiB.
-        device_mib: What the whole device has less of, MiB: on a Jetson CPU and GPU share it.
+        process_mib: Increase of the resident memory of the process.
+        process_peak_mib: Its maximum during the block.
+        device_mib: Decrease of the available memory of the device, which CPU and GPU share on a Jetson.
     """
 
     process_mib: float | None = None
@@ -49,12 +49,12 @@ class Growth:
 
 
 class MemoryMeter:
-    """Measures what a block of code adds: ``with MemoryMeter() as memory: ...; memory.growth``.
+    """Measures the memory that a block of code adds: ``with MemoryMeter() as memory: ...; memory.growth``.
 
-    What earlier work has freed goes back to the system first, or the block would take it up unseen.
+    Memory that was freed before is returned to the system first; otherwise the block could reuse it unnoticed.
 
     Args:
-        proc: Where the procfs is mounted.
+        proc: Mount point of the procfs.
     """
 
     def __init__(self, proc: Path = PROC) -> None:
@@ -65,7 +65,7 @@ class MemoryMeter:
     def __enter__(self) -> MemoryMeter:
         _trim()
         try:
-            # Makes the present size the peak: proc_pid_clear_refs(5).
+            # Resets the peak to the current size: proc_pid_clear_refs(5).
             (self._proc / "self/clear_refs").write_text("5")
         except OSError:
             self._before = {name: value for name, value in _read(self._proc).items() if name != "VmHWM"}
@@ -89,7 +89,7 @@ class MemoryMeter:
 
 
 def _read(proc: Path) -> dict[str, float]:
-    """MiB by name, of what the kernel tells."""
+    """MiB by the kernel's name, of those that it reports."""
     lines = [*_lines(proc / "self/status"), *_lines(proc / "meminfo")]
     fields = [line.split() for line in lines if line.startswith(("VmRSS:", "VmHWM:", "MemAvailable:"))]
     return {field[0].rstrip(":"): int(field[1]) / 1024 for field in fields}
@@ -103,7 +103,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _trim() -> None:
-    """Give freed memory back to the system, where the C library can (glibc)."""
+    """Return freed memory to the system, where the C library can (glibc)."""
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

@@ -1,9 +1,8 @@
-"""Power and temperature of this device while something runs on it.
+"""Power and temperature of this device while a block of code runs.
 
-Read from the files of the kernel: ``/sys/class/hwmon`` and ``/sys/class/thermal``. On a Jetson these are the sensors
-that tegrastats shows (INA3221, https://docs.kernel.org/hwmon/ina3221.html), and a container sees them without a tool
-of its own. A GPU without such files is asked through NVML where ``nvidia-ml-py`` is installed. What nothing tells is
-None, and never guessed.
+Read from ``/sys/class/hwmon`` and ``/sys/class/thermal``. On a Jetson these are the sensors that tegrastats shows
+(INA3221, https://docs.kernel.org/hwmon/ina3221.html), and a container sees them without further tools. A GPU without
+such files is read through NVML where ``nvidia-ml-py`` is installed. A value without a sensor is None, never estimated.
 """
 
 from __future__ import annotations
@@ -18,28 +17,28 @@ from types import TracebackType
 
 SYSFS = Path("/sys")
 INTERVAL_S = 0.1
-"""Between two looks; a look at a Jetson's sensors goes over I2C and takes some milliseconds."""
+"""Between two samples; reading a Jetson's sensors goes over I2C and takes some milliseconds."""
 
 _TOTALS = ("VDD_IN", "POM_5V_IN")
-"""Rails that carry the whole module, where a board has one. Elsewhere (AGX Orin) the sum of all rails does."""
+"""Rails that supply the whole module. On boards without one (AGX Orin) it is the sum of all rails."""
 
 _CPU_CHIPS = frozenset({"coretemp", "k10temp", "cpu_thermal", "zenpower"})
 _NOT_MEASURED = "PMIC"
-"""A zone whose temperature is a constant on Xavier and before."""
+"""Prefix of a thermal zone whose temperature is a constant on Xavier and earlier."""
 
 Read = Callable[[], float]
 
 
 @dataclass(frozen=True)
-class Strain:
-    """What a device went through; None where it has no sensor for it.
+class Telemetry:
+    """Power and temperature of a device over a block of code; None where it has no sensor.
 
     Attributes:
-        power_w_mean: Watts, averaged over all looks.
-        power_w_max: Watts, the highest look.
-        power_of: What the power is of: a rail, or ``A + B`` for the sum of rails.
-        temperature_c_max: Degrees Celsius of the hottest sensor.
-        hottest: The name of that sensor.
+        power_w_mean: Watts, mean of all samples.
+        power_w_max: Watts, highest sample.
+        power_of: The rail that the power was measured on, or ``A + B`` for a sum of rails.
+        temperature_c_max: Degrees Celsius, highest sample of the hottest sensor.
+        hottest: Name of that sensor.
     """
 
     power_w_mean: float | None = None
@@ -50,13 +49,13 @@ class Strain:
 
 
 class Meters:
-    """Watches a block of code: ``with Meters() as meters: ...; meters.strain()``.
+    """Samples the sensors while a block of code runs: ``with Meters() as meters: ...; meters.telemetry()``.
 
-    The first look is at the start and the last at the end, so that even a short block has both.
+    The first sample is taken at the start and the last at the end, so that even a short block has two.
 
     Args:
-        sysfs: Where the kernel's sensors are mounted.
-        gpu: Whether what runs, runs on an NVIDIA GPU: NVML is asked for it where no rail tells the power.
+        sysfs: Mount point of the sysfs.
+        gpu: Whether the block runs on an NVIDIA GPU, which is read through NVML where there is no power rail.
     """
 
     def __init__(self, sysfs: Path = SYSFS, *, gpu: bool = False) -> None:
@@ -72,8 +71,8 @@ class Meters:
 
     def __enter__(self) -> Meters:
         if self._rails or self._zones:
-            self._look()
-            self._thread = threading.Thread(target=self._watch, name="meters", daemon=True)
+            self._sample()
+            self._thread = threading.Thread(target=self._sample_until_done, name="meters", daemon=True)
             self._thread.start()
         return self
 
@@ -83,29 +82,29 @@ class Meters:
         if self._thread is not None:
             self._done.set()
             self._thread.join()
-            self._look()
+            self._sample()
 
-    def strain(self) -> Strain:
-        """What the looks up to now came to."""
+    def telemetry(self) -> Telemetry:
+        """Summary of the samples so far."""
         power = {}
         if self._power:
             mean, highest = sum(self._power) / len(self._power), max(self._power)
             power = {"power_w_mean": mean, "power_w_max": highest}
         temperature, hottest = self._hottest or (None, None)
-        return Strain(
+        return Telemetry(
             **power,
             power_of=" + ".join(self._rails) if power else None,
             temperature_c_max=temperature,
             hottest=hottest,
         )
 
-    def _watch(self) -> None:
+    def _sample_until_done(self) -> None:
         while not self._done.wait(INTERVAL_S):
-            self._look()
+            self._sample()
 
-    def _look(self) -> None:
+    def _sample(self) -> None:
         watts = _readings(self._rails)
-        if watts and len(watts) == len(self._rails):  # a sum that lacks a rail would be too low
+        if watts and len(watts) == len(self._rails):  # a sum without one of the rails would be too low
             self._power.append(sum(watts.values()))
         for name, degrees in _readings(self._zones).items():
             if self._hottest is None or degrees > self._hottest[0]:
@@ -113,18 +112,18 @@ class Meters:
 
 
 def _readings(sensors: dict[str, Read]) -> dict[str, float]:
-    """Values of the sensors that answer: the zone of a part that is switched off has none."""
+    """Values of the sensors that can be read: the zone of a unit that is powered off cannot."""
     found = {}
     for name, read in sensors.items():
         try:
             found[name] = read()
-        except Exception:  # NVML's errors are made at run time, and share no base with the kernel's
+        except Exception:  # NVML's error classes are created at run time and have no base in common with OSError
             continue
     return found
 
 
 def _rails(sysfs: Path) -> dict[str, Read]:
-    """Watts by rail: of the whole module where one rail carries it, else of all that together do."""
+    """Watts by rail: the rail of the whole module where there is one, else all rails."""
     rails: dict[str, Read] = {}
     for chip in _chips(sysfs):
         rails |= dict(_rails_of(chip))
@@ -137,7 +136,7 @@ def _rails_of(chip: Path) -> Iterator[tuple[str, Read]]:
         return
     for label in sorted(chip.glob("in[123]_label")):
         number, name = label.name[2], _text(label)
-        # "NC": a channel that nothing is connected to.
+        # "NC": a channel that is not connected
         if name and "NC" not in name and _text(chip / f"in{number}_enable") != "0":
             yield name, _watts(chip / f"in{number}_input", chip / f"curr{number}_input")
 
@@ -147,7 +146,7 @@ def _watts(millivolts: Path, milliamperes: Path) -> Read:
 
 
 def _zones(sysfs: Path) -> dict[str, Read]:
-    """Degrees Celsius by thermal zone, and of the CPU's own sensors on a PC."""
+    """Degrees Celsius by thermal zone, and by CPU sensor on a PC."""
     zones: dict[str, Read] = {}
     for zone in sorted((sysfs / "class/thermal").glob("thermal_zone*")):
         name = _text(zone / "type")
@@ -161,14 +160,14 @@ def _zones(sysfs: Path) -> dict[str, Read]:
 
 
 def _nvml() -> tuple[dict[str, Read], dict[str, Read]]:
-    """Watts and degrees Celsius of the first GPU, each only where it has a sensor."""
+    """Watts and degrees Celsius of the first GPU; empty where it has no such sensor."""
     try:
         import pynvml
 
         pynvml.nvmlInit()
         gpu = pynvml.nvmlDeviceGetHandleByIndex(0)
         name = str(pynvml.nvmlDeviceGetName(gpu))
-    except Exception:  # no such package, no driver, no GPU: NVML's errors are made at run time
+    except Exception:  # no package, no driver or no GPU; NVML's error classes are created at run time
         return {}, {}
     sensors: list[Read] = [
         lambda: pynvml.nvmlDeviceGetPowerUsage(gpu) / 1000,

@@ -1,4 +1,4 @@
-"""What this device is, as far as an engine built on it cares. Needs neither torch nor a GPU."""
+"""Probes this device for what determines the engines built on it. Needs neither torch nor a GPU."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from robot_assets.platforms.jetson import jetson_facts
 
 INT8_FEATURES = frozenset(
     {
-        # x86-64: which integer dot product MLAS, ONNX Runtime's kernel library, dispatches to
+        # x86-64: select the integer dot product of MLAS, ONNX Runtime's kernel library
         "avx2",
         "avx512bw",
         "avx512_vnni",
@@ -32,10 +32,10 @@ INT8_FEATURES = frozenset(
         "sve",
     }
 )
-"""CPU features that decide which int8 kernel runs. Others do not change an engine."""
+"""CPU features that select the int8 kernel. Others do not change an engine."""
 
 PROC_VARIABLE = "ROBOT_ASSETS_PROC"
-"""Where the procfs of the device is mounted, when that is not /proc."""
+"""Environment variable with the mount point of the device's procfs, where that is not /proc."""
 
 _ARCHITECTURES = {"amd64": "x86_64", "arm64": "aarch64"}
 
@@ -43,25 +43,25 @@ Fact = Annotated[str, Field(min_length=1, max_length=200)]
 
 
 class Platform(Spec):
-    """A device as an engine sees it. What only a Jetson has is None elsewhere.
+    """What determines the engines of a device. Fields that only a Jetson has are None elsewhere.
 
-    A discrete GPU is not in it: no target is built for one, and a node that has one must be the same platform for
-    the CPU as a node that has none.
+    A discrete GPU is not included: no target is built for one, and for CPU engines a node with a GPU must be the same
+    platform as a node without.
 
     Attributes:
         architecture: ``x86_64`` or ``aarch64``.
         cpu_features: Those of :data:`INT8_FEATURES` that the CPU has, sorted.
-        onnxruntime: Version; None where it is not installed, which only a Jetson may do without.
+        onnxruntime: Version; None where it is not installed, which is valid on a Jetson only.
         providers: Execution providers that ONNX Runtime offers, in its order of preference.
-        board: Model, as the device tree says it.
+        board: Model name in the device tree.
         soc: Such as ``tegra234``.
         l4t: Release of Jetson Linux, such as 36.4.3.
         jetpack: Version of JetPack where its package is installed.
         cuda: Version of the CUDA runtime.
-        compute_capability: Of the GPU, such as 8.7.
+        compute_capability: Of the integrated GPU, such as 8.7.
         tensorrt: Version of the Python package.
-        libnvinfer: Version of TensorRT's library as JetPack installs it.
-        dla_cores: Deep learning accelerators that are switched on.
+        libnvinfer: Version of JetPack's TensorRT library.
+        dla_cores: Deep learning accelerators that are enabled.
     """
 
     architecture: Fact
@@ -79,24 +79,25 @@ class Platform(Spec):
     dla_cores: tuple[Fact, ...] | None = None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data for an artifact, without what this device does not have."""
+        """JSON data for an artifact, without the fields that are None."""
         return self.model_dump(mode="json", exclude_none=True)
 
     @property
     def fingerprint(self) -> str:
-        """Md5 over all of it: the same on every boot and on every device of the same make."""
+        """MD5 of all fields: the same after each boot and on all devices of the same hardware and software."""
         text = json.dumps(self.as_json(), sort_keys=True, separators=(",", ":"))
         return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def probe(root: Path = Path("/")) -> Platform:
-    """Look at the device that this process runs on.
+    """Probe the device that this process runs on.
 
     Args:
-        root: Where its file system is mounted.
+        root: Mount point of its file system.
 
     Raises:
-        PlatformError: ONNX Runtime is not installed and this is no Jetson, or it was replaced under this process.
+        PlatformError: ONNX Runtime is missing and the device is not a Jetson, or was replaced after this process
+            imported it.
     """
     proc = Path(os.environ.get(PROC_VARIABLE, root / "proc"))
     jetson = jetson_facts(root, proc)
@@ -110,7 +111,7 @@ def probe(root: Path = Path("/")) -> Platform:
 
 
 def int8_features(cpu_info: str) -> tuple[str, ...]:
-    """Features of :data:`INT8_FEATURES` that every core in the text of ``/proc/cpuinfo`` has, sorted."""
+    """Features of :data:`INT8_FEATURES` that every core in the text of ``/proc/cpuinfo`` lists, sorted."""
     cores = [
         set(line.partition(":")[2].split())
         for line in cpu_info.splitlines()
@@ -130,21 +131,21 @@ def _onnxruntime(*, is_needed: bool) -> dict[str, Any]:
         if not is_needed:
             return {}
         raise PlatformError(
-            f"ONNX Runtime does not import: {error}",
+            f"ONNX Runtime cannot be imported: {error}",
             needed="the onnxruntime package",
-            fix="pip install onnxruntime, in the version that pyproject.toml pins",
+            fix="pip install 'robot-assets[cpu]'",
         ) from None
     if _installed(onnxruntime.__file__) != _loaded(onnxruntime.__file__):
         raise PlatformError(
-            f"ONNX Runtime was replaced after this process had loaded {onnxruntime.__version__}",
-            needed="a process that runs what is installed",
-            fix="reload the code location, or start the command again",
+            f"ONNX Runtime was replaced after this process had imported {onnxruntime.__version__}",
+            needed="a process that imports the installed version",
+            fix="reload the code location, or run the command again",
         )
     return {"onnxruntime": str(onnxruntime.__version__), "providers": tuple(onnxruntime.get_available_providers())}
 
 
 def _installed(file: str) -> tuple[int, int] | None:
-    """A mark of the installed file that another version would not have; None while there is none."""
+    """Modification time and inode of a file, which a reinstallation changes; None when it is missing."""
     try:
         facts = os.stat(file)
     except FileNotFoundError:
@@ -154,5 +155,5 @@ def _installed(file: str) -> tuple[int, int] | None:
 
 @cache
 def _loaded(file: str) -> tuple[int, int] | None:
-    """The mark at the first look."""
+    """The same at the first call."""
     return _installed(file)

@@ -15,7 +15,7 @@ import numpy as np
 
 from robot_assets.engines.load import load_engine
 from robot_assets.platforms.memory import Memory, read_memory
-from robot_assets.platforms.meters import Meters, Strain
+from robot_assets.platforms.meters import Meters, Telemetry
 from robot_assets.platforms.probe import probe
 from robot_assets.profiling.cores import CoreTimes, core_use, read_core_times
 from robot_assets.profiling.periodic import Job, Task, run_periodically
@@ -78,7 +78,7 @@ def _measured(
     cores_before = read_core_times()
     with Meters(gpu=any(one.engine.manifest.kind == "tensorrt" for one in loaded)) as meters:
         jobs = run_periodically([one.task for one in loaded], duration_s, what="together")
-    machine = _machine(cores_before, before, meters.strain())
+    machine = _machine(cores_before, before, meters.telemetry())
     profile = Profile(
         target=target,
         duration_s=duration_s,
@@ -133,7 +133,7 @@ def _load(stream: Stream, opened: ExitStack) -> _Loaded:
     return _Loaded(stream, engine, task, round(load_s, 4), round(read_memory().resident - before.resident, 1))
 
 
-def _machine(cores_before: CoreTimes, before: Memory, strain: Strain) -> Machine:
+def _machine(cores_before: CoreTimes, before: Memory, telemetry: Telemetry) -> Machine:
     use, after = core_use(cores_before, read_core_times()), read_memory()
     return Machine(
         core_percent={core: round(percent, 1) for core, percent in use.percent.items()},
@@ -143,7 +143,7 @@ def _machine(cores_before: CoreTimes, before: Memory, strain: Strain) -> Machine
         resident_mib=round(after.resident_peak, 1),
         runtime_mib=round(before.resident, 1),
         taken_mib=round(before.available - after.available, 1),
-        power_w_mean=strain.power_w_mean,
-        power_w_max=strain.power_w_max,
-        temperature_c_max=strain.temperature_c_max,
+        power_w_mean=telemetry.power_w_mean,
+        power_w_max=telemetry.power_w_max,
+        temperature_c_max=telemetry.temperature_c_max,
     )

@@ -21,7 +21,7 @@ from robot_assets.export.onnx_export import export_float
 from robot_assets.lineage.code_version import Code
 from robot_assets.lineage.graph import build_graph
 from robot_assets.pipeline.params import parse_params
-from robot_assets.platforms.meters import Strain
+from robot_assets.platforms.meters import Telemetry
 from tests.detector_chain import whole
 
 ROOT = Path(__file__).parents[2]
@@ -167,12 +167,12 @@ def test_resources_beyond_a_budget_fail_and_name_it(budget):
     assert verdict.fix
 
 
-WARM = Strain(power_w_mean=9.5, power_w_max=12.25, power_of="VDD_IN", temperature_c_max=71.5, hottest="gpu-thermal")
+WARM = Telemetry(power_w_mean=9.5, power_w_max=12.25, power_of="VDD_IN", temperature_c_max=71.5, hottest="gpu-thermal")
 
 
 @pytest.mark.parametrize(("budget", "passes"), [({"power_w_max": 9.4}, False), ({"power_w_max": 9.6}, True)])
 def test_power_is_held_to_its_budget_on_average(budget, passes):
-    verdict = judge("resources", replace(trial(), strain=WARM), gate(**budget))
+    verdict = judge("resources", replace(trial(), telemetry=WARM), gate(**budget))
     assert verdict.passed == passes
     assert "9.5 W on average (VDD_IN)" in verdict.summary
     assert verdict.facts["hottest"] == "gpu-thermal"
@@ -180,14 +180,14 @@ def test_power_is_held_to_its_budget_on_average(budget, passes):
 
 @pytest.mark.parametrize("budget", ["power_w_max", "temperature_c_max"])
 def test_a_budget_that_this_device_cannot_be_held_to_fails_with_a_sentence(budget):
-    verdict = judge("resources", replace(trial(), strain=Strain()), gate(**{budget: 1000}))
+    verdict = judge("resources", replace(trial(), telemetry=Telemetry()), gate(**{budget: 1000}))
     assert not verdict.passed
     assert "nothing on this device tells" in verdict.summary
     assert budget in verdict.fix
 
 
 def test_facts_that_the_device_does_not_tell_are_absent():
-    verdict = judge("resources", replace(trial(), strain=Strain()), gate())
+    verdict = judge("resources", replace(trial(), telemetry=Telemetry()), gate())
     assert verdict.passed
     assert not {name for name in verdict.facts if name.startswith(("power", "temperature", "hottest"))}
     assert "nothing here tells power or temperature" in verdict.summary

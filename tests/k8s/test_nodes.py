@@ -138,7 +138,7 @@ def test_an_edited_annotation_is_refused_by_the_name_of_its_node(cluster):
     publish("orin-1", ORIN)
     annotations = cluster.nodes["orin-1"]["annotations"]
     annotations[ANNOTATION] = annotations[ANNOTATION].replace("36.4.3", "36.4.4")
-    with pytest.raises(PlatformError, match="the annotation robot-assets/platform of node orin-1 says fingerprint"):
+    with pytest.raises(PlatformError, match="the annotation robot-assets/platform of node orin-1 has fingerprint"):
         read_device("orin")
 
 

@@ -1,4 +1,4 @@
-"""A platform is what decides which kernels run, and nothing that changes from boot to boot."""
+"""A platform has everything that selects kernels, and nothing that changes between boots."""
 
 import json
 import subprocess
@@ -23,7 +23,7 @@ def cpu_info(*extras: str, mhz: float = 2500.0) -> str:
     return "\n".join(CPU.format(number=number, mhz=mhz, extra=extra) for number, extra in enumerate(extras))
 
 
-def test_this_device_has_an_answer_and_it_is_the_same_twice():
+def test_two_probes_of_this_device_are_equal():
     first, second = probe(), probe()
     assert first == second
     assert len(first.fingerprint) == 32
@@ -31,8 +31,8 @@ def test_this_device_has_an_answer_and_it_is_the_same_twice():
     json.dumps(first.as_json())
 
 
-def test_the_fingerprint_of_a_cpu_is_the_one_that_manifests_hold():
-    """Written down when engines were first built: a manifest must not stop matching the machine it was built on."""
+def test_the_fingerprint_of_a_platform_never_changes():
+    """Recorded with the first engines: their manifests must keep matching the machine that built them."""
     device = Platform(
         architecture="x86_64",
         cpu_features=("avx2", "avx512_vnni", "avx512bw"),
@@ -42,7 +42,7 @@ def test_the_fingerprint_of_a_cpu_is_the_one_that_manifests_hold():
     assert device.fingerprint == "e651b12af5ebc94712acc37dc473d9ab"
 
 
-def test_the_clock_and_the_number_of_cores_do_not_matter():
+def test_clock_rate_and_core_count_do_not_change_the_features():
     one = int8_features(cpu_info("avx512_vnni", "avx512_vnni", mhz=1000))
     other = int8_features(cpu_info("avx512_vnni", mhz=3900))
     assert one == other == ("avx2", "avx512_vnni")
@@ -52,16 +52,16 @@ def test_a_feature_that_only_some_cores_have_does_not_count():
     assert int8_features(cpu_info("avx_vnni", "")) == ("avx2",)
 
 
-def test_arm_features_are_read_too():
+def test_features_of_arm_cores_are_read():
     text = "processor\t: 0\nFeatures\t: fp asimd evtstrm aes asimddp i8mm\n"
     assert int8_features(text) == ("asimd", "asimddp", "i8mm")
 
 
-def test_an_unreadable_cpu_has_no_features():
+def test_an_empty_cpuinfo_has_no_features():
     assert int8_features("") == ()
 
 
-def test_the_fingerprint_changes_with_everything_that_is_in_it():
+def test_the_fingerprint_changes_with_every_field():
     here = probe()
     others = [
         here.model_copy(update=change)
@@ -77,14 +77,14 @@ def test_the_fingerprint_changes_with_everything_that_is_in_it():
     assert len({here.fingerprint, *(other.fingerprint for other in others)}) == 7
 
 
-def test_procfs_may_be_mounted_elsewhere(tmp_path, monkeypatch):
+def test_the_procfs_may_be_mounted_elsewhere(tmp_path, monkeypatch):
     (tmp_path / "cpuinfo").write_text(cpu_info("avx_vnni_int8"))
     monkeypatch.setenv("ROBOT_ASSETS_PROC", str(tmp_path))
     assert probe().cpu_features == ("avx2", "avx_vnni_int8")
 
 
-def test_a_runtime_that_was_replaced_under_a_process_is_not_taken_for_the_loaded_one(tmp_path):
-    """A stand-in for the installed package, so that replacing it harms nobody."""
+def test_a_runtime_that_was_replaced_after_its_import_is_an_error(tmp_path):
+    """A stand-in replaces the installed package, which stays as it is."""
     package = tmp_path / "onnxruntime"
     package.mkdir()
     source = '__version__ = "{}"\n\n\ndef get_available_providers():\n    return ["CPUExecutionProvider"]\n'
@@ -103,11 +103,11 @@ def test_a_runtime_that_was_replaced_under_a_process_is_not_taken_for_the_loaded
         text=True,
         check=True,
     )
-    assert done.stdout.startswith("1.31.0\nONNX Runtime was replaced after this process had loaded 1.31.0")
+    assert done.stdout.startswith("1.31.0\nONNX Runtime was replaced after this process had imported 1.31.0")
     assert "fix: reload the code location" in done.stdout
 
 
-# Jetsons: the files of an Orin, as JetPack leaves them
+# Jetsons: the files of an Orin as JetPack installs them
 
 
 DPKG = """\
@@ -160,7 +160,7 @@ def write(path: Path, text: str) -> None:
     path.write_text(text)
 
 
-def test_a_jetson_says_its_release_its_tensorrt_and_its_gpu(orin):
+def test_a_jetson_has_its_release_its_tensorrt_and_its_gpu(orin):
     found = probe(orin).as_json()
     assert {key: value for key, value in found.items() if key not in probe().as_json()} == {
         "board": "NVIDIA Jetson AGX Orin Developer Kit",
@@ -189,13 +189,13 @@ def test_a_reflashed_jetson_has_another_fingerprint(orin, path, old, new):
     assert probe(orin).fingerprint != before
 
 
-def test_a_dla_core_that_is_switched_off_is_not_there(orin):
+def test_a_disabled_dla_core_is_left_out(orin):
     (orin / "proc/device-tree/bus@0/host1x@13e00000/nvdla1@158c0000/status").write_bytes(b"disabled\0")
     assert probe(orin).dla_cores == ("nvdla0",)
 
 
-def test_a_jetson_that_tells_little_is_still_a_jetson(tmp_path, monkeypatch):
-    """A container may hide the device tree and have no packages: nothing is made up, and nothing raises."""
+def test_a_jetson_with_few_readable_files_is_still_a_jetson(tmp_path, monkeypatch):
+    """A container may hide the device tree and have no packages."""
     monkeypatch.delenv("ROBOT_ASSETS_PROC", raising=False)
     write(tmp_path / "etc/nv_tegra_release", "# R35 (release), REVISION: 4.1, GCID: 33958178\n")
     write(tmp_path / "dev/nvhost-ctrl-nvdla0", "")
@@ -205,21 +205,21 @@ def test_a_jetson_that_tells_little_is_still_a_jetson(tmp_path, monkeypatch):
     assert (found.board, found.soc, found.cuda, found.compute_capability, found.libnvinfer) == (None,) * 5
 
 
-def test_a_jetson_fits_into_the_manifest_of_an_engine(orin):
+def test_the_fields_of_a_jetson_fit_the_manifest_of_an_engine(orin):
     field = Manifest.model_fields["platform"]
     assert field.annotation == dict[str, str | list[str]]
     facts = probe(orin).as_json()
     assert all(isinstance(value, str | list) for value in facts.values())
 
 
-def test_a_machine_without_onnxruntime_says_so_unless_it_is_a_jetson(orin, monkeypatch):
+def test_a_missing_onnxruntime_is_an_error_except_on_a_jetson(orin, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     assert probe(orin).onnxruntime is None
-    with pytest.raises(PlatformError, match="ONNX Runtime does not import"):
+    with pytest.raises(PlatformError, match="ONNX Runtime cannot be imported"):
         probe()
 
 
-def test_looking_at_a_jetson_loads_no_gpu_library(orin):
+def test_probing_a_jetson_loads_no_gpu_library(orin):
     code = (
         "import sys; from pathlib import Path; from robot_assets.platforms.probe import probe\n"
         "probe(Path(sys.argv[1]))\n"

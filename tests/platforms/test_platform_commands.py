@@ -1,4 +1,4 @@
-"""``robot-assets platform``: what a person types on a device, and what the instance keeps of it."""
+"""``robot-assets platform``: the commands on a device, and the observations that the instance records."""
 
 import json
 import os
@@ -45,7 +45,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def run(root: Path, *arguments: str, text: str = "", code: int = 0) -> str:
-    """Standard output of the verb, or its error where it is to fail."""
+    """Standard output of the command, or its standard error where it has to fail."""
     command = str(Path(sys.executable).with_name("robot-assets"))
     environment = {**os.environ, "DAGSTER_HOME": str(root / ".dagster")}
     done = subprocess.run(
@@ -67,12 +67,12 @@ def observations(root: Path) -> list[dg.AssetObservation]:
         return [record.asset_observation for record in records]
 
 
-@pytest.mark.parametrize("verb", ["probe", "report"])
-def test_every_verb_has_help_with_an_example(root, verb):
-    assert "Example:" in run(root, verb, "--help")
+@pytest.mark.parametrize("command", ["probe", "report"])
+def test_every_command_has_help_with_an_example(root, command):
+    assert "Example:" in run(root, command, "--help")
 
 
-def test_probe_shows_this_device_to_a_person_and_to_a_machine(root):
+def test_probe_prints_this_device_as_text_and_as_json(root):
     here = probe()
     shown = run(root, "probe")
     assert here.architecture in shown
@@ -81,7 +81,7 @@ def test_probe_shows_this_device_to_a_person_and_to_a_machine(root):
     assert read_report(run(root, "probe", "--json"), "stdin") == here
 
 
-def test_a_report_is_recorded_once_and_again_only_when_the_device_changed(root):
+def test_a_report_is_recorded_once_and_again_when_the_device_changed(root):
     assert "its first report" in run(root, "report", "orin", "--probe", "-", text=printed(ORIN))
     assert "is as it was" in run(root, "report", "orin", "--probe", "-", text=printed(ORIN))
     reflashed = ORIN.model_copy(update={"libnvinfer": "10.7.0.23-1+cuda12.6"})
@@ -96,25 +96,25 @@ def test_a_report_is_recorded_once_and_again_only_when_the_device_changed(root):
     assert second.metadata["board"].value == "NVIDIA Jetson AGX Orin Developer Kit"
 
 
-def test_a_device_reports_itself_without_a_file(root):
+def test_a_report_without_a_file_probes_this_device(root):
     done = json.loads(run(root, "report", "orin", "--json"))
     assert (done["asset"], done["fingerprint"], done["before"]) == ("platform/orin", probe().fingerprint, None)
     assert done["changed"] is True
     assert done["instance"] == str(root / ".dagster")
 
 
-def test_a_target_that_is_probed_here_and_one_that_is_not_there_are_refused(root):
+def test_a_report_for_a_target_that_is_probed_here_or_unknown_is_refused(root):
     assert "fix: set targets.cpu.platform to reported" in run(root, "report", "cpu", code=1)
     assert "needed: one of ['cpu', 'orin']" in run(root, "report", "thor", code=1)
     assert not (root / ".dagster").exists()
 
 
-def test_a_file_that_cannot_be_read_says_how_to_make_it(root):
+def test_the_error_for_an_unreadable_file_has_the_command_that_writes_it(root):
     assert "robot-assets platform probe --json > no.json" in run(root, "report", "orin", "--probe", "no.json", code=1)
 
 
-def test_a_probe_that_printed_nothing_is_named_as_what_came_in(root):
-    assert "the standard input is not the report of a device" in run(root, "report", "orin", "--probe", "-", code=1)
+def test_an_empty_report_on_standard_input_is_refused(root):
+    assert "the standard input is not a device report" in run(root, "report", "orin", "--probe", "-", code=1)
 
 
 def edited(**changes: object) -> str:
@@ -126,18 +126,18 @@ def edited(**changes: object) -> str:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "orin.json is not the report of a device"),
-        ("[]", "not the report"),
-        (json.dumps({"platform": ORIN.as_json()}), "fingerprint: Field required"),
-        (edited(gpu="H100"), "platform.gpu: Extra inputs are not permitted"),
-        (edited(l4t=36), "platform.l4t: Input should be a valid string"),
-        (edited(l4t=""), "platform.l4t: String should have at least 1 character"),
-        (edited(board="x" * 201), "platform.board: String should have at most 200 characters"),
-        (edited(cpu_features="asimd"), "platform.cpu_features: Input should be a valid array"),
-        (edited(l4t="36.4.4"), f"says fingerprint {ORIN.fingerprint}, and that of its content is"),
+        ("", "orin.json is not a device report"),
+        ("[]", "not a device report"),
+        (json.dumps({"platform": ORIN.as_json()}), "fingerprint: missing"),
+        (edited(gpu="H100"), "platform.gpu: unknown key"),
+        (edited(l4t=36), "platform.l4t: needed a string"),
+        (edited(l4t=""), "platform.l4t: needed a string of length 1 or more"),
+        (edited(board="x" * 201), "platform.board: needed a string of length 200 or less"),
+        (edited(cpu_features="asimd"), "platform.cpu_features: needed a list"),
+        (edited(l4t="36.4.4"), f"has fingerprint {ORIN.fingerprint}, but that of its content is"),
     ],
 )
-def test_what_is_not_a_report_is_refused_with_what_is_wrong(text, message):
+def test_an_invalid_report_is_refused_with_its_mistake(text, message):
     with pytest.raises(PlatformError) as caught:
         read_report(text, "orin.json")
     assert message in caught.value.found
@@ -160,7 +160,7 @@ def test_how_a_device_is_observed_changes_no_engine(repository):
     assert not {"robot_assets.platforms.spec", "robot_assets.platforms.report"} & set(reached)
 
 
-def test_where_a_hash_is_read_changes_no_data_set():
+def test_the_source_of_a_hash_changes_no_data_set():
     from robot_assets.lineage.code_version import Code
 
     for stage in ("data.dataset", "data.simulate", "data.checks", "training.loop", "export.onnx_export"):
