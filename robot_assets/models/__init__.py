@@ -1,1 +1,1 @@
-"""Networks, loss and decoding."""
+"""Networks, loss, decoding and checkpoints."""

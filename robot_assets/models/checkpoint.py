@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
+from robot_assets.core.documents import write_json
 from robot_assets.core.errors import TrainingError
 from robot_assets.models.spec import NetworkSpec
 
@@ -18,12 +19,12 @@ if TYPE_CHECKING:
 
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
-_REBUILD = "build the checkpoint again, or restore the whole directory from the store"
+_REBUILD = "rebuild the checkpoint, or restore its directory from the store"
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """What a checkpoint's weights belong to.
+    """The network and the classes of a checkpoint.
 
     Attributes:
         network: The network.
@@ -48,14 +49,14 @@ def save_checkpoint(
 def save_config(folder: Path, config: CheckpointConfig) -> None:
     """Write ``config.json`` into ``folder``."""
     document = {"network": config.network.model_dump(mode="json"), "classes": list(config.classes)}
-    (folder / CONFIG).write_text(json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    write_json(folder / CONFIG, document)
 
 
 def load_config(folder: Path) -> CheckpointConfig:
     """Read ``config.json`` of the checkpoint in ``folder``. Needs no torch.
 
     Raises:
-        TrainingError: The file is missing or is not what :func:`save_config` writes.
+        TrainingError: The file is missing or invalid.
     """
     path = folder / CONFIG
     try:
@@ -66,18 +67,26 @@ def load_config(folder: Path) -> CheckpointConfig:
         raise TrainingError(f"no {path}", needed="a checkpoint directory", fix=_REBUILD) from None
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise TrainingError(
-            f"{path} is not the config of a checkpoint: {error}",
+            f"{path} is not the config of a checkpoint: {_describe_error(error)}",
             needed="a JSON object with 'network' and 'classes'",
             fix=_REBUILD,
         ) from None
     return CheckpointConfig(network, classes)
 
 
+def _describe_error(error: Exception) -> str:
+    if isinstance(error, ValidationError):
+        first = error.errors(include_url=False)[0]
+        field = ".".join(("network", *map(str, first["loc"])))
+        return f"{field} is missing" if first["type"] == "missing" else f"{field} is {first['input']!r}"
+    return f"{error} is missing" if isinstance(error, KeyError) else str(error)
+
+
 def load_network(folder: Path) -> tuple[nn.Module, CheckpointConfig]:
-    """The network of the checkpoint in ``folder``, in eval mode, and its config.
+    """Load the network of the checkpoint in ``folder``, in eval mode, and its config.
 
     Raises:
-        TrainingError: A file is missing or corrupt, or a leaf has another shape than the network needs.
+        TrainingError: A file is missing or corrupt, or a leaf has a shape that the network does not have.
     """
     from robot_assets.models.network import build_network
 
@@ -88,7 +97,7 @@ def load_network(folder: Path) -> tuple[nn.Module, CheckpointConfig]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """All tensors of a safetensors file.
+    """Read all tensors of a safetensors file.
 
     Raises:
         TrainingError: The file is missing or corrupt.
@@ -102,7 +111,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         raise TrainingError(f"no weights at {path}", needed="a safetensors file", fix=_REBUILD) from None
     except SafetensorError as error:
         raise TrainingError(
-            f"{path} is not a whole safetensors file: {error}",
+            f"{path} is not a complete safetensors file: {error}",
             needed="the bytes that were saved",
             fix=_REBUILD,
         ) from None
@@ -112,25 +121,31 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, origin: str) -> None:
     """Load ``weights`` into ``module``, which must have exactly those leaves.
 
+    Args:
+        module: Changed in place.
+        weights: Tensors by the name of their leaf.
+        origin: Source of the weights, named in errors.
+
     Raises:
-        TrainingError: Names each leaf that is missing, unknown, or of another shape or dtype, with what was
-            expected and what was found.
+        TrainingError: Names each leaf that is missing, unknown, or of another shape or dtype, with the expected
+            and the found one.
     """
     expected = module.state_dict()
-    mistakes = [
+    mismatches = [
         f"{name}: expected {_describe(leaf)}, found {_describe(weights.get(name))}"
         for name, leaf in expected.items()
         if _describe(weights.get(name)) != _describe(leaf)
     ]
-    mistakes += [
+    mismatches += [
         f"{name}: expected nothing, found {_describe(weights[name])}" for name in sorted(set(weights) - set(expected))
     ]
-    if mistakes:
-        shown = "\n    ".join(mistakes[:8]) + (f"\n    and {len(mistakes) - 8} more" if len(mistakes) > 8 else "")
+    if mismatches:
+        count = len(mismatches)
+        shown = "\n    ".join(mismatches[:8]) + (f"\n    and {count - 8} more" if count > 8 else "")
         raise TrainingError(
-            f"{origin} does not fit the network in {len(mistakes)} leaves:\n    {shown}",
+            f"{origin} does not match the network in {count} {'leaf' if count == 1 else 'leaves'}:\n    {shown}",
             needed="the weights of the network that config.json describes",
-            fix="build the checkpoint again: the network changed since it was saved",
+            fix="rebuild the checkpoint: the network has changed since it was saved",
         )
     module.load_state_dict(dict(weights))
 

@@ -1,11 +1,11 @@
-"""From the raw heads of a network to detections. NumPy only: robots run this too, and they have no torch.
+"""Decodes the raw heads of a network into detections. NumPy only: robots, which have no torch, run this too.
 
-A head at stride ``s`` says for each cell, whose centre is ``((column + 0.5) * s, (row + 0.5) * s)``:
+The heads at stride ``s`` predict for each cell, whose centre is ``((column + 0.5) * s, (row + 0.5) * s)``:
 
 - ``cls`` (N, classes, rows, columns): logits; the score of a class is their sigmoid (no background class).
-- ``box`` (N, 4, rows, columns): ``dx, dy, log w, log h`` in cells. The box is centred at ``(dx, dy) * s``
-  from the centre of the cell and is ``exp(log w) * s`` wide: the parameters of YOLOX (arXiv 2107.08430). All
-  four stay within a few units, which int8 represents well, and an object may be thinner than a cell.
+- ``box`` (N, 4, rows, columns): ``dx, dy, log w, log h`` in cells. The centre of the box is ``(dx, dy) * s``
+  from the centre of the cell, and its width is ``exp(log w) * s``: the parameters of YOLOX (arXiv 2107.08430).
+  All four stay within a few units, which int8 represents well, and an object may be thinner than a cell.
 """
 
 from __future__ import annotations
@@ -13,20 +13,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.models.spec import NetworkSpec
-from robot_assets.runtime.preprocess import Letterboxed
 
 Floats = NDArray[np.float32]
 
 LOG_SIZE_MAX = 6.0
-"""Sizes are capped at exp(6) = 403 cells, so that no output of a network can overflow."""
+"""Sizes are limited to exp(6) = 403 cells, so that no output of a network can overflow."""
 
 _BLOCK = 128
-"""Boxes that suppression looks at together; an image of a trained detector has about so many candidates."""
+"""Boxes that are suppressed at once; an image of a trained detector has about as many candidates."""
 
 
 def output_names(spec: NetworkSpec) -> tuple[str, ...]:
@@ -34,9 +34,17 @@ def output_names(spec: NetworkSpec) -> tuple[str, ...]:
     return tuple(f"{kind}_s{stride}" for stride in spec.strides for kind in ("cls", "box"))
 
 
+class Letterbox(Protocol):
+    """The mapping from the input of a network back to the original image."""
+
+    def boxes_to_original(self, boxes: Floats) -> Floats:
+        """Boxes (n, 4) xyxy in pixels of the input, in pixels of the original."""
+        ...
+
+
 @dataclass(frozen=True)
 class Detections:
-    """What was found in one image, best first.
+    """The detections of one image, in descending order of score.
 
     Attributes:
         boxes: float32 (n, 4) xyxy, pixels of the network's input (of the original after :meth:`in_image`).
@@ -48,12 +56,12 @@ class Detections:
     scores: Floats
     labels: NDArray[np.int64]
 
-    def in_image(self, letterboxed: Letterboxed) -> Detections:
-        """The same detections in pixels of the image as it was before the letterbox."""
+    def in_image(self, letterboxed: Letterbox) -> Detections:
+        """The same detections in pixels of the original image."""
         return Detections(letterboxed.boxes_to_original(self.boxes), self.scores, self.labels)
 
     def above(self, score: float) -> Detections:
-        """Those that score at least ``score``."""
+        """The detections with at least ``score``."""
         keep = self.scores >= score
         return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
 
@@ -67,18 +75,18 @@ def decode(
     candidates_max: int = 600,
     detections_max: int = 100,
 ) -> list[Detections]:
-    """Turn raw heads into detections, with non-maximum suppression within each class.
+    """Decode raw heads, with non-maximum suppression within each class.
 
     Args:
         heads: Raw outputs in the order of :func:`output_names`; each (N, classes or 4, rows, columns).
-        spec: The network that made them.
-        score_min: Lowest score kept. 0.01 is right for mAP; ask for more with :meth:`Detections.above`.
-        iou_max: Of two boxes of a class that overlap by more, the weaker is dropped.
-        candidates_max: Strongest (cell, class) pairs of an image that go into the suppression.
-        detections_max: Strongest detections of an image that come out.
+        spec: The network of the heads.
+        score_min: Lowest score kept. 0.01 is right for mAP; filter by a higher one with :meth:`Detections.above`.
+        iou_max: Of two boxes of a class with a larger IoU, the one with the lower score is dropped.
+        candidates_max: Limit of (cell, class) pairs per image before suppression, by score.
+        detections_max: Limit of detections per image after suppression, by score.
 
     Returns:
-        One :class:`Detections` an image, boxes in pixels of the input.
+        One :class:`Detections` per image, boxes in pixels of the input.
 
     Raises:
         ValueError: The heads are not those of ``spec``.
@@ -86,7 +94,7 @@ def decode(
     _check(heads, spec)
     logits = np.concatenate([_flat(head) for head in heads[0::2]], axis=1)
     raw = np.concatenate([_flat(head) for head in heads[1::2]], axis=1)
-    centres, strides = _known_cells(spec)
+    centres, strides = _cached_cells(spec)
     logit_min = np.float32(np.log(score_min / (1 - score_min)))
     found = []
     for image_logits, image_raw in zip(logits, raw, strict=True):
@@ -112,8 +120,8 @@ def cells(spec: NetworkSpec) -> tuple[Floats, Floats]:
     return np.concatenate(centres), np.concatenate(strides)
 
 
-_known_cells = lru_cache(maxsize=16)(cells)
-"""For whoever only reads them: made anew for each image they would cost a tenth of its decoding."""
+_cached_cells = lru_cache(maxsize=16)(cells)
+"""Read-only: computing the cells for each image would take a tenth of its decoding time."""
 
 
 def _check(heads: Sequence[NDArray[np.floating]], spec: NetworkSpec) -> None:
@@ -143,35 +151,35 @@ def _clip(boxes: Floats, spec: NetworkSpec) -> Floats:
 
 
 def _suppress(boxes: Floats, labels: NDArray[np.integer], iou_max: float, detections_max: int) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression; ``boxes`` come best first. Returns the indices of the first that stay.
+    """Greedy non-maximum suppression of ``boxes`` in descending order of score. Returns the indices kept.
 
-    Block by block: all overlaps of a block at once, and no block after enough have stayed.
+    The overlaps of a block are computed at once, and no further block once enough boxes are kept.
     """
-    # Classes are moved apart, so that boxes of two classes never overlap.
+    # An offset by class, so that boxes of two classes never overlap.
     span = np.float32(np.abs(boxes).max() * 2 + 1) if len(boxes) else np.float32(1)
     sides = np.ascontiguousarray((boxes + labels[:, None].astype(np.float32) * span * 2).T)
     keep = np.zeros(0, np.int64)
     for start in range(0, len(boxes), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(boxes)))
         block = block[~_overlap(sides[:, keep], sides[:, block], iou_max).any(axis=0)]
-        among = _overlap(sides[:, block], sides[:, block], iou_max)
-        stays = np.ones(len(block), bool)
-        for index, hidden in enumerate(among):
-            if stays[index]:
-                stays[index + 1 :] &= ~hidden[index + 1 :]
-        keep = np.concatenate([keep, block[stays]])
+        within = _overlap(sides[:, block], sides[:, block], iou_max)
+        is_kept = np.ones(len(block), bool)
+        for index, suppressed in enumerate(within):
+            if is_kept[index]:
+                is_kept[index + 1 :] &= ~suppressed[index + 1 :]
+        keep = np.concatenate([keep, block[is_kept]])
         if len(keep) >= detections_max:
             break
     return keep[:detections_max]
 
 
 def _overlap(boxes: Floats, others: Floats, iou_max: float) -> NDArray[np.bool_]:
-    """Which pairs of (4, n) and (4, m) boxes, left, top, right and bottom, share more than ``iou_max``: (n, m)."""
+    """Mask (n, m) of the pairs with IoU above ``iou_max``; boxes (4, n) and (4, m) are left, top, right, bottom."""
     left, top, right, bottom = boxes[:, :, None]
     other_left, other_top, other_right, other_bottom = others
     width = np.minimum(right, other_right) - np.maximum(left, other_left)
     height = np.minimum(bottom, other_bottom) - np.maximum(top, other_top)
     shared = np.maximum(width, 0) * np.maximum(height, 0)
     area, other_area = (right - left) * (bottom - top), (other_right - other_left) * (other_bottom - other_top)
-    apart: NDArray[np.bool_] = shared <= iou_max * (area + other_area - shared)
-    return ~apart
+    is_below: NDArray[np.bool_] = shared <= iou_max * (area + other_area - shared)
+    return ~is_below

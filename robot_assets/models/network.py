@@ -1,8 +1,8 @@
 """The network: a small residual backbone, a top-down path, and a head at each stride.
 
-Only dense 3x3 and 1x1 convolutions, batch norm, ReLU, addition and nearest upsampling by two: all of it fuses
-to int8 on ONNX Runtime and on TensorRT from 8.6. No weights are shared between levels, so that each batch
-norm folds into exactly one convolution and each activation has a scale of its own.
+Only dense 3x3 and 1x1 convolutions, batch norm, ReLU, addition and nearest upsampling by two: all of them fuse
+to int8 in ONNX Runtime and in TensorRT from 8.6. No weights are shared between levels, so that each batch
+norm folds into exactly one convolution and each activation has its own scale.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from robot_assets.models.spec import NetworkSpec
 __all__ = ["Detector", "build_network", "output_names"]
 
 PRIOR = 0.01
-"""Score that every cell gives every class before training (arXiv 1708.02002, section 4.1)."""
+"""Score of every class in every cell before training (arXiv 1708.02002, section 4.1)."""
 
 
 class ConvNorm(nn.Sequential):
@@ -44,12 +44,12 @@ class Residual(nn.Module):
         self.second = ConvNorm(channels, channels, linear=True)
 
     def forward(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, C, h, w), not negative."""
+        """(N, C, h, w) -> (N, C, h, w), non-negative."""
         return functional.relu(features + self.second(self.first(features)))
 
 
 class Head(nn.Module):
-    """Class logits and raw boxes of one level, from a tower each."""
+    """Class logits and raw boxes of one level, each with its own tower."""
 
     def __init__(self, channels: int, classes: int) -> None:
         super().__init__()
@@ -91,19 +91,19 @@ class Detector(nn.Module):
         at4 = self.stage4(self.stem(images))
         at8 = self.stage8(at4)
         top16 = self.lateral16(self.stage16(at8))
-        top8 = self.merge8(functional.relu(self.lateral8(at8) + _twice(top16)))
+        top8 = self.merge8(functional.relu(self.lateral8(at8) + _upsampled(top16)))
         levels = [self.heads["s8"](top8), self.heads["s16"](top16)]
         if self.is_finest_4:
-            top4 = self.merge4(functional.relu(self.lateral4(at4) + _twice(self.reduce8(top8))))
+            top4 = self.merge4(functional.relu(self.lateral4(at4) + _upsampled(self.reduce8(top8))))
             levels.insert(0, self.heads["s4"](top4))
         return tuple(head for level in levels for head in level)
 
 
 def build_network(spec: NetworkSpec, classes: int, seed: int = 0) -> Detector:
-    """A detector with fresh weights, the same for the same ``seed``; the global generator is left alone.
+    """Build a detector with initial weights determined by ``seed``; the global generator is not touched.
 
     Its forward takes float32 (N, 3, height, width) RGB in [0, 1] and returns the raw heads named by
-    :func:`output_names`; :mod:`robot_assets.models.decode` says what they mean.
+    :func:`output_names`, which :mod:`robot_assets.models.decode` defines.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -117,7 +117,7 @@ def _initialize(network: Detector) -> None:
         if isinstance(module, nn.Conv2d):
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif isinstance(module, Residual):
-            # A block starts as the identity, which steadies the first steps (arXiv 1706.02677, section 5.1).
+            # A block starts as the identity, which stabilizes the first steps (arXiv 1706.02677, section 5.1).
             nn.init.zeros_(module.second[1].weight)  # type: ignore[arg-type]
     for head in network.heads.values():
         if isinstance(head, Head):
@@ -128,9 +128,9 @@ def _initialize(network: Detector) -> None:
 
 
 def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
-    """Halve the resolution, then refine."""
+    """Halve the resolution, then apply ``blocks`` residual blocks."""
     return nn.Sequential(ConvNorm(inputs, outputs, stride=2), *(Residual(outputs) for _ in range(blocks)))
 
 
-def _twice(features: Tensor) -> Tensor:
+def _upsampled(features: Tensor) -> Tensor:
     return functional.interpolate(features, scale_factor=2.0, mode="nearest")

@@ -23,14 +23,14 @@ class NetworkSpec(Spec):
         multiple_of=8,
         description="channels at stride 4; doubled at 8 and again at 16",
     )
-    depth: int = Field(default=1, ge=1, le=8, description="residual blocks a stage; twice as many at stride 16")
+    depth: int = Field(default=1, ge=1, le=8, description="residual blocks per stage; twice as many at stride 16")
     finest_stride: Literal[4, 8] = Field(
-        default=8, description="pixels a cell of the finest head; 4 finds smaller objects and costs more"
+        default=8, description="pixels per cell of the finest head; 4 detects smaller objects at a higher cost"
     )
 
     @property
     def strides(self) -> tuple[int, ...]:
-        """Pixels a cell of each head, finest first."""
+        """Pixels per cell of each head, finest first."""
         return tuple(stride for stride in (4, 8, 16) if stride >= self.finest_stride)
 
     def grid(self, stride: int) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""From a camera image to the input of a network, and back. NumPy and Pillow only: robots run this too."""
+"""Converts camera images to the input of a network, and boxes back. NumPy and Pillow only: robots run this too."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from PIL import Image
 
 PADDING = 114
-"""Grey level of the border; the value that detectors of the YOLO family pad with."""
+"""Grey level of the border, as in detectors of the YOLO family."""
 
 
 @dataclass(frozen=True)
 class Letterboxed:
-    """An image that was scaled to fit and centred on a grey ground.
+    """An image that was scaled to fit and centred on grey.
 
     Attributes:
         image: uint8 (height, width, 3), RGB.
-        scale: Pixels of ``image`` a pixel of the original.
+        scale: Pixels of ``image`` per pixel of the original.
         pad_x: Pixels of border on the left.
         pad_y: Pixels of border at the top.
         original_width: Pixels of the original.
@@ -47,7 +47,7 @@ class Letterboxed:
 
 
 def letterbox(image: NDArray[np.uint8], height: int, width: int) -> Letterboxed:
-    """Scale ``image`` to fit into ``height`` x ``width``, keeping its aspect, and centre it on grey.
+    """Scale ``image`` to fit into ``height`` x ``width`` with its aspect ratio kept, and centre it on grey.
 
     Args:
         image: uint8 (H, W, 3), RGB.
@@ -72,6 +72,6 @@ def letterbox(image: NDArray[np.uint8], height: int, width: int) -> Letterboxed:
 
 
 def to_input(images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]]) -> NDArray[np.float32]:
-    """Images uint8 (N, H, W, 3) RGB as the network wants them: float32 (N, 3, H, W) RGB in [0, 1]."""
+    """Convert images uint8 (N, H, W, 3) RGB to the input of a network: float32 (N, 3, H, W) RGB in [0, 1]."""
     batch = np.asarray(images, np.uint8).transpose(0, 3, 1, 2)
     return np.ascontiguousarray(batch, np.float32) * np.float32(1 / 255)

@@ -20,7 +20,7 @@ def checkpoint(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_a_loaded_network_computes_what_the_saved_one_did(checkpoint: Path) -> None:
+def test_a_loaded_network_gives_the_outputs_of_the_saved_one(checkpoint: Path) -> None:
     images = torch.rand(1, 3, 64, 64)
     loaded, config = load_network(checkpoint)
 
@@ -38,7 +38,7 @@ def test_the_same_weights_give_the_same_bytes_in_any_memory_format(checkpoint: P
         assert (again / name).read_bytes() == (checkpoint / name).read_bytes()
 
 
-def test_a_misfit_names_the_leaf_the_expected_shape_and_the_found_one(checkpoint: Path) -> None:
+def test_a_mismatch_names_the_leaf_with_the_expected_and_the_found_shape(checkpoint: Path) -> None:
     document = json.loads((checkpoint / "config.json").read_text())
     document["network"]["width"] = 16
     (checkpoint / "config.json").write_text(json.dumps(document))
@@ -48,31 +48,40 @@ def test_a_misfit_names_the_leaf_the_expected_shape_and_the_found_one(checkpoint
         load_network(checkpoint)
 
 
-def test_a_leaf_too_many_and_one_too_few_are_both_named(checkpoint: Path) -> None:
+def test_a_missing_and_an_unknown_leaf_are_both_named(checkpoint: Path) -> None:
     weights = build_network(SPEC, 2).state_dict()
-    weights["stranger"] = weights.pop("stem.0.weight")
+    weights["unknown"] = weights.pop("stem.0.weight")
     save_checkpoint(checkpoint, weights, SPEC, CLASSES)
 
     with pytest.raises(TrainingError) as caught:
         load_network(checkpoint)
     assert "stem.0.weight: expected float32 (16, 3, 3, 3), found nothing" in caught.value.found
-    assert "stranger: expected nothing, found float32 (16, 3, 3, 3)" in caught.value.found
+    assert "unknown: expected nothing, found float32 (16, 3, 3, 3)" in caught.value.found
 
 
-def test_truncated_weights_are_refused_by_file(checkpoint: Path) -> None:
+def test_truncated_weights_are_refused_with_the_name_of_the_file(checkpoint: Path) -> None:
     weights = checkpoint / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(TrainingError, match=r"model\.safetensors is not a whole safetensors file"):
+    with pytest.raises(TrainingError, match=r"model\.safetensors is not a complete safetensors file"):
         load_network(checkpoint)
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '{"network": {"input_height": 1}, "classes": []}', "{}"])
-def test_a_config_that_is_none_is_refused_by_file(checkpoint: Path, text: str) -> None:
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", ""),
+        ("[]", ""),
+        ('{"network": {"input_height": 1}, "classes": []}', r"network\.input_height is 1\n"),
+        ('{"network": {"input_height": 64}, "classes": []}', r"network\.input_width is missing\n"),
+        ("{}", "'network' is missing\n"),
+    ],
+)
+def test_an_invalid_config_is_refused_with_the_file_and_the_field(checkpoint: Path, text: str, reason: str) -> None:
     (checkpoint / "config.json").write_text(text)
-    with pytest.raises(TrainingError, match=r"config\.json is not the config of a checkpoint"):
+    with pytest.raises(TrainingError, match=rf"config\.json is not the config of a checkpoint: {reason}"):
         load_config(checkpoint)
 
 
-def test_a_missing_checkpoint_is_refused_by_path(tmp_path: Path) -> None:
+def test_a_missing_checkpoint_is_refused_with_its_path(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"no .*config\.json"):
         load_config(tmp_path)

@@ -9,7 +9,7 @@ SPEC = NetworkSpec(input_height=64, input_width=96, width=8)
 BOX = np.array([20.0, 10.0, 31.0, 50.0], np.float32)
 
 
-def silent_heads(spec: NetworkSpec, classes: int = 3) -> list[np.ndarray]:
+def empty_heads(spec: NetworkSpec, classes: int = 3) -> list[np.ndarray]:
     heads = []
     for stride in spec.strides:
         heads.append(np.full((1, classes, *spec.grid(stride)), -20, np.float32))
@@ -17,8 +17,10 @@ def silent_heads(spec: NetworkSpec, classes: int = 3) -> list[np.ndarray]:
     return heads
 
 
-def say(heads: list[np.ndarray], spec: NetworkSpec, box: np.ndarray, label: int, logit: float, shift: int = 0) -> None:
-    """Make the cell at the centre of ``box``, or ``shift`` cells right of it, predict exactly ``box``."""
+def encode(
+    heads: list[np.ndarray], spec: NetworkSpec, box: np.ndarray, label: int, logit: float, shift: int = 0
+) -> None:
+    """Write ``box`` into the cell at its centre, or ``shift`` cells to the right of it."""
     stride = spec.strides[0]
     centre = (box[:2] + box[2:]) / 2
     column, row = (centre / stride).astype(int) + np.array([shift, 0])
@@ -28,8 +30,8 @@ def say(heads: list[np.ndarray], spec: NetworkSpec, box: np.ndarray, label: int,
 
 
 def test_a_cell_that_encodes_a_box_decodes_to_that_box() -> None:
-    heads = silent_heads(SPEC)
-    say(heads, SPEC, BOX, label=2, logit=2.0)
+    heads = empty_heads(SPEC)
+    encode(heads, SPEC, BOX, label=2, logit=2.0)
 
     (found,) = decode(heads, SPEC)
 
@@ -38,11 +40,11 @@ def test_a_cell_that_encodes_a_box_decodes_to_that_box() -> None:
     assert found.labels.tolist() == [2]
 
 
-def test_the_weaker_of_two_equal_boxes_of_a_class_is_dropped_and_other_classes_stay() -> None:
-    heads = silent_heads(SPEC)
-    say(heads, SPEC, BOX, label=0, logit=1.0)
-    say(heads, SPEC, BOX, label=0, logit=3.0, shift=1)
-    say(heads, SPEC, BOX, label=1, logit=2.0, shift=2)
+def test_the_lower_score_of_two_equal_boxes_of_a_class_is_dropped_and_other_classes_are_kept() -> None:
+    heads = empty_heads(SPEC)
+    encode(heads, SPEC, BOX, label=0, logit=1.0)
+    encode(heads, SPEC, BOX, label=0, logit=3.0, shift=1)
+    encode(heads, SPEC, BOX, label=1, logit=2.0, shift=2)
 
     (found,) = decode(heads, SPEC)
 
@@ -51,13 +53,13 @@ def test_the_weaker_of_two_equal_boxes_of_a_class_is_dropped_and_other_classes_s
 
 
 def greedy(found: Detections, iou_max: float) -> list[int]:
-    """Non-maximum suppression as textbooks have it: one box after the other, each against all that stay."""
-    stay: list[int] = []
+    """Textbook non-maximum suppression: box by box, each against all that are kept."""
+    kept: list[int] = []
     for index, (box, label) in enumerate(zip(found.boxes.astype(np.float64), found.labels, strict=True)):
-        rivals = [found.boxes[kept].astype(np.float64) for kept in stay if found.labels[kept] == label]
-        if all(iou(box, rival) <= iou_max for rival in rivals):
-            stay.append(index)
-    return stay
+        others = [found.boxes[other].astype(np.float64) for other in kept if found.labels[other] == label]
+        if all(iou(box, other) <= iou_max for other in others):
+            kept.append(index)
+    return kept
 
 
 def iou(box: np.ndarray, other: np.ndarray) -> float:
@@ -67,28 +69,28 @@ def iou(box: np.ndarray, other: np.ndarray) -> float:
 
 
 @pytest.mark.parametrize("seed", range(5))
-@pytest.mark.parametrize("most", [20, 1000])
-def test_many_boxes_are_thinned_out_as_by_looking_at_one_after_the_other(seed: int, most: int) -> None:
-    """More than suppression looks at together, of few classes and close to each other."""
+@pytest.mark.parametrize("detections_max", [20, 1000])
+def test_suppression_in_blocks_keeps_the_boxes_of_the_textbook_algorithm(seed: int, detections_max: int) -> None:
+    """More boxes than a block has, of few classes and close to each other."""
     random, spec = np.random.default_rng(seed), NetworkSpec(input_height=256, input_width=256, width=8)
-    heads = silent_heads(spec, classes=2)
+    heads = empty_heads(spec, classes=2)
     for stride, logits, boxes in zip(spec.strides, heads[0::2], heads[1::2], strict=True):
         middle = slice(64 // stride, 192 // stride)  # so far from the border that no box is clipped
         logits[:, :, middle, middle] = random.normal(-2, 2, logits[:, :, middle, middle].shape)
         boxes[:] = random.normal(0.3, 0.25, boxes.shape)
 
     (everything,) = decode(heads, spec, iou_max=1.0, candidates_max=400, detections_max=400)
-    (found,) = decode(heads, spec, iou_max=0.5, candidates_max=400, detections_max=most)
+    (found,) = decode(heads, spec, iou_max=0.5, candidates_max=400, detections_max=detections_max)
 
-    stay = greedy(everything, 0.5)[:most]
-    assert 20 <= len(stay) < len(everything.scores) == 400
-    assert (found.boxes == everything.boxes[stay]).all()
-    assert (found.scores == everything.scores[stay]).all()
-    assert (found.labels == everything.labels[stay]).all()
+    kept = greedy(everything, 0.5)[:detections_max]
+    assert 20 <= len(kept) < len(everything.scores) == 400
+    assert (found.boxes == everything.boxes[kept]).all()
+    assert (found.scores == everything.scores[kept]).all()
+    assert (found.labels == everything.labels[kept]).all()
 
 
-def test_absurd_outputs_stay_finite_and_inside_the_input() -> None:
-    heads = silent_heads(SPEC)
+def test_extreme_outputs_decode_to_finite_boxes_inside_the_input() -> None:
+    heads = empty_heads(SPEC)
     heads[0][:] = 5
     heads[1][:] = 1e4
 
@@ -99,16 +101,16 @@ def test_absurd_outputs_stay_finite_and_inside_the_input() -> None:
     assert (found.boxes.max(axis=0) <= [96, 64, 96, 64]).all()
 
 
-def test_a_network_that_sees_nothing_gives_empty_detections() -> None:
-    (found,) = decode(silent_heads(SPEC), SPEC)
+def test_heads_without_a_candidate_give_empty_detections() -> None:
+    (found,) = decode(empty_heads(SPEC), SPEC)
     assert found.boxes.shape == (0, 4)
     assert found.labels.dtype == np.int64
 
 
-def test_heads_of_another_network_are_refused_by_name() -> None:
+def test_heads_of_another_network_are_refused_with_the_name_of_the_head() -> None:
     other = NetworkSpec(input_height=128, input_width=96, width=8)
     with pytest.raises(ValueError, match="cls_s8 has shape"):
-        decode(silent_heads(other), SPEC)
+        decode(empty_heads(other), SPEC)
 
 
 def test_output_names_follow_the_strides() -> None:
@@ -125,7 +127,7 @@ def test_cells_cover_the_input_row_by_row() -> None:
 
 
 @pytest.mark.parametrize("size", [(480, 640), (640, 480), (33, 200), (64, 96)])
-def test_boxes_survive_the_way_into_the_letterbox_and_back(size: tuple[int, int]) -> None:
+def test_boxes_are_equal_after_the_letterbox_and_back(size: tuple[int, int]) -> None:
     rows, columns = size
     boxed = letterbox(np.zeros((rows, columns, 3), np.uint8), 64, 96)
     boxes = np.array([[1, 2, columns - 3, rows - 1], [0, 0, columns, rows]], np.float32)
@@ -137,7 +139,7 @@ def test_boxes_survive_the_way_into_the_letterbox_and_back(size: tuple[int, int]
     np.testing.assert_allclose(found.boxes, boxes, atol=1e-2)
 
 
-def test_a_letterbox_shows_the_whole_image_on_grey() -> None:
+def test_a_letterbox_contains_the_whole_image_on_grey() -> None:
     white = np.full((50, 50, 3), 255, np.uint8)
     boxed = letterbox(white, 64, 96)
     assert (boxed.image[:, :16] == 114).all()

@@ -27,7 +27,7 @@ def heads(seed: int = 0, classes: int = 3) -> list[torch.Tensor]:
     ]
 
 
-def test_even_an_object_thinner_than_a_cell_gets_cells() -> None:
+def test_an_object_thinner_than_a_cell_is_assigned_cells() -> None:
     found = assign(torch.zeros(2, CELLS, 3), torch.zeros(2, CELLS, 4), targets((40, 20, 43, 30), image=1), Grid(SPEC))
     assert len(found.cell) > 0
     assert set(found.image.tolist()) == {1}
@@ -35,7 +35,7 @@ def test_even_an_object_thinner_than_a_cell_gets_cells() -> None:
     assert (found.quality <= 1).all()
 
 
-def test_no_cell_learns_two_objects() -> None:
+def test_no_cell_is_assigned_to_two_objects() -> None:
     found = assign(
         torch.zeros(2, CELLS, 3),
         torch.zeros(2, CELLS, 4),
@@ -46,7 +46,7 @@ def test_no_cell_learns_two_objects() -> None:
     assert set(found.target.tolist()) <= {0, 1, 2}
 
 
-def test_cells_near_the_object_are_chosen() -> None:
+def test_cells_near_the_object_are_assigned() -> None:
     grid = Grid(SPEC)
     box = (60.0, 8.0, 84.0, 56.0)
     found = assign(torch.zeros(2, CELLS, 3), torch.zeros(2, CELLS, 4), targets(box), grid)
@@ -64,12 +64,12 @@ def test_a_batch_without_objects_has_a_finite_loss_and_gradient() -> None:
     assert all(torch.isfinite(output.grad).all() for output in outputs[0::2])
 
 
-def test_descending_the_loss_finds_the_object() -> None:
-    outputs, wanted, grid = heads(), targets((20, 10, 44, 40)), Grid(SPEC)
+def test_minimizing_the_loss_finds_the_object() -> None:
+    outputs, expected, grid = heads(), targets((20, 10, 44, 40)), Grid(SPEC)
     optimizer = torch.optim.Adam(outputs, lr=0.1)
     for _ in range(80):
         optimizer.zero_grad()
-        detection_loss(outputs, wanted, grid).total.backward()
+        detection_loss(outputs, expected, grid).total.backward()
         optimizer.step()
 
     found = decode([output.detach().numpy() for output in outputs], SPEC, score_min=0.3)[0]

@@ -17,7 +17,7 @@ def test_heads_have_the_grid_of_their_stride(finest_stride: int) -> None:
         assert head.shape == (2, channels, *spec.grid(int(name.rsplit("_s", 1)[1])))
 
 
-def test_every_convolution_is_dense_and_has_a_norm_of_its_own() -> None:
+def test_every_convolution_is_dense_and_has_its_own_norm() -> None:
     network = build_network(NetworkSpec(input_height=64, input_width=96, width=16), classes=3)
     convolutions = [module for module in network.modules() if isinstance(module, nn.Conv2d)]
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -27,7 +27,7 @@ def test_every_convolution_is_dense_and_has_a_norm_of_its_own() -> None:
     assert all(module.out_channels % 8 == 0 for module in convolutions if module.bias is None)
 
 
-def test_the_exported_graph_has_only_operators_that_every_tensorrt_takes() -> None:
+def test_the_exported_graph_has_only_operators_that_every_tensorrt_supports() -> None:
     spec = NetworkSpec(input_height=64, input_width=96, width=8, finest_stride=4)
     program = torch.export.export(build_network(spec, 3).eval(), (torch.rand(1, 3, 64, 96),))
     operators = {str(node.target) for node in program.graph.nodes if node.op == "call_function"}
@@ -40,7 +40,7 @@ def test_the_exported_graph_has_only_operators_that_every_tensorrt_takes() -> No
     }
 
 
-def test_weights_depend_on_the_seed_and_leave_the_global_generator_alone() -> None:
+def test_weights_depend_on_the_seed_and_the_global_generator_is_not_touched() -> None:
     spec = NetworkSpec(input_height=64, input_width=96, width=8)
     before = torch.random.get_rng_state()
     one, same, other = (build_network(spec, 3, seed=seed).state_dict() for seed in (1, 1, 2))
