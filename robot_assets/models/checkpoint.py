@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from robot_assets.core.documents import write_json
 from robot_assets.core.errors import TrainingError
+from robot_assets.core.validation import mistakes
 from robot_assets.models.spec import NetworkSpec
 
 if TYPE_CHECKING:
@@ -76,9 +77,7 @@ def load_config(folder: Path) -> CheckpointConfig:
 
 def _describe_error(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        first = error.errors(include_url=False)[0]
-        field = ".".join(("network", *map(str, first["loc"])))
-        return f"{field} is missing" if first["type"] == "missing" else f"{field} is {first['input']!r}"
+        return "; ".join(f"network.{mistake}" for mistake in mistakes(error))
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
