@@ -27,6 +27,7 @@ _NEEDED: Mapping[str, str] = {
     "greater_than_equal": "needed {ge} or more",
     "less_than": "needed a number less than {lt}",
     "less_than_equal": "needed {le} or less",
+    "multiple_of": "needed a multiple of {multiple_of}",
     "json_invalid": "not JSON ({error})",
 }
 """Type of a mistake -> its message, with the fields of pydantic's context. Other types keep pydantic's message."""

@@ -71,7 +71,7 @@ def test_truncated_weights_are_refused_with_the_name_of_the_file(checkpoint: Pat
     [
         ("{", ""),
         ("[]", ""),
-        ('{"network": {"input_height": 1}, "classes": []}', r"network\.input_height: needed 64 or more; network\.input_width: missing\n"),
+        ('{"network": {"input_height": 1}, "classes": []}', r"network\.input_height: needed a multiple of 16; "),
         ('{"network": {"input_height": 64}, "classes": []}', r"network\.input_width: missing\n"),
         ("{}", "'network' is missing\n"),
     ],
