@@ -18,7 +18,7 @@ from dagster._core.execution.retries import RetryMode
 from dagster._core.executor.step_delegating import StepDelegatingExecutor
 from dagster._utils.error import SerializableErrorInfo
 
-from robot_assets.cluster.diagnosis import Finding
+from robot_assets.cluster.diagnosis import Diagnosis
 from robot_assets.cluster.retry import Retry, retry_after
 from robot_assets.cluster.spec import PoolSpec, pool_of
 from robot_assets.pipeline.params import Params
@@ -103,26 +103,24 @@ class KubernetesExecutor(StepDelegatingExecutor):
     def log_failure_or_retry_event_after_error(
         self, step_context: Any, err_info: SerializableErrorInfo, known_state: Any
     ) -> DagsterEvent:
-        finding = self._step_handler.verdict(step_context.step.key)
-        if finding is None:
+        diagnosis = self._step_handler.verdict(step_context.step.key)
+        if diagnosis is None:
             return super().log_failure_or_retry_event_after_error(step_context, err_info, known_state)
         # the class name is how the attempts after this one know what it came to
-        text = f"{finding.found}\n\nneeded: {finding.needed}\n\nfix: {finding.fix}"
-        error = SerializableErrorInfo(text, stack=[], cls_name=str(finding.trouble))
-        retry = self._retry(step_context, finding)
+        error = SerializableErrorInfo(diagnosis.text, stack=[], cls_name=str(diagnosis.trouble))
+        retry = self._retry(step_context, diagnosis)
         if retry is not None:
             return DagsterEvent.step_retry_event(step_context, StepRetryData(error, retry.wait_s or None))
-        return DagsterEvent.step_failure_event(
-            step_context, StepFailureData(error, _shown(finding)), f'Step "{step_context.step.key}": {finding.found}'
-        )
+        message = f'Step "{step_context.step.key}": {diagnosis.found}'
+        return DagsterEvent.step_failure_event(step_context, StepFailureData(error, _shown(diagnosis)), message)
 
-    def _retry(self, step_context: Any, finding: Finding) -> Retry | None:
+    def _retry(self, step_context: Any, diagnosis: Diagnosis) -> Retry | None:
         from dagster_project.kubernetes.step_pods import earlier_troubles
 
         if step_context.retry_mode.disabled:
             return None
         earlier = earlier_troubles(step_context.instance, step_context.run_id, step_context.step.key)
-        return retry_after(finding, earlier, self._params.execution, self._pool(step_context))
+        return retry_after(diagnosis, earlier, self._params.execution, self._pool(step_context))
 
     def _pool(self, step_context: Any) -> PoolSpec:
         return pool_of(self._params.pools, step_context.step.tags.get(POOL_TAG, ""))
@@ -152,6 +150,5 @@ def _is_interruption(event: DagsterEvent) -> bool:
     return error is not None and error.cls_name in _INTERRUPTED
 
 
-def _shown(finding: Finding) -> UserFailureData:
-    words = {"found": finding.found, "needed": finding.needed, "fix": finding.fix}
-    return UserFailureData(label=str(finding.trouble), description=finding.found, metadata={**words, **finding.facts})
+def _shown(diagnosis: Diagnosis) -> UserFailureData:
+    return UserFailureData(str(diagnosis.trouble), description=diagnosis.found, metadata=dict(diagnosis.metadata))

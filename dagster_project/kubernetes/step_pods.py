@@ -24,11 +24,11 @@ from dagster_k8s.job import UserDefinedDagsterK8sConfig
 from dagster_project.kubernetes.mounts import mounts_of
 from dagster_project.kubernetes.patient_client import patient_client
 from dagster_project.kubernetes.pod_reader import PodReader, Unreachable, api_client
-from robot_assets.cluster.diagnose import examine, first_pod
-from robot_assets.cluster.diagnosis import Finding, Trouble
-from robot_assets.cluster.pending_limits import Patience
+from robot_assets.cluster.diagnose import diagnose, first_pod
+from robot_assets.cluster.diagnosis import Diagnosis, Trouble
+from robot_assets.cluster.pending_limits import PendingLimits
 from robot_assets.cluster.pod import POOL_LABEL
-from robot_assets.cluster.retry import memory_of
+from robot_assets.cluster.retry import requested_memory
 from robot_assets.cluster.spec import pool_of
 from robot_assets.pipeline.params import Params
 from robot_assets.pipeline.placement import POOL_TAG, image_name
@@ -49,7 +49,7 @@ class _Watch:
     Attributes:
         job: Name of its Job.
         reader: Reads the namespace that it is in.
-        patience: How long it is waited for.
+        limits: How long it is waited for.
         pod: The pod that was seen first.
         told: What the log of the run was told last.
         verdict: What the attempt has come to.
@@ -57,18 +57,18 @@ class _Watch:
 
     job: str
     reader: PodReader
-    patience: Patience
+    limits: PendingLimits
     pod: str | None = None
     told: str | None = None
-    verdict: Finding | None = None
+    verdict: Diagnosis | None = None
 
-    def look(self, grace: timedelta = timedelta()) -> Finding | None:
+    def look(self, grace: timedelta = timedelta()) -> Diagnosis | None:
         """What is wrong with the pod, ``grace`` from now. Raises Unreachable."""
         job = self.reader.job(self.job)
         pods = self.reader.pods(self.job) if job else []
         if self.pod is None and job:
             self.pod = first_pod(job, pods, self.reader.events)
-        return examine(job, pods, self.reader.events, datetime.now(UTC) + grace, self.pod)
+        return diagnose(job, pods, self.reader.events, datetime.now(UTC) + grace, self.pod)
 
 
 class StepPods(K8sStepHandler):
@@ -108,19 +108,19 @@ class StepPods(K8sStepHandler):
         try:
             if watch is None:
                 return self._take_over(step_handler_context)
-            finding = watch.look()
+            diagnosis = watch.look()
         except Unreachable as error:
             if watch is not None:
                 self._tell(step_handler_context, watch, f"The API server cannot be asked about the step's pod: {error}")
             return CheckStepHealthResult.healthy()
-        if finding is None or (finding.is_over and has_ended(step_handler_context, key)):
+        if diagnosis is None or (diagnosis.is_over and has_ended(step_handler_context, key)):
             return CheckStepHealthResult.healthy()
-        watch.verdict = self._judge(step_handler_context, watch, finding)
+        watch.verdict = self._judge(step_handler_context, watch, diagnosis)
         if watch.verdict is None:
             return CheckStepHealthResult.healthy()
         return CheckStepHealthResult.unhealthy(watch.verdict.found)
 
-    def verdict(self, step_key: str) -> Finding | None:
+    def verdict(self, step_key: str) -> Diagnosis | None:
         """What the attempt of a step that has just been found unhealthy has come to; None when that is not known."""
         watch = self._watches.get(step_key)
         return watch.verdict if watch else None
@@ -129,16 +129,16 @@ class StepPods(K8sStepHandler):
         """Say in the log of the run why a step was interrupted, when its pod knows."""
         watch = self._watches.get(step_key)
         try:
-            finding = watch.look(_AFTER_ITS_GRACE) if watch else None
+            diagnosis = watch.look(_AFTER_ITS_GRACE) if watch else None
         except Unreachable:
             return
-        if finding is not None and finding.is_lost:
-            instance.report_engine_event(_text(finding), run, EngineEventData(_metadata(finding)), step_key=step_key)
+        if diagnosis is not None and diagnosis.is_lost:
+            instance.report_engine_event(diagnosis.text, run, EngineEventData(_metadata(diagnosis)), step_key=step_key)
 
     def _watch(self, context: StepHandlerContext) -> _Watch:
         namespace = self._get_container_context(context).namespace
         reader = PodReader(self._reading, str(namespace))
-        watch = _Watch(self._get_k8s_step_job_name(context), reader, Patience.of(self._params.execution))
+        watch = _Watch(self._get_k8s_step_job_name(context), reader, PendingLimits.of(self._params.execution))
         self._watches[self._get_step_key(context)] = watch
         return watch
 
@@ -150,37 +150,37 @@ class StepPods(K8sStepHandler):
             return CheckStepHealthResult.healthy()
         return CheckStepHealthResult.unhealthy(f"the run worker before this one had not made the job {watch.job}")
 
-    def _judge(self, context: StepHandlerContext, watch: _Watch, finding: Finding) -> Finding | None:
-        """The finding as a verdict; None while the pod is waited for."""
-        if not finding.is_over:
-            left_s = watch.patience.left_s(finding, time.monotonic())
+    def _judge(self, context: StepHandlerContext, watch: _Watch, diagnosis: Diagnosis) -> Diagnosis | None:
+        """The diagnosis as a verdict; None while the pod is waited for."""
+        if not diagnosis.is_over:
+            left_s = watch.limits.remaining_s(diagnosis, time.monotonic())
             if left_s > 0:
-                if finding.trouble is not Trouble.PREPARING or watch.patience.waited_s(finding) >= _QUIET_S:
-                    self._tell(context, watch, f"{finding.found}\n\nfix: {finding.fix}", finding, left_s)
+                if diagnosis.trouble is not Trouble.PREPARING or watch.limits.waited_s(diagnosis) >= _QUIET_S:
+                    self._tell(context, watch, f"{diagnosis.found}\n\nfix: {diagnosis.fix}", diagnosis, left_s)
                 return None
-            finding = watch.patience.exhausted(finding)
-        if finding.trouble in (Trouble.EXITED, Trouble.SILENT) and watch.pod:
-            finding = _with_last_words(finding, watch.reader.last_words(watch.pod))
-        if finding.is_lost or not finding.is_over:
+            diagnosis = watch.limits.failure(diagnosis)
+        if diagnosis.trouble in (Trouble.EXITED, Trouble.ENDED_SILENTLY) and watch.pod:
+            diagnosis = _with_last_words(diagnosis, watch.reader.last_words(watch.pod))
+        if diagnosis.is_lost or not diagnosis.is_over:
             # Kubernetes would go on with it: make another pod, or start this one after all
             self._api_client.delete_job(job_name=watch.job, namespace=watch.reader.namespace)
-        DagsterEvent.engine_event(self._step(context), _text(finding), EngineEventData(_metadata(finding)))
-        return finding
+        DagsterEvent.engine_event(self._step(context), diagnosis.text, EngineEventData(_metadata(diagnosis)))
+        return diagnosis
 
     def _tell(
         self,
         context: StepHandlerContext,
         watch: _Watch,
         text: str,
-        finding: Finding | None = None,
+        diagnosis: Diagnosis | None = None,
         left_s: float | None = None,
     ) -> None:
         """A line in the log of the run, once as long as it stays the same."""
         if text == watch.told:
             return
         watch.told = text
-        metadata: dict[str, Any] = _metadata(finding) if finding else {}
-        if finding and left_s is not None:
+        metadata: dict[str, Any] = _metadata(diagnosis) if diagnosis else {}
+        if diagnosis and left_s is not None:
             metadata["fails_in_s"] = round(left_s)
         DagsterEvent.engine_event(self._step(context), text, EngineEventData(metadata))
 
@@ -197,7 +197,7 @@ class StepPods(K8sStepHandler):
         run_id = step_handler_context.execute_step_args.run_id
         is_first = _earlier_attempts(step_handler_context, key) == 0
         earlier = [] if is_first else earlier_troubles(step_handler_context.instance, run_id, key)
-        memory = memory_of(earlier, self._params.execution, pool_of(self._params.pools, pool))
+        memory = requested_memory(earlier, self._params.execution, pool_of(self._params.pools, pool))
         # only single values and mappings: merged DEEP, they replace what has the same name and leave the rest
         own = UserDefinedDagsterK8sConfig(
             container_config={
@@ -244,16 +244,12 @@ def _events(
     return [entry.get_dagster_event() for entry in records if entry.is_dagster_event and entry.step_key == step_key]
 
 
-def _text(finding: Finding) -> str:
-    return f"{finding.found}\n\nneeded: {finding.needed}\n\nfix: {finding.fix}"
+def _metadata(diagnosis: Diagnosis) -> dict[str, Any]:
+    return {"trouble": str(diagnosis.trouble), **diagnosis.metadata}
 
 
-def _metadata(finding: Finding) -> dict[str, Any]:
-    words = {"found": finding.found, "needed": finding.needed, "fix": finding.fix}
-    return {"trouble": str(finding.trouble), **words, **finding.facts}
-
-
-def _with_last_words(finding: Finding, log: str) -> Finding:
+def _with_last_words(diagnosis: Diagnosis, log: str) -> Diagnosis:
     if not log:
-        return finding
-    return replace(finding, found=f"{finding.found}\n\nIt printed last:\n{log}", facts={**finding.facts, "log": log})
+        return diagnosis
+    found = f"{diagnosis.found}\n\nIt printed last:\n{log}"
+    return replace(diagnosis, found=found, facts={**diagnosis.facts, "log": log})

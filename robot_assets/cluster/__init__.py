@@ -1,1 +1,1 @@
-"""A Kubernetes cluster as the domain sees it: pools of nodes, and why a pod has ended or cannot start."""
+"""Kubernetes: pools of nodes, and the diagnosis of pods that failed or do not start."""

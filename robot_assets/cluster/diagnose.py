@@ -1,7 +1,7 @@
-"""What has become of the pod of a step: read off the objects that the API server has.
+"""Diagnoses the pod of a step from the objects of the API server.
 
-The objects are plain JSON as the API gives it (``kubectl get pod -o json``), of Kubernetes 1.20 and newer. A step is
-a Job that makes one pod, once.
+The objects are plain JSON (``kubectl get pod -o json``), of Kubernetes 1.20 and newer. A step is a Job that creates one
+pod, once.
 """
 
 from __future__ import annotations
@@ -9,66 +9,71 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from robot_assets.cluster.diagnosis import Finding
+from robot_assets.cluster.diagnosis import Diagnosis
 from robot_assets.cluster.ended import (
-    failed,
-    has_had_a_pod,
-    is_going,
-    job_deleted,
-    silent,
-    taken_away,
-    vanished,
-    why_it_went,
+    diagnose_deleted_job,
+    diagnose_failed,
+    diagnose_missing_pod,
+    diagnose_removed,
+    diagnose_succeeded,
+    has_had_pod,
+    is_past_grace,
+    removal_cause,
 )
-from robot_assets.cluster.pending import node_silent, not_started, unmade, unscheduled
-from robot_assets.cluster.pod import EventsOf, Json, Pod, moment
+from robot_assets.cluster.pending import (
+    diagnose_running,
+    diagnose_uncreated,
+    diagnose_unscheduled,
+    diagnose_unstarted,
+)
+from robot_assets.cluster.pod import EventsOf, Json, Pod, last_seen
 
 
-def examine(
-    job: Json | None, pods: Sequence[Json], events_of: EventsOf, now: datetime, began_on: str | None = None
-) -> Finding | None:
-    """What is wrong with the pod of a step; None when nothing is.
+def diagnose(
+    job: Json | None, pods: Sequence[Json], events_of: EventsOf, now: datetime, step_pod: str | None = None
+) -> Diagnosis | None:
+    """Diagnose the pod of a step; None when nothing is wrong.
 
     Args:
-        job: The step's Job; None when there is none any more.
-        pods: The pods that the Job has.
-        events_of: Asked only where pods and Job do not say enough.
-        now: The present moment, with a time zone.
-        began_on: The pod that an earlier look saw, if any: when it is gone, a pod that took its place is no step.
+        job: The step's Job; None when it no longer exists.
+        pods: The pods of the Job.
+        events_of: Called only where pods and Job do not suffice.
+        now: The current time, with a time zone.
+        step_pod: Name of the pod that an earlier call found. When it is gone, a replacement does not run the step.
     """
     if job is None:
-        return job_deleted()
-    name = began_on or first_pod(job, pods, events_of)
+        return diagnose_deleted_job()
+    name = step_pod or first_pod(job, pods, events_of)
     known = [pod for pod in pods if pod["metadata"]["name"] == name]
     if known:
-        return _examine_pod(Pod(known[0], events_of, now))
-    if name is not None or has_had_a_pod(job):
-        return vanished(job, name, events_of)
-    return unmade(job, events_of)
+        return _diagnose_pod(Pod(known[0], events_of, now))
+    if name is not None or has_had_pod(job):
+        return diagnose_missing_pod(job, name, events_of)
+    return diagnose_uncreated(job, events_of)
 
 
 def first_pod(job: Json, pods: Sequence[Json], events_of: EventsOf) -> str | None:
-    """The pod that a Job made first; None when it has made none.
+    """Name of the pod that a Job created first; None when it has created none.
 
-    Kubernetes before 1.26 replaces a pod that was deleted. The one that came in its place ends at once and ends well,
-    since Dagster begins no step twice: it says nothing about the step.
+    Kubernetes before 1.26 replaces a deleted pod. The replacement exits with 0 at once, since Dagster starts no step
+    twice: it says nothing about the step.
     """
-    made = [event for event in events_of(job["metadata"]["name"]) if event.get("reason") == "SuccessfulCreate"]
-    if made:
-        return str(min(made, key=moment).get("message")).removeprefix("Created pod: ")
+    created = [event for event in events_of(job["metadata"]["name"]) if event.get("reason") == "SuccessfulCreate"]
+    if created:
+        return str(min(created, key=last_seen).get("message")).removeprefix("Created pod: ")
     oldest = sorted(pods, key=lambda pod: str(pod["metadata"].get("creationTimestamp", "")))
     return str(oldest[0]["metadata"]["name"]) if oldest else None
 
 
-def _examine_pod(pod: Pod) -> Finding | None:
+def _diagnose_pod(pod: Pod) -> Diagnosis | None:
     if pod.phase == "Failed":
-        return failed(pod)
-    if is_going(pod) or pod.phase == "Unknown":
-        return taken_away(pod, *why_it_went(pod))
+        return diagnose_failed(pod)
+    if is_past_grace(pod) or pod.phase == "Unknown":
+        return diagnose_removed(pod, *removal_cause(pod))
     if pod.phase == "Succeeded":
-        return silent(pod)
+        return diagnose_succeeded(pod)
     if pod.phase == "Running":
-        return node_silent(pod)
+        return diagnose_running(pod)
     if pod.condition("PodScheduled").get("status") == "False":
-        return unscheduled(pod)
-    return not_started(pod)
+        return diagnose_unscheduled(pod)
+    return diagnose_unstarted(pod)

@@ -1,4 +1,4 @@
-"""What is wrong with the pod of a step, in words and as a kind that a retry can be decided on."""
+"""The diagnosis of a step's pod: a kind of trouble that retries are decided on, with found, needed and fix."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from enum import StrEnum
 
 
 class Trouble(StrEnum):
-    """Kinds of trouble. The value is what Kubernetes calls it, where it has a word for it."""
+    """Kinds of trouble. The value is the word of Kubernetes where it has one."""
 
     OUT_OF_MEMORY = "OOMKilled"
     OUT_OF_STORAGE = "OutOfStorage"
     DEADLINE = "DeadlineExceeded"
     EXITED = "Exited"
-    SILENT = "EndedSilently"
+    ENDED_SILENTLY = "EndedSilently"
     JOB_DELETED = "JobDeleted"
 
     EVICTED = "Evicted"
@@ -24,10 +24,10 @@ class Trouble(StrEnum):
     POD_DELETED = "PodDeleted"
 
     UNSCHEDULABLE = "Unschedulable"
-    IMAGE = "ImagePull"
+    IMAGE_PULL = "ImagePull"
     NOT_STARTED = "NotStarted"
     POD_REFUSED = "PodRefused"
-    NODE_SILENT = "NodeNotReady"
+    NODE_NOT_READY = "NodeNotReady"
 
     NO_ROOM = "NoRoom"
     PREPARING = "Preparing"
@@ -43,26 +43,26 @@ LOST = frozenset(
         Trouble.POD_DELETED,
     }
 )
-"""The pod was taken away through no fault of the step: another attempt may well do."""
+"""The pod was removed through no fault of the step: another attempt may succeed."""
 
 REFUSED = frozenset(
-    {Trouble.UNSCHEDULABLE, Trouble.IMAGE, Trouble.NOT_STARTED, Trouble.POD_REFUSED, Trouble.NODE_SILENT}
+    {Trouble.UNSCHEDULABLE, Trouble.IMAGE_PULL, Trouble.NOT_STARTED, Trouble.POD_REFUSED, Trouble.NODE_NOT_READY}
 )
-"""The pod does not run, and will not before somebody or something changes."""
+"""The pod does not run, and will not until the cluster or the configuration changes."""
 
 WAITING = frozenset({Trouble.NO_ROOM, Trouble.PREPARING})
-"""The pod does not run yet, and will when others are done."""
+"""The pod does not run yet, and will without a change."""
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """What is wrong with a pod.
 
     Attributes:
         trouble: Its kind.
-        found: What was met, with the pod, its node, and what Kubernetes says.
-        needed: What has to be there instead.
-        fix: What to do now; a command where there is one.
+        found: What was found, with the pod, its node, and the message of Kubernetes.
+        needed: What is needed instead.
+        fix: What to do; a command where there is one.
         facts: The same for machines: pod, node, image, memory, exit_code; only those that are known.
     """
 
@@ -73,11 +73,21 @@ class Finding:
     facts: dict[str, str] = field(default_factory=dict)
 
     @property
+    def text(self) -> str:
+        """Found, needed and fix as paragraphs."""
+        return f"{self.found}\n\nneeded: {self.needed}\n\nfix: {self.fix}"
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """Found, needed, fix and the facts, for an event."""
+        return {"found": self.found, "needed": self.needed, "fix": self.fix, **self.facts}
+
+    @property
     def is_over(self) -> bool:
-        """Whether the pod has ended, or is gone. If not, it may still come to run."""
+        """Whether the pod has ended or is gone. Otherwise it may still run."""
         return self.trouble not in REFUSED and self.trouble not in WAITING
 
     @property
     def is_lost(self) -> bool:
-        """Whether the pod was taken away, so that another attempt may do."""
+        """Whether the pod was removed, so that another attempt may succeed."""
         return self.trouble in LOST

@@ -1,111 +1,115 @@
-"""Why a pod does not run yet: no node takes it, no image comes, or something that it names is missing."""
+"""Diagnoses pods that are not created, not scheduled, not started or not ready."""
 
 from __future__ import annotations
 
 import re
 
-from robot_assets.cluster.diagnosis import Finding, Trouble
-from robot_assets.cluster.pod import EventsOf, Json, Pod, describe_job, moment
+from robot_assets.cluster.diagnosis import Diagnosis, Trouble
+from robot_assets.cluster.pod import EventsOf, Json, Pod, describe_job, last_seen
 
 _IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "ImageInspectError"}
 _STARTING_REASONS = {"", "ContainerCreating", "PodInitializing"}
 _BUSY = re.compile(r"\bInsufficient \S|\bToo many pods\b|exceed max volume count")
 
 
-def unmade(job: Json, events_of: EventsOf) -> Finding | None:
-    """No pod: none has been made yet, or the API server does not take it (quota, admission, service account)."""
-    said = [event for event in sorted(events_of(job["metadata"]["name"]), key=moment) if event.get("type") == "Warning"]
-    if not said:
+def diagnose_uncreated(job: Json, events_of: EventsOf) -> Diagnosis | None:
+    """Diagnose a Job without a pod; None unless the API server rejected it (quota, admission, service account)."""
+    warnings = [
+        event for event in sorted(events_of(job["metadata"]["name"]), key=last_seen) if event.get("type") == "Warning"
+    ]
+    if not warnings:
         return None
-    return Finding(
+    return Diagnosis(
         Trouble.POD_REFUSED,
-        f"the API server takes no pod for job {job['metadata']['name']}: {said[-1].get('message', '')}",
-        "a pod that the namespace's quotas, its admission rules and its service account allow",
+        f"the API server rejected the pod of job {job['metadata']['name']}: {warnings[-1].get('message', '')}",
+        "a pod that the quotas, admission rules and service account of the namespace allow",
         describe_job(job),
     )
 
 
-def unscheduled(pod: Pod) -> Finding:
-    """A pod without a node, in the scheduler's own words. Full nodes may become free; others have to change."""
+def diagnose_unscheduled(pod: Pod) -> Diagnosis:
+    """Diagnose a pod without a node. Full nodes may become free; nodes that do not match have to change."""
     condition = pod.condition("PodScheduled")
     message = str(condition.get("message") or condition.get("reason") or "").partition(" preemption:")[0]
-    wanted = ", ".join(_wishes(pod))
+    wanted = ", ".join(_requirements(pod))
     if condition.get("reason") == "SchedulingGated":
-        return pod.finding(Trouble.PREPARING, f"{pod.place} is held back: {message}", "its gate to open", pod.describe)
-    if _BUSY.search(message):
-        return pod.finding(
-            Trouble.NO_ROOM,
-            f"{pod.place} waits for room: {message}",
-            f"a node with {wanted}, free at the same time",
-            f"wait for what holds it now; if no node is as large as that, ask for less in {pod.pool} of params.yaml",
+        return pod.diagnosis(
+            Trouble.PREPARING, f"{pod.place} is gated: {message}", "its scheduling gates removed", pod.describe
         )
-    return pod.finding(
+    if _BUSY.search(message):
+        return pod.diagnosis(
+            Trouble.NO_ROOM,
+            f"{pod.place} waits for free resources: {message}",
+            f"a node with {wanted}, free at the same time",
+            f"wait until running pods end; if no node is that large, lower the requests of {pod.pool} in params.yaml",
+        )
+    return pod.diagnosis(
         Trouble.UNSCHEDULABLE,
-        f"no node takes {pod.place}: {message}",
+        f"{pod.place} cannot be scheduled: {message}",
         f"a node with {wanted}",
-        f"kubectl get nodes --show-labels; label the right one as {pod.pool}.node_labels says, or start it",
+        f"kubectl get nodes --show-labels; give a node the labels of {pod.pool}.node_labels, or start the node",
     )
 
 
-def not_started(pod: Pod) -> Finding:
-    """A pod that has a node, and whose containers have not started on it."""
+def diagnose_unstarted(pod: Pod) -> Diagnosis:
+    """Diagnose a pod that has a node, but whose containers have not started."""
     for spec, status in pod.containers:
         waiting = (status.get("state") or {}).get("waiting") or {}
         reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
         if reason in _IMAGE_REASONS:
-            return _no_image(pod, spec, reason, message)
+            return _image_not_pulled(pod, spec, reason, message)
         if reason not in _STARTING_REASONS:
             return _cannot_start(pod, reason, message)
     warnings = pod.warnings()
     if warnings:
         return _cannot_start(pod, str(warnings[-1].get("reason")), str(warnings[-1].get("message")))
-    latest = sorted(pod.events_of(pod.name), key=moment)
-    doing = str(latest[-1].get("message")) if latest else "nothing is known yet"
-    return pod.finding(Trouble.PREPARING, f"{pod.place} is being prepared: {doing}", "some time", pod.describe)
+    latest = sorted(pod.events_of(pod.name), key=last_seen)
+    activity = str(latest[-1].get("message")) if latest else "no events yet"
+    return pod.diagnosis(Trouble.PREPARING, f"{pod.place} is starting: {activity}", "more time", pod.describe)
 
 
-def _no_image(pod: Pod, container: Json, reason: str, message: str) -> Finding:
+def _image_not_pulled(pod: Pod, container: Json, reason: str, message: str) -> Diagnosis:
     image = container.get("image")
-    told = [str(event.get("message")) for event in pod.events_of(pod.name) if event.get("reason") == "Failed"]
-    causes = [text for text in told if text.startswith("Failed to pull image")]
-    # between two tries the pod only says that it waits; the cause is in the event of the last try
-    is_settled = reason in ("InvalidImageName", "ErrImageNeverPull")
-    said = causes[-1] if causes and not is_settled else f"{reason}: {message or image}"
-    return pod.finding(
-        Trouble.IMAGE,
-        f"{pod.place} has no image: {said}",
+    failures = [str(event.get("message")) for event in pod.events_of(pod.name) if event.get("reason") == "Failed"]
+    causes = [text for text in failures if text.startswith("Failed to pull image")]
+    # between two attempts the status only says that the pod waits; the cause is in the event of the last attempt
+    is_final = reason in ("InvalidImageName", "ErrImageNeverPull")
+    cause = causes[-1] if causes and not is_final else f"{reason}: {message or image}"
+    return pod.diagnosis(
+        Trouble.IMAGE_PULL,
+        f"the image of {pod.place} cannot be pulled: {cause}",
         f"an image {image} that the node can pull",
-        f"mend execution.images or {pod.pool}.image in params.yaml, or the variable that they name; a private registry "
-        "needs execution.image_pull_secrets",
+        f"correct execution.images or {pod.pool}.image in params.yaml, or the environment variable that it names; a "
+        "private registry needs execution.image_pull_secrets",
         image=image,
     )
 
 
-def _cannot_start(pod: Pod, reason: str, message: str) -> Finding:
-    return pod.finding(
+def _cannot_start(pod: Pod, reason: str, message: str) -> Diagnosis:
+    return pod.diagnosis(
         Trouble.NOT_STARTED,
         f"{pod.place} cannot start: {reason}: {message.strip()}",
-        "the Secrets, ConfigMaps and volumes that it names, and a runtime that can start it",
-        f"{pod.describe}; it starts by itself once the cause is gone",
+        "the Secrets, ConfigMaps and volumes that it references, and a container runtime that can start it",
+        f"{pod.describe}; the pod starts by itself after the cause is removed",
     )
 
 
-def node_silent(pod: Pod) -> Finding | None:
-    """A running pod is unready only when its node is: a step has no probes."""
+def diagnose_running(pod: Pod) -> Diagnosis | None:
+    """Diagnose a running pod. It is unready only when its node is: a step has no probes."""
     is_running = any((status.get("state") or {}).get("running") for _, status in pod.containers)
-    is_fine = pod.condition("Ready").get("status") != "False"
-    if is_fine or not is_running or not all(status.get("ready") for _, status in pod.containers):
+    is_ready = pod.condition("Ready").get("status") != "False"
+    if is_ready or not is_running or not all(status.get("ready") for _, status in pod.containers):
         return None
-    return pod.finding(
-        Trouble.NODE_SILENT,
-        f"the node of {pod.place} does not answer",
+    return pod.diagnosis(
+        Trouble.NODE_NOT_READY,
+        f"the node of {pod.place} is unreachable",
         "a node that is up and reaches the API server",
-        f"kubectl describe node {pod.node}; if it does not come back, Kubernetes gives the pod up after some minutes",
+        f"kubectl describe node {pod.node}; if it stays unreachable, Kubernetes evicts the pod after some minutes",
     )
 
 
-def _wishes(pod: Pod) -> list[str]:
-    """What a node must have for this pod: labels, and room."""
+def _requirements(pod: Pod) -> list[str]:
+    """Labels and resources that a node needs for this pod."""
     affinity = pod.json["spec"].get("affinity") or {}
     required = (affinity.get("nodeAffinity") or {}).get("requiredDuringSchedulingIgnoredDuringExecution") or {}
     terms = required.get("nodeSelectorTerms") or [{}]

@@ -1,20 +1,20 @@
-"""How long a pod that does not run is waited for."""
+"""Limits on how long a pod may be pending."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from robot_assets.cluster.diagnosis import REFUSED, Finding, Trouble
+from robot_assets.cluster.diagnosis import REFUSED, Diagnosis, Trouble
 from robot_assets.cluster.spec import ExecutionSpec
 
 
 @dataclass
-class Patience:
-    """Adds up how long one attempt of a step has been refused, and how long it has waited.
+class PendingLimits:
+    """Sums how long one attempt of a step has been refused, and how long it has waited.
 
-    Only time in between two looks with the same outcome counts, so that a pod is not failed for hours that it spent
-    in another state, and one that changes to and fro comes to an end all the same.
+    Only the time between two diagnoses of the same class counts: hours of waiting do not count against a pod that is
+    refused later, and a pod that alternates between the two still reaches a limit.
     """
 
     limits: Mapping[bool, float]
@@ -22,36 +22,36 @@ class Patience:
     _last: tuple[bool, float] | None = None
 
     @classmethod
-    def of(cls, execution: ExecutionSpec) -> Patience:
-        """Patience as params.yaml has it."""
+    def of(cls, execution: ExecutionSpec) -> PendingLimits:
+        """The limits of params.yaml."""
         return cls({True: execution.refused_max_s, False: execution.pending_max_s})
 
-    def left_s(self, finding: Finding, now_s: float) -> float:
-        """Seconds left for a pod that does not run; 0 when there are none.
+    def remaining_s(self, diagnosis: Diagnosis, now_s: float) -> float:
+        """Seconds that remain for a pod that does not run; 0 when its limit is reached.
 
         Args:
-            finding: Why it does not run at this look.
-            now_s: The present moment on a clock that only goes forward.
+            diagnosis: The current diagnosis.
+            now_s: The current time of a monotonic clock.
         """
-        is_refused = finding.trouble in REFUSED
+        is_refused = diagnosis.trouble in REFUSED
         if self._last is not None and self._last[0] == is_refused:
             self._spent[is_refused] += now_s - self._last[1]
         self._last = (is_refused, now_s)
         return max(self.limits[is_refused] - self._spent[is_refused], 0.0)
 
-    def waited_s(self, finding: Finding) -> float:
-        """Seconds for which looks have come out like this one."""
-        return self._spent[finding.trouble in REFUSED]
+    def waited_s(self, diagnosis: Diagnosis) -> float:
+        """Seconds spent in the class of this diagnosis, refused or waiting."""
+        return self._spent[diagnosis.trouble in REFUSED]
 
-    def exhausted(self, finding: Finding) -> Finding:
-        """The finding as the reason of a failure.
+    def failure(self, diagnosis: Diagnosis) -> Diagnosis:
+        """The diagnosis as the reason of a failure after the limit.
 
-        A node that has been silent for that long is lost, whether or not Kubernetes gives its pods up: while many nodes
-        are silent at once, it gives up none.
+        A node that was unreachable for that long is lost, whether or not Kubernetes evicts its pods: it evicts none
+        while many nodes are unreachable at once.
         """
-        trouble = Trouble.NODE_LOST if finding.trouble is Trouble.NODE_SILENT else finding.trouble
-        found = f"{finding.found}\n\nThis was so for {_duration(self.waited_s(finding))}."
-        return replace(finding, trouble=trouble, found=found)
+        trouble = Trouble.NODE_LOST if diagnosis.trouble is Trouble.NODE_NOT_READY else diagnosis.trouble
+        found = f"{diagnosis.found}\n\nGave up after {_duration(self.waited_s(diagnosis))}."
+        return replace(diagnosis, trouble=trouble, found=found)
 
 
 def _duration(seconds: float) -> str:

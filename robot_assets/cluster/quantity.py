@@ -12,8 +12,8 @@ def in_bytes(amount: str) -> int:
     """Bytes of an amount.
 
     Raises:
-        ValueError: It is not a whole number with Mi, Gi or Ti. ``16G`` and ``16`` are valid to Kubernetes and
-            easily mistaken for one another, so they are refused.
+        ValueError: It is not a whole number with Mi, Gi or Ti. ``16G`` and ``16`` are valid in Kubernetes, but easily
+            confused, and therefore refused.
     """
     found = _AMOUNT.fullmatch(amount)
     if found is None:
@@ -21,8 +21,8 @@ def in_bytes(amount: str) -> int:
     return int(found[1]) * _UNITS[found[2]]
 
 
-def in_words(size_bytes: int) -> str:
-    """An amount of bytes, rounded up to whole Mi, in the largest unit that keeps it whole."""
+def as_quantity(size_bytes: int) -> str:
+    """The quantity of a number of bytes, rounded up to whole Mi, in the largest unit that keeps it whole."""
     mebibytes = -(-size_bytes // _UNITS["Mi"])
     for unit in ("Ti", "Gi"):
         if mebibytes % (_UNITS[unit] // _UNITS["Mi"]) == 0:
@@ -30,20 +30,20 @@ def in_words(size_bytes: int) -> str:
     return f"{mebibytes}Mi"
 
 
-def grown(memory: str, ceiling: str | None, factor: float, kills: int) -> str:
-    """The memory to ask for after ``kills`` attempts were killed for want of it.
+def increased(memory: str, maximum: str | None, factor: float, kills: int) -> str:
+    """The memory to request after ``kills`` attempts ran out of memory.
 
     Args:
-        memory: What the first attempt asks for.
-        ceiling: What no attempt asks more than; None when all ask for the same.
-        factor: How much more each further attempt asks for.
+        memory: Request of the first attempt.
+        maximum: Upper bound of all requests; None: the request never increases.
+        factor: Increase from one attempt to the next.
         kills: Earlier attempts that ran out of memory.
     """
-    if ceiling is None or kills == 0:
+    if maximum is None or kills == 0:
         return memory
-    most = in_bytes(ceiling)
-    # stop multiplying at the ceiling: factor**kills overflows a float for a silly number of kills
+    limit = in_bytes(maximum)
+    # multiplied step by step, since factor**kills overflows a float for many kills
     wanted = float(in_bytes(memory))
     for _ in range(kills):
-        wanted = min(wanted * factor, most)
-    return in_words(int(wanted))
+        wanted = min(wanted * factor, limit)
+    return as_quantity(int(wanted))

@@ -1,6 +1,6 @@
-"""Parameters of placement: where steps run, and what each pool of nodes is and has.
+"""Parameters of placement: where steps run, and the nodes and resources of each pool.
 
-No stage imports this module and no stage gets these parameters: a move to another node rebuilds nothing.
+No stage imports this module or reads these parameters: a move to another node rebuilds nothing.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ TRAINING = "training"
 """The pool of GPU nodes: checkpoints, PTQ, QAT."""
 
 GENERAL = "general"
-"""The pool of everything that is made neither on a GPU node nor on an edge device."""
+"""The pool of all steps that need neither a GPU node nor an edge device."""
 
 TARGET_LABEL = "robot-assets/target"
-"""The label of the nodes of a target that say themselves what they are."""
+"""The label of the nodes of a target that publish their own platform."""
 
 ARCHITECTURE_LABEL = "kubernetes.io/arch"
-"""The label that every kubelet gives its node."""
+"""The label that every kubelet sets on its node."""
 
 _LABEL_NAME = re.compile(r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
 _OBJECT_NAME = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?(\.[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?)*")
@@ -64,7 +64,7 @@ ObjectName = Annotated[str, AfterValidator(_object_name)]
 class ImageSpec(Spec):
     """A container image: its name, or the environment variable that holds it.
 
-    The image that carries ``params.yaml`` cannot name its own digest; a deployment hands it over as a variable.
+    An image with ``params.yaml`` inside cannot contain its own digest; a deployment sets it as a variable.
     """
 
     name: str | None = None
@@ -85,7 +85,7 @@ class ImageSpec(Spec):
 
 
 class TolerationSpec(Spec):
-    """A taint that pods of a pool tolerate: any value of it when ``value`` is not given."""
+    """A taint that the pods of a pool tolerate, with any value when ``value`` is not given."""
 
     key: Annotated[str, AfterValidator(_label_key)]
     value: str | None = None
@@ -93,22 +93,23 @@ class TolerationSpec(Spec):
 
 
 class CacheSpec(Spec):
-    """Artifacts that a node keeps for the steps after this one, in a folder of its own that all of them share."""
+    """The artifact cache of a node: a folder that all its steps share and that outlives them."""
 
     path: Annotated[str, AfterValidator(_folder_of_a_node)] = Field(
         default="/var/lib/robot-assets/cache",
-        description="folder of the node, for user 10001 to write to; k8s/nodes/k3s/cache.conf makes it",
+        description="folder of the node, writable for user 10001; k8s/nodes/k3s/cache.conf creates it",
     )
     size: Amount = Field(
-        default="20Gi", description="what is used least recently, and is on the remote, leaves beyond this"
+        default="20Gi",
+        description="beyond it, objects that the remote has are evicted, least recently used first",
     )
 
 
 class PoolSpec(Spec):
-    """One entry of ``pools``: a set of nodes, and what one step on them gets."""
+    """One entry of ``pools``: a set of nodes, and the resources of one step on them."""
 
     node_labels: dict[Annotated[str, AfterValidator(_label_key)], tuple[str, ...]] = Field(
-        default={}, description="labels that a node must have, all of them; a list means any of its values"
+        default={}, description="labels that a node must have, all of them; a list allows any of its values"
     )
     architecture: Architecture = "amd64"
     image: ImageSpec | None = Field(default=None, description="default: execution.images of the architecture")
@@ -117,26 +118,27 @@ class PoolSpec(Spec):
     )
     tolerations: tuple[TolerationSpec, ...] = ()
     jetson: bool = Field(
-        default=False, description="steps see the device tree and the release of Jetson Linux, as the publisher does"
+        default=False,
+        description="mount the device tree and the release file of Jetson Linux into the steps",
     )
-    gpus: int = Field(default=0, ge=0, le=64, description="whole GPUs of one step, requested and limited alike")
+    gpus: int = Field(default=0, ge=0, le=64, description="whole GPUs of one step, as request and limit")
     cpu: float = Field(
         default=1,
         ge=0.1,
         le=1024,
-        description="cores that one step is sure of; it may use idle ones, since a CPU limit throttles and would "
-        "falsify the latency gate",
+        description="cores that one step requests; it may use idle cores beyond, since a CPU limit throttles and would "
+        "distort the latency gate",
     )
-    memory: Amount = Field(default="4Gi", description="memory of one step, requested and limited alike")
+    memory: Amount = Field(default="4Gi", description="memory of one step, as request and limit")
     memory_max: Amount | None = Field(
-        default=None, description="a step that ran out of memory is tried again with more, up to this; none: it fails"
+        default=None, description="a step that ran out of memory is retried with more, up to this; none: it fails"
     )
     ephemeral_storage: Amount | None = Field(
-        default=None, description="local disk of one step, requested and limited alike; none: what the node has"
+        default=None, description="local disk of one step, as request and limit; none: no limit"
     )
     cache: CacheSpec | None = Field(default=None, description="default: execution.cache")
-    active_deadline_s: int = Field(default=86_400, ge=60, description="a step that runs longer is ended")
-    grace_s: int = Field(default=30, ge=1, le=3600, description="time to save its work for a step that is ended")
+    active_deadline_s: int = Field(default=86_400, ge=60, description="a step that runs longer is terminated")
+    grace_s: int = Field(default=30, ge=1, le=3600, description="time for a terminated step to save its work")
     max_concurrent: int | None = Field(
         default=None, ge=1, description="steps at the same time; default: 1, and no limit for general"
     )
@@ -150,15 +152,15 @@ class PoolSpec(Spec):
 
     @field_validator("node_labels")
     @classmethod
-    def _by_what_a_node_is(cls, labels: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    def _valid_labels(cls, labels: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
         for key, values in labels.items():
             if key.rpartition("/")[2] == "hostname":
                 raise ValueError(
-                    f"{key} names one machine; needed a label that says what a node is, so that another machine can "
-                    "take its place: kubectl label node NODE robot-assets/role=train"
+                    f"{key} names one machine; needed a label for the role of a node, so that another machine can "
+                    "replace it: kubectl label node NODE robot-assets/role=train"
                 )
             if key == ARCHITECTURE_LABEL:
-                raise ValueError(f"{key} is what architecture says; needed it there alone")
+                raise ValueError(f"{key} is set by architecture; needed no label for it")
             for value in values:
                 if value and not _LABEL_NAME.fullmatch(value):
                     raise ValueError(f"{key}: {value!r} is not a label value")
@@ -167,30 +169,31 @@ class PoolSpec(Spec):
         return labels
 
     @model_validator(mode="after")
-    def _a_jetson_is_arm(self) -> PoolSpec:
+    def _jetson_is_arm64(self) -> PoolSpec:
         if self.jetson and self.architecture != "arm64":
-            raise ValueError(f"jetson is true and architecture {self.architecture}; needed architecture arm64")
+            raise ValueError(f"jetson is true and architecture is {self.architecture}; needed architecture arm64")
         return self
 
     @model_validator(mode="after")
-    def _ceiling_above_floor(self) -> PoolSpec:
+    def _memory_max_above_memory(self) -> PoolSpec:
         if self.memory_max is not None and in_bytes(self.memory_max) <= in_bytes(self.memory):
-            raise ValueError(f"memory_max is {self.memory_max} and memory {self.memory}; needed a memory_max above it")
+            raise ValueError(f"memory_max is {self.memory_max} and memory is {self.memory}; needed a larger memory_max")
         return self
 
 
 class ExecutionSpec(Spec):
-    """The ``execution`` section of params.yaml. What is not given is as the run launcher has it."""
+    """The ``execution`` section of params.yaml. Keys that are not given default to the run launcher's settings."""
 
     kind: Literal["local", "kubernetes"] = "local"
     images: dict[Architecture, ImageSpec] = Field(default={}, description="the image of the steps, by architecture")
     namespace: ObjectName | None = None
     service_account: ObjectName | None = None
     signing_key: ObjectName | None = Field(
-        default=None, description="the Secret with signing.pem, the key that signs engines; for the steps of targets"
+        default=None,
+        description="the Secret with signing.pem, the key that signs engines; for the steps of targets",
     )
     cache: CacheSpec | None = Field(
-        default=None, description="the cache of a node, kept from step to step; none: each pod fetches all it needs"
+        default=None, description="the artifact cache of a node; none: each pod fetches all objects that it needs"
     )
     image_pull_secrets: tuple[ObjectName, ...] = ()
     env_secrets: tuple[ObjectName, ...] = Field(default=(), description="Secrets that become environment variables")
@@ -198,18 +201,18 @@ class ExecutionSpec(Spec):
     refused_max_s: int = Field(
         default=600,
         ge=10,
-        description="a pod that no node takes, or whose image or volume cannot be had, fails after this",
+        description="a pod that cannot be scheduled, or whose image or volume is missing, fails after this",
     )
     pending_max_s: int = Field(
         default=21_600,
         ge=10,
-        description="a pod that waits for room on a busy node, or for its image, fails after this",
+        description="a pod that waits for free resources or for its image fails after this",
     )
     lost_retries: int = Field(
-        default=2, ge=0, le=20, description="further attempts of a step whose node or pod was taken away"
+        default=2, ge=0, le=20, description="further attempts of a step whose node or pod was lost"
     )
     memory_factor: float = Field(
-        default=1.5, gt=1, le=8, description="how much more memory the attempt after one that ran out of it gets"
+        default=1.5, gt=1, le=8, description="increase of memory for the attempt after one that ran out of memory"
     )
 
 
@@ -224,27 +227,27 @@ def cache_of(execution: ExecutionSpec, pool: PoolSpec) -> CacheSpec | None:
 
 
 def pool_of(pools: Mapping[str, PoolSpec], name: str) -> PoolSpec:
-    """A pool by its name. The general one need not be described."""
+    """A pool by its name; the pool ``general`` may be missing from params.yaml."""
     return pools[name] if name in pools else PoolSpec()
 
 
 def check_cache(execution: ExecutionSpec, pools: Mapping[str, PoolSpec], has_remote: bool) -> None:
-    """Refuse a cache of what lies on no remote.
+    """Check that a cache has a remote behind it.
 
     Raises:
-        ValueError: With the field to change.
+        ValueError: It has none; with the field to change.
     """
     named = {"execution.cache": execution.cache, **{f"pools.{name}.cache": pool.cache for name, pool in pools.items()}}
     for field, cache in named.items():
         if cache is not None and not has_remote:
             raise ValueError(
-                f"{field}: store.url is a folder of the project, which needs no cache and would not be found on a "
-                "node; needed a store.url that every node reaches, such as s3://bucket/prefix"
+                f"{field}: store.url is a folder of the project, which needs no cache and does not exist on a node; "
+                "needed a store.url that every node reaches, such as s3://bucket/prefix"
             )
 
 
 def concurrency_limit(pools: Mapping[str, PoolSpec], name: str) -> int | None:
-    """How many steps may run in a pool at the same time; None for any number."""
+    """How many steps may run in a pool at the same time; None: no limit."""
     given = pool_of(pools, name).max_concurrent
     return given if given is not None or name == GENERAL else 1
 
@@ -252,14 +255,14 @@ def concurrency_limit(pools: Mapping[str, PoolSpec], name: str) -> int | None:
 def check_placement(
     execution: ExecutionSpec, pools: Mapping[str, PoolSpec], targets: Mapping[str, TargetEntry]
 ) -> None:
-    """Refuse pools that contradict the targets, or one another.
+    """Check pools against the targets and against one another.
 
     Raises:
         ValueError: The first contradiction, with the field to change.
     """
     for name in (TRAINING, GENERAL):
         if name in targets:
-            raise ValueError(f"targets.{name}: {name} is a pool of its own; needed another name for the target")
+            raise ValueError(f"targets.{name}: {name} is the name of a pool; needed another name for the target")
     known = [TRAINING, GENERAL, *targets]
     for name in pools:
         if name not in known:
@@ -271,7 +274,7 @@ def check_placement(
 def _check_cluster(execution: ExecutionSpec, pools: Mapping[str, PoolSpec], targets: Mapping[str, TargetEntry]) -> None:
     for name in (TRAINING, *targets):
         if name not in pools:
-            raise ValueError(f"pools.{name}: missing; execution.kind kubernetes needs to know its nodes")
+            raise ValueError(f"pools.{name}: missing; needed with execution.kind kubernetes")
     for name in {GENERAL: None, **pools}:
         pool = pool_of(pools, name)
         if image_of(execution, pool) is None:
@@ -284,21 +287,21 @@ def _check_cluster(execution: ExecutionSpec, pools: Mapping[str, PoolSpec], targ
 def _check_target(name: str, target: TargetEntry, pool: PoolSpec) -> None:
     if target.platform == "here":
         raise ValueError(
-            f"targets.{name}.platform is {target.platform}: the machine of the code location, on which no step runs "
-            "with execution.kind kubernetes; needed node or reported"
+            f"targets.{name}.platform is {target.platform}: the machine of the code location, which runs no step with "
+            "execution.kind kubernetes; needed node or reported"
         )
     if not pool.node_labels:
         raise ValueError(
-            f"pools.{name}.node_labels is empty, and an engine is built on its device alone; needed the label of the "
-            f"nodes of {name}: kubectl label node NODE {TARGET_LABEL}={name}"
+            f"pools.{name}.node_labels is empty, but engines are built on their device; needed the label of the nodes "
+            f"of {name}: kubectl label node NODE {TARGET_LABEL}={name}"
         )
     if target.platform == "node" and pool.node_labels.get(TARGET_LABEL) != (name,):
         raise ValueError(
-            f"pools.{name}.node_labels has no {TARGET_LABEL}: {name}, and targets.{name}.platform is node: the nodes "
-            "with that label say what the device is; needed it among the labels, or platform reported"
+            f"pools.{name}.node_labels has no {TARGET_LABEL}: {name}, but targets.{name}.platform is node: the nodes "
+            "with that label publish the platform; needed the label, or platform reported"
         )
     if (pool.max_concurrent or 1) > 1 and not pool.gpus:
         raise ValueError(
-            f"pools.{name}.max_concurrent is {pool.max_concurrent} and gpus 0: two steps could share a device and "
-            "falsify the latency gate; needed max_concurrent 1, or a GPU for each step"
+            f"pools.{name}.max_concurrent is {pool.max_concurrent} and gpus is 0: two steps could share a device and "
+            "distort the latency gate; needed max_concurrent 1, or a GPU for each step"
         )

@@ -1,8 +1,8 @@
-"""What the tests of placement start from."""
+"""Fixtures of the placement tests."""
 
 import pytest
 
-from tests.cluster.parameters import cluster_document
+from tests.cluster.sample_params import cluster_document
 
 
 @pytest.fixture

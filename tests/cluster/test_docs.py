@@ -1,4 +1,4 @@
-"""docs/placement.md says what params.yaml takes, and what follows from what becomes of a pod."""
+"""docs/placement.md has every key of params.yaml with its default, and every trouble of a pod with its consequence."""
 
 import re
 
@@ -16,7 +16,7 @@ def page(repository) -> str:
 
 
 def rows(page: str, heading: str) -> dict[str, list[str]]:
-    """The table below a heading: the cells after the first, by the first."""
+    """Rows of the table below a heading: first cell -> other cells."""
     section = page.split(f"\n## {heading}\n")[1].split("\n## ")[0]
     cells = [
         [cell.strip() for cell in line.strip("|").split("|")] for line in section.splitlines() if line[:3] == "| `"
@@ -36,7 +36,7 @@ def test_every_key_is_described_with_its_default(page, heading, spec):
             assert not value
 
 
-def test_every_trouble_is_described_with_what_follows(page):
+def test_every_trouble_is_described_with_its_consequence(page):
     table = rows(page, "What becomes of a pod")
     assert set(table) == set(Trouble)
     for trouble, (_, follows) in table.items():
@@ -45,7 +45,7 @@ def test_every_trouble_is_described_with_what_follows(page):
         assert ("pending_max_s" in follows) == (trouble in WAITING)
 
 
-def test_the_example_is_taken(page, document):
+def test_the_example_is_valid(page, document):
     (example,) = re.findall(r"```yaml\n(.*?)```", page, re.S)
     given = yaml.safe_load(example)
     document["pools"] = {**given["pools"], "cpu": document["pools"]["cpu"]}

@@ -1,11 +1,11 @@
-"""The sections ``execution`` and ``pools``: what is not given has a default, what contradicts is refused by name."""
+"""The sections ``execution`` and ``pools``: defaults, and contradictions that are refused with their key."""
 
 import pytest
 
 from robot_assets.cluster.spec import cache_of, concurrency_limit, image_of, pool_of
 from robot_assets.core.errors import ParamsError
 from robot_assets.lineage.code_version import Code
-from robot_assets.lineage.graph import build_graph
+from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.params import parse_params
 
 GONE = object()
@@ -23,7 +23,7 @@ def changed(document: dict, path: str, value: object) -> dict:
     return document
 
 
-def test_a_project_says_nothing_and_stays_local(document):
+def test_execution_is_local_by_default(document):
     del document["execution"], document["pools"]
     params = parse_params(document)
     assert params.execution.kind == "local"
@@ -39,14 +39,14 @@ def test_the_pools_of_a_cluster_are_read(document):
     assert pool_of(params.pools, "general").memory == "4Gi"
 
 
-def test_one_build_at_a_time_on_a_device_and_as_many_as_said_on_the_gpu_pool(document):
+def test_a_device_builds_one_engine_at_a_time_and_the_gpu_pool_up_to_its_limit(document):
     pools = parse_params(document).pools
     assert concurrency_limit(pools, "orin_agx") == 1
     assert concurrency_limit(pools, "training") == 2
     assert concurrency_limit(pools, "general") is None
 
 
-def test_an_image_of_a_pool_goes_before_the_image_of_its_architecture(document):
+def test_the_image_of_a_pool_takes_precedence_over_that_of_its_architecture(document):
     params = parse_params(changed(document, "pools.cpu.image", "registry.example/edge-cpu@sha256:" + "0" * 64))
     assert image_of(params.execution, params.pools["cpu"]).name.startswith("registry.example/edge-cpu@")
 
@@ -62,7 +62,7 @@ def test_an_image_of_a_pool_goes_before_the_image_of_its_architecture(document):
         ("execution.images.amd64", "", r"execution\.images\.amd64: needed an image"),
         ("execution.images.amd64", {"name": "x", "env": "Y"}, r"execution\.images\.amd64: needed an image"),
         ("pools.training.memory", "16G", r"pools\.training\.memory: needed a whole number with a unit"),
-        ("pools.training.memory_max", "24Gi", r"pools\.training: memory_max is 24Gi and memory 24Gi"),
+        ("pools.training.memory_max", "24Gi", r"pools\.training: memory_max is 24Gi and memory is 24Gi"),
         ("pools.training.gpus", -1, r"pools\.training\.gpus"),
         ("pools.training.gpus", 0.5, r"pools\.training\.gpus"),
         ("pools.training.active_deadline_s", 5, r"pools\.training\.active_deadline_s"),
@@ -79,7 +79,7 @@ def test_an_image_of_a_pool_goes_before_the_image_of_its_architecture(document):
         ("pools.training.node_labels", {"role": True}, r"pools\.training\.node_labels\.role.*valid string"),
     ],
 )
-def test_a_value_that_no_cluster_would_take_is_refused_with_its_field(document, path, value, message):
+def test_an_invalid_value_is_refused_with_its_key(document, path, value, message):
     with pytest.raises(ParamsError, match=message):
         parse_params(changed(document, path, value))
 
@@ -92,7 +92,7 @@ def test_a_pool_may_have_a_smaller_cache_than_the_others(document):
 
 
 @pytest.mark.parametrize("field", ["execution.cache", "pools.training.cache"])
-def test_a_cache_of_what_lies_on_no_remote_is_refused(document, field):
+def test_a_cache_without_a_remote_is_refused(document, field):
     changed(changed(document, "store.url", ".robot_assets/store"), field, {})
     with pytest.raises(ParamsError, match=rf"{field}: store\.url is a folder of the project"):
         parse_params(document)
@@ -111,35 +111,35 @@ def test_a_node_is_never_named_by_its_hostname(document, label):
         ("pools.training", GONE, r"pools\.training: missing"),
         ("pools.orin_agx", GONE, r"pools\.orin_agx: missing"),
         ("pools.orin_agx.node_labels", GONE, r"pools\.orin_agx\.node_labels is empty.*robot-assets/target=orin_agx"),
-        ("pools.cpu.max_concurrent", 2, r"pools\.cpu\.max_concurrent is 2 and gpus 0"),
-        ("pools.training.node_labels", {"kubernetes.io/arch": "arm64"}, r"kubernetes\.io/arch is what architecture"),
+        ("pools.cpu.max_concurrent", 2, r"pools\.cpu\.max_concurrent is 2 and gpus is 0"),
+        ("pools.training.node_labels", {"kubernetes.io/arch": "arm64"}, r"kubernetes\.io/arch is set by architecture"),
         ("execution.images.arm64", GONE, r"pools\.orin_agx has no image; needed .* or execution\.images\.arm64"),
         ("execution.images", GONE, r"has no image"),
         ("targets.cpu.platform", "here", r"targets\.cpu\.platform is here: .*; needed node or reported"),
     ],
 )
-def test_what_contradicts_the_rest_is_refused_with_its_field(document, path, value, message):
+def test_a_contradiction_is_refused_with_its_key(document, path, value, message):
     with pytest.raises(ParamsError, match=message):
         parse_params(changed(document, path, value))
 
 
-def test_the_nodes_that_say_what_a_device_is_are_those_that_build_for_it(document):
+def test_nodes_that_publish_a_platform_are_the_nodes_of_its_pool(document):
     changed(document, "targets.cpu.platform", "node")
     assert parse_params(document).targets["cpu"].platform == "node"
     with pytest.raises(ParamsError, match=r"pools\.cpu\.node_labels has no robot-assets/target: cpu"):
         parse_params(changed(document, "pools.cpu.node_labels", {"robot-assets/role": "bench"}))
 
 
-def test_pools_may_be_described_before_the_move_to_a_cluster(document):
+def test_pools_may_be_given_with_local_execution(document):
     document = changed(changed(document, "execution.kind", "local"), "targets.cpu.platform", "here")
     del document["pools"]["training"]
     assert parse_params(document).pools["orin_agx"].gpus == 1
 
 
 @pytest.mark.parametrize("name", ["training", "general"])
-def test_a_target_cannot_have_the_name_of_another_pool(document, name):
+def test_a_target_cannot_have_the_name_of_a_pool(document, name):
     document["targets"][name] = document["targets"]["cpu"]
-    with pytest.raises(ParamsError, match=rf"targets\.{name}: {name} is a pool of its own"):
+    with pytest.raises(ParamsError, match=rf"targets\.{name}: {name} is the name of a pool"):
         parse_params(document)
 
 

@@ -18,7 +18,7 @@ from kubernetes.client import ApiException
 from dagster_project.kubernetes.executor import KubernetesExecutor, set_concurrency_limits
 from dagster_project.kubernetes.pod_reader import PodReader, Unreachable, api_client
 from dagster_project.kubernetes.step_pods import StepPods
-from tests.cluster.pods_of_a_cluster import ended, event, job, pod
+from tests.cluster.kubernetes_objects import ended, event, job, pod
 
 
 def test_the_inside_of_dagster_is_as_it_was_when_this_was_written():

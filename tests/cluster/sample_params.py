@@ -1,4 +1,4 @@
-"""params.yaml of a project on a cluster: a GPU box, a Jetson, a machine for the ``cpu`` target, and the rest."""
+"""params.yaml of a project on a cluster: a GPU box, a Jetson, a machine for the ``cpu`` target, and the defaults."""
 
 from copy import deepcopy
 
@@ -57,5 +57,5 @@ _DOCUMENT = {
 
 
 def cluster_document() -> dict:
-    """A copy of its own for each test."""
+    """A copy for one test."""
     return deepcopy(_DOCUMENT)

@@ -1,4 +1,4 @@
-"""Pods, Jobs and events in the shape that a real API server gives them, with only what differs to be said."""
+"""Pods, Jobs and events in the shape that a real API server returns; arguments replace single fields."""
 
 from copy import deepcopy
 
@@ -74,7 +74,7 @@ def pod(
 
 
 def container(**state: dict) -> list[dict]:
-    """``containerStatuses`` of the one container of a step, in the state that is given."""
+    """``containerStatuses`` of the only container of a step, in the given state."""
     ready = "running" in state
     return [
         {
@@ -92,8 +92,8 @@ def container(**state: dict) -> list[dict]:
 
 def ended(exit_code: int, reason: str = "Error", message: str = "") -> list[dict]:
     times = {"startedAt": "2026-11-22T10:01:00Z", "finishedAt": "2026-11-22T10:31:00Z"}
-    said = {"message": message} if message else {}
-    return container(terminated={"exitCode": exit_code, "reason": reason, **said, **times})
+    more = {"message": message} if message else {}
+    return container(terminated={"exitCode": exit_code, "reason": reason, **more, **times})
 
 
 def unschedulable(message: str) -> dict:
@@ -119,6 +119,6 @@ def event(reason: str, message: str, at: str = "10:00:05", kind: str = "Warning"
 
 
 def scheduler_event(message: str, at: str) -> dict:
-    """As the scheduler writes them: through the newer events API, which leaves the older fields empty."""
+    """An event through the newer events API, as the scheduler uses it: the older fields are empty."""
     made = event("FailedScheduling", message)
     return {**made, "lastTimestamp": None, "count": None, "eventTime": f"2026-11-22T{at}.123456Z"}
