@@ -26,7 +26,7 @@ from robot_assets.pipeline.placement import (
     train_affinity,
 )
 from robot_assets.pipeline.project import Project
-from tests.cluster.parameters import cluster_document
+from tests.cluster.sample_params import cluster_document
 
 ROOT = Path(__file__).parents[2]
 
@@ -275,7 +275,7 @@ def test_what_placement_does_not_decide_is_left_to_the_other_layers(params, laun
 
 def test_the_executor_of_a_cluster_is_chosen_by_one_setting_and_loads_nothing_of_kubernetes(tmp_path):
     code = (
-        "import sys, yaml; from pathlib import Path; from tests.cluster.parameters import cluster_document;"
+        "import sys, yaml; from pathlib import Path; from tests.cluster.sample_params import cluster_document;"
         "from robot_assets.pipeline.project import Project; from dagster_project.definitions import build_definitions;"
         "Path(sys.argv[1], 'params.yaml').write_text(yaml.safe_dump(cluster_document()));"
         "definitions = build_definitions(Project(Path(sys.argv[1])));"
