@@ -8,17 +8,15 @@ from pathlib import Path
 
 import dagster as dg
 
-from dagster_project.observing.asset import observed_asset
+from dagster_project.observing.asset import observed_assets
 from dagster_project.observing.sensor import observing_sensors
 from dagster_project.producing.asset import produced_assets
 from dagster_project.producing.gates import gate_checks
 from dagster_project.producing.intact import intact_checks
-from dagster_project.producing.stage_runner import Workshop
+from dagster_project.producing.stage_runner import StageRunner
 from dagster_project.rebuilding.sensor import rebuild_sensor
-from robot_assets.cluster.spec import GENERAL
-from robot_assets.lineage.graph import build_graph
+from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.params import Params
-from robot_assets.pipeline.placement import tags_of
 from robot_assets.pipeline.project import Project, find_project
 
 
@@ -31,13 +29,12 @@ def build_definitions(project: Project, executor: dg.ExecutorDefinition | None =
     """
     params = project.params
     graph = build_graph(params)
-    observed = [observed_asset(stage, tags_of(params, GENERAL)) for stage in graph.values() if stage.is_observed]
     produced = [stage.asset for stage in graph.values() if not stage.is_observed]
     return dg.Definitions(
-        assets=[*observed, *produced_assets(params, graph)],
+        assets=[*observed_assets(params, graph), *produced_assets(params, graph)],
         asset_checks=[*gate_checks(params, graph), *intact_checks(params, graph)],
         sensors=[*observing_sensors(project.root), rebuild_sensor(project, produced)],
-        resources={"workshop": Workshop(root=str(project.root))},
+        resources={"stage_runner": StageRunner(root=str(project.root))},
         executor=executor or _executor(params),
     )
 

@@ -24,11 +24,11 @@ from dagster_project.instance.event_log import (
 )
 from dagster_project.keys import asset_key, asset_name
 from robot_assets.lineage.graph import Stage
-from robot_assets.lineage.rebuild import Tries
+from robot_assets.lineage.rebuild import Attempts
 from robot_assets.lineage.record import Record
 from robot_assets.lineage.staleness import Built, GateResult
 from robot_assets.store import Store
-from robot_assets.store.status import whole_in_cache
+from robot_assets.store.status import complete_in_cache
 
 STATE_KEY = "state"
 DESIRED_STATE_TAG = "robot_assets/desired_state"
@@ -99,11 +99,24 @@ def latest_metadata(instance: dg.DagsterInstance, names: Iterable[str]) -> dict[
     for record in instance.get_asset_records(keys) if keys else []:
         event = record.asset_entry.last_materialization
         if event and event.asset_materialization:
-            metadata = event.asset_materialization.metadata
-            found[asset_name(record.asset_entry.asset_key)] = {
-                key: getattr(value, "value", None) for key, value in metadata.items()
-            }
+            found[asset_name(record.asset_entry.asset_key)] = _values(event.asset_materialization.metadata)
     return found
+
+
+def latest_pages(instance: dg.DagsterInstance, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
+    """As ``latest_metadata``, with what was measured and drawn after it by the same run."""
+    found = {}
+    for name, metadata in latest_metadata(instance, names).items():
+        records = instance.fetch_observations(asset_key(name), limit=1).records
+        page = records[0] if records else None
+        is_its_page = page is not None and page.run_id == metadata.get("record", {}).get("run_id")
+        observation = page.asset_observation if page and is_its_page else None
+        found[name] = {**metadata, **(_values(observation.metadata) if observation else {})}
+    return found
+
+
+def _values(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
+    return {key: getattr(value, "value", None) for key, value in metadata.items()}
 
 
 def gate_descriptions(instance: dg.DagsterInstance, graph: Mapping[str, Stage], names: Iterable[str]) -> list[str]:
@@ -126,22 +139,22 @@ def in_progress(instance: dg.DagsterInstance) -> frozenset[str]:
     return frozenset(names)
 
 
-def tries(instance: dg.DagsterInstance, states: Iterable[str]) -> dict[str, Tries]:
-    """What ended runs for some desired states came to, in one query."""
+def attempts(instance: dg.DagsterInstance, states: Iterable[str]) -> dict[str, Attempts]:
+    """How the ended runs for some desired states went, in one query."""
     wanted = sorted(states)
     if not wanted:
         return {}
     ended = [dg.DagsterRunStatus.SUCCESS, *_FAILED]
     filters = dg.RunsFilter(tags={DESIRED_STATE_TAG: wanted}, statuses=ended)
-    found: dict[str, Tries] = {}
+    found: dict[str, Attempts] = {}
     for record in reversed(instance.get_run_records(filters=filters)):
         state = record.dagster_run.tags[DESIRED_STATE_TAG]
-        before = found.get(state, Tries())
+        before = found.get(state, Attempts())
         if record.dagster_run.status in _FAILED:
             when = datetime.fromtimestamp(record.end_time or record.update_timestamp.timestamp(), UTC)
-            found[state] = Tries(before.ended + 1, before.failed + 1, when)
+            found[state] = Attempts(before.ended + 1, before.failed + 1, when)
         else:
-            found[state] = Tries(before.ended + 1)
+            found[state] = Attempts(before.ended + 1)
     return found
 
 
@@ -169,7 +182,7 @@ def _stored(store: Store, digests: set[str]) -> set[str]:
 
     A remote answers slowly (a round trip each): what it had is taken as there for ten minutes.
     """
-    here = whole_in_cache(store.cache, digests)
+    here = complete_in_cache(store.cache, digests)
     if store.remote_url is None:
         return here
     now, remote, elsewhere = time.monotonic(), store.remote_url, digests - here

@@ -1,7 +1,7 @@
-"""Signing what a step has just made, while Dagster has not written it down yet.
+"""Signs what a step has just made, before its materialization is in the event log.
 
-A materialization enters the event log when its step has returned; the engine is signed before, on the device that
-built it. So the history is asked for everything below the engine, and the record in hand stands for the engine.
+The artifact is signed on the device that built it. So the history is asked for everything below it, and the record in
+hand represents the artifact itself.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import dagster as dg
 from dagster_project.instance.history import InstanceHistory
 from robot_assets.lineage.audit import Materialization, audit
 from robot_assets.lineage.chain import Chain, GateRecord, Link
-from robot_assets.lineage.graph import Stage, build_graph
+from robot_assets.lineage.graph import Stage
 from robot_assets.lineage.record import Record
+from robot_assets.pipeline.graph import build_graph, traits
 from robot_assets.pipeline.project import Project
 from robot_assets.provenance.signing import sign_engine, sign_gates
 
@@ -39,25 +40,25 @@ class _WithRecord(InstanceHistory):
 
 
 def chain_below(project: Project, instance: dg.DagsterInstance, asset: str, version: str) -> Chain:
-    """The chain of a version of an asset, but for whether its own gates have run: they may be at work right now."""
-    return audit(asset, version, _graph_without_gates_of(asset, project), InstanceHistory(instance), project.store)
+    """The chain of a version of an asset, but for whether its own gates have run: they may be running right now."""
+    return _chain(project, InstanceHistory(instance), asset, version)
 
 
-def attest_engine(project: Project, instance: dg.DagsterInstance, record: Record) -> Chain:
-    """Sign how the engine that ``record`` tells of was made, and give its chain."""
-    history, graph = _WithRecord(instance, record), _graph_without_gates_of(record.asset, project)
-    chain = audit(record.asset, record.data_version, graph, history, project.store)
-    sign_engine(project, chain)
+def attest_artifact(project: Project, instance: dg.DagsterInstance, record: Record) -> Chain:
+    """Sign how the artifact that ``record`` describes was made, and return its chain."""
+    chain = _chain(project, _WithRecord(instance, record), record.asset, record.data_version)
+    sign_engine(project.store, project.key, chain)
     return chain
 
 
-def _graph_without_gates_of(asset: str, project: Project) -> dict[str, Stage]:
+def attest_gate(project: Project, stage: Stage, version: str, gate: GateRecord) -> None:
+    """Sign how a gate of an artifact ended on ``version``."""
+    expected = tuple(one.name for one in stage.gates)
+    link = Link(asset=stage.asset, version=version, gates=(gate,), expected_gates=expected)
+    sign_gates(project.store, project.key, Chain(links=(link,)))
+
+
+def _chain(project: Project, history: InstanceHistory, asset: str, version: str) -> Chain:
     graph = build_graph(project.params)
     graph[asset] = replace(graph[asset], gates=())
-    return graph
-
-
-def attest_gate(project: Project, asset: str, version: str, gate: GateRecord) -> None:
-    """Sign how a gate of an engine ended on ``version``."""
-    expected = tuple(one.name for one in build_graph(project.params)[asset].gates)
-    sign_gates(project, Chain(links=(Link(asset=asset, version=version, gates=(gate,), expected_gates=expected),)))
+    return audit(asset, version, graph, history, project.store, traits)

@@ -1,4 +1,4 @@
-"""How everything stands: one look at the parameters, the code, the history and the store.
+"""The status of a project: one look at the parameters, the code, the history and the store.
 
 ``build``, ``plan`` and the rebuild sensor all ask here, so that they cannot disagree.
 """
@@ -14,14 +14,16 @@ import dagster as dg
 
 from dagster_project.instance.reader import latest_builds, latest_records
 from dagster_project.keys import asset_key, asset_name
-from dagster_project.observed import Observer, require_available
 from dagster_project.observing.observations import latest_observation, new_observation, observed_data_version
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.lineage.causes import explain
-from robot_assets.lineage.code_version import Code
-from robot_assets.lineage.graph import Stage, build_graph, with_ancestors
+from robot_assets.lineage.code import Code
+from robot_assets.lineage.graph import Stage, with_ancestors
 from robot_assets.lineage.plan import Step, make_plan
 from robot_assets.lineage.staleness import Built, State, Status, statuses
+from robot_assets.pipeline.graph import build_graph
+from robot_assets.pipeline.kind import Observer
+from robot_assets.pipeline.observing import observe, require_available
 from robot_assets.pipeline.project import Project
 
 
@@ -30,7 +32,7 @@ class SelectionError(RobotAssetsError):
 
 
 @dataclass(frozen=True)
-class Standing:
+class ProjectStatus:
     """One look.
 
     Attributes:
@@ -59,24 +61,24 @@ class Standing:
             for name in wanted
         }
 
-    def plan(self, instance: dg.DagsterInstance, project: Project) -> tuple[Step, ...]:
+    def plan(self, instance: dg.DagsterInstance) -> tuple[Step, ...]:
         """Everything that is not fresh, why, and what would be done about it."""
         causes = self.causes(instance, self.found)
-        return make_plan(self.graph, self.found, self.built, causes, project.params.rebuild.policy)
+        return make_plan(self.graph, self.found, self.built, causes)
 
 
-def look(project: Project, instance: dg.DagsterInstance, names: Iterable[str] | None = None) -> Standing:
-    """See how ``names`` and everything that they are made of stand, by what was observed last; all assets when None."""
+def read(project: Project, instance: dg.DagsterInstance, names: Iterable[str] | None = None) -> ProjectStatus:
+    """The status of ``names`` and their ancestors, by what was observed last; of all assets when None."""
     graph = build_graph(project.params)
     if names is not None:
         graph = {name: graph[name] for name in with_ancestors(graph, names)}
-    return _standing(project, instance, graph, None, {})
+    return _status(project, instance, graph, None, {})
 
 
-def look_around(project: Project, instance: dg.DagsterInstance, names: Iterable[str]) -> Standing:
-    """As ``look``, after observing the world; what has changed is recorded.
+def observe_and_read(project: Project, instance: dg.DagsterInstance, names: Iterable[str]) -> ProjectStatus:
+    """As ``read``, after observing the world; what has changed is recorded.
 
-    What cannot be observed counts as never observed, and the look says why: it must not hide how the rest stands.
+    What cannot be observed counts as never observed, and the status says why: it must not hide the rest.
     """
     graph = build_graph(project.params)
     graph = {name: graph[name] for name in with_ancestors(graph, names)}
@@ -91,7 +93,7 @@ def look_around(project: Project, instance: dg.DagsterInstance, names: Iterable[
             continue
         if version is not None:
             versions[name] = version
-    return _standing(project, instance, graph, versions, refused)
+    return _status(project, instance, graph, versions, refused)
 
 
 @contextmanager
@@ -107,22 +109,22 @@ def _no_garbage_collection() -> Iterator[None]:
 
 
 @_no_garbage_collection()
-def _standing(
+def _status(
     project: Project,
     instance: dg.DagsterInstance,
     graph: dict[str, Stage],
     observed: Mapping[str, str] | None,
     refused: Mapping[str, RobotAssetsError],
-) -> Standing:
+) -> ProjectStatus:
     code = Code()
     built = latest_builds(instance, graph, project.store, observed)
-    return Standing(graph, built, code, statuses(graph, built, code), refused)
+    return ProjectStatus(graph, built, code, statuses(graph, built, code), refused)
 
 
 def _observe(observer: Observer, instance: dg.DagsterInstance, name: str) -> str | None:
     """The present version of an observed asset, recorded when it is another than before."""
     last = latest_observation(instance, name)
-    before, sighting = observed_data_version(last), observer.see(name)
+    before, sighting = observed_data_version(last), observe(observer, name)
     if sighting is None or sighting.version == before:
         return before
     require_available(observer.project, name, sighting.version)

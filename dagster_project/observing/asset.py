@@ -1,4 +1,4 @@
-"""Observed assets: recorded data by its pointer in git, devices by their fingerprint. No bytes are made here."""
+"""Observed assets: what is made elsewhere, such as recorded data and devices. No bytes are made here."""
 
 import warnings
 from collections.abc import Mapping
@@ -6,58 +6,50 @@ from typing import Any
 
 import dagster as dg
 
-from dagster_project.keys import asset_key, group_name
-from dagster_project.observed import is_on_nodes, is_reported, observed_version, require_available
-from dagster_project.producing.stage_runner import Workshop, failing_readably
-from robot_assets.core.errors import PlatformError
-from robot_assets.lineage.graph import Stage
+from dagster_project.keys import asset_key
+from dagster_project.producing.stage_runner import StageRunner, failing_readably
+from robot_assets.lineage.graph import GENERAL, Stage
+from robot_assets.pipeline.kind import Observer, StageKind
+from robot_assets.pipeline.names import AssetName
+from robot_assets.pipeline.observing import observe, require_available, why_unseen
+from robot_assets.pipeline.params import Params
+from robot_assets.pipeline.placement import tags_of
 from robot_assets.pipeline.project import Project
+from robot_assets.pipeline.registry import kind_of
 
 
-def observed_asset(stage: Stage, op_tags: Mapping[str, Any] | None = None) -> dg.AssetsDefinition | dg.SourceAsset:
+def observed_assets(params: Params, graph: Mapping[str, Stage]) -> list[dg.SourceAsset | dg.AssetsDefinition]:
+    """One asset for every stage whose version is read from the world."""
+    tags = tags_of(params, GENERAL)
     with warnings.catch_warnings():
         # Observable source assets are marked beta in the pinned version.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        return _observed_asset(stage, op_tags)
+        found = ((stage, kind_of(stage.asset)) for stage in graph.values() if stage.is_observed)
+        return [_observed_asset(stage, *of, tags) for stage, of in found if of]
 
 
-def _observed_asset(stage: Stage, op_tags: Mapping[str, Any] | None) -> dg.AssetsDefinition | dg.SourceAsset:
-    is_platform = stage.asset.startswith("platform/")
+def _observed_asset(
+    stage: Stage, kind: StageKind, name: AssetName, op_tags: Mapping[str, Any]
+) -> dg.SourceAsset | dg.AssetsDefinition:
+    tools = kind.observation.tools if kind.observation else ()
 
     @dg.observable_source_asset(
         key=asset_key(stage.asset),
-        group_name=group_name(stage.asset),
-        description=(
-            "What the device is: its runtimes, its processor features, and on a Jetson its JetPack, TensorRT and GPU. "
-            "A change makes exactly the engines of this target stale."
-            if is_platform
-            else "Recorded images and labels. The version is the hash in their pointer in git."
-        ),
-        tags={"dagster/kind/cpu" if is_platform else "dagster/kind/dvc": ""},
+        group_name=kind.group_of(name),
+        description=kind.description_of(stage, name),
+        tags={f"dagster/kind/{tool}": "" for tool in tools},
         op_tags=op_tags,
     )
-    def observed(workshop: Workshop) -> dg.DataVersion:
+    def observed(stage_runner: StageRunner) -> dg.DataVersion:
         with failing_readably():
-            return dg.DataVersion(_present_version(workshop.project, stage.asset))
+            return dg.DataVersion(_present_version(stage_runner.project, stage.asset))
 
     return observed
 
 
-def _present_version(project: Project, name: str) -> str:
-    version = observed_version(project, name)
-    if version is None and is_reported(project, name):
-        raise PlatformError(
-            f"{name} is reported by the device itself, so there is nothing to look at from here",
-            needed="a report from the device",
-            fix=f"on the device: robot-assets platform report {name.partition('/')[2]}",
-        )
-    if version is None and is_on_nodes(project, name):
-        raise PlatformError(
-            f"{name} is told by the nodes of the cluster, on which a step has no rights",
-            needed="the sensor `platforms`, which may read them",
-            fix="switch the sensor `platforms` on; it looks by itself",
-        )
-    if version is None:
-        raise RuntimeError(f"{name} is produced, not observed")
-    require_available(project, name, version)
-    return version
+def _present_version(project: Project, asset: str) -> str:
+    sighting = observe(Observer(project), asset)
+    if sighting is None:
+        raise why_unseen(project, asset)
+    require_available(project, asset, sighting.version)
+    return sighting.version

@@ -13,7 +13,7 @@ import dagster as dg
 
 from dagster_project.instance.event_log import DATA_VERSION_TAG
 from dagster_project.keys import asset_key
-from dagster_project.observed import Sighting
+from robot_assets.pipeline.kind import Sighting
 
 FACTS_KEY = "facts"
 

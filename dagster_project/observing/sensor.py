@@ -13,25 +13,13 @@ import dagster as dg
 
 from dagster_project.instance.event_log import OBSERVATION, latest_versions
 from dagster_project.kubernetes.nodes import read_device
-from dagster_project.observed import Observer, is_reported, require_available
 from dagster_project.observing.observations import changes, latest_observation, new_observation, step
 from robot_assets.core.errors import RobotAssetsError
-from robot_assets.lineage.graph import Kind, build_graph
+from robot_assets.pipeline.graph import build_graph
+from robot_assets.pipeline.kind import Observer, Sensor
+from robot_assets.pipeline.observing import observe, reports_itself, require_available, shows_changes
 from robot_assets.pipeline.project import Project
-
-_DESCRIPTIONS = {
-    "data_pointers": (
-        "Reads the hash of every recorded data set where params.yaml says: in its .dvc pointer or in dvc.lock, in the "
-        "working tree or in a git repository. A new hash is recorded as an observation of raw/<dataset>, once its "
-        "data can be had: so dvc add, dvc push and git push start a rebuild."
-    ),
-    "platforms": (
-        "Probes this machine for every target with `platform: here`, and reads what the Kubernetes nodes say of every "
-        "target with `platform: node`. What has changed is recorded as an observation of platform/<target>. Other "
-        "devices report themselves: robot-assets platform report."
-    ),
-}
-_KINDS = {"data_pointers": Kind.RAW, "platforms": Kind.PLATFORM}
+from robot_assets.pipeline.registry import stage_kinds
 
 
 class ObservationFailed(dg.DagsterError):
@@ -60,30 +48,28 @@ class Look:
 
 
 def observing_sensors(root: Path) -> list[dg.SensorDefinition]:
-    """Both sensors of the project at ``root``, which is read again at every look."""
+    """One sensor for each kind of asset that is observed. The project at ``root`` is read again at every look."""
     params = Project(root).params
     known = frozenset(build_graph(params))
-    interval_s = params.rebuild.interval_s
-    # A device is looked at twice as often: this look and the one of stale_assets after it then fit into two intervals.
-    intervals = {"data_pointers": interval_s, "platforms": max(1, interval_s // 2)}
-    return [_sensor(name, root, known, intervals[name]) for name in _DESCRIPTIONS]
+    observations = [(name, kind.observation) for name, kind in stage_kinds().items() if kind.observation]
+    return [_sensor(kind, one.sensor, root, known, params.rebuild.interval_s) for kind, one in observations]
 
 
-def _sensor(name: str, root: Path, known: Collection[str], interval_s: int) -> dg.SensorDefinition:
+def _sensor(kind: str, sensor: Sensor, root: Path, known: Collection[str], interval_s: int) -> dg.SensorDefinition:
     @dg.sensor(
-        name=name,
-        minimum_interval_seconds=interval_s,
+        name=sensor.name,
+        minimum_interval_seconds=max(1, interval_s // sensor.intervals),
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description=_DESCRIPTIONS[name],
+        description=sensor.description,
     )
     def observing(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return tick(root, context.instance, _KINDS[name], known)
+        return tick(root, context.instance, kind, known)
 
     return observing
 
 
-def tick(root: Path, instance: dg.DagsterInstance, kind: Kind, known: Collection[str]) -> dg.SensorResult:
-    """One look: what has changed is recorded, and what could not be read is named.
+def tick(root: Path, instance: dg.DagsterInstance, kind: str, known: Collection[str]) -> dg.SensorResult:
+    """One look at all assets of a kind: what has changed is recorded, and what could not be read is named.
 
     Raises:
         ObservationFailed: Something could not be read, and nothing was to be recorded beside it. A tick that fails
@@ -94,59 +80,59 @@ def tick(root: Path, instance: dg.DagsterInstance, kind: Kind, known: Collection
         stages = build_graph(project.params).values()
     except RobotAssetsError as error:
         raise ObservationFailed(_readable(error)) from None
-    names = [stage.asset for stage in stages if stage.kind is kind and stage.is_observed]
-    found = look(project, instance, names, known)
+    assets = [stage.asset for stage in stages if stage.kind == kind and stage.is_observed]
+    found = look(project, instance, assets, known)
     if found.failed and not found.events:
-        raise ObservationFailed("\n\n".join(f"{name}: {text}" for name, text in found.failed.items()))
-    return dg.SensorResult(asset_events=found.events, skip_reason=" | ".join(_sentences(found, kind)))
+        raise ObservationFailed("\n\n".join(f"{asset}: {text}" for asset, text in found.failed.items()))
+    observation = stage_kinds()[kind].observation
+    sentences = _sentences(found, observation.sensor) if observation else []
+    return dg.SensorResult(asset_events=found.events, skip_reason=" | ".join(sentences))
 
 
-def look(project: Project, instance: dg.DagsterInstance, names: Iterable[str], known: Collection[str]) -> Look:
-    """See what ``names`` are now. An error of one hides nothing of the others."""
+def look(project: Project, instance: dg.DagsterInstance, assets: Iterable[str], known: Collection[str]) -> Look:
+    """Observe ``assets``. An error of one hides nothing of the others."""
     found = Look()
     observer = Observer(project, read_device)
-    seen = latest_versions(instance, OBSERVATION)
-    for name in names:
-        if name not in known:
-            found.unknown.append(name)
-        elif is_reported(project, name):
-            found.reported.append(name)
+    observed = latest_versions(instance, OBSERVATION)
+    for asset in assets:
+        if asset not in known:
+            found.unknown.append(asset)
+        elif reports_itself(project, asset):
+            found.reported.append(asset)
         else:
-            before = seen[name].data_version if name in seen else None
-            _see(found, observer, instance, name, before)
+            before = observed[asset].data_version if asset in observed else None
+            _observe(found, observer, instance, asset, before)
     return found
 
 
-def _see(found: Look, observer: Observer, instance: dg.DagsterInstance, name: str, before: str | None) -> None:
+def _observe(found: Look, observer: Observer, instance: dg.DagsterInstance, asset: str, before: str | None) -> None:
     try:
-        sighting = observer.see(name)
+        sighting = observe(observer, asset)
         if sighting is None or sighting.version == before:
-            found.unchanged.append(name)
+            found.unchanged.append(asset)
             return
-        require_available(observer.project, name, sighting.version)
-        last = latest_observation(instance, name)
-        different = ", ".join(changes(sighting, last)) if name.startswith("platform/") else ""
-        found.events.append(new_observation(name, sighting, last))
-        found.changed.append(f"{name}: {step(sighting, last)} ({different or sighting.what})")
+        require_available(observer.project, asset, sighting.version)
+        last = latest_observation(instance, asset)
+        different = ", ".join(changes(sighting, last)) if shows_changes(asset) else ""
+        found.events.append(new_observation(asset, sighting, last))
+        found.changed.append(f"{asset}: {step(sighting, last)} ({different or sighting.what})")
     except RobotAssetsError as error:
-        found.failed[name] = _readable(error)
+        found.failed[asset] = _readable(error)
     except Exception:  # whatever is wrong with one must not hide the others; the trace is in the message
-        found.failed[name] = f"unexpected error\n{traceback.format_exc(limit=-3)}"
+        found.failed[asset] = f"unexpected error\n{traceback.format_exc(limit=-3)}"
 
 
-def _sentences(found: Look, kind: Kind) -> list[str]:
+def _sentences(found: Look, sensor: Sensor) -> list[str]:
     """What a person reads on a tick."""
-    noun = "data pointer" if kind is Kind.RAW else "platform"
     said = [f"recorded {'; '.join(found.changed)}"] if found.changed else []
-    said += [f"error: {name}: {' '.join(text.split())}" for name, text in found.failed.items()]
+    said += [f"error: {asset}: {' '.join(text.split())}" for asset, text in found.failed.items()]
     if count := len(found.unchanged):
-        said.append(f"{count} {noun}{'s are' if count > 1 else ' is'} as before: {_some(found.unchanged)}")
+        said.append(f"{count} {sensor.noun}{'s' if count > 1 else ''} unchanged: {_some(found.unchanged)}")
     if found.reported:
         said.append(f"left to their own reports: {_some(found.reported)}")
     if found.unknown:
         said.append(f"new in params.yaml; reload the code location to observe it: {_some(found.unknown)}")
-    nothing = "no recorded data sets in params.yaml" if kind is Kind.RAW else "no targets in params.yaml"
-    return said or [nothing]
+    return said or [sensor.idle]
 
 
 def _some(names: list[str]) -> str:

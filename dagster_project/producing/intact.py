@@ -1,7 +1,7 @@
-"""``lineage_intact``: an observing check on each engine. Can it still be proven what the engine was made of?
+"""``lineage_intact``: an observing check on each signed asset. Can it still be proven what it was made of?
 
 It blocks nothing: an engine whose proof is gone is as good as before, but somebody has to know. Run it whenever you
-like, from the UI or on a schedule of your own: it reads the bytes of the engine again.
+like, from the UI or on a schedule of your own: it reads the bytes of the artifact again.
 """
 
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ import dagster as dg
 
 from dagster_project.instance.signing import chain_below
 from dagster_project.keys import INTACT_CHECK, asset_key
-from dagster_project.producing.stage_runner import Workshop, failing_readably
-from robot_assets.cluster.spec import GENERAL
-from robot_assets.lineage.graph import Kind, Stage
+from dagster_project.producing.stage_runner import StageRunner, failing_readably
+from robot_assets.lineage.graph import GENERAL, Stage
 from robot_assets.pipeline.params import Params
 from robot_assets.pipeline.placement import placed
-from robot_assets.store.pins import letting_go
+from robot_assets.pipeline.registry import is_signed
+from robot_assets.store.pins import released
 
 
 def intact_checks(params: Params, graph: Mapping[str, Stage]) -> list[dg.AssetChecksDefinition]:
-    return [_check(params, stage) for stage in graph.values() if stage.kind is Kind.ENGINE]
+    return [_check(params, stage) for stage in graph.values() if is_signed(stage.asset)]
 
 
 def _check(params: Params, stage: Stage) -> dg.AssetChecksDefinition:
@@ -27,21 +27,20 @@ def _check(params: Params, stage: Stage) -> dg.AssetChecksDefinition:
         asset=asset_key(stage.asset),
         name=INTACT_CHECK,
         description=(
-            "Everything that the engine was made of is still in the store, its own bytes are unaltered, its code was "
+            "Everything that it was made of is still in the store, its own bytes are unaltered, its code was "
             "committed, and a trusted key has signed its provenance."
         ),
         **placed(params, GENERAL),
     )
-    def lineage_intact(context: dg.AssetCheckExecutionContext, workshop: Workshop) -> dg.AssetCheckResult:
+    def lineage_intact(context: dg.AssetCheckExecutionContext, stage_runner: StageRunner) -> dg.AssetCheckResult:
         from robot_assets.lineage.report.summary import summary
         from robot_assets.provenance.intact import intact
-        from robot_assets.provenance.keys import trust_of
 
-        with failing_readably(), letting_go():
-            project = workshop.project
-            version = workshop.version(context.instance, stage.asset)
+        with failing_readably(), released():
+            project = stage_runner.project
+            version = stage_runner.version(context.instance, stage.asset)
             chain = chain_below(project, context.instance, stage.asset, version)
-            verdict = intact(chain, project.store, trust_of(project))
+            verdict = intact(chain, project.store, project.trust())
         is_grave = bool(verdict.facts["altered"] or verdict.facts["missing"] or verdict.facts["unsigned"])
         return dg.AssetCheckResult(
             passed=verdict.passed,

@@ -1,7 +1,7 @@
-"""The workshop: what an asset body gets its inputs from and hands its output to.
+"""Runs one step of one stage: from resolved inputs to a stored artifact, its record and its materialization.
 
-One step of one run: resolve the inputs to hashes, open them read-only from the store, give the domain function
-an output folder, add what it wrote to the store, and say what happened as a record and as metadata.
+The domain function gets paths and frozen parameters and writes into an output folder; everything that Dagster and the
+store have to know about that is here.
 """
 
 import fcntl
@@ -18,110 +18,111 @@ from typing import Any
 import dagster as dg
 
 from dagster_project.instance.reader import STATE_KEY, latest_data_version, latest_records
-from dagster_project.instance.signing import attest_engine
+from dagster_project.instance.signing import attest_artifact
 from dagster_project.keys import BUILDS_CHECK
-from dagster_project.local import gc_tuning as short_lived
-from dagster_project.observed import observed_version, open_observed, refuse_other_platform
+from dagster_project.local import gc_tuning
 from dagster_project.observing.observations import latest_observed_version
+from dagster_project.producing.pages import facts_metadata, problem_metadata
 from robot_assets.core import progress
 from robot_assets.core.errors import DataError, RobotAssetsError, StoreError
 from robot_assets.lineage.causes import causes_of
-from robot_assets.lineage.code_version import load, running_code
-from robot_assets.lineage.graph import Stage, platform_name
+from robot_assets.lineage.code import CODE_RULE, load, running_code
+from robot_assets.lineage.graph import Stage
 from robot_assets.lineage.license_notice import carry_notice
 from robot_assets.lineage.record import Cause, Record, desired_state, surroundings
-from robot_assets.lineage.report.summary import summary
+from robot_assets.lineage.report.summary import summary as audit_summary
+from robot_assets.pipeline.kind import Production, Step
+from robot_assets.pipeline.names import AssetName
+from robot_assets.pipeline.observing import observed_version, open_version
 from robot_assets.pipeline.project import Project
-from robot_assets.store.pins import letting_go
+from robot_assets.store.pins import released
 
 RECORD_KEY = "record"
-HEADLINE_KEY = "headline"
 _SECONDS_BETWEEN_LOG_LINES = 15.0
 
 
 @dataclass
-class Step:
-    """One materialization of one stage, from resolved inputs to the returned result."""
+class StageRun:
+    """One materialization of one stage."""
 
     context: dg.AssetExecutionContext
     project: Project
     stage: Stage
-    inputs: Mapping[str, str]
+    name: AssetName
+    versions: Mapping[str, str]
     started: float = field(default_factory=time.monotonic)
     started_at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
-    opened: dict[str, Path] = field(default_factory=dict)
+
+    @cached_property
+    def step(self) -> Step:
+        """What the domain function gets: every input is open at exactly the version that the record will name."""
+        return Step(
+            stage=self.stage,
+            name=self.name,
+            inputs={name: open_version(self.project, name, version) for name, version in self.versions.items()},
+            versions=self.versions,
+            output=self.workdir / "output",
+            scratch=self.workdir / "scratch",
+            store=self.project.store,
+            note=self.context.log.info,
+        )
 
     @property
-    def module(self) -> str:
-        if self.stage.module is None:
-            raise RuntimeError(f"{self.stage.asset} is observed, not produced: nothing here makes it")
-        return self.stage.module
+    def workdir(self) -> Path:
+        """The folder of this desired state: one run at a time works in it, and finds what a killed one left."""
+        return self.project.state / "work" / self.desired_state
 
     @cached_property
     def code_version(self) -> str:
-        return running_code().version(self.module, self.stage.params)
+        return running_code().version(self.stage.code, self.stage.params)
 
     @cached_property
     def causes(self) -> tuple[Cause, ...]:
         """What had changed since the materialization before this one."""
         name = self.stage.asset
         before = latest_records(self.context.instance, [name]).get(name)
-        return causes_of(self.stage, before, self.inputs, running_code())
+        return causes_of(self.stage, before, self.versions, running_code())
 
     @cached_property
     def desired_state(self) -> str:
-        return desired_state(self.stage.asset, self.code_version, self.inputs)
+        return desired_state(self.stage.asset, self.code_version, self.versions)
 
-    @property
-    def output(self) -> Path:
-        """Where the domain function publishes its artifact."""
-        return self.bench / "output"
-
-    @property
-    def scratch(self) -> Path:
-        """Survives a killed run: the next run for the same desired state finds it again."""
-        return self.bench / "scratch"
-
-    @property
-    def bench(self) -> Path:
-        """The folder of this desired state: one run at a time works in it."""
-        return self.project.state / "work" / self.desired_state
-
-    def input(self, name: str) -> Path:
-        """Open an input, read-only, at exactly the version that the record will name."""
-        path = open_observed(self.project, name, self.inputs[name]) or self.project.store.open(self.inputs[name])
-        self.opened[name] = path
-        return path
-
-    def refuse_other_platform(self, target: str) -> None:
-        """Make sure that this machine is the device that lineage knows as ``target``."""
-        refuse_other_platform(self.project, target, self.inputs[platform_name(target)])
-
-    def materialized(self, headline: str, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
-        """Add the output to the store and say what was made, of what, and how long it took."""
-        return self._result(self._stored(), headline, metadata)
-
-    def signed(self, headline: str, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
-        """As ``materialized``, for an engine: sign how it was made, on the device that made it."""
+    def materialized(self, production: Production, summary: object) -> dg.MaterializeResult:
+        """Store the output and say what was made, of what, and how long it took."""
         record = self._stored()
-        chain = attest_engine(self.project, self.context.instance, record)
-        return self._result(record, headline, {**metadata, "audit": dg.MetadataValue.md(summary(chain))})
+        signed: dict[str, Any] = {}
+        if production.is_signed:
+            chain = attest_artifact(self.project, self.context.instance, record)
+            signed = {"audit": dg.MetadataValue.md(audit_summary(chain))}
+        return dg.MaterializeResult(
+            data_version=dg.DataVersion(record.data_version),
+            metadata={
+                **self._facts(production, summary),
+                **signed,
+                "rebuilt_because": "; ".join(map(str, self.causes)) or "requested by a person: nothing had changed",
+                "size_bytes": record.size_bytes,
+                "duration_s": record.duration_s,
+                RECORD_KEY: dg.MetadataValue.json(record.model_dump(mode="json")),
+            },
+            check_results=[_build_check(record)],
+        )
+
+    def clean_up(self) -> None:
+        """Remove the work folder: what it held is stored and recorded."""
+        shutil.rmtree(self.workdir)
 
     def _stored(self) -> Record:
-        if self.opened.keys() != set(self.stage.inputs):
-            raise RuntimeError(
-                f"{self.stage.asset} declares inputs {sorted(self.stage.inputs)} and opened {sorted(self.opened)}"
-            )
-        carry_notice(self.opened.values(), self.output)
-        artifact = self.project.store.add(self.output)
+        carry_notice(self.step.inputs.values(), self.step.output)
+        artifact = self.project.store.add(self.step.output)
         return Record(
             asset=self.stage.asset,
             data_version=artifact.digest,
             code_version=self.code_version,
             desired_state=self.desired_state,
-            inputs=dict(self.inputs),
+            inputs=dict(self.versions),
             params=dict(self.stage.params),
-            modules=running_code().modules(self.module),
+            code=running_code().definitions(self.stage.code),
+            code_rule=CODE_RULE,
             causes=self.causes,
             size_bytes=artifact.size_bytes,
             files=artifact.files,
@@ -131,35 +132,28 @@ class Step:
             **surroundings(self.project.root),
         )
 
-    def _result(self, record: Record, headline: str, metadata: Mapping[str, Any]) -> dg.MaterializeResult:
-        shutil.rmtree(self.bench)
-        return dg.MaterializeResult(
-            data_version=dg.DataVersion(record.data_version),
-            metadata={
-                HEADLINE_KEY: headline,
-                **metadata,
-                "rebuilt_because": "; ".join(map(str, self.causes)) or "somebody asked: nothing had changed",
-                "size_bytes": record.size_bytes,
-                "duration_s": record.duration_s,
-                RECORD_KEY: dg.MetadataValue.json(record.model_dump(mode="json")),
-            },
-            check_results=[self._checked_in(record)],
-        )
-
-    def _checked_in(self, record: Record) -> dg.AssetCheckResult:
-        """The short row that staleness reads, for thousands of assets at once, instead of this page."""
-        return dg.AssetCheckResult(
-            check_name=BUILDS_CHECK,
-            passed=True,
-            metadata={
-                STATE_KEY: record.desired_state,
-                "data_version": record.data_version,
-                "duration_s": record.duration_s,
-            },
-        )
+    def _facts(self, production: Production, summary: object) -> dict[str, Any]:
+        try:
+            return facts_metadata(production.facts(summary))
+        except Exception as error:  # figures of a page are not worth the artifact, which is stored by now
+            self.context.log.warning(f"the figures of {self.stage.asset} cannot be shown: {error!r}")
+            return problem_metadata("reading the figures", error)
 
 
-class Workshop(dg.ConfigurableResource):
+def _build_check(record: Record) -> dg.AssetCheckResult:
+    """The short row that staleness reads, for thousands of assets at once, instead of whole records."""
+    return dg.AssetCheckResult(
+        check_name=BUILDS_CHECK,
+        passed=True,
+        metadata={
+            STATE_KEY: record.desired_state,
+            "data_version": record.data_version,
+            "duration_s": record.duration_s,
+        },
+    )
+
+
+class StageRunner(dg.ConfigurableResource):
     """Opens a project's store for asset bodies and checks."""
 
     root: str
@@ -169,18 +163,18 @@ class Workshop(dg.ConfigurableResource):
         return Project(Path(self.root))
 
     @contextmanager
-    def step(self, context: dg.AssetExecutionContext, stage: Stage) -> Iterator[Step]:
-        """Run one stage: its progress is logged, and an error that a person can mend reads as one."""
-        with failing_readably(), letting_go(), progress.listening(_logging(context)):
-            inputs = {name: self.version(context.instance, name) for name in stage.inputs}
-            step = Step(context, self.project, stage, inputs)
-            load(step.module)
-            short_lived.work_begins()
-            with _alone(step.bench, stage.asset):
-                yield step
+    def step(self, context: dg.AssetExecutionContext, stage: Stage, name: AssetName) -> Iterator[StageRun]:
+        """Run one stage: its progress is logged, and an error that a person can fix reads as one."""
+        with failing_readably(), released(), progress.listening(_logging(context)):
+            versions = {name: self.version(context.instance, name) for name in stage.inputs}
+            run = StageRun(context, self.project, stage, name, versions)
+            load(stage.code)
+            gc_tuning.work_begins()
+            with _exclusive(run.workdir, stage.asset):
+                yield run
 
     def version(self, instance: dg.DagsterInstance, name: str) -> str:
-        """The present data version of an asset: read off the world where it can be, else from the instance."""
+        """The present data version of an asset: read from the world where it can be, else from the instance."""
         version = (
             observed_version(self.project, name)
             or latest_data_version(instance, name)
@@ -196,33 +190,32 @@ class Workshop(dg.ConfigurableResource):
 
     def open(self, name: str, version: str) -> Path:
         """Open an asset at a version, read-only."""
-        project = self.project
-        return open_observed(project, name, version) or project.store.open(version)
+        return open_version(self.project, name, version)
 
 
 @contextmanager
-def _alone(bench: Path, asset: str) -> Iterator[None]:
-    """Hold the bench of a desired state; a second run for it would work on the same files.
+def _exclusive(workdir: Path, asset: str) -> Iterator[None]:
+    """Hold the work folder of a desired state; a second run for it would work on the same files.
 
     Raises:
         StoreError: Another process on this machine holds it.
     """
-    bench.mkdir(parents=True, exist_ok=True)
-    with open(bench / "lock", "w") as lock:
+    workdir.mkdir(parents=True, exist_ok=True)
+    with open(workdir / "lock", "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise StoreError(
                 f"another run on this machine is making {asset} from the same code and inputs",
                 needed="one run at a time for one desired state",
-                fix="wait for the other run: what it makes is what this one would have made",
+                fix="wait for the other run: its result is the one that this run would have made",
             ) from None
         yield
 
 
 @contextmanager
 def failing_readably() -> Iterator[None]:
-    """Turn an error that a person can mend into a Dagster failure without a retry: trying again won't help."""
+    """Turn an error that a person can fix into a Dagster failure without a retry: another attempt would not help."""
     try:
         yield
     except RobotAssetsError as error:

@@ -1,14 +1,14 @@
 """``params.yaml`` -> frozen models. Parsed once, at the edge; unknown and contradictory keys are refused.
 
 Each room of the domain owns the model of its own slice (``robot_assets/<room>/spec.py``); this module only
-puts them together and checks what crosses from one to another. No stage imports it, so that adding a
-parameter to one stage leaves the code version of the others alone.
+puts them together and checks what crosses from one to another.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -21,19 +21,14 @@ from robot_assets.core.spec import Spec
 from robot_assets.data.entry import DatasetEntry
 from robot_assets.lineage.spec import RebuildSpec
 from robot_assets.models.spec import NetworkSpec
-from robot_assets.platforms.spec import TargetEntry
-from robot_assets.profiling.spec import ROOM as PROFILE_ROOM
+from robot_assets.pipeline.names import NAME
+from robot_assets.pipeline.registry import reserved_words, stage_kinds
+from robot_assets.pipeline.targets import TargetEntry
 from robot_assets.profiling.spec import ProfileSpec
 from robot_assets.provenance.spec import ProvenanceSpec
 from robot_assets.sensitivity.entry import QuantizationEntry, resolved
 from robot_assets.sensitivity.spec import SensitivitySpec
 from robot_assets.training.spec import TrainingSpec
-
-NAME_PATTERN = re.compile(r"^[a-z][a-z0-9_]{0,62}$")
-"""Names of data sets, models and targets become asset keys, group names, paths and node labels."""
-
-OTHER_ASSETS = ("raw", "datasets", "platform", PROFILE_ROOM)
-"""What the assets of no model begin with."""
 
 
 class StoreSpec(Spec):
@@ -62,19 +57,48 @@ class Params(Spec):
     datasets: dict[str, DatasetEntry]
     models: dict[str, ModelSpec]
     targets: dict[str, TargetEntry]
+    stages: dict[str, Any] = Field(default={}, description="parameters of stage kinds as a whole, by kind")
     rebuild: RebuildSpec = RebuildSpec()
     provenance: ProvenanceSpec = ProvenanceSpec()
     execution: ExecutionSpec = ExecutionSpec()
     pools: dict[str, PoolSpec] = Field(default_factory=dict)
 
+    def profile_of(self, target: str) -> ProfileSpec:
+        """The profile of a target.
+
+        Raises:
+            ParamsError: params.yaml has no such target, or the target has no profile.
+        """
+        entry = self.targets.get(target)
+        if entry is None or entry.profile is None:
+            described = sorted(name for name, one in self.targets.items() if one.profile)
+            raise ParamsError(
+                f"params.yaml has no targets.{target}.profile",
+                needed=f"a target with a profile; there {'are' if len(described) > 1 else 'is'} {described or 'none'}",
+                fix=f"name one of them, or write targets.{target}.profile: {{models: {{MODEL: {{rate_hz: 15}}}}}}",
+            )
+        return entry.profile
+
+    def sensitivity_of(self, model: str) -> SensitivitySpec | None:
+        """The sensitivity analysis of a model, with the bound that its targets set; None: it has none.
+
+        Raises:
+            ValueError: Its own bound is looser than the accuracy gate of a target.
+        """
+        entry = self.models[model]
+        if entry.quantization.sensitivity is None:
+            return None
+        gates = [self.targets[target].gate.accuracy_drop_points_max for target in entry.targets]
+        return resolved(entry.quantization.sensitivity, gates)
+
     @model_validator(mode="after")
     def _names_and_references(self) -> Params:
         for section in ("datasets", "models", "targets"):
             for name in getattr(self, section):
-                if not NAME_PATTERN.match(name):
+                if not re.fullmatch(NAME, name):
                     raise ValueError(f"{section}.{name}: a name is lower-case letters, digits and underscores")
         for name, model in self.models.items():
-            if name in OTHER_ASSETS:
+            if name in reserved_words():
                 raise ValueError(f"models.{name}: other assets begin with {name}/; needed another name")
             if model.dataset not in self.datasets:
                 raise ValueError(f"models.{name}.dataset is {model.dataset!r}; datasets has {sorted(self.datasets)}")
@@ -101,46 +125,37 @@ class Params(Spec):
     def _sensitivity(self) -> Params:
         for name in self.models:
             try:
-                sensitivity_of(self, name)
+                self.sensitivity_of(name)
             except ValueError as error:
                 raise ValueError(f"models.{name}.quantization.sensitivity.{error}") from None
         return self
 
     @model_validator(mode="after")
+    def _stage_kinds(self) -> Params:
+        """Policies and parameters of kinds, against the registry: plug-ins are part of it."""
+        produced = [name for name, kind in stage_kinds().items() if kind.production]
+        _refuse_unknown("rebuild.policy", self.rebuild.policy, produced)
+        configured = {name: kind.config for name, kind in stage_kinds().items() if kind.config}
+        _refuse_unknown("stages", self.stages, configured)
+        given = {name: config.model_validate(self.stages.get(name, {})) for name, config in configured.items()}
+        object.__setattr__(self, "stages", given)  # parsed once; the model is frozen for everybody else
+        return self
+
+    @model_validator(mode="after")
     def _places(self) -> Params:
-        check_placement(self.execution, self.pools, self.targets)
+        check_placement(self.execution, self.pools, {name: entry.platform for name, entry in self.targets.items()})
         check_cache(self.execution, self.pools, has_remote="://" in self.store.url or self.store.url.startswith("/"))
         return self
 
 
-def profile_of(params: Params, target: str) -> ProfileSpec:
-    """The profile of a target.
-
-    Raises:
-        ParamsError: params.yaml has no such target, or the target has no profile.
-    """
-    entry = params.targets.get(target)
-    if entry is None or entry.profile is None:
-        described = sorted(name for name, one in params.targets.items() if one.profile)
-        raise ParamsError(
-            f"params.yaml has no targets.{target}.profile",
-            needed=f"a target with a profile; there {'are' if len(described) > 1 else 'is'} {described or 'none'}",
-            fix=f"name one of them, or write targets.{target}.profile: {{models: {{MODEL: {{rate_hz: 15}}}}}}",
-        )
-    return entry.profile
-
-
-def sensitivity_of(params: Params, model: str) -> SensitivitySpec | None:
-    """How the sensitive layers of a model are looked for, with the bound that its targets set; None: not at all.
-
-    Raises:
-        ValueError: Its own bound is looser than the accuracy gate of a target.
-    """
-    entry = params.models[model]
-    if entry.quantization.sensitivity is None:
-        return None
-    gates = [params.targets[target].gate.accuracy_drop_points_max for target in entry.targets]
-    return resolved(entry.quantization.sensitivity, gates)
+def _refuse_unknown(section: str, given: Mapping[str, Any], known: Collection[str]) -> None:
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
+            raise ValueError(
+                f"{section}.{name}: unknown key"
+                + (f"; did you mean {near[0]!r}?" if near else f"; known: {sorted(known)}")
+            )
 
 
 def load_params(path: Path) -> Params:

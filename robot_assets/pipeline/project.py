@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_assets.core.errors import ParamsError
-from robot_assets.pipeline.params import Params, load_params
 
 if TYPE_CHECKING:
+    from robot_assets.pipeline.params import Params
+    from robot_assets.provenance.keys import KeyLocation
+    from robot_assets.provenance.public_key import Trust
     from robot_assets.store import Store
 
 PROJECT_VARIABLE = "ROBOT_ASSETS_PROJECT"
@@ -32,6 +34,8 @@ class Project:
     @cached_property
     def params(self) -> Params:
         """The parameters. Raises ParamsError."""
+        from robot_assets.pipeline.params import load_params
+
         return load_params(self.root / "params.yaml")
 
     @cached_property
@@ -50,6 +54,24 @@ class Project:
     def state(self) -> Path:
         """Where the system keeps what it can make again: caches and scratch. Ignored by git."""
         return self.root / ".robot_assets"
+
+    @property
+    def key(self) -> KeyLocation:
+        """Where the signing key of this checkout is."""
+        from robot_assets.provenance.keys import key_location
+
+        return key_location(self.root, self.state)
+
+    def trust(self) -> Trust:
+        """Whose signatures count here.
+
+        Raises:
+            ParamsError: params.yaml cannot be used.
+            ProvenanceError: The key of this checkout cannot be used.
+        """
+        from robot_assets.provenance.keys import trust_of
+
+        return trust_of(self.params.provenance.trusted_keys, self.key)
 
     def raw(self, dataset: str) -> Path:
         """Where the raw images and labels of a data set lie."""

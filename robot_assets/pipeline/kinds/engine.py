@@ -1,0 +1,126 @@
+"""``<model>/engine/<target>``: the int8 engine for one target, built and judged on the device itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from robot_assets.core.page import Facts, Page
+from robot_assets.core.verdict import Verdict
+from robot_assets.engines.budgets import BUDGETS
+from robot_assets.engines.registry import engine_kind
+from robot_assets.lineage.graph import AssetTraits, Gate, Stage
+from robot_assets.pipeline import names
+from robot_assets.pipeline.kind import GateStep, Production, StageKind, Step, entry
+from robot_assets.pipeline.kinds.platform import require_this_device
+
+if TYPE_CHECKING:
+    from robot_assets.pipeline.params import ModelSpec, Params
+    from robot_assets.pipeline.targets import TargetEntry
+
+_GATES = {
+    "accuracy": "The engine loses no more mAP@50 against its checkpoint than the target allows.",
+    "parity": "The engine answers as the ONNX graph does that it was built from.",
+    "latency": "The engine keeps the latency and throughput budgets of its target.",
+    "resources": "The engine keeps the target's budgets of load time, memory, size, power and temperature.",
+}
+
+
+def stages(params: Params) -> Iterator[Stage]:
+    """One for each model and target."""
+    for name, model in params.models.items():
+        source = source_of(name, model)
+        for target in model.targets:
+            yield _stage(name, model, target, params.targets[target], source)
+
+
+def source_of(name: str, model: ModelSpec) -> str:
+    """Asset with the ONNX that a model's engines are built from: all quantized, or with a few layers in float."""
+    return names.sensitivity(name) if model.quantization.mixed_precision else names.onnx(name)
+
+
+def _stage(name: str, model: ModelSpec, target: str, entry_of_target: TargetEntry, source: str) -> Stage:
+    kind = engine_kind(entry_of_target.kind)
+    dataset, checkpoint = names.dataset(model.dataset), names.checkpoint(name)
+    read = {"accuracy": (checkpoint, dataset), "parity": (source, dataset)}
+    code = (entry(judge), *kind.run_code)
+    gates = tuple(
+        Gate(gate, _GATES[gate], code, entry_of_target.gate.of(gate), read.get(gate, (dataset,))) for gate in BUDGETS
+    )
+    return Stage(
+        names.engine(name, target),
+        KIND.name,
+        (entry(run), *kind.build_code),
+        {"target": kind.slice(entry_of_target)},
+        (source, names.platform(target)),
+        gates,
+        pool=target,
+        fleet=source,
+        spec=entry_of_target,
+    )
+
+
+def run(step: Step) -> Any:
+    """Build the engine with the runtime of its target."""
+    from robot_assets.engines.kind import BuildContext
+
+    target, (onnx, _) = step.name.target, step.inputs.values()
+    require_this_device(target, step.spec.platform, step.versions[names.platform(target)])
+    kind = engine_kind(step.spec.kind)
+    return kind.build(onnx, step.spec, step.output, BuildContext(step.store, step.note))
+
+
+def judge(step: GateStep) -> Mapping[str, Verdict]:
+    """All gates by one evaluation on the test split."""
+    from robot_assets.engines.gate import check_engine
+
+    read = {role: step.inputs.get(name) for role, name in _read_by_role(step.stage).items()}
+    dataset = read["dataset"]
+    if dataset is None:
+        raise ValueError(f"{step.name}: needed the data set among the inputs of its gates")
+    gates = [gate.name for gate in step.gates]
+    return check_engine(
+        step.artifact,
+        step.stage.spec.gate,
+        gates,
+        dataset=dataset,
+        checkpoint=read["checkpoint"],
+        onnx=read["onnx"],
+    )
+
+
+def _read_by_role(stage: Stage) -> dict[str, str]:
+    """What the gates of an engine read, by what it is to them."""
+    read = {gate.name: gate.inputs for gate in stage.gates}
+    checkpoint, dataset = read["accuracy"]
+    return {"checkpoint": checkpoint, "dataset": dataset, "onnx": read["parity"][0]}
+
+
+def facts(summary: Any) -> Facts:
+    """What the manifest says."""
+    return engine_kind(summary.manifest.kind).facts(summary)
+
+
+def page(step: Step, summary: Any) -> Page:
+    """Latency on this device, and what really runs in the engine."""
+    onnx, _ = step.inputs.values()
+    return engine_kind(summary.manifest.kind).page(summary, step.output, onnx, step.scratch)
+
+
+KIND = StageKind(
+    name="engine",
+    pattern=names.ENGINE,
+    group="{model}",
+    traits=AssetTraits(role="Engine", files=("engine.*",)),
+    stages=stages,
+    production=Production(
+        description="The int8 engine for {target}, checked on {target}.",
+        policy="auto",
+        tools=("onnx",),
+        run=run,
+        facts=facts,
+        page=page,
+        judge=judge,
+        is_signed=True,
+    ),
+)

@@ -1,0 +1,133 @@
+"""Asset names, built and parsed. No other module takes an asset name apart or puts one together."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from functools import cache
+from typing import Self
+
+NAME = "[a-z][a-z0-9_]{0,62}"
+"""Names of data sets, models and targets become asset keys, group names, paths and node labels."""
+
+FIELDS = ("dataset", "model", "target")
+"""What an asset name may be made of, beside fixed words."""
+
+
+@dataclass(frozen=True)
+class AssetName:
+    """What an asset name says.
+
+    Attributes:
+        asset: The whole name, such as ``sidewalk_detector/engine/cpu``.
+        dataset: Entry of ``datasets`` in params.yaml; empty where the name has none.
+        model: Entry of ``models``; empty where the name has none.
+        target: Entry of ``targets``; empty where the name has none.
+    """
+
+    asset: str
+    dataset: str = ""
+    model: str = ""
+    target: str = ""
+
+    def __str__(self) -> str:
+        return self.asset
+
+
+@dataclass(frozen=True)
+class NamePattern:
+    """How the assets of one kind are named.
+
+    Attributes:
+        text: Fixed words and fields, such as ``{model}/engine/{target}``.
+    """
+
+    text: str
+
+    def name(self, dataset: str = "", model: str = "", target: str = "") -> AssetName:
+        """The name with these fields."""
+        asset = self.text.format(dataset=dataset, model=model, target=target)
+        return AssetName(asset, dataset=dataset, model=model, target=target)
+
+    def parse(self, asset: str) -> AssetName | None:
+        """What ``asset`` says; None when it is not named like this."""
+        found = _expression(self.text).fullmatch(asset)
+        return AssetName(asset, **found.groupdict()) if found else None
+
+    @property
+    def first_word(self) -> str | None:
+        """The fixed word that every name begins with; None when it begins with a field."""
+        first = self.text.split("/")[0]
+        return None if first.startswith("{") else first
+
+    @classmethod
+    def of_model(cls, stage: str) -> Self:
+        """The pattern of a stage that each model has once, such as ``{model}/onnx``."""
+        return cls(f"{{model}}/{stage}")
+
+
+@cache
+def _expression(pattern: str) -> re.Pattern[str]:
+    return re.compile(re.sub(r"\{(\w+)\}", rf"(?P<\1>{NAME})", pattern))
+
+
+RAW = NamePattern("raw/{dataset}")
+DATASET = NamePattern("datasets/{dataset}")
+PLATFORM = NamePattern("platform/{target}")
+CHECKPOINT = NamePattern.of_model("checkpoint")
+PTQ = NamePattern.of_model("ptq")
+QAT = NamePattern.of_model("qat")
+ONNX = NamePattern.of_model("onnx")
+SENSITIVITY = NamePattern.of_model("sensitivity")
+ENGINE = NamePattern("{model}/engine/{target}")
+PROFILE = NamePattern("profile/{target}")
+
+
+def raw(dataset: str) -> str:
+    """Asset of the images and labels as they were recorded."""
+    return RAW.name(dataset=dataset).asset
+
+
+def dataset(dataset: str) -> str:
+    """Asset of the validated, split and packed data set."""
+    return DATASET.name(dataset=dataset).asset
+
+
+def platform(target: str) -> str:
+    """Observed asset of the device of a target."""
+    return PLATFORM.name(target=target).asset
+
+
+def checkpoint(model: str) -> str:
+    """Asset of the trained FP32 weights."""
+    return CHECKPOINT.name(model=model).asset
+
+
+def ptq(model: str) -> str:
+    """Asset of the post-training quantization."""
+    return PTQ.name(model=model).asset
+
+
+def qat(model: str) -> str:
+    """Asset of the quantization-aware training."""
+    return QAT.name(model=model).asset
+
+
+def onnx(model: str) -> str:
+    """Asset of the exported ONNX file with Q/DQ nodes."""
+    return ONNX.name(model=model).asset
+
+
+def sensitivity(model: str) -> str:
+    """Asset of the sensitivity analysis, with the ONNX whose sensitive layers stay in float."""
+    return SENSITIVITY.name(model=model).asset
+
+
+def engine(model: str, target: str) -> str:
+    """Asset of one model's engine for one target."""
+    return ENGINE.name(model=model, target=target).asset
+
+
+def profile(target: str) -> str:
+    """Asset of the measurement of all engines that a robot runs together on a target."""
+    return PROFILE.name(target=target).asset

@@ -1,0 +1,84 @@
+"""The registry of stage kinds: ours, then those of installed plug-ins.
+
+A kind of ours is a module in ``kinds/`` and a line here. A kind of a plug-in is an entry point of its distribution::
+
+    [project.entry-points."robot_assets.stage_kinds"]
+    thumbnails = "my_package.thumbnails:KIND"
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+from robot_assets.core.errors import ParamsError
+from robot_assets.core.plugins import load_plugins
+from robot_assets.pipeline.kind import StageKind
+from robot_assets.pipeline.kinds import (
+    checkpoint,
+    dataset,
+    engine,
+    onnx,
+    platform,
+    profile,
+    ptq,
+    qat,
+    raw,
+    sensitivity,
+)
+from robot_assets.pipeline.names import AssetName
+
+ENTRY_POINTS = "robot_assets.stage_kinds"
+
+STAGE_KINDS: tuple[StageKind, ...] = (
+    raw.KIND,
+    dataset.KIND,
+    platform.KIND,
+    checkpoint.KIND,
+    ptq.KIND,
+    qat.KIND,
+    onnx.KIND,
+    sensitivity.KIND,
+    engine.KIND,
+    profile.KIND,
+)
+"""The kinds of this package."""
+
+
+@cache
+def stage_kinds() -> dict[str, StageKind]:
+    """All kinds by name: ours first, then those of installed plug-ins in the order of their names.
+
+    Raises:
+        ParamsError: A plug-in cannot be loaded, or has a kind whose name is taken.
+    """
+    found = {kind.name: kind for kind in STAGE_KINDS}
+    for plugin in load_plugins(ENTRY_POINTS, StageKind):
+        if plugin.value.name in found:
+            raise ParamsError(
+                f"the plug-in {plugin.distribution} has a stage kind {plugin.value.name!r}, which exists already",
+                needed="one stage kind of each name",
+                fix=f"pip uninstall {plugin.distribution}   (or rename its kind)",
+            )
+        found[plugin.value.name] = plugin.value
+    return found
+
+
+def kind_of(asset: str) -> tuple[StageKind, AssetName] | None:
+    """The kind that an asset is of by its name, and what the name says; None when no kind names its assets so."""
+    kinds = stage_kinds().values()
+    # "profile/onnx" is the profile of a target called onnx: fixed first words are tried before fields.
+    for kind in sorted(kinds, key=lambda one: one.pattern.first_word is None):
+        if (name := kind.pattern.parse(asset)) is not None:
+            return kind, name
+    return None
+
+
+def reserved_words() -> frozenset[str]:
+    """First words of asset names, which no model may be called."""
+    return frozenset(word for kind in stage_kinds().values() if (word := kind.pattern.first_word))
+
+
+def is_signed(asset: str) -> bool:
+    """Whether versions of an asset get signed provenance."""
+    found = kind_of(asset)
+    return bool(found and found[0].production and found[0].production.is_signed)
