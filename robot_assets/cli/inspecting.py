@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robot_assets.cli.console import answer, console, progress_bars
-from robot_assets.cli.engine import EngineArgument, JsonOption, open_engine
+from robot_assets.cli.console import JsonOption, answer, console, progress_bars
+from robot_assets.cli.engine import EngineArgument, open_engine
+from robot_assets.core.errors import RobotAssetsError
+from robot_assets.pipeline.project import project_here
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -37,10 +39,10 @@ def inspect(
 
     Example: robot-assets engine inspect sidewalk_detector/engine/cpu --layers
     """
-    from robot_assets.cli.provenance import project_here
     from robot_assets.engines.inspection import describe_engine
 
-    data = describe_engine(open_engine(engine), project_here(), with_layers=layers)
+    folder = open_engine(engine)
+    data = {**describe_engine(folder, with_layers=layers), **_signed_lineage(folder)}
     answer(data, as_json, lambda: _print_description(data))
 
 
@@ -69,6 +71,20 @@ def compare(
         found = compare_engines(first, second, _open(dataset) if dataset else None, inferences)
     data = {**found.as_json(), "names": [engine, other]}
     answer(data, as_json, lambda: _print_comparison(found, engine, other))
+
+
+def _signed_lineage(engine: Path) -> dict[str, Any]:
+    """What trusted keys have signed about the engine; nothing on a robot, and where there is no key or no store."""
+    from robot_assets.provenance.signed_lineage import signed_lineage
+
+    project = project_here()
+    if project is None:
+        return {}
+    try:
+        lineage = signed_lineage(engine, project.trust(), project.store)
+    except RobotAssetsError:  # an engine can be inspected without them
+        return {}
+    return {"lineage": lineage.as_json()} if lineage else {}
 
 
 def _open(name: str) -> Path:

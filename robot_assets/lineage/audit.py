@@ -1,14 +1,14 @@
 """Audit: follow the records of an artifact, step by step, down to what was recorded on robots.
 
-What counts is what was read when it was made, not what stands now. Each record names the hash of every input that
-its build opened; the audit goes from these hashes to the materializations that had made them. Whatever it cannot
-find, or would not want to defend, it says: one sentence each, on the link that has the problem.
+The chain has what was read when the artifact was made, not the present versions. Each record names the hash of every
+input that its build opened; the audit goes from these hashes to the materializations that gave them. Each link lists its
+problems: what cannot be found, and what would not hold in front of an auditor, one sentence each.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -16,14 +16,14 @@ from typing import Protocol
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.lineage.chain import Chain, GateRecord, Link
 from robot_assets.lineage.errors import LineageError
-from robot_assets.lineage.graph import Stage, platform_name
+from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.lineage.record import Record, desired_state
 
 READ_FACT = "read"
-"""Fact of a gate that says what it opened: the version of each asset, by name."""
+"""Fact of a gate with the assets that it opened: the version of each, by name."""
 
 _TICK = timedelta(seconds=1)
-"""Records say when they began in whole seconds, rounded down."""
+"""Records have their start in whole seconds, rounded down."""
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Materialization:
     """One materialization of one version of an asset.
 
     Attributes:
-        number: What the history calls it.
+        number: Its number in the history.
         ended_at: When it was recorded; with a time zone.
     """
 
@@ -40,22 +40,22 @@ class Materialization:
 
 
 class History(Protocol):
-    """What an audit asks of the past. ``dagster_project.instance.history`` answers from an instance."""
+    """Past events, as an audit reads them."""
 
     def assets(self) -> Sequence[str]:
-        """Every asset that was ever materialized or observed, sorted."""
+        """Names of all assets that were ever materialized or observed, sorted."""
 
     def latest_version(self, asset: str) -> str | None:
         """Data version of the latest materialization or observation of ``asset``; None when there is none."""
 
     def materializations(self, asset: str, version: str) -> Sequence[Materialization]:
-        """Every materialization that gave ``asset`` this version, the newest first."""
+        """All materializations that gave ``asset`` this version, the newest first."""
 
     def record(self, asset: str, number: int) -> Record:
-        """What a materialization of ``asset`` left.
+        """The record of a materialization of ``asset``.
 
         Raises:
-            LineageError: It left no record, or one that cannot be read.
+            LineageError: There is none, or it cannot be read.
         """
 
     def first_observed(self, asset: str, version: str) -> str | None:
@@ -69,7 +69,7 @@ class History(Protocol):
 
 
 class Presence(Protocol):
-    """Where artifacts are kept; ``robot_assets.store.Store`` is one."""
+    """A place of artifacts; ``robot_assets.store.Store`` is one."""
 
     def has(self, digest: str) -> bool:
         """Whether every byte of ``digest`` is there."""
@@ -77,7 +77,7 @@ class Presence(Protocol):
 
 @dataclass
 class _Step:
-    """A version on its way into the chain: who read it, and what was found about it."""
+    """A version on its way into the chain: its readers, and what was found about it."""
 
     asset: str
     version: str
@@ -86,8 +86,8 @@ class _Step:
     observed_at: str | None = None
     problems: list[str] = field(default_factory=list)
 
-    def was_read(self, asset: str, at: datetime | None) -> None:
-        """Note a reader, and when it began where that is known. Several versions of one asset may have read this."""
+    def add_reader(self, asset: str, at: datetime | None) -> None:
+        """Add a reader, with its start where that is known. Several versions of one asset may have read this."""
         self.readers.setdefault(asset, []).extend([] if at is None else [at])
 
     @property
@@ -96,20 +96,28 @@ class _Step:
         return min((time for times in self.readers.values() for time in times), default=None)
 
 
-def audit(asset: str, version: str, graph: Mapping[str, Stage], history: History, store: Presence) -> Chain:
+def audit(
+    asset: str,
+    version: str,
+    graph: Mapping[str, Stage],
+    history: History,
+    store: Presence,
+    traits: Callable[[str], AssetTraits],
+) -> Chain:
     """The chain of ``version`` of ``asset``: itself, and everything that it was made of.
 
-    Takes time linear in the links and in the materializations of their versions; ends on any history.
+    Takes time linear in the links and in the materializations of their versions; terminates on any history.
 
     Args:
         asset: Name of the artifact's asset.
         version: Its data version.
         graph: Stages by name, inputs before their readers: which assets are observed, which gates are expected.
-        history: What happened.
+        history: Materializations, observations and evaluations.
         store: Where the bytes of every link should be.
+        traits: What is known of an asset by its name, also of one that the graph no longer has.
 
     Returns:
-        Every link once, the artifact first, inputs after what read them.
+        Every link once, the artifact first, inputs after their readers.
     """
     place = {name: number for number, name in enumerate(graph)}
     steps = _follow((asset, version), graph, place, history)
@@ -117,18 +125,26 @@ def audit(asset: str, version: str, graph: Mapping[str, Stage], history: History
     by_asset: dict[str, list[_Step]] = {}
     for key in order:
         by_asset.setdefault(key[0], []).append(steps[key])
-    return Chain(links=tuple(_link(steps[key], by_asset, graph, history, store) for key in order))
+    return Chain(
+        links=tuple(_link(steps[key], by_asset, graph.get(key[0]), history, store, traits(key[0])) for key in order)
+    )
 
 
 def _link(
-    step: _Step, by_asset: Mapping[str, list[_Step]], graph: Mapping[str, Stage], history: History, store: Presence
+    step: _Step,
+    by_asset: Mapping[str, list[_Step]],
+    stage: Stage | None,
+    history: History,
+    store: Presence,
+    traits: AssetTraits,
 ) -> Link:
-    stage = graph.get(step.asset)
     gates = tuple(sorted(history.gates(step.asset, step.version), key=lambda gate: gate.name))
     expected = tuple(gate.name for gate in stage.gates) if stage else ()
     return Link(
         asset=step.asset,
         version=step.version,
+        role=traits.role,
+        holds_bytes=traits.holds_bytes,
         record=step.record,
         observed_at=step.observed_at,
         gates=gates,
@@ -137,7 +153,7 @@ def _link(
             *step.problems,
             *_record_problems(step),
             *_gate_problems(gates, expected, by_asset),
-            *_presence_problems(step, stage, store),
+            *(_presence_problems(step, stage, store) if traits.holds_bytes else ()),
             *_mixed_versions(step, by_asset[step.asset][0]),
         ),
     )
@@ -147,11 +163,11 @@ _Key = tuple[str, str]
 
 
 def _follow(head: _Key, graph: Mapping[str, Stage], place: Mapping[str, int], history: History) -> dict[_Key, _Step]:
-    """Every version that can be reached from the artifact through what records say they read.
+    """Every version that can be reached from the artifact through the inputs of records.
 
-    Readers are taken before what they read, by the order of ``graph``: which of several materializations of one
-    version is meant depends on who read it first. Where the graph of the time was another one, that may pick a
-    younger materialization of the same bytes; it never picks other bytes.
+    Readers are followed before their inputs, in the order of ``graph``: the first reader of a version decides which of its
+    materializations is meant. Where the graph was another one at that time, this may pick a younger materialization of the
+    same bytes, and never other bytes.
     """
     steps = {head: _Step(*head)}
     waiting = [(-place.get(head[0], len(place)), head)]
@@ -165,18 +181,18 @@ def _follow(head: _Key, graph: Mapping[str, Stage], place: Mapping[str, int], hi
             if read not in steps:
                 steps[read] = _Step(*read)
                 heapq.heappush(waiting, (-place.get(read[0], len(place)), read))
-            steps[read].was_read(step.asset, _time(step.record.started_at))
+            steps[read].add_reader(step.asset, _time(step.record.started_at))
     return steps
 
 
 def _look_up(step: _Step, stage: Stage | None, history: History) -> None:
-    """Find the record of the materialization that the first reader of ``step`` read, or when it was observed."""
+    """Find the record of the materialization that the first reader of ``step`` read, or its first observation."""
     made = history.materializations(step.asset, step.version)
     if not made:
         step.observed_at = history.first_observed(step.asset, step.version)
-        step.problems += _nowhere_made(step, stage)
+        step.problems += _unmade_problems(step, stage)
         return
-    chosen, is_in_time = _read_one(made, step.read_at)
+    chosen, is_in_time = _materialization_read(made, step.read_at)
     if not is_in_time:
         step.problems.append(
             f"was recorded at {chosen.ended_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC, after {_readers(step)} had read "
@@ -188,8 +204,8 @@ def _look_up(step: _Step, stage: Stage | None, history: History) -> None:
         step.problems.append(error.found)
 
 
-def _nowhere_made(step: _Step, stage: Stage | None) -> Iterator[str]:
-    """What is wrong with a version that no materialization gave."""
+def _unmade_problems(step: _Step, stage: Stage | None) -> Iterator[str]:
+    """Problems of a version that no materialization gave."""
     though = f", though {_readers(step)} read it" if step.readers else ""
     if step.observed_at is None:
         what = "observation" if stage is not None and stage.is_observed else "materialization"
@@ -198,8 +214,8 @@ def _nowhere_made(step: _Step, stage: Stage | None) -> Iterator[str]:
         yield f"was only ever observed, never made by a build of this system{though}"
 
 
-def _read_one(made: Sequence[Materialization], read_at: datetime | None) -> tuple[Materialization, bool]:
-    """The newest of ``made`` that was there when the first reader began; else the oldest, and False."""
+def _materialization_read(made: Sequence[Materialization], read_at: datetime | None) -> tuple[Materialization, bool]:
+    """The newest of ``made`` that had ended when the first reader began; else the oldest, and False."""
     for one in made:
         if read_at is None or one.ended_at < read_at + _TICK:
             return one, True
@@ -213,9 +229,10 @@ def _readers(step: _Step) -> str:
 
 
 def _readers_first(steps: Mapping[_Key, _Step], head: _Key, place: Mapping[str, int]) -> list[_Key]:
-    """Every key, each after all that read it; where a history runs in a circle, the circle is cut.
+    """Every key, each after all of its readers; a circle in the history is cut.
 
-    A search in depth, ended steps last: what it enters first comes last, so the oldest ancestors are entered first.
+    The reverse postorder of a depth-first search. What is entered first comes last, so the oldest ancestors are entered
+    first.
     """
 
     def reads(key: _Key) -> Iterator[_Key]:
@@ -269,7 +286,7 @@ def _gate_problems(
 
 
 def _judged_with_others(gate: GateRecord, by_asset: Mapping[str, list[_Step]]) -> Iterator[str]:
-    """A gate that read an asset of the chain at a version that is not in it: say, newer test images."""
+    """A gate that read an asset of the chain at a version that is not in it, such as newer test images."""
     read = gate.facts.get(READ_FACT)
     for asset, version in read.items() if isinstance(read, dict) else ():
         versions = [step.version for step in by_asset.get(asset, ())]
@@ -278,9 +295,7 @@ def _judged_with_others(gate: GateRecord, by_asset: Mapping[str, list[_Step]]) -
 
 
 def _presence_problems(step: _Step, stage: Stage | None, store: Presence) -> Iterator[str]:
-    """A device has no bytes; recorded data that only a pointer names has to be in the store all the same."""
-    if step.asset.startswith(platform_name("")):
-        return
+    """Bytes that are not in the store; recorded data that only a pointer names has to be there as well."""
     try:
         if store.has(step.version):
             return
@@ -294,14 +309,14 @@ def _presence_problems(step: _Step, stage: Stage | None, store: Presence) -> Ite
 
 
 def _mixed_versions(step: _Step, first: _Step) -> Iterator[str]:
-    """Another step of the chain read the same asset at another version: say, data of another split."""
+    """Another step of the chain read the same asset at another version, such as data of another split."""
     if step is not first:
-        told = f"{_readers(first)} read {first.version[:12]}" if first.readers else "the artifact is another one"
-        yield f"{_readers(step)} read this version, while {told}: two versions of one asset in one chain"
+        other = f"{_readers(first)} read {first.version[:12]}" if first.readers else "the artifact is another one"
+        yield f"{_readers(step)} read this version, while {other}: two versions of one asset in one chain"
 
 
 def _time(text: str) -> datetime | None:
-    """A time of a record; None when it is none, so that one damaged record does not end an audit."""
+    """A time of a record; None when it does not parse, so that one damaged record does not end an audit."""
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import yaml
 
-from robot_assets.lineage.code_version import Code
+from robot_assets.lineage.code import CODE_RULE, Code
 from robot_assets.lineage.graph import Stage
 from robot_assets.lineage.record import Cause, CauseKind, Record
 from robot_assets.lineage.staleness import Built, State, Status, present_inputs
+
+_NAMED_AT_MOST = 3
+"""Changed definitions of one module that are named one by one; more of them are named by their module."""
 
 
 def explain(
@@ -23,7 +27,7 @@ def explain(
         stage: The asset.
         status: Its status.
         built: The latest version of each asset.
-        record: What its last build left; None when there is none.
+        record: The record of its last build; None when there is none.
         code: The code that ``status`` was decided with.
     """
     if status.state is State.MISSING and stage.is_observed:
@@ -45,13 +49,13 @@ def _why_stale(stage: Stage, built: Mapping[str, Built], record: Record | None, 
         return ("was reported by something else than a build of this system",)
     is_stored = mine is None or mine.is_stored
     found = causes_of(stage, record, present_inputs(stage, built), code, is_stored=is_stored)
-    return tuple(map(str, found)) or ("its last build was cut off before it had been checked in",)
+    return tuple(map(str, found)) or ("its last build was interrupted before it had been checked in",)
 
 
 def causes_of(
     stage: Stage, record: Record | None, inputs: Mapping[str, str], code: Code, *, is_stored: bool = True
 ) -> tuple[Cause, ...]:
-    """What changed between the build that ``record`` tells of and a build from ``inputs`` and ``code`` now."""
+    """What changed between the build of ``record`` and a build from ``inputs`` and ``code`` now."""
     if record is None:
         return (Cause(kind=CauseKind.NEVER_BUILT, what=stage.asset),)
     return tuple(_changes(stage, record, inputs, code, is_stored))
@@ -61,20 +65,46 @@ def _changes(stage: Stage, record: Record, inputs: Mapping[str, str], code: Code
     if not is_stored:
         yield Cause(kind=CauseKind.LOST, what=stage.asset, old=record.data_version)
     yield from _difference(CauseKind.INPUT, record.inputs, inputs)
-    if stage.module is None or record.code_version == (now := code.version(stage.module, stage.params)):
+    if stage.is_observed or record.code_version == (now := code.version(stage.code, stage.params)):
         return
-    named = [*_difference(CauseKind.PARAMETER, _leaves(record.params), _leaves(stage.params))]
-    if record.modules:
-        named += _difference(CauseKind.CODE, record.modules, code.modules(stage.module))
-    yield from named
-    if not named or not record.modules:
-        yield Cause(kind=CauseKind.CODE, what=stage.module, old=record.code_version, new=now)
+    params = [*_difference(CauseKind.PARAMETER, _leaves(record.params), _leaves(stage.params))]
+    yield from params
+    if record.code_rule != CODE_RULE:
+        # Versions of two rules differ for the same code, and nothing can be said about what changed in it.
+        yield Cause(kind=CauseKind.CODE_RULE, what=stage.asset, old=str(record.code_rule), new=str(CODE_RULE))
+        return
+    edits = [*_code_difference(record.code, code.definitions(stage.code))] if record.code else []
+    yield from edits
+    if not edits and (not params or not record.code):
+        yield Cause(kind=CauseKind.CODE, what=stage.asset, old=record.code_version, new=now)
 
 
 def _difference(kind: CauseKind, old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Cause]:
     for name in sorted(old.keys() | new.keys()):
         if old.get(name) != new.get(name):
             yield Cause(kind=kind, what=name, old=old.get(name), new=new.get(name))
+
+
+def _code_difference(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[Cause]:
+    """The changed definitions, each by name; those of a module as one cause where they are many."""
+    by_module: dict[str, list[Cause]] = {}
+    for cause in _difference(CauseKind.CODE, old, new):
+        by_module.setdefault(cause.what.partition(":")[0], []).append(cause)
+    for module, causes in by_module.items():
+        yield from causes if len(causes) <= _NAMED_AT_MOST else [_as_one(module, causes)]
+
+
+def _as_one(module: str, causes: list[Cause]) -> Cause:
+    what = f"{module} ({len(causes)} definitions)"
+    old, new = (_digest(getattr(cause, side) for cause in causes) for side in ("old", "new"))
+    return Cause(kind=CauseKind.CODE, what=what, old=old, new=new)
+
+
+def _digest(digests: Iterable[str | None]) -> str | None:
+    """One digest for several, None being one of them; None when all are."""
+    found = [*digests]
+    text = ",".join(digest or "" for digest in found)
+    return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()[:12] if any(found) else None
 
 
 def _leaves(params: Any, path: str = "") -> dict[str, str]:

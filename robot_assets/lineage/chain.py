@@ -1,6 +1,6 @@
-"""The chain of an artifact: every step from it down to what was recorded on robots, as it really happened.
+"""The chain of an artifact: every step from it down to what was recorded on robots, as the records say.
 
-Plain records; ``robot_assets.lineage.audit`` follows them, ``robot_assets.provenance`` signs them.
+Plain data; ``robot_assets.lineage.audit`` makes it, ``robot_assets.provenance`` signs it.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ class GateRecord(Spec):
 
     Attributes:
         name: Such as ``accuracy``.
-        passed: How it ended.
-        summary: What it said, one sentence or two.
+        passed: Whether it passed.
+        summary: Its result in one or two sentences.
         facts: Its figures.
         run_id: Dagster's run.
         evaluated_at: UTC, ISO 8601.
@@ -39,15 +39,19 @@ class Link(Spec):
     Attributes:
         asset: Its name.
         version: Its data version.
-        record: What its materialization left; None for an observed asset, or when there is no such record.
+        role: What a person calls this kind of asset, such as ``Checkpoint``.
+        holds_bytes: Whether the version has bytes that a store keeps; the fingerprint of a device has none.
+        record: The record of its materialization; None for an observed asset, or when there is no such record.
         observed_at: For an observed asset: when this version was first seen. UTC, ISO 8601.
         gates: Blocking checks that were evaluated on this version, by name.
-        expected_gates: Names of the gates that params.yaml asks for now.
+        expected_gates: Names of the gates that params.yaml describes now.
         problems: What is missing, dirty or wrong, one sentence each.
     """
 
     asset: str
     version: str
+    role: str = "Asset"
+    holds_bytes: bool = True
     record: Record | None = None
     observed_at: str | None = None
     gates: tuple[GateRecord, ...] = ()

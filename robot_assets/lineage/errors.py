@@ -1,4 +1,4 @@
-"""Errors of lineage. Here and not in ``robot_assets.core.errors``, which is part of the code of every stage."""
+"""Errors of lineage."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from robot_assets.core.errors import RobotAssetsError
 
 
 class LineageError(RobotAssetsError):
-    """What was asked about the history of an asset cannot be answered, or must not be recorded."""
+    """A question about the history of an asset that has no answer, or a record that must not be written."""

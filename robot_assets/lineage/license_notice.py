@@ -1,4 +1,4 @@
-"""A notice travels with everything that is made of what it belongs to."""
+"""The ``NOTICE`` of an input is part of everything that is made of it."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from robot_assets.core.publishing import publishing_file
 
 
 def carry_notice(inputs: Iterable[Path], output: Path) -> None:
-    """Copy the ``NOTICE`` of what ``output`` was made of into it, as licences such as Apache-2.0 ask.
+    """Copy the ``NOTICE`` of each input into ``output``, as licences such as Apache-2.0 require.
 
-    Notices of several inputs are joined; an output that already has one keeps it. A single file cannot carry one.
+    Notices of several inputs are joined; an output that already has one keeps it. An output that is a single file gets
+    none.
     """
     target = output / "NOTICE"
     if target.exists() or not output.is_dir():

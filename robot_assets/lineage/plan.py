@@ -1,4 +1,4 @@
-"""The plan: what is not as it should be, why, what would be rebuilt where, and what that is expected to cost."""
+"""The plan: what is not fresh, why, what would be rebuilt where, and the expected cost."""
 
 from __future__ import annotations
 
@@ -7,8 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from robot_assets.lineage.graph import Stage
-from robot_assets.lineage.spec import Policy, PolicySpec
+from robot_assets.lineage.record import RULE_CHANGED
+from robot_assets.lineage.spec import Policy
 from robot_assets.lineage.staleness import Built, State, Status
+
+_MIGRATION = "docs/migration.md"
 
 
 @dataclass(frozen=True)
@@ -17,14 +20,14 @@ class Step:
 
     Attributes:
         asset: Its name.
-        state: How it stands.
+        state: Its state; never fresh.
         causes: Why, one sentence each, root causes only: an asset that is merely behind has none of its own.
-        after: The assets that have to be dealt with first: the nearest ones that are stale themselves.
+        after: The assets that have to be rebuilt first: the nearest ancestors that are stale themselves.
         pool: Where it would be built.
         policy: Who starts it: the sensor (``auto``) or a person (``manual``).
-        expected_s: Seconds that its last build took; None when that is unknown. Gates alone count as 0, and so does
-            looking at what is observed.
-        is_certain: False for what is only behind: an ancestor may come out with the same bytes.
+        expected_s: Seconds that its last build took; None when that is unknown. Gates alone count as 0, as does an
+            observation.
+        is_certain: False for what is only behind: the rebuild of an ancestor may give the same bytes.
     """
 
     asset: str
@@ -56,7 +59,7 @@ class Cost:
     Attributes:
         certain_s: Seconds of what is stale.
         at_most_s: With what is behind as well.
-        unknown: Assets that were never built here, so that nothing is known about them.
+        unknown: Number of assets that were never built here, so that their time is unknown.
     """
 
     certain_s: float
@@ -68,21 +71,38 @@ class Cost:
         return {"certain_s": self.certain_s, "at_most_s": self.at_most_s, "unknown": self.unknown}
 
 
+@dataclass(frozen=True)
+class CommonCause:
+    """One cause that is all that several assets of a plan have, for a table that shows them in one line.
+
+    Attributes:
+        cause: The sentence.
+        assets: Names of the assets, in the order of the plan.
+        more: Where a person reads on.
+    """
+
+    cause: str
+    assets: tuple[str, ...]
+    more: str
+
+    def __str__(self) -> str:
+        """The line."""
+        return f"{len(self.assets)} assets: {self.cause}, see {self.more}"
+
+
 def make_plan(
     graph: Mapping[str, Stage],
     found: Mapping[str, Status],
     built: Mapping[str, Built],
     causes: Mapping[str, Sequence[str]],
-    policy: PolicySpec,
 ) -> tuple[Step, ...]:
-    """Everything of ``graph`` that is not fresh, what causes something before what follows from it.
+    """Everything of ``graph`` that is not fresh, roots before what follows from them.
 
     Args:
         graph: The assets to plan for, inputs before their readers.
         found: Their statuses.
         built: The latest version of each.
-        causes: What :func:`robot_assets.lineage.causes.explain` says of each asset that is not fresh.
-        policy: Who starts what.
+        causes: The sentences of :func:`robot_assets.lineage.causes.explain` for each asset that is not fresh.
     """
     roots: dict[str, tuple[str, ...]] = {}
     steps = []
@@ -100,7 +120,7 @@ def make_plan(
                 causes=tuple(cause for cause in causes.get(name, ()) if not cause.startswith("waits for ")),
                 after=tuple(after),
                 pool=stage.pool,
-                policy="manual" if stage.is_observed else getattr(policy, stage.kind),
+                policy="manual" if stage.is_observed else stage.policy,
                 expected_s=_expected_s(stage, status, built.get(name)),
                 is_certain=is_certain,
             )
@@ -109,9 +129,21 @@ def make_plan(
 
 
 def costs(steps: Sequence[Step]) -> dict[str, Cost]:
-    """What a plan costs on each node pool, by its name."""
+    """The cost of a plan on each node pool, by name of the pool."""
     pools = dict.fromkeys(step.pool for step in steps)
     return {pool: _cost([step for step in steps if step.pool == pool]) for pool in pools}
+
+
+def common_causes(steps: Sequence[Step]) -> tuple[CommonCause, ...]:
+    """The causes that a table may show in one line each: a change of the rule of code versions, which all assets have.
+
+    Only assets without another cause count, and a cause of a single asset is none.
+    """
+    assets: dict[str, list[str]] = {}
+    for step in steps:
+        if len(step.causes) == 1 and step.causes[0].startswith(RULE_CHANGED):
+            assets.setdefault(step.causes[0], []).append(step.asset)
+    return tuple(CommonCause(cause, tuple(names), _MIGRATION) for cause, names in assets.items() if len(names) > 1)
 
 
 def _cost(steps: Sequence[Step]) -> Cost:
@@ -124,7 +156,7 @@ def _cost(steps: Sequence[Step]) -> Cost:
 
 
 def _self_or_roots(name: str, found: Mapping[str, Status], roots: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """``name`` when it is not as it should be by itself, else what it is behind."""
+    """``name`` when it is a root itself, else what it is behind."""
     return roots[name] if found[name].state is State.BEHIND else (name,)
 
 

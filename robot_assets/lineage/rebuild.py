@@ -1,7 +1,7 @@
-"""What to rebuild now: the decision of the rebuild sensor, as a pure function of what stands.
+"""The decision of the rebuild sensor: which runs to start now, as a pure function of the present state.
 
-Level-triggered: it is asked again and again, and answers from the present state alone. What was asked for before
-shows in the runs (in progress, ended, failed), so that nothing has to be remembered between two looks.
+Level-triggered: it is evaluated at every tick, from the present state alone. Earlier requests show in the runs (in
+progress, ended, failed), so that nothing has to be remembered between two ticks.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
-from robot_assets.lineage.graph import Kind, Stage
+from robot_assets.lineage.graph import Stage
 from robot_assets.lineage.spec import LONGEST_BACKOFF_S, QuietSpec, RebuildSpec
 from robot_assets.lineage.staleness import State, Status
 
 
 @dataclass(frozen=True)
-class Tries:
-    """Ended runs that were asked for one desired state.
+class Attempts:
+    """Ended runs for one desired state.
 
     Attributes:
-        ended: All of them: numbers the next run.
-        failed: Those that failed or were cancelled since the last that ended well.
+        ended: All of them; the next run has the next number.
+        failed: Those that failed or were cancelled since the last success.
         last_failed_at: When the last of them ended; None when none failed.
     """
 
@@ -35,10 +35,10 @@ class Tries:
 
 @dataclass(frozen=True)
 class Request:
-    """One run to start: an asset with its gates, or some gates of an asset that stands.
+    """One run to start: an asset with its gates, or some gates of an asset that is up to date.
 
-    ``key`` names the run: the state that is wanted, and the how-manieth run for it this is. Dagster starts one
-    run for one key, so that a look that is cut off and repeated starts nothing twice.
+    ``key`` names the run by its desired state and its number. Dagster starts one run for one key, so that a tick that
+    is interrupted and repeated starts nothing twice.
     """
 
     asset: str
@@ -54,17 +54,17 @@ class Request:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a look at the graph comes to.
+    """What to start, and what not.
 
     Attributes:
         requests: Runs to start now, in graph order.
         held: Why nothing is started for the other assets that are ready to be rebuilt, by asset.
-        given_up: Assets whose desired state has failed too often, with what is known of the tries.
+        given_up: Assets whose desired state has failed too often, with their attempts.
     """
 
     requests: tuple[Request, ...] = ()
     held: Mapping[str, str] = field(default_factory=dict)
-    given_up: Mapping[str, Tries] = field(default_factory=dict)
+    given_up: Mapping[str, Attempts] = field(default_factory=dict)
 
 
 def decide(
@@ -72,7 +72,7 @@ def decide(
     found: Mapping[str, Status],
     spec: RebuildSpec,
     in_progress: frozenset[str],
-    tries: Mapping[str, Tries],
+    attempts: Mapping[str, Attempts],
     now: datetime,
 ) -> Decision:
     """Which runs to start now.
@@ -80,25 +80,25 @@ def decide(
     Args:
         graph: All stages, inputs before their readers.
         found: Their statuses.
-        spec: Policy and limits.
+        spec: Limits.
         in_progress: Assets that unfinished runs are making or checking, whoever started them.
-        tries: What is known of earlier runs, by desired state.
+        attempts: Ended runs, by desired state.
         now: The present moment, with a time zone.
     """
-    look = _Look(graph, found, spec, in_progress, tries, now)
+    tick = _Tick(graph, found, spec, in_progress, attempts, now)
     requests: list[Request] = []
     held: dict[str, str] = {}
-    given_up: dict[str, Tries] = {}
+    given_up: dict[str, Attempts] = {}
     busy = Counter(graph[name].pool for name in in_progress if name in graph)
     for name, status in found.items():
         if not status.is_ready or graph[name].is_observed:
             continue
-        before = look.tries_of(name)
-        reason = look.why_not(name)
+        before = tick.attempts_of(name)
+        reason = tick.why_not(name)
         if reason is None and busy[graph[name].pool] >= spec.runs_per_pool:
             reason = f"node pool {graph[name].pool} is busy"
         if reason is None and len(requests) >= spec.runs_per_tick:
-            reason = f"{spec.runs_per_tick} runs were started in this look"
+            reason = f"{spec.runs_per_tick} runs were started in this tick"
         if reason is None:
             requests.append(Request(name, str(status.desired_state), before.ended + 1, _gates(status)))
             busy[graph[name].pool] += 1
@@ -120,70 +120,71 @@ def is_quiet(quiet: QuietSpec | None, now: datetime) -> bool:
 
 
 @dataclass(frozen=True)
-class _Look:
-    """All that one decision is made from."""
+class _Tick:
+    """Everything that one decision depends on."""
 
     graph: Mapping[str, Stage]
     found: Mapping[str, Status]
     spec: RebuildSpec
     in_progress: frozenset[str]
-    tries: Mapping[str, Tries]
+    attempts: Mapping[str, Attempts]
     now: datetime
 
-    def tries_of(self, name: str) -> Tries:
-        return self.tries.get(self.found[name].desired_state or "", Tries())
+    def attempts_of(self, name: str) -> Attempts:
+        return self.attempts.get(self.found[name].desired_state or "", Attempts())
 
     def why_not(self, name: str) -> str | None:
-        """Why the rebuild of an asset that is ready has to wait, but for limits on runs; None when it need not."""
+        """Why the rebuild of a ready asset has to wait, limits on runs aside; None when it need not."""
+        stage = self.graph[name]
         if name in self.in_progress:
             return "in progress"
-        if name in self.upset:
+        if name in self.unsettled:
             return "an input is being rebuilt"
-        if getattr(self.spec.policy, self.graph[name].kind) == "manual":
+        if stage.policy == "manual":
             return "manual by policy"
-        if reason := self._after_failures(self.tries_of(name)):
+        if reason := self._after_failures(self.attempts_of(name)):
             return reason
         if is_quiet(self.spec.quiet, self.now):
             return "quiet window"
-        canary = self.canaries.get(self.graph[name].inputs[0]) if self.graph[name].kind is Kind.ENGINE else None
+        canary = self.canaries.get(stage.fleet) if stage.fleet is not None else None
         return None if canary in (None, name) else f"waits for the canary {canary}"
 
-    def _after_failures(self, before: Tries) -> str | None:
+    def _after_failures(self, before: Attempts) -> str | None:
         if before.failed >= self.spec.tries:
-            return f"left alone after {before.failed} failed tries"
+            return f"left alone after {before.failed} failed attempt{'' if before.failed == 1 else 's'}"
         if before.last_failed_at is None:
             return None
         wait_s = min(self.spec.backoff_s * 2.0 ** (before.failed - 1), LONGEST_BACKOFF_S)
         again = before.last_failed_at + timedelta(seconds=wait_s)
         if self.now >= again:
             return None
-        return f"try {before.failed} of {self.spec.tries} failed; again at {again.astimezone(UTC):%H:%M:%S} UTC"
+        return f"attempt {before.failed} of {self.spec.tries} failed; next at {again.astimezone(UTC):%H:%M:%S} UTC"
 
     @cached_property
-    def upset(self) -> frozenset[str]:
-        """What is being made, and everything that is made of it at any depth."""
-        upset = set(self.in_progress)
+    def unsettled(self) -> frozenset[str]:
+        """What is in progress, and everything that is made of it at any depth."""
+        unsettled = set(self.in_progress)
         for stage in self.graph.values():
-            if not upset.isdisjoint(stage.inputs):
-                upset.add(stage.asset)
-        return frozenset(upset)
+            if not unsettled.isdisjoint(stage.inputs):
+                unsettled.add(stage.asset)
+        return frozenset(unsettled)
 
     @cached_property
     def canaries(self) -> dict[str, str]:
-        """The engine that goes first, by the ONNX model that it is built from.
+        """The stage that goes first, by fleet.
 
-        When many targets of one model are stale and none is fresh, the first in the order of params.yaml goes
-        alone. Once it is fresh (built from the present ONNX, and through its gates), the others follow.
+        When many stages of a fleet are stale and none is fresh, the first in graph order goes alone. Once it is fresh
+        (built from the present inputs, and through its gates), the others follow.
         """
         fleets: dict[str, list[str]] = {}
         for stage in self.graph.values():
-            if stage.kind is Kind.ENGINE:
-                fleets.setdefault(stage.inputs[0], []).append(stage.asset)
+            if stage.fleet is not None:
+                fleets.setdefault(stage.fleet, []).append(stage.asset)
         canaries = {}
-        for onnx, fleet in fleets.items():
-            waiting = [name for name in fleet if self.found[name].is_ready]
-            if len(waiting) >= self.spec.canary_from and not any(self.found[name].is_fresh for name in fleet):
-                canaries[onnx] = waiting[0]
+        for fleet, members in fleets.items():
+            waiting = [name for name in members if self.found[name].is_ready]
+            if len(waiting) >= self.spec.canary_from and not any(self.found[name].is_fresh for name in members):
+                canaries[fleet] = waiting[0]
         return canaries
 
 

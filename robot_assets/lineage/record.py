@@ -1,4 +1,4 @@
-"""What a materialization leaves behind for staleness and audit: what was really read, run and written."""
+"""The record of a materialization, for staleness and audit: what was really read, run and written."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from robot_assets.core.spec import Spec
 RECORDED_LIBRARIES = ("dagster", "numpy", "onnx", "onnxruntime", "pillow", "tensorrt", "torch", "torchao", "panda3d")
 IMAGE_VARIABLE = "ROBOT_ASSETS_IMAGE"
 NODE_VARIABLE = "ROBOT_ASSETS_NODE"
-"""Name of the machine where the host name is not that: in a pod."""
+"""Name of the machine where the host name is another one, as in a pod."""
+RULE_CHANGED = "code version rule changed"
+"""How the sentence of a cause of the kind ``CauseKind.CODE_RULE`` begins."""
 _quoted = json.encoder.encode_basestring_ascii
 
 
@@ -32,6 +34,7 @@ class CauseKind(StrEnum):
     INPUT = "input"
     PARAMETER = "parameter"
     CODE = "code"
+    CODE_RULE = "code rule"
 
 
 class Cause(Spec):
@@ -39,9 +42,10 @@ class Cause(Spec):
 
     Attributes:
         kind: What sort of thing changed.
-        what: The input, the parameter (dotted) or the module; the asset itself when it was never built or is lost.
-        old: Hash or value before; None when there was none.
-        new: Hash or value now; None when there is none any more.
+        what: The input, the parameter (dotted), the definition or the module; the asset itself where nothing smaller is
+            known, as when it was never built.
+        old: Hash, value or rule before; None when there was none.
+        new: Hash, value or rule now; None when there is none any more.
     """
 
     kind: CauseKind
@@ -56,6 +60,8 @@ class Cause(Spec):
                 return "was never built"
             case CauseKind.LOST:
                 return f"the store has lost {_short(self.old)}"
+            case CauseKind.CODE_RULE:
+                return f"{RULE_CHANGED} ({self.old} -> {self.new})"
             case CauseKind.PARAMETER if self.old is None:
                 return f"{self.what} is new: {self.new}"
             case CauseKind.PARAMETER if self.new is None:
@@ -79,13 +85,15 @@ class Record(Spec):
 
     Attributes:
         asset: Name of the asset, such as ``sidewalk_detector/checkpoint``.
-        data_version: md5 (or md5.dir) of what was written, as ``dvc`` says it.
+        data_version: md5 (or md5.dir) of what was written, as ``dvc`` computes it.
         code_version: Computed in the process that ran.
+        code_rule: Number of the rule that computed it; records from before rules had numbers are of rule 1.
         desired_state: Name of the state that this run was to reach: see ``desired_state``.
         inputs: Data version of every input that was opened, by asset name.
         params: The slice of ``params.yaml`` that the stage read.
-        modules: Digest of every module of the stage's code, by name.
-        causes: Why it was built: what had changed since the materialization before.
+        code: Digest of every definition of the stage's code, by name: ``package.module:function``.
+        modules: Digest of every module of the stage's code, by name; only in records of rule 1.
+        causes: Why it was built: what had changed since the previous materialization.
         git_commit: HEAD of the project, None outside of git.
         git_dirty: Whether tracked files differed from HEAD.
         image: Container image, from $ROBOT_ASSETS_IMAGE.
@@ -104,6 +112,8 @@ class Record(Spec):
     desired_state: str
     inputs: dict[str, str]
     params: dict[str, Any]
+    code: dict[str, str] = Field(default_factory=dict)
+    code_rule: int = 1
     modules: dict[str, str] = Field(default_factory=dict)
     causes: tuple[Cause, ...] = ()
     git_commit: str | None
@@ -119,7 +129,7 @@ class Record(Spec):
 
 
 def desired_state(asset: str, code_version: str, inputs: Mapping[str, str]) -> str:
-    """Name of the state (asset, code version, input hashes): the run key of a rebuild. 32 hex digits."""
+    """Name of the state (asset, code version, input hashes), the run key of a rebuild. 32 hex digits."""
     read = ",".join(f"[{_quoted(name)},{_quoted(version)}]" for name, version in sorted(inputs.items()))
     text = f"[{_quoted(asset)},{_quoted(code_version)},[{read}]]"  # JSON, at a fifth of the time of `json`
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()

@@ -1,4 +1,4 @@
-"""Parameters of rebuilding: what the system does by itself, how often it tries, and when it keeps still."""
+"""Parameters of rebuilding: which stages are rebuilt automatically, how many attempts are made, and when none is."""
 
 from __future__ import annotations
 
@@ -14,22 +14,8 @@ Policy = Literal["auto", "manual"]
 LONGEST_BACKOFF_S = 86_400
 
 
-class PolicySpec(Spec):
-    """Who starts the rebuild of a stale asset of each kind: the sensor, or a person."""
-
-    raw: Policy = "auto"
-    dataset: Policy = "auto"
-    checkpoint: Policy = "manual"
-    ptq: Policy = "auto"
-    qat: Policy = "manual"
-    onnx: Policy = "auto"
-    sensitivity: Policy = "auto"
-    engine: Policy = "auto"
-    profile: Policy = "auto"
-
-
 class QuietSpec(Spec):
-    """A window of every day in which nothing is started; it may pass midnight."""
+    """A daily window in which nothing is started; it may extend past midnight."""
 
     start: time
     end: time
@@ -38,7 +24,7 @@ class QuietSpec(Spec):
     @field_validator("start", "end", mode="before")
     @classmethod
     def _in_quotes(cls, clock: Any) -> Any:
-        # YAML 1.1 reads 22:00 as the number 22 * 60, and that many seconds are 22 minutes past midnight.
+        # YAML 1.1 reads 22:00 as the number 22 * 60, which pydantic would take for 1320 seconds past midnight.
         if isinstance(clock, int | float):
             raise ValueError('needed a time in quotes, such as "22:00"')
         return clock
@@ -69,15 +55,22 @@ class QuietSpec(Spec):
 class RebuildSpec(Spec):
     """The ``rebuild`` section of params.yaml."""
 
-    policy: PolicySpec = PolicySpec()
-    tries: int = Field(default=3, ge=1, le=100, description="builds of one desired state before it is left alone")
+    policy: dict[str, Policy] = Field(
+        default={}, description="who starts a rebuild, by kind of stage; every kind has a default"
+    )
+    tries: int = Field(
+        default=3, ge=1, le=100, description="attempts to build one desired state before it is left alone"
+    )
     backoff_s: float = Field(
-        default=60, ge=0, le=LONGEST_BACKOFF_S, description="wait after the first failure; doubles with each, to a day"
+        default=60,
+        ge=0,
+        le=LONGEST_BACKOFF_S,
+        description="wait after the first failure; doubles with each, up to a day",
     )
-    runs_per_tick: int = Field(default=10, ge=1, description="runs that one look may start")
-    runs_per_pool: int = Field(default=1, ge=1, description="rebuilds at the same time on one node pool")
+    runs_per_tick: int = Field(default=10, ge=1, description="runs that one tick may start")
+    runs_per_pool: int = Field(default=1, ge=1, description="simultaneous rebuilds on one node pool")
     canary_from: int = Field(
-        default=3, ge=2, description="stale engines of one model from which one of them is built and gated first"
+        default=3, ge=2, description="a fleet with at least this many stale stages rebuilds one first, as a canary"
     )
-    interval_s: int = Field(default=30, ge=1, description="seconds between two looks")
+    interval_s: int = Field(default=30, ge=1, description="seconds between two ticks")
     quiet: QuietSpec | None = None

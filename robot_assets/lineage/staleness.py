@@ -1,13 +1,12 @@
 """What is stale. Pure functions on plain records; stale is a level, not an edge.
 
-An asset is *missing* when it was never built and *stale* when the state that it was built in (its code, and the
-hash of every input it read) is not the state that it would be built in now. It is *behind* when only an ancestor
-is stale: whether it will have to be rebuilt is not known before that ancestor has been, since the ancestor may
-come out with the same bytes. An asset can be stale and wait for an ancestor as well: then it is stale, and
-``waits_for`` names the ancestor.
+An asset is *missing* when it was never built, and *stale* when the state that it was built in (its code and the hash of
+every input that it read) is not the state that it would be built in now. It is *behind* when only an ancestor is stale:
+whether it has to be rebuilt is not known before the ancestor was, since a rebuild may give the same bytes. An asset that
+is stale and waits for an ancestor is stale, and ``waits_for`` names the ancestor.
 
-One digest decides (:func:`~robot_assets.lineage.record.desired_state`), so that an answer about thousands of
-assets needs one short value of each from the history. Why something is stale: ``robot_assets.lineage.causes``.
+One digest decides (:func:`~robot_assets.lineage.record.desired_state`), so that the status of thousands of assets needs
+one short value of each from the history. Why something is stale: ``robot_assets.lineage.causes``.
 """
 
 from __future__ import annotations
@@ -16,13 +15,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from robot_assets.lineage.code_version import Code
+from robot_assets.lineage.code import Code
 from robot_assets.lineage.graph import Gate, Stage
 from robot_assets.lineage.record import desired_state
 
 
 class State(StrEnum):
-    """How an asset stands against what it should be."""
+    """How an asset compares with what it should be."""
 
     FRESH = "fresh"
     MISSING = "missing"
@@ -34,7 +33,7 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class GateResult:
-    """The last evaluation of a gate: for which state of the world, and how it ended."""
+    """The last evaluation of a gate: the state that it was about, and whether it passed."""
 
     state: str
     passed: bool
@@ -48,8 +47,8 @@ class Built:
         data_version: Hash of its bytes, or fingerprint of a device.
         state: The desired state that it was built for; None when something else than this system made it.
         gates: Last result of each gate.
-        is_stored: False when the store has lost the bytes: then the asset has to be made again.
-        duration_s: Seconds that it took; None when unknown.
+        is_stored: Whether the store has the bytes; an asset whose bytes are lost has to be built again.
+        duration_s: Seconds that the build took; None when unknown.
     """
 
     data_version: str
@@ -65,11 +64,11 @@ class Status:
 
     Attributes:
         state: Fresh or not.
-        waits_for: Inputs that are not fresh themselves, so that nothing can be done about this asset yet.
-        desired_state: What it would be built for now, or what its gates would be run for when they are all that is
-            due; None while it waits, since the inputs' hashes will change.
+        waits_for: Inputs that are not fresh themselves, so that this asset cannot be built yet.
+        desired_state: The state that it would be built for now, or that its gates would run for when they are all that
+            is due; None while it waits, since the inputs' hashes will change.
         due_gates: Gates that failed or have not run on this state; the failed ones first.
-        failed_gates: Those of them that failed.
+        failed_gates: Those of the due gates that failed.
     """
 
     state: State
@@ -80,12 +79,12 @@ class Status:
 
     @property
     def is_fresh(self) -> bool:
-        """Whether it is what it should be, and what depends on it may be built from it."""
+        """Whether it is what it should be, so that its dependents may be built from it."""
         return self.state is State.FRESH
 
     @property
     def is_ready(self) -> bool:
-        """Whether something can be done about it now."""
+        """Whether it can be rebuilt, or its gates run, now."""
         return self.desired_state is not None and not self.is_fresh
 
 
@@ -104,22 +103,22 @@ def statuses(graph: Mapping[str, Stage], built: Mapping[str, Built], code: Code)
 
 
 def present_inputs(stage: Stage, built: Mapping[str, Built]) -> dict[str, str]:
-    """Hash of every input of ``stage`` now; empty for one that was never built, which nothing was ever built from."""
+    """Hash of every input of ``stage`` now; empty for an input that was never built, a hash that no record has."""
     return {name: built[name].data_version if name in built else "" for name in stage.inputs}
 
 
 def gate_state(asset: str, gate: Gate, built: Mapping[str, Built], code: Code) -> str:
-    """What a gate's answer is about: its code, its budget, and the versions of all that it reads."""
+    """The state that a gate judges: its code, its budget, and the versions of all that it reads."""
     read = {name: built[name].data_version for name in (asset, *gate.inputs) if name in built}
-    return desired_state(f"{asset}:{gate.name}", code.version(gate.module, gate.params), read)
+    return desired_state(f"{asset}:{gate.name}", code.version(gate.code, gate.params), read)
 
 
 def _status(stage: Stage, built: Mapping[str, Built], code: Code, found: Mapping[str, Status]) -> Status:
     mine = built.get(stage.asset)
-    if stage.module is None:
+    if stage.is_observed:
         return Status(State.FRESH if mine else State.MISSING)
     waits_for = tuple(name for name in stage.inputs if not found[name].is_fresh)
-    wanted = desired_state(stage.asset, code.version(stage.module, stage.params), present_inputs(stage, built))
+    wanted = desired_state(stage.asset, code.version(stage.code, stage.params), present_inputs(stage, built))
     reachable = None if waits_for else wanted
     if mine is None:
         return Status(State.MISSING, waits_for, reachable)
@@ -131,7 +130,7 @@ def _status(stage: Stage, built: Mapping[str, Built], code: Code, found: Mapping
 
 
 def _gate_status(stage: Stage, mine: Built, built: Mapping[str, Built], code: Code, wanted: str) -> Status:
-    """An asset in the right state still has to have passed its gates, as they are now."""
+    """The status of an asset in the right state: fresh once it has passed its gates as they are now."""
     asked = {gate.name: gate_state(stage.asset, gate, built, code) for gate in stage.gates}
     answers = {
         name: mine.gates[name] for name, now in asked.items() if name in mine.gates and mine.gates[name].state == now
@@ -141,5 +140,5 @@ def _gate_status(stage: Stage, mine: Built, built: Mapping[str, Built], code: Co
     if not failed and not due:
         return Status(State.FRESH, (), wanted)
     state = State.GATE_FAILED if failed else State.GATE_DUE
-    # A new budget is a new thing to ask for, however often the gate failed with the old one.
+    # A new budget is a new desired state: failed attempts with the old one do not count against it.
     return Status(state, (), desired_state(stage.asset, wanted, asked), (*failed, *due), failed)

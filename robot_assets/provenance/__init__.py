@@ -1,4 +1,4 @@
-"""Signed provenance: what an engine was made of and how its gates ended, as in-toto statements that robots verify.
+"""Signed provenance: what an engine was made of and the results of its gates, as in-toto statements.
 
-Verifying needs no network, no Dagster and no torch: robots are offline.
+A robot verifies them without a network, Dagster or torch.
 """

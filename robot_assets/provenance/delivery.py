@@ -1,4 +1,4 @@
-"""Handing an engine over: its files and all that was signed about it, in one folder that a robot can verify."""
+"""Delivery of an engine: its files and the signed statements about it, in one folder that a robot can verify."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from robot_assets.store import Store
 
 @dataclass(frozen=True)
 class Delivery:
-    """What was written.
+    """A delivered engine.
 
     Attributes:
         version: Data version of the engine.
-        files: Its files, by name.
-        statements: How many envelopes lie beside them.
+        files: Names of its files.
+        statements: Number of envelopes beside them.
     """
 
     version: str
@@ -30,17 +30,17 @@ class Delivery:
 
 
 def deliver(engine: Path, out: Path, store: Store | None = None) -> Delivery:
-    """Write an engine and its envelopes to ``out`` in one step; an engine that was there is replaced.
+    """Write an engine and its envelopes to ``out`` in one step; an engine that is there is replaced.
 
     Args:
-        engine: Directory of the engine; one of the store is read out anew and checked byte for byte.
-        out: Folder to make.
-        store: Where its signatures are when none lie beside it.
+        engine: Directory of the engine; one in the store is checked out again and verified byte for byte.
+        out: Folder to write.
+        store: Has the envelopes when none are beside the engine.
 
     Raises:
-        EngineError: ``engine`` is no engine.
-        ProvenanceError: ``out`` holds something else than an engine, or cannot be written.
-        StoreError: The store cannot be read, or has the engine damaged.
+        EngineError: ``engine`` is not an engine.
+        ProvenanceError: ``out`` has something else than an engine, or cannot be written.
+        StoreError: The store cannot be read, or its copy of the engine is damaged.
     """
     load_manifest(engine)
     source, target = engine.resolve(), out.resolve()
@@ -59,29 +59,29 @@ def deliver(engine: Path, out: Path, store: Store | None = None) -> Delivery:
             written = read_subjects(staging)
             _check_copy(source, version, version_of(written))
             if envelopes:
-                # a line break in JSON is only ever a space, and here it would end the envelope
+                # a line break in JSON is only white space, but ends the envelope in a file of lines
                 lines = [b" ".join(envelope.split(b"\n")).strip() + b"\n" for envelope in envelopes]
                 (staging / BUNDLE).write_bytes(b"".join(lines))
     except OSError as error:
         raise ProvenanceError(
             f"{error.filename or target} cannot be written: {error.strerror}",
-            needed=f"a place for the engine at {target}",
-            fix="free some space, mend the permission, or give another --out",
+            needed=f"a writable folder at {target}",
+            fix="free some space, fix the permission, or give another --out",
         ) from None
     return Delivery(version, tuple(subject.name for subject in written), len(envelopes))
 
 
 def _check_target(source: Path, target: Path) -> None:
-    """Refuse to replace anything but an engine: a mistyped --out must not cost a home directory."""
+    """Refuse to replace anything but an engine: a mistyped --out must not delete a home directory."""
     if source == target or source.is_relative_to(target) or target.is_relative_to(source):
         raise ProvenanceError(
-            f"{target} and the engine at {source} lie in one another",
-            needed="a folder of its own",
+            f"{target} and the engine at {source} contain one another",
+            needed="a separate folder",
             fix="give another --out",
         )
     if target.exists() and not (target / MANIFEST).is_file() and not (target.is_dir() and not any(target.iterdir())):
         raise ProvenanceError(
-            f"{target} is there already and is no engine",
+            f"{target} exists and is not an engine",
             needed="a new folder, an empty one, or one with an older engine to replace",
             fix="give another --out",
         )
@@ -90,7 +90,7 @@ def _check_target(source: Path, target: Path) -> None:
 def _check_copy(source: Path, version: str, written: str) -> None:
     if written != version:
         raise ProvenanceError(
-            f"{source} changed while it was copied: it was {version}, what arrived is {written}",
-            needed="an engine that nobody writes to",
-            fix="run it again",
+            f"{source} changed while it was copied: it was {version}, the copy is {written}",
+            needed="an engine that no process writes to",
+            fix="repeat the command",
         )

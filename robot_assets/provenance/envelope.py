@@ -20,7 +20,7 @@ _FIELDS = {"payload", "payloadType", "signatures"}
 
 @dataclass(frozen=True)
 class Signed:
-    """What an envelope holds, once a trusted signature on it has been verified.
+    """The content of an envelope whose signature by a trusted key has been verified.
 
     Attributes:
         payload: Exactly the bytes that were signed.
@@ -41,15 +41,15 @@ def sign(payload: bytes, signer: CryptoSigner) -> bytes:
 
 
 def open_envelope(content: bytes, trust: Trust) -> Signed:
-    """Return what a trusted key signed. Nothing in the payload is looked at before its signature has been.
+    """Return what a trusted key signed. The payload is not parsed before its signature has been verified.
 
     Args:
         content: An envelope as JSON.
-        trust: Whose signatures count. One of them is enough; others are not looked at.
+        trust: Whose signatures count. One of them is enough; others are ignored.
 
     Raises:
-        ProvenanceError: It is no envelope, holds another type of payload, is not signed by a trusted key, or is
-            not what that key signed.
+        ProvenanceError: It is not an envelope, has another type of payload, is not signed by a trusted key, or is not
+            what that key signed.
     """
     from securesystemslib.exceptions import VerificationError
 
@@ -66,12 +66,13 @@ def open_envelope(content: bytes, trust: Trust) -> Signed:
         return Signed(envelope.payload, key)
     if candidates:
         raise _refused(
-            f"the signature in the name of {trust.named(candidates[0])} does not fit the payload: one of the two "
+            f"the signature in the name of {trust.named(candidates[0])} does not match the payload: one of the two "
             "was altered",
             "exactly the bytes that were signed",
         )
-    strangers = ", ".join(f"key {key_id[:12]}" for key_id in envelope.signatures) or "nobody"
-    raise _refused(f"signed by {strangers}, who is not trusted here", f"a signature by {trust.described}")
+    signers = ", ".join(f"key {key_id[:12]}" for key_id in envelope.signatures)
+    found = f"signed by {signers}, which is not trusted here" if signers else "the envelope has no signature"
+    raise _refused(found, f"a signature by {trust.described}")
 
 
 def _parsed(content: bytes) -> Envelope:
@@ -88,14 +89,16 @@ def _parsed(content: bytes) -> Envelope:
         if any(text not in _encodings(piece) for text, piece in zip(texts, pieces, strict=True)):
             raise ValueError("its base64 was altered")
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError, Error) as error:
-        raise _refused(f"this is no DSSE envelope ({type(error).__name__}: {error})", "one envelope as JSON") from None
+        raise _refused(
+            f"this is not a DSSE envelope ({type(error).__name__}: {error})", "one envelope as JSON"
+        ) from None
     if not isinstance(envelope.payload_type, str) or not all(isinstance(key, str) for key in envelope.signatures):
-        raise _refused("this is no DSSE envelope: a type or a key is not text", "one envelope as JSON")
+        raise _refused("this is not a DSSE envelope: a type or a key is not text", "one envelope as JSON")
     return envelope
 
 
 def _encodings(content: bytes) -> tuple[str, str]:
-    """The two forms that DSSE allows; others decode to the same bytes, but nobody writes them by accident."""
+    """The two forms that DSSE allows; others that decode to the same bytes only come from tampering."""
     return base64.standard_b64encode(content).decode(), base64.urlsafe_b64encode(content).decode()
 
 

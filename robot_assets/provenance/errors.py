@@ -1,4 +1,4 @@
-"""Errors of provenance. Here and not in ``robot_assets.core.errors``, which is part of the code of every stage."""
+"""Errors of provenance."""
 
 from __future__ import annotations
 
@@ -6,4 +6,4 @@ from robot_assets.core.errors import RobotAssetsError
 
 
 class ProvenanceError(RobotAssetsError):
-    """A key, an envelope or a statement is not what it must be. Never holds any part of a private key."""
+    """A key, an envelope or a statement that is not usable. Never contains any part of a private key."""

@@ -1,7 +1,7 @@
-"""What trusted keys say about exactly these files: the newest statement of each kind that stands up.
+"""Verified statements of trusted keys about exactly these files, the newest of each kind.
 
-A bundle may hold envelopes of other engines, of strangers and of other tools, in any order; those are passed over
-(https://github.com/in-toto/attestation/blob/main/spec/v1/bundle.md), and remembered for who asks why nothing is left.
+A bundle may contain envelopes of other engines, of other signers and of other tools, in any order. Those are skipped
+(https://github.com/in-toto/attestation/blob/main/spec/v1/bundle.md), and the reasons kept for the case that none is left.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ class Provenance:
 
     Attributes:
         subjects: sha256 of the engine's files, by name.
-        signer: The trusted key that says so.
-        made_at: When its build had finished.
+        signer: The trusted key that signed it.
+        made_at: When the build had finished.
         asset: Name of the engine.
         version: Its data version.
         run_id: The run that built it.
@@ -48,15 +48,15 @@ class Provenance:
 
 @dataclass(frozen=True)
 class GateResults:
-    """What verified statements say of how the gates of an engine ended; of each gate the newest counts.
+    """Verified results of the gates of an engine, the newest of each gate.
 
     Attributes:
         subjects: sha256 of the engine's files, by name.
-        signer: The trusted key that says so, of the newest statement.
+        signer: The trusted key that signed the newest statement.
         made_at: When the last of the gates was evaluated.
-        passed_gates: Those that did.
-        failed_gates: Those that did not.
-        open_gates: Those that were asked for and not evaluated.
+        passed_gates: Gates that passed.
+        failed_gates: Gates that failed.
+        open_gates: Expected gates that were not evaluated.
     """
 
     subjects: Mapping[str, str]
@@ -68,19 +68,19 @@ class GateResults:
 
     @property
     def passed(self) -> bool:
-        """Whether every gate that was asked for has passed."""
+        """Whether every expected gate has passed."""
         return bool(self.passed_gates) and not self.failed_gates and not self.open_gates
 
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known about some files.
+    """Verified statements about some files.
 
     Attributes:
-        provenance: The newest statement about exactly these files; where there is none, the newest about others,
-            so that what differs can be named.
-        gates: What is said of the gates of exactly these files.
-        refusals: Why envelopes were passed over, one sentence each.
+        provenance: The newest statement about exactly these files; where there is none, the newest about others, so
+            that the differences can be named.
+        gates: Results of the gates, for exactly these files.
+        refusals: Why envelopes were skipped, one sentence each.
     """
 
     provenance: Provenance | None
@@ -92,11 +92,11 @@ _Statement = TypeVar("_Statement", Provenance, GateResults)
 
 
 def gather(envelopes: Iterable[bytes], subjects: Sequence[Subject], trust: Trust) -> Evidence:
-    """Verify envelopes and keep what they say about files.
+    """Verify envelopes and collect their statements about files.
 
     Args:
         envelopes: DSSE envelopes as JSON, good and bad, in any order.
-        subjects: The files that are there.
+        subjects: The present files.
         trust: Whose signatures count.
     """
     provenances: list[Provenance] = []
@@ -129,7 +129,7 @@ def _newest(statements: Sequence[_Statement]) -> _Statement | None:
 
 
 def _together(statements: Sequence[GateResults]) -> GateResults | None:
-    """All gate results as one. The newest statement says which gates there have to be."""
+    """All gate results as one. The newest statement names the expected gates."""
     newest = _newest(statements)
     if newest is None:
         return None
@@ -152,7 +152,7 @@ def _statement(signed: Signed) -> Provenance | GateResults:
     """Read a payload whose signature has been verified.
 
     Raises:
-        ProvenanceError: It is no statement that this version knows.
+        ProvenanceError: It is not a statement that this version of robot-assets reads.
     """
     try:
         document: Any = json.loads(signed.payload)
@@ -163,14 +163,14 @@ def _statement(signed: Signed) -> Provenance | GateResults:
         if kind == (STATEMENT_TYPE, TEST_RESULT_TYPE):
             return _gate_results(document["predicate"], subjects, signed.signer)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise _refused(f"a signed statement does not read ({type(error).__name__}: {error})") from None
+        raise _refused(f"a signed statement does not parse ({type(error).__name__}: {error})") from None
     raise _refused(f"a signed statement is of the unknown type {kind[1]!r}")
 
 
 def _provenance(predicate: Any, subjects: Mapping[str, str], signer: PublicKey) -> Provenance:
     build, run = predicate["buildDefinition"], predicate["runDetails"]
     kind = build["buildType"], run["builder"]["id"], set(build["externalParameters"])
-    # SLSA: who verifies accepts known builders, and no external parameter that was not expected
+    # SLSA: a verifier accepts known builders only, and no unexpected external parameter
     if kind != (BUILD_TYPE, BUILDER, {"asset", "params"}):
         raise ValueError(f"the build type {kind[0]!r} of the builder {kind[1]!r} with {sorted(kind[2])} is not ours")
     return Provenance(

@@ -1,4 +1,4 @@
-"""The check ``lineage_intact``: can it still be proven what an engine was made of?"""
+"""The check ``lineage_intact``: whether it can still be proven what an engine was made of."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ from pathlib import Path
 from robot_assets.core.errors import ObjectCorrupt, ObjectMissing
 from robot_assets.core.verdict import Verdict
 from robot_assets.lineage.chain import Chain, Link
-from robot_assets.lineage.graph import platform_name
 from robot_assets.provenance.evidence import gather
 from robot_assets.provenance.public_key import Trust
 from robot_assets.provenance.subjects import Subject, hash_subject
 from robot_assets.provenance.verify import check_files, check_signature
 from robot_assets.store import Store
 from robot_assets.store.cache import Cache
-from robot_assets.store.os_errors import explained
+from robot_assets.store.os_errors import explaining_os_errors
 from robot_assets.store.tree import parse_tree
 
 _SHOWN = 5
@@ -25,7 +24,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class _Faults:
-    """What stands in the way of a proof, by kind."""
+    """What is missing for a proof, by kind."""
 
     missing: tuple[str, ...]
     altered: tuple[str, ...]
@@ -35,14 +34,14 @@ class _Faults:
 
 
 def intact(chain: Chain, store: Store, trusted: Trust) -> Verdict:
-    """Check that all that an engine was made of is still there and that its provenance holds.
+    """Check that everything that an engine was made of is in the store, and that its provenance holds.
 
-    Every version of the chain is in the store; the bytes of the engine itself are read and compared with their
-    hashes; all code was committed; a trusted key has signed where the engine comes from; the chain has no problem.
+    Every version of the chain is in the store; the bytes of the engine itself are read and compared with their hashes; all
+    code was committed; a trusted key has signed the engine's provenance; the chain has no problem.
 
     Args:
         chain: The engine and everything below it.
-        store: Where their bytes are.
+        store: Has their bytes.
         trusted: Whose signatures count.
 
     Raises:
@@ -69,28 +68,26 @@ def intact(chain: Chain, store: Store, trusted: Trust) -> Verdict:
     }
     sentences = list(_sentences(faults, chain))
     if not sentences:
-        summary = f"all {len(chain.links)} versions behind {head.asset} are there; {signature.why}"
+        summary = f"all {len(chain.links)} versions of the chain of {head.asset} are in the store; {signature.why}"
         return Verdict(True, summary, facts=facts)
     more = [f"and {len(sentences) - _SHOWN} more"] if len(sentences) > _SHOWN else []
     return Verdict(False, "; ".join(sentences[:_SHOWN] + more), " ".join(_fixes(faults, head)), facts)
 
 
 def _is_stored(link: Link, store: Store) -> bool:
-    """Whether every object of a version is there. Of a device the chain has the fingerprint, and nothing to keep."""
-    if link.asset.startswith(platform_name("")):
-        return True
+    """Whether the store has every object of a version that has bytes."""
     try:
-        return store.has(link.version)
+        return not link.holds_bytes or store.has(link.version)
     except ObjectCorrupt:
         return False
 
 
 def _engine_bytes(head: Link, store: Store) -> tuple[tuple[Subject, ...], tuple[str, ...]]:
-    """The files of the engine as they lie in the cache, each read to its end, and those that are not what they were."""
+    """The files of the engine in the cache, each hashed in full, and the names of the altered ones."""
     cache = Cache(store.cache)
     listing = Path(cache.path(head.version))
-    store.keep(head.version)
-    with explained("reading an engine", store.cache):
+    store.pin(head.version)
+    with explaining_os_errors("reading an engine", store.cache):
         _fetch(head, store, has_all=listing.exists())
         if not listing.exists():
             return (), ()
@@ -110,7 +107,7 @@ def _engine_bytes(head: Link, store: Store) -> tuple[tuple[Subject, ...], tuple[
 
 
 def _fetch(head: Link, store: Store, *, has_all: bool) -> None:
-    """Get an engine that was built on another machine. What nobody has is reported as missing, not as an error."""
+    """Fetch an engine that was built on another machine. Missing objects are reported by the check, not raised here."""
     if has_all or store.remote_url is None:
         return
     try:
@@ -120,28 +117,28 @@ def _fetch(head: Link, store: Store, *, has_all: bool) -> None:
 
 
 def _sentences(faults: _Faults, chain: Chain) -> Iterator[str]:
-    """What is wrong, the engine itself first. What the audit has said about a link is not said twice."""
-    told = {link.asset for link in chain.links if link.problems}
+    """The faults, those of the engine itself first. A link with a problem of the audit is not named twice."""
+    named = {link.asset for link in chain.links if link.problems}
     yield from (f"{what} was altered" for what in faults.altered)
-    yield from (f"no signature counts: {why}" for why in faults.unsigned)
+    yield from (f"no trusted signature: {why}" for why in faults.unsigned)
     yield from faults.problems
-    yield from (f"{asset}: its bytes are no longer in the store" for asset in faults.missing if asset not in told)
-    yield from (f"{asset}: its code was not committed" for asset in faults.uncommitted if asset not in told)
+    yield from (f"{asset}: its bytes are no longer in the store" for asset in faults.missing if asset not in named)
+    yield from (f"{asset}: its code was not committed" for asset in faults.uncommitted if asset not in named)
 
 
 def _fixes(faults: _Faults, head: Link) -> Iterator[str]:
     if faults.altered:
         yield (
-            f"Do not use this engine. Find out who could write to the store, remove the altered file and run "
+            "Do not use this engine. Find out who could write to the store, remove the altered file and run "
             f"`robot-assets build {head.asset}`: the same inputs give the same bytes."
         )
     if faults.unsigned:
         yield (
             "If the signer is one of yours, add its key (`robot-assets key show`, where it signs) to "
-            f"provenance.trusted_keys in params.yaml; else materialize {head.asset} again: building signs."
+            f"provenance.trusted_keys in params.yaml; else materialize {head.asset} again: a build signs."
         )
     if faults.missing:
-        yield "Push what is missing from a machine that has it, or build it again: `robot-assets build`."
+        yield f"Push the missing bytes from a machine that has them, or run `robot-assets build {head.asset}`."
     if faults.uncommitted:
         yield f"Commit the code, then build {_listed(faults.uncommitted)} again."
     if faults.problems and not (faults.missing or faults.uncommitted):

@@ -1,8 +1,8 @@
-"""The key that signs: an ed25519 pair in a PEM file that only its owner can read.
+"""The signing key: an ed25519 pair in a PEM file that only its owner can read.
 
-Where it lies: at ``$ROBOT_ASSETS_SIGNING_KEY`` when that is set, else in the state folder of the checkout, where
-one is made the first time that an engine is signed. Its private half leaves that file for the memory of the
-process that signs, and for nothing else: no store, log, metadata or error text ever holds it.
+The file is the one that ``$ROBOT_ASSETS_SIGNING_KEY`` names, else one in the state folder of the checkout, created when the
+first engine is signed. The private half is only ever in this file and in the memory of the signing process: no store, log,
+metadata or error text contains it.
 """
 
 from __future__ import annotations
@@ -11,10 +11,11 @@ import contextlib
 import os
 import stat
 import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot_assets.pipeline.project import Project
 from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.provenance.public_key import PublicKey, Trust, parse_public_key
 
@@ -26,51 +27,72 @@ _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _LARGEST_BYTES = 16_384
 
 
-def key_path(project: Project) -> Path:
-    """Where the signing key of ``project`` lies, or would lie."""
+@dataclass(frozen=True)
+class KeyLocation:
+    """Where a checkout has its signing key, whether or not the file exists yet.
+
+    Attributes:
+        path: The PEM file.
+        is_named: Whether a person named the file; such a key is never created.
+    """
+
+    path: Path
+    is_named: bool = False
+
+
+def key_location(root: Path, state: Path) -> KeyLocation:
+    """Where the signing key of a checkout is.
+
+    Args:
+        root: Folder of the checkout; a relative path in $ROBOT_ASSETS_SIGNING_KEY starts there.
+        state: Its state folder.
+    """
     named = os.environ.get(KEY_VARIABLE)
-    return project.root / named if named else project.state / "keys" / "signing.pem"
+    return KeyLocation(root / named, is_named=True) if named else KeyLocation(state / "keys" / "signing.pem")
 
 
-def signing_key(project: Project) -> CryptoSigner:
-    """The key to sign with; made now where the checkout has none and none is named.
+def signing_key(location: KeyLocation) -> CryptoSigner:
+    """The key to sign with; created now where there is none and none is named.
 
     Raises:
-        ProvenanceError: $ROBOT_ASSETS_SIGNING_KEY names a file that is not there, or the key cannot be used.
+        ProvenanceError: The named file does not exist, or the key cannot be used.
     """
-    path = key_path(project)
-    if not path.exists() and not os.environ.get(KEY_VARIABLE):
+    if not location.is_named and not location.path.exists():
         with contextlib.suppress(FileExistsError):  # another run of this checkout was quicker
-            _write_new(path)
-    return load_key(path)
+            _write_new(location.path)
+    return load_key(location.path)
 
 
-def trust_of(project: Project) -> Trust:
-    """Who may sign: the keys that params.yaml names, else the key of this checkout, if it has one.
+def trust_of(trusted_keys: Iterable[str], location: KeyLocation) -> Trust:
+    """Whose signatures count: the trusted keys, else the key of the checkout, if it has one.
+
+    Args:
+        trusted_keys: Lines of ``provenance.trusted_keys`` in params.yaml.
+        location: Where the key of the checkout is.
 
     Raises:
-        ProvenanceError: The key of this checkout cannot be used.
+        ProvenanceError: A line is not a key, or the key of the checkout cannot be used.
     """
-    lines = project.params.provenance.trusted_keys
-    if lines:
-        return Trust(tuple(parse_public_key(line) for line in lines))
-    path = key_path(project)
-    return Trust((public_half(load_key(path)),) if path.exists() else (), is_of_checkout=True)
+    keys = tuple(parse_public_key(line) for line in trusted_keys)
+    if keys:
+        return Trust(keys)
+    own = (public_half(load_key(location.path)),) if location.path.exists() else ()
+    return Trust(own, is_of_checkout=True)
 
 
 def create_key(path: Path) -> PublicKey:
-    """Make a key pair and write it to ``path``, whole or not at all, for its owner alone.
+    """Create a key pair and write it to ``path``, whole or not at all, readable by its owner alone.
 
     Raises:
-        ProvenanceError: Something is there already, or it cannot be written.
+        ProvenanceError: The file exists, or it cannot be written.
     """
     try:
         return public_half(_write_new(path))
     except FileExistsError:
         raise ProvenanceError(
-            f"{path} is there already",
-            needed="a new place: whoever loses a key can never again sign as it",
-            fix="give another --out, or move the old key away first",
+            f"{path} exists",
+            needed="a new path: a replaced key is lost, and nothing can be signed with it again",
+            fix="robot-assets key create --out NEW_PATH",
         ) from None
 
 
@@ -81,7 +103,7 @@ def load_key(path: Path) -> CryptoSigner:
         path: A PEM file with one unencrypted ed25519 key (PKCS8).
 
     Raises:
-        ProvenanceError: There is none, others than its owner may read or write it, or it is no such key.
+        ProvenanceError: There is none, others than its owner may read or write it, or it is not such a key.
     """
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -92,7 +114,7 @@ def load_key(path: Path) -> CryptoSigner:
     try:
         private = load_pem_private_key(content, password=None)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        # what the library says may quote the file
+        # the library's message may quote the file
         raise _unusable(path, "does not hold a private key that opens without a passphrase") from None
     if not isinstance(private, Ed25519PrivateKey):
         raise _unusable(path, "holds a key of another kind than ed25519")
@@ -123,7 +145,7 @@ def _read_private(path: Path) -> bytes:
             raise ProvenanceError(
                 f"{path} has mode {stat.S_IMODE(facts.st_mode):04o}: others than its owner can read or write it",
                 needed="a private key that only its owner can read",
-                fix=f"chmod 600 {path}   (and make a new key if others may have read this one)",
+                fix=f"chmod 600 {path}   # and create a new key if others may have read this one",
             )
         return os.read(handle, _LARGEST_BYTES)
     finally:
@@ -131,10 +153,10 @@ def _read_private(path: Path) -> bytes:
 
 
 def _is_mounted_secret(handle: int, facts: os.stat_result) -> bool:
-    """Whether this is how Kubernetes hands a secret to a process that is not root.
+    """Whether the file is a Kubernetes secret, mounted for a process that is not root.
 
-    Such a file is always root's. For another user to read it at all, its group has to: the pod's own (``fsGroup``), on
-    a mount that nobody can write to. On any other machine a root's file that a group may read is no secret.
+    Such a file always belongs to root. Another user reads it through its group, the ``fsGroup`` of the pod, on a read-only
+    mount. A file of root that a group may read is not a secret anywhere else.
     """
     is_for_group_alone = facts.st_mode & _OTHERS == stat.S_IRGRP
     is_of_root = facts.st_uid == 0 and os.geteuid() != 0
@@ -143,7 +165,7 @@ def _is_mounted_secret(handle: int, facts: os.stat_result) -> bool:
 
 
 def _write_new(path: Path) -> CryptoSigner:
-    """Make a key and link it to its name: no name ever holds half a key, and no key is ever replaced."""
+    """Create a key and link it to its name, so that no name has half a key and no key is replaced."""
     from securesystemslib.signer import CryptoSigner
 
     signer = CryptoSigner.generate_ed25519()
@@ -169,5 +191,5 @@ def _unusable(path: Path, what: str) -> ProvenanceError:
     return ProvenanceError(
         f"{path} {what}",
         needed="a PEM file with one unencrypted ed25519 private key (PKCS8), readable by its owner alone",
-        fix="robot-assets key create --out NEW_PATH, and point " + KEY_VARIABLE + " at it",
+        fix=f"robot-assets key create --out NEW_PATH && export {KEY_VARIABLE}=NEW_PATH",
     )

@@ -1,4 +1,4 @@
-"""Public keys as one line of text, and who is trusted. Light to import: ``params.py`` needs it."""
+"""Public keys as one line of text, and whose signatures count. Light to import: params.yaml is parsed with it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 _PREFIX = "ed25519:"
 _KEY_BYTES = 32
 _FEWEST_BYTE_VALUES = 8
-"""A real key has at least so many different bytes among its 32; zeros from a template would let anybody sign."""
+"""A real key has at least this many different bytes; a template's zeros are a weak key with which anybody can sign."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ class PublicKey:
 
     @property
     def key_id(self) -> str:
-        """How a signature names the key: 64 hexadecimal digits, by securesystemslib's own rule."""
+        """The id of the key in a signature: 64 hexadecimal digits, by securesystemslib's own rule."""
         return str(self.as_sslib().keyid)
 
     def as_sslib(self) -> SSlibKey:
-        """The key as securesystemslib verifies with it."""
+        """The key in the form with which securesystemslib verifies."""
         from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
         from securesystemslib.signer import SSlibKey
 
@@ -51,37 +51,37 @@ class Trust:
     """Whose signatures count.
 
     Attributes:
-        keys: The keys that may sign.
-        is_of_checkout: Whether nobody is named, so that the key of this checkout is the one that counts.
+        keys: The trusted keys.
+        is_of_checkout: Whether params.yaml names no key, so that the key of this checkout counts.
     """
 
     keys: tuple[PublicKey, ...]
     is_of_checkout: bool = False
 
     def named(self, key: PublicKey) -> str:
-        """``key`` as an answer names it."""
+        """``key``, for the middle of a sentence."""
         return f"the key of this checkout, {key}" if self.is_of_checkout else str(key)
 
     @property
     def described(self) -> str:
-        """Who is trusted, for the middle of a sentence."""
+        """The trusted keys, for the middle of a sentence."""
         if self.keys:
             return " or ".join(self.named(key) for key in self.keys)
-        return "nobody: no key is named, and this checkout has none of its own"
+        return "a trusted key: params.yaml names none, and this checkout has none of its own"
 
 
 def parse_public_key(line: str) -> PublicKey:
     """Read ``ed25519:`` followed by the 32 public bytes in base64 or hexadecimal digits.
 
     Raises:
-        ProvenanceError: It is something else, such as another kind of key, a cut one, or a placeholder.
+        ProvenanceError: It is something else, such as another kind of key, a truncated one, or a placeholder.
     """
     text = line.strip()
     raw = _decoded(text.removeprefix(_PREFIX)) if text.startswith(_PREFIX) else None
     if raw is None or len(raw) != _KEY_BYTES:
-        raise _refused("is no public key" if "PRIVATE" not in line else "is a private key", line)
+        raise _refused("is a private key" if "PRIVATE" in line else "is not a public key", line)
     if len(set(raw)) < _FEWEST_BYTE_VALUES:
-        raise _refused("is a placeholder and no key", line)
+        raise _refused("is a placeholder, not a key", line)
     return PublicKey(raw)
 
 
@@ -95,10 +95,10 @@ def _decoded(text: str) -> bytes | None:
 
 
 def _refused(what: str, line: str) -> ProvenanceError:
-    # a private key that was pasted here by mistake must not travel on in a log
-    shown = repr(line) if len(line) <= 80 and "PRIVATE" not in line else "what was given"
+    # a private key that was pasted here by mistake must not get into a log
+    shown = repr(line) if len(line) <= 80 and "PRIVATE" not in line else "the given text"
     return ProvenanceError(
         f"{shown} {what}",
         needed="ed25519: followed by the 32 bytes of a public key in base64 or hexadecimal digits",
-        fix="take the line that `robot-assets key show` prints where engines are signed",
+        fix="run `robot-assets key show` where engines are signed, and use the line that it prints",
     )

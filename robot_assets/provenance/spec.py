@@ -15,7 +15,7 @@ class ProvenanceSpec(Spec):
     trusted_keys: tuple[str, ...] = Field(
         default=(),
         description="public keys that may sign engines, as `robot-assets key show` prints them; "
-        "none means the key of this checkout",
+        "an empty list means the key of this checkout",
     )
 
     @field_validator("trusted_keys")

@@ -1,13 +1,13 @@
-"""What is signed about an engine, as in-toto statements. Byte for byte the same for the same history.
+"""In-toto statements about an engine. Byte for byte the same for the same history.
 
 Two statements, both about the files of one engine directory:
 
 * how it was made: SLSA provenance v1, https://slsa.dev/spec/v1.0/provenance
-* how its gates ended: test result v0.1,
+* the results of its gates: test result v0.1,
   https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md
 
-Only fields of those specifications are written; what is ours stands in ``annotations`` and in the parameters,
-which are open. ``docs/provenance.md`` describes the build type.
+Only fields of those specifications are written; fields of our own are in ``annotations`` and in the parameters, which are
+open. ``docs/provenance.md`` describes the build type.
 """
 
 from __future__ import annotations
@@ -35,14 +35,14 @@ Json = dict[str, Any]
 
 
 def provenance_statement(chain: Chain, subjects: Sequence[Subject]) -> bytes:
-    """Say how the engine at the head of ``chain`` was made.
+    """The statement about how the engine at the head of ``chain`` was made.
 
     Args:
         chain: The engine and everything below it.
         subjects: The files of the engine.
 
     Raises:
-        ProvenanceError: The files are not the version at the head, or nothing is known about its making.
+        ProvenanceError: The files are not the version at the head, or it has no record.
     """
     head, record = chain.head, _record_of(chain.head)
     predicate = {
@@ -65,10 +65,10 @@ def provenance_statement(chain: Chain, subjects: Sequence[Subject]) -> bytes:
 
 
 def gates_statement(chain: Chain, subjects: Sequence[Subject]) -> bytes:
-    """Say how the gates of the engine at the head of ``chain`` ended.
+    """The statement about the results of the gates of the engine at the head of ``chain``.
 
-    The result is PASSED when all gates that the chain has an evaluation of have passed. Every gate that params.yaml
-    asks for stands in ``configuration``, so that a statement about one gate says which others there have to be.
+    The result is PASSED when all gates that the chain has an evaluation of have passed. ``configuration`` has every gate
+    that params.yaml describes, so that a statement about one gate names the other expected ones.
 
     Args:
         chain: The engine with its gates.
@@ -94,8 +94,8 @@ def _statement(head: Link, subjects: Sequence[Subject], predicate_type: str, pre
     if (found := version_of(subjects)) != head.version:
         raise ProvenanceError(
             f"the files of {head.asset} are {found}, not the version {head.version} that is to be signed",
-            needed="exactly the bytes that the build left",
-            fix=f"check the store for damage, then build {head.asset} again",
+            needed="exactly the bytes that the build wrote",
+            fix=f"check the store for damage, then run: robot-assets build {head.asset}",
         )
     document = {
         "_type": STATEMENT_TYPE,
@@ -110,7 +110,7 @@ def _statement(head: Link, subjects: Sequence[Subject], predicate_type: str, pre
 
 
 def _dependencies(chain: Chain) -> Iterator[Json]:
-    """Every link below the engine, then the code and the container image that each link was made with."""
+    """Every link below the engine, then the code and the container image of each link."""
     for link in chain.links[1:]:
         yield _artifact(link)
     for link in chain.links:
@@ -147,11 +147,18 @@ def _code(asset: str, record: Record) -> Json:
     descriptor: Json = {
         "name": f"code of {asset}",
         "uri": f"urn:robot-assets:code:{record.code_version}",
-        "annotations": {"modules": record.modules, "uncommittedChanges": record.git_dirty},
+        "annotations": {**_parts(record), "uncommittedChanges": record.git_dirty},
     }
     if record.git_commit:
         descriptor["digest"] = {"gitCommit": record.git_commit}
     return descriptor
+
+
+def _parts(record: Record) -> Json:
+    """The digests that make up a code version: of definitions, or of modules in a record of rule 1."""
+    if record.code_rule == 1:
+        return {"modules": record.modules}
+    return {"definitions": record.code, "rule": record.code_rule}
 
 
 def _image(asset: str, image: str) -> Json:
@@ -174,7 +181,7 @@ def _gate(name: str, gate: GateRecord | None) -> Json:
 
 
 def _figures(facts: Json) -> Json:
-    """The single figures among the facts of a gate; series such as all latencies stay in the history."""
+    """The scalars among the facts of a gate; series such as all latencies are only in the history."""
     return {
         name: str(value) if isinstance(value, float) and not math.isfinite(value) else value
         for name, value in facts.items()
@@ -190,7 +197,7 @@ def _times(record: Record) -> Json:
 
 
 def _utc(moment: str, later: timedelta = timedelta()) -> str:
-    """An ISO 8601 time as in-toto wants it: RFC 3339 in UTC with a Z, here in milliseconds so that text orders."""
+    """An ISO 8601 time as in-toto requires it: RFC 3339 in UTC with a Z, in milliseconds so that text sorts by time."""
     parsed = datetime.fromisoformat(moment)
     known = parsed.replace(tzinfo=UTC) if parsed.tzinfo is None else parsed.astimezone(UTC)
     return (known + later).isoformat(timespec="milliseconds").replace("+00:00", "Z")
@@ -199,7 +206,7 @@ def _utc(moment: str, later: timedelta = timedelta()) -> str:
 def _record_of(link: Link) -> Record:
     if link.record is None:
         raise ProvenanceError(
-            f"nothing is recorded about how {link.asset} {link.version} was made",
+            f"there is no record of how {link.asset} {link.version} was made",
             needed="a version that was built by this system",
             fix=f"robot-assets build {link.asset}",
         )

@@ -1,4 +1,4 @@
-"""The files of an engine by name and hash: what statements are about."""
+"""The files of an engine by name and hash: the subjects of statements."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.store.tree import tree_of
 
 BUNDLE = "provenance.intoto.jsonl"
-"""Lies beside the files of an engine and is not one of them: it tells of times, and an engine does not."""
+"""A file beside those of an engine that is no part of it: it has times, and an engine has none."""
 _CHUNK = 1 << 20
 
 
@@ -23,8 +23,8 @@ class Subject:
 
     Attributes:
         name: Path inside the engine's directory, with ``/``.
-        sha256: What decides: md5 alone can be forged.
-        md5: What DVC calls the file.
+        sha256: Decides whether the file is the signed one; md5 alone can be forged.
+        md5: The hash that DVC gives the file.
     """
 
     name: str
@@ -33,10 +33,10 @@ class Subject:
 
 
 def read_subjects(engine: Path) -> tuple[Subject, ...]:
-    """Hash every file below ``engine`` but the bundle of its provenance, ordered by name.
+    """Hash every file below ``engine`` except the bundle of envelopes, ordered by name.
 
     Raises:
-        ProvenanceError: It is no directory with files, or holds what cannot be hashed: a link, a device.
+        ProvenanceError: It is not a directory with files, or has an entry that cannot be hashed: a link, a device.
     """
     try:
         names = sorted(_names(engine))
@@ -59,26 +59,28 @@ def hash_subject(name: str, path: str | Path) -> Subject:
 
 
 def version_of(subjects: Iterable[Subject]) -> str:
-    """The data version of a directory with these files: what DVC calls it."""
+    """The data version of a directory with these files: the hash that DVC gives it."""
     return tree_of((subject.name, subject.md5) for subject in subjects).digest
 
 
 def differences(found: Iterable[Subject], signed: Mapping[str, str]) -> list[str]:
-    """What is not as it was signed, one phrase for each file; nothing when all of it is.
+    """How files differ from the signed ones, one phrase for each file that does.
 
     Args:
-        found: The files that are there.
+        found: The present files.
         signed: sha256 of the files that a statement is about, by name.
     """
     present = {subject.name: subject.sha256 for subject in found}
     phrases = []
     for name in sorted(present.keys() | signed.keys()):
         if name not in signed:
-            phrases.append(f"{name} was added: nobody signed it")
+            phrases.append(f"{name} was added and is not signed")
         elif name not in present:
             phrases.append(f"{name} is missing")
         elif present[name] != signed[name]:
-            phrases.append(f"{name} was altered: its sha256 is {present[name][:12]}…, signed was {signed[name][:12]}…")
+            phrases.append(
+                f"{name} was altered: its sha256 is {present[name][:12]}…, that of the signed file {signed[name][:12]}…"
+            )
     return phrases
 
 
@@ -101,6 +103,6 @@ def _names(engine: Path) -> list[str]:
 def _refused(path: object, what: str) -> ProvenanceError:
     return ProvenanceError(
         f"{path} {what}",
-        needed="the directory of an engine: engine.onnx, manifest.json and what came with them",
+        needed="the directory of an engine, with its manifest.json and the files beside it",
         fix="robot-assets engine get ENGINE --out DIR",
     )

@@ -1,4 +1,4 @@
-"""Is this engine what it should be? Answered on a robot: offline, without Dagster and without torch."""
+"""Verification of an engine on a robot: offline, without Dagster and without torch."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
 _GET_AGAIN = "get the engine again: robot-assets engine get ENGINE --out DIR"
 _TRUST = (
-    "if the signer is one of yours, name its key in provenance.trusted_keys of params.yaml or with --trusted; "
+    "if the signer is one of yours, add its key to provenance.trusted_keys in params.yaml or give it with --trusted; "
     "`robot-assets key show` prints it where engines are signed"
 )
 
 
 @dataclass(frozen=True)
 class Check:
-    """One question about an engine and its answer.
+    """One check of an engine and its result.
 
     Attributes:
-        name: What was looked at: manifest, signature, files, gates or platform.
-        passed: Whether it is as it should be.
+        name: What was checked: manifest, signature, files, gates or platform.
+        passed: Whether it passed.
         why: What was found, one line.
         fix: What to do now; empty when passed.
     """
@@ -45,14 +45,14 @@ class Check:
 
 @dataclass(frozen=True)
 class Verification:
-    """The answer about one engine directory.
+    """The result for one engine directory.
 
     Attributes:
         path: The directory.
-        version: Data version of the files that are there, as DVC computes it.
-        asset: Name of the engine, as the signer says it; None when nobody who is trusted signed exactly these files.
+        version: Data version of the present files, as DVC computes it.
+        asset: Name of the engine in the signed statement; None when no trusted key signed exactly these files.
         signed_by: Public key of the signer; None as above.
-        checks: All that was looked at.
+        checks: All checks.
     """
 
     path: Path
@@ -63,7 +63,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether everything holds."""
+        """Whether all checks passed."""
         return all(check.passed for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
@@ -72,13 +72,13 @@ class Verification:
 
 
 def verify(path: Path, trusted: Trust, platform: Platform, store: Store | None = None) -> Verification:
-    """Check an engine against what was signed about it and against this machine.
+    """Check an engine against its signed statements and against this machine.
 
     Args:
         path: Directory of an engine, or a file in it.
         trusted: Whose signatures count.
         platform: This machine.
-        store: Where to look for signatures when none lie beside the engine.
+        store: Has the envelopes when none are beside the engine.
 
     Raises:
         ProvenanceError: There is no engine at ``path``.
@@ -106,7 +106,7 @@ def verify(path: Path, trusted: Trust, platform: Platform, store: Store | None =
 
 
 def read_envelopes(engine: Path, store: Store | None = None) -> list[bytes]:
-    """The envelopes beside an engine; where there is no such file, those that the store keeps for its version.
+    """The envelopes beside an engine; where there are none, those that the store keeps for its version.
 
     Raises:
         StoreError: The store cannot be read.
@@ -119,12 +119,12 @@ def read_envelopes(engine: Path, store: Store | None = None) -> list[bytes]:
         raise ProvenanceError(
             f"{engine / BUNDLE} cannot be read: {error.strerror}",
             needed="the envelopes that came with the engine",
-            fix="mend its permission, or get the engine again with `robot-assets engine get`",
+            fix="fix its permission, or get the engine again: robot-assets engine get ENGINE --out DIR",
         ) from None
 
 
 def stored_version(engine: Path, store: Store) -> str:
-    """Data version of an engine: by its place when the store laid it out, so that damage is seen, else by its bytes.
+    """Data version of an engine: by its path when it is a checkout of the store, so that damage shows, else by its bytes.
 
     Raises:
         ProvenanceError: It cannot be read.
@@ -136,25 +136,25 @@ def stored_version(engine: Path, store: Store) -> str:
 
 
 def check_signature(evidence: Evidence, trusted: Trust) -> Check:
-    """Whether a trusted key has signed where the engine comes from."""
+    """Whether a trusted key has signed the engine's provenance."""
     made = evidence.provenance
     if made is not None:
         by = trusted.named(made.signer)
         return Check("signature", True, f"{made.asset} of {_day(made.made_at)}, run {made.run_id[:8]}, signed by {by}")
     if evidence.refusals:
         return Check("signature", False, "; ".join(evidence.refusals), _TRUST)
-    why = f"no statement about where it comes from: neither {BUNDLE} beside it nor the store has one"
+    why = f"no signed provenance: neither {BUNDLE} beside it nor the store has any"
     return Check("signature", False, why, _GET_AGAIN)
 
 
 def check_files(evidence: Evidence, subjects: Sequence[Subject]) -> Check:
-    """Whether the files are those that were signed, no more and no fewer."""
+    """Whether the files are exactly the signed ones, no more and no fewer."""
     made = evidence.provenance
     if made is None:
-        return Check("files", False, "nothing to compare them with", _GET_AGAIN)
+        return Check("files", False, "no signed hashes to compare them with", _GET_AGAIN)
     found = differences(subjects, made.subjects)
     if found:
-        why = f"{'; '.join(found)} (signed was {made.asset} {made.version})"
+        why = f"{'; '.join(found)} (the signed engine is {made.asset} {made.version})"
         return Check("files", False, why, _GET_AGAIN)
     return Check("files", True, f"{enumerated([subject.name for subject in subjects])} as signed, by sha256")
 
@@ -169,7 +169,7 @@ def _directory(path: Path) -> Path:
     if not engine.is_dir():
         raise ProvenanceError(
             f"no engine at {path}",
-            needed=f"a directory with an engine and its {MANIFEST}, or one of these files",
+            needed=f"a directory with an engine and its {MANIFEST}, or one of its files",
             fix="robot-assets engine get ENGINE --out DIR",
         )
     return engine
@@ -188,29 +188,28 @@ def _check_manifest(manifest: Manifest | EngineError, subjects: Sequence[Subject
     name = manifest.engine_file
     md5 = next((subject.md5 for subject in subjects if subject.name == name), "missing")
     if md5 != manifest.engine_md5:
-        why = f"it describes an {name} with md5 {manifest.engine_md5}; this one is {md5}"
+        why = f"it describes an {name} with md5 {manifest.engine_md5}; this file has md5 {md5}"
         return Check("manifest", False, why, _GET_AGAIN)
-    return Check("manifest", True, f"whole, and it describes this {name}")
+    return Check("manifest", True, f"undamaged, and it describes this {name}")
 
 
 def _check_gates(evidence: Evidence, *, is_signed: bool) -> Check:
     gates = evidence.gates
     if gates is None:
-        why = "nobody who is trusted has signed gate results for exactly these files"
-        return Check(
-            "gates", False, why, "let its gates run where it was built (robot-assets build), then get it again"
-        )
+        why = "no trusted key has signed gate results for exactly these files"
+        fix = "run its gates where it was built (robot-assets build), then get it again"
+        return Check("gates", False, why, fix)
     if gates.passed:
         return Check("gates", True, f"{enumerated(gates.passed_gates)} passed on {_day(gates.made_at)}")
     wrong = [f"{name} failed" for name in gates.failed_gates]
     wrong += [f"{name} was not evaluated" for name in gates.open_gates]
     why = f"{enumerated(wrong) or 'not passed'}, {_day(gates.made_at)}"
-    return Check("gates", False, why, "keep the engine that the robot has; the failed gate's page says what to do")
+    return Check("gates", False, why, "keep the robot's present engine; the page of the failed gate has the fix")
 
 
 def _check_platform(manifest: Manifest | EngineError, here: Platform) -> Check:
     if isinstance(manifest, EngineError):
-        return Check("platform", False, "without its manifest nobody knows which device it was built for", _GET_AGAIN)
+        return Check("platform", False, "without its manifest the device that it was built for is unknown", _GET_AGAIN)
     if manifest.platform_fingerprint == here.fingerprint:
         return Check("platform", True, f"built for a device like this one, fingerprint {here.fingerprint[:12]}")
     there, now = manifest.platform, here.as_json()
@@ -220,7 +219,9 @@ def _check_platform(manifest: Manifest | EngineError, here: Platform) -> Check:
         if there.get(key) != now.get(key)
     ]
     why = "; ".join(differing) or "the fingerprint of another device"
-    return Check("platform", False, why, "build the engine on a device like this one")
+    lacks_runtime = here.onnxruntime is None and "onnxruntime" in there
+    fix = "pip install 'robot-assets[cpu]'" if lacks_runtime else "build the engine on a device like this one"
+    return Check("platform", False, why, fix)
 
 
 def _value(value: object) -> str:

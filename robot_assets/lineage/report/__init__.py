@@ -1,1 +1,1 @@
-"""An audit for people: on a terminal, as a page to hand over, as a few lines of markdown."""
+"""An audit for people: on a terminal, as an HTML page, as a few lines of Markdown."""

@@ -1,8 +1,8 @@
-"""Where the steps of a chain stand in its picture: layers from left to right, what was recorded to what it became.
+"""The positions of the steps of a chain in its picture: in layers, from recorded data on the left to the artifact.
 
-A small layered drawing after Sugiyama, Tagawa and Toda (IEEE Trans. SMC 11, 1981): longest path from the artifact
-gives the layers, edges that cross a layer get a bend in it, barycentres order each layer, and heights follow from
-least squares with the order and the distances kept (isotonic regression, pool adjacent violators).
+A layered drawing after Sugiyama, Tagawa and Toda (IEEE Trans. SMC 11, 1981): the longest path from the artifact gives the
+layers, edges that cross a layer get a bend in it, barycentres order each layer, and heights are a least-squares fit that
+keeps the order and the distances (isotonic regression, pool adjacent violators).
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Layout:
     """A picture of a chain.
 
     Attributes:
-        nodes: Where each link stands, in the order of the chain.
+        nodes: Position of each link, in the order of the chain.
         edges: For each input of each link the points that its edge runs through, the input first.
         width: Pixels.
         height: Pixels.
@@ -60,7 +60,7 @@ def lay_out(chain: Chain, sizes: Sizes | None = None) -> Layout:
     reads = _reads(chain)
     depth = _depths(len(chain.links), reads)
     deepest = max(depth, default=0)
-    # A slot is one place in one layer: of a node, or of a bend of an edge that passes through the layer.
+    # A slot is one position in one layer: of a node, or of a bend of an edge that passes through the layer.
     layers: list[list[int]] = [[] for _ in range(deepest + 1)]
     for node, layer in enumerate(depth):
         layers[deepest - layer].append(node)
@@ -88,7 +88,7 @@ def _middle(column: int, sizes: Sizes) -> float:
 
 
 def _reads(chain: Chain) -> list[tuple[int, int]]:
-    """(reader, input) by place in the chain; an edge that would run backwards, in a circle, is not drawn."""
+    """(reader, input) by place in the chain; an edge that would run backwards, as in a circle, is not drawn."""
     place: dict[_Key, int] = {(link.asset, link.version): number for number, link in enumerate(chain.links)}
     found = []
     for reader, link in enumerate(chain.links):
@@ -100,7 +100,7 @@ def _reads(chain: Chain) -> list[tuple[int, int]]:
 
 
 def _depths(count: int, reads: Sequence[tuple[int, int]]) -> list[int]:
-    """Steps on the longest way from the artifact. ``reads`` names readers in the order of the chain."""
+    """Length of the longest path from the artifact. ``reads`` names readers in the order of the chain."""
     depth = [0] * count
     for reader, source in reads:
         depth[source] = max(depth[source], depth[reader] + 1)
@@ -108,7 +108,7 @@ def _depths(count: int, reads: Sequence[tuple[int, int]]) -> list[int]:
 
 
 def _neighbours(paths: Sequence[Sequence[int]], count: int) -> tuple[list[list[int]], list[list[int]]]:
-    """What each slot is joined to on its left and on its right."""
+    """The slots that each slot is connected to, on its left and on its right."""
     left: list[list[int]] = [[] for _ in range(count)]
     right: list[list[int]] = [[] for _ in range(count)]
     for path in paths:
@@ -124,7 +124,7 @@ def _heights(
     heights: Sequence[float],
     gap: float,
 ) -> list[float]:
-    """Order each layer by what its slots are joined to, then settle the heights."""
+    """Order each layer by the neighbours of its slots, then settle the heights."""
     y = [0.0] * len(heights)
     for layer in layers:
         _settle(layer, y, heights, gap)

@@ -1,7 +1,7 @@
-"""A chain as one HTML file to hand over: no network, no script, readable on paper and in the dark.
+"""A chain as one HTML file: no network, no script, readable on paper and in dark mode.
 
-Everything that was recorded (names, parameters, what a gate said) is untrusted text: the template escapes all of
-it, and the page forbids itself scripts and requests.
+Everything that was recorded (names, parameters, summaries of gates) is untrusted text: the template escapes all of it, and
+the page's content security policy forbids scripts and requests.
 """
 
 from __future__ import annotations
@@ -45,8 +45,8 @@ def page(chain: Chain, made_at: datetime | None = None) -> str:
     """The whole page.
 
     Args:
-        chain: What it is about.
-        made_at: When it was made, with a time zone; now when None.
+        chain: The chain to show.
+        made_at: Time of the page, with a time zone; now when None.
     """
     layout = lay_out(chain, _SIZES)
     place = {(link.asset, link.version): number for number, link in enumerate(chain.links, start=1)}
@@ -70,27 +70,26 @@ def _nodes(chain: Chain, layout: Layout) -> list[Node]:
 
 
 def _node(number: int, link: Link, middle: Point, head: str) -> Node:
-    troubles = [f"{gate.name} failed" for gate in link.gates if not gate.passed]
-    troubles += [f"{name} is missing" for name in phrases.missing_gates(link)]
+    bad_gates = [f"{gate.name} failed" for gate in link.gates if not gate.passed]
+    bad_gates += [f"{name} is missing" for name in phrases.missing_gates(link)]
     passed = f"{phrases.counted(len(link.gates), 'gate')} passed" if link.gates else ""
     return Node(
         number=number,
         left=middle.x - _SIZES.node_width / 2,
         top=middle.y - _SIZES.node_height / 2,
-        role=phrases.role(link.asset),
+        role=link.role,
         name=_clipped(link.asset, head),
         version=phrases.short(link.version),
-        mark=troubles[0] if troubles else passed,
-        mark_is_good=not troubles,
+        mark=bad_gates[0] if bad_gates else passed,
+        mark_is_good=not bad_gates,
         is_bad=bool(link.problems),
         title=f"{link.asset} {link.version}",
     )
 
 
 def _clipped(asset: str, head: str) -> str:
-    """The name without the model that it shares with the artifact, and without its beginning where it is long."""
-    model, _, rest = asset.partition("/")
-    name = rest if rest and model == head.partition("/")[0] else asset
+    """The name without the first part that it shares with the artifact, and without its beginning where it is long."""
+    name = asset.removeprefix(f"{head.split('/')[0]}/")
     return name if len(name) <= _LETTERS else f"…{name[1 - _LETTERS :]}"
 
 
@@ -140,7 +139,6 @@ def _template() -> Template:
             "missing_gates",
             "outcome",
             "reasons",
-            "role",
             "short",
             "size",
             "span",

@@ -1,4 +1,4 @@
-"""What every form of the report says in the same words."""
+"""Sentences that all forms of the report share."""
 
 from __future__ import annotations
 
@@ -9,19 +9,6 @@ from typing import Any
 
 from robot_assets.lineage.chain import Chain, GateRecord, Link
 from robot_assets.lineage.record import Record
-
-_ROLES = {
-    "raw": "Raw data",
-    "datasets": "Data set",
-    "platform": "Device",
-    "checkpoint": "Checkpoint",
-    "ptq": "PTQ",
-    "qat": "QAT",
-    "onnx": "ONNX",
-    "sensitivity": "Sensitivity",
-    "engine": "Engine",
-    "profile": "Profile",
-}
 
 
 def verdict(chain: Chain) -> str:
@@ -36,21 +23,15 @@ def explanation(chain: Chain) -> str:
     steps = counted(len(chain.links), "step")
     if not chain.problems:
         return (
-            f"{steps}. Each is on record and came from committed code, every gate that was asked for has passed, and "
-            "every file is still in the store."
+            f"{steps}. Each has a record and was made by committed code, every expected gate has passed, and every file "
+            "is still in the store."
         )
-    return f"{steps}. What is missing, dirty or failed is listed here and marked where it belongs."
+    return f"{steps}. What is missing, dirty or failed is listed here, and marked at its step."
 
 
 def _steps_with_problems(chain: Chain) -> str:
     bad = sum(bool(link.problems) for link in chain.links)
     return f"{bad} of {counted(len(chain.links), 'step')}"
-
-
-def role(asset: str) -> str:
-    """What sort of thing an asset is, by its name."""
-    parts = asset.split("/")
-    return _ROLES.get(parts[0]) or _ROLES.get(parts[1] if len(parts) > 1 else "") or "Asset"
 
 
 def counted(count: int, noun: str) -> str:
@@ -64,7 +45,7 @@ def short(version: str | None) -> str:
 
 
 def when(time: str | None) -> str:
-    """An ISO 8601 time in UTC, as people write it; the text itself when it is none."""
+    """An ISO 8601 time as ``2026-03-01 08:00:00 UTC``; the text itself when it does not parse."""
     if not time:
         return "unknown"
     try:
@@ -77,7 +58,7 @@ def when(time: str | None) -> str:
 
 def span(seconds: float) -> str:
     """A duration."""
-    if seconds < 60:
+    if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
@@ -106,18 +87,18 @@ def reasons(record: Record) -> list[str]:
 
 
 def outcome(gate: GateRecord) -> str:
-    """How a gate ended."""
+    """``passed`` or ``failed``."""
     return "passed" if gate.passed else "failed"
 
 
 def missing_gates(link: Link) -> list[str]:
-    """Gates that params.yaml asks for and that were not evaluated on this version."""
+    """Gates that params.yaml describes and that were not evaluated on this version."""
     known = {gate.name for gate in link.gates}
     return [name for name in link.expected_gates if name not in known]
 
 
 def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
-    """Nested parameters or facts as (dotted key, value); a list is one value, and an empty mapping none at all."""
+    """Nested parameters or facts as (dotted key, value); a list is one value, an empty mapping gives nothing."""
     if isinstance(value, Mapping):
         for key, inner in value.items():
             yield from leaves(inner, f"{path}.{key}" if path else str(key))
@@ -126,5 +107,5 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def printable(text: str) -> str:
-    """One line without control characters: names come from files, and a terminal obeys escape sequences."""
+    """One line without control characters: names come from files, and a terminal interprets escape sequences."""
     return "".join(c if c.isprintable() else f"\\x{ord(c):02x}" for c in " ".join(text.split()))

@@ -1,4 +1,4 @@
-"""A chain as a few lines of markdown, for the page of a materialization."""
+"""A chain as a few lines of Markdown, for the page of a materialization."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def _commit(link: Link) -> str:
 
 
 def _text(text: str) -> str:
-    """Text that markdown shows as it is, on one line, in a table too."""
+    """Text that Markdown shows unchanged, on one line, also in a table."""
     plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
     return re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
 

@@ -1,4 +1,4 @@
-"""A chain on a terminal: the answer first, then what was made of what, then every step in full."""
+"""A chain on a terminal: the verdict, the tree of inputs, then every step in full."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from robot_assets.lineage.report.phrases import (
     outcome,
     printable,
     reasons,
-    role,
     short,
     size,
     span,
@@ -73,7 +72,7 @@ def _problems(chain: Chain) -> Table:
 
 
 def _tree(chain: Chain) -> Tree:
-    """Each link with what it read below it; one that was shown above is named again and not unfolded again."""
+    """Each link with its inputs below it; one that was shown above is named again, without its inputs."""
     from rich.tree import Tree
 
     links = {(link.asset, link.version): link for link in chain.links}
@@ -121,7 +120,7 @@ def _title(number: int, link: Link) -> RenderableType:
     from rich.rule import Rule
     from rich.text import Text
 
-    title = Text.assemble((f"{number}  "), (printable(link.asset), "bold"), (f"  {role(link.asset)}", _QUIET))
+    title = Text.assemble((f"{number}  "), (printable(link.asset), "bold"), (f"  {printable(link.role)}", _QUIET))
     return Rule(title, align="left", style=_QUIET)
 
 
@@ -182,7 +181,7 @@ def _joined(items: Iterator[str]) -> str:
 
 
 def _grid(rows: Sequence[tuple[RenderableType, RenderableType]], indent: int) -> Table:
-    """Two columns without lines; a name or a value that is too long goes on below itself, and is never cut."""
+    """Two columns without lines; a name or a value that is too long is wrapped, never cut."""
     from rich.table import Table
 
     table = Table.grid(padding=(0, 2, 0, 0), pad_edge=False)
@@ -195,7 +194,7 @@ def _grid(rows: Sequence[tuple[RenderableType, RenderableType]], indent: int) ->
 
 
 def _text(text: str, style: str = "") -> Text:
-    """Text that is printed as it is: no markup, no control characters."""
+    """Text without markup and without control characters."""
     from rich.text import Text
 
     return Text(printable(text), style)
