@@ -1,10 +1,10 @@
-"""What the bound of a cache costs: opening an artifact that is there, and making room in a cache that is full.
+"""Cost of bounding a cache: opening an artifact that it has, and evicting from it when it is full.
 
 Example: python -m benchmarks.cache --objects 5000
 
-Opening is compared with opening the same artifact in a store without a remote, from which nothing goes. Making room is
-compared with one look at every object by ``os.scandir``, the least that it takes to know how full the cache is, and
-``os.unlink`` of as many plain files as objects went. Exit code 1 when a bound is missed.
+Opening is compared with opening the same artifact in a store without a remote, which never evicts. Eviction is compared
+with one ``os.scandir`` over every object, the minimum for computing the size of the cache, and ``os.unlink`` of as many
+plain files as objects were evicted. Exit code 1 when a bound is missed.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from robot_assets.store import Store
-from robot_assets.store.eviction import make_room
-from robot_assets.store.pins import letting_go
+from robot_assets.store.eviction import evict_to_limit
+from robot_assets.store.pins import released
 
 BOUND_OPENING = 1.5
-BOUND_ROOM = 4.0
+BOUND_EVICTION = 4.0
 BLOCK = 4096
 PER_ARTIFACT = 500
 
@@ -34,7 +34,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cache-benchmark-") as scratch:
-        return int(opening(Path(scratch)) | room(Path(scratch), options.objects, options.rounds))
+        return int(opening(Path(scratch)) | eviction(Path(scratch), options.objects, options.rounds))
 
 
 def opening(scratch: Path) -> bool:
@@ -49,34 +49,34 @@ def opening(scratch: Path) -> bool:
             times[name].append(seconds(lambda store=store: store.open(digest)))
     ours, theirs = (statistics.median(times[name]) for name in ("bounded", "plain"))
     ratio = ours / theirs
-    print(f"opening what is there: {ours * 1e6:.0f} us, {theirs * 1e6:.0f} us in a store without a remote")
+    print(f"opening a cached artifact: {ours * 1e6:.0f} us, {theirs * 1e6:.0f} us in a store without a remote")
     print(f"ratio {ratio:.2f} (at most {BOUND_OPENING})")
     return ratio > BOUND_OPENING
 
 
-def room(scratch: Path, objects: int, rounds: int) -> bool:
-    """Whether making room misses its bound."""
+def eviction(scratch: Path, objects: int, rounds: int) -> bool:
+    """Whether eviction misses its bound."""
     limit = objects * BLOCK
     store = Store(scratch / "full", str(scratch / "shared"))
     for number in range(objects // PER_ARTIFACT):
-        with letting_go():
+        with released():
             store.add(make(scratch / f"set-{number}", PER_ARTIFACT))
-    plain, rooms, gone = [], [], 0
+    plain, evictions, evicted = [], [], 0
     for number in range(rounds):
-        before = look(store.cache)
+        before = count_objects(store.cache)
         bounded = Store(store.cache, store.remote_url, limit - (number + 1) * limit // 10)
-        rooms.append(seconds(lambda bounded=bounded: make_room(bounded._cache, bounded._remote)))
-        gone = before - look(store.cache)
-        folder = make(scratch / f"plain-{number}", gone)
+        evictions.append(seconds(lambda bounded=bounded: evict_to_limit(bounded._cache, bounded._remote)))
+        evicted = before - count_objects(store.cache)
+        folder = make(scratch / f"plain-{number}", evicted)
         os.sync()
-        plain.append(seconds(lambda folder=folder: (look(store.cache), clear(folder))))
-    ratio = statistics.median(rooms) / statistics.median(plain)
+        plain.append(seconds(lambda folder=folder: (count_objects(store.cache), clear(folder))))
+    ratio = statistics.median(evictions) / statistics.median(plain)
     print(
-        f"making room among {objects} objects, {gone} of which go: {statistics.median(rooms):.2f} s, "
-        f"one look and as many unlinks {statistics.median(plain):.2f} s"
+        f"evicting {evicted} of {objects} objects: {statistics.median(evictions):.2f} s, "
+        f"one scan and as many unlinks {statistics.median(plain):.2f} s"
     )
-    print(f"ratio {ratio:.1f} (at most {BOUND_ROOM})")
-    return ratio > BOUND_ROOM
+    print(f"ratio {ratio:.1f} (at most {BOUND_EVICTION})")
+    return ratio > BOUND_EVICTION
 
 
 def make(folder: Path, files: int) -> Path:
@@ -86,8 +86,8 @@ def make(folder: Path, files: int) -> Path:
     return folder
 
 
-def look(cache: Path) -> int:
-    """How many objects there are."""
+def count_objects(cache: Path) -> int:
+    """Number of objects in the cache; reads the size of each."""
     sizes: list[int] = []
     for prefix in os.scandir(cache / "files/md5"):
         with os.scandir(prefix.path) as listing:

@@ -1,8 +1,7 @@
-"""Images a second of the simulation on one core, everything included: render, masks, boxes, JPEG, writing.
+"""Images per second of the simulation on one core: rendering, masks, boxes, JPEG encoding and writing.
 
-Run: ``python -m benchmarks.simulation``. Exits 1 below 200 images/s. Counted in processor seconds of
-this process, which is single-threaded, so that other work on the machine does not decide; the wall clock is
-shown too.
+Run: ``python -m benchmarks.simulation``. Exit code 1 below 200 images/s, measured in CPU seconds of this
+single-threaded process, which other load on the machine affects little; wall-clock time is shown too.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def main() -> int:
     """Print the table and return the exit code."""
     rates = []
     print(f"{'run':>4} {'images/s (core)':>16} {'images/s (wall)':>16}")
-    # Removed only at the end: for minutes after a removal, ext4 searches long for the inode of each new file.
+    # Removed only at the end: ext4 creates files slowly for minutes after it has removed many.
     with tempfile.TemporaryDirectory() as scratch:
         for run in range(1, RUNS + 1):
             core, wall = time.process_time(), time.perf_counter()

@@ -1,9 +1,9 @@
-"""First add and no-op re-add of many small files: ours against ``dvc add``, whole commands, one disk.
+"""First add and no-op re-add of many small files: ours against ``dvc add``, complete commands, on one disk.
 
 Example: python -m benchmarks.store --files 20000 --rounds 3
 
-Each round makes two equal trees of fresh random files, lets them come to rest (neither tool then has to doubt
-their timestamps), and times both tools in turn. Ours ends with the bytes synced to disk; dvc does not sync.
+Each round makes two equal trees of new random files, waits 3 s (so that both tools trust their timestamps), and times
+both tools in turn. Ours ends with the bytes synced to disk; dvc does not sync.
 Exit code 1 when the medians miss the bounds: a third of dvc's time for the first add, a tenth for the re-add.
 """
 
@@ -47,7 +47,7 @@ def main() -> int:
     try:
         for number in range(options.rounds):
             measure_round(scratch / str(number), options.files, options.size_bytes, times)
-    finally:  # not between rounds: ext4 is slow at making files for minutes after it has removed many
+    finally:  # not between rounds: ext4 creates files slowly for minutes after it has removed many
         shutil.rmtree(scratch)
     return report(times, options)
 

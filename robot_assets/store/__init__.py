@@ -1,7 +1,7 @@
 """Content-addressed artifacts, byte for byte a DVC remote.
 
-``Store`` holds the verbs; each has a module of its own: ``adding``, ``opening``, ``reading``, ``transfer``. ``room``
-bounds the cache of a store that has a remote.
+``Store`` has the operations; each is implemented in a module of its own: ``adding``, ``checkout``, ``reading``,
+``transfer``. ``eviction`` bounds the cache of a store that has a remote.
 """
 
 from robot_assets.store.artifact import Artifact, is_directory

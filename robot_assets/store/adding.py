@@ -1,4 +1,4 @@
-"""Putting a file or a directory into the cache, and telling its digest without doing so."""
+"""Adds files and directories to the cache, or computes their digest only."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot_assets.store.add_memo import redeem
+from robot_assets.store.add_memo import recall_digest
 from robot_assets.store.artifact import Artifact, is_directory
 from robot_assets.store.cache import Cache
 from robot_assets.store.scan import Scanned, scan
@@ -20,17 +20,17 @@ def add(cache: Cache, path: Path, remote: Remote | None = None) -> Artifact:
     """Store the file or directory at ``path``; return its version.
 
     Args:
-        cache: Where to.
-        path: What to store.
-        remote: Whence can be had again what makes room for it.
+        cache: The cache to add to.
+        path: The file or directory.
+        remote: The remote that evicted objects can be fetched from again; None disables eviction.
 
     Raises:
-        StoreError: The path holds something that an artifact cannot, a file changed while it was read, or the
+        StoreError: The path has an entry that an artifact cannot contain, a file changed while it was read, or the
             disk is full or broken.
     """
     files = scan(path)
-    digest = redeem(cache, path, files)
-    if digest is None:  # `storing` imports much that an add with nothing to do does without
+    digest = recall_digest(cache, path, files)
+    if digest is None:  # imported late: `storing` loads much that a no-op add does not need
         from robot_assets.store.storing import store_files
 
         digest = store_files(cache, path, files, remote)
@@ -44,7 +44,7 @@ def digest_of(cache: Cache, path: Path) -> Artifact:
         StoreError: As for ``add``.
     """
     files = scan(path)
-    digest = redeem(cache, path, files)
+    digest = recall_digest(cache, path, files)
     if digest is None:
         from robot_assets.store.storing import hash_files
 

@@ -1,4 +1,4 @@
-"""The records of the store: what an artifact is, and the form of its digest."""
+"""The artifact record and the format of digests."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Artifact:
     """A version of a file or of a directory.
 
     Attributes:
-        digest: What ``dvc`` itself calls this version: the md5 of a file in 32 hexadecimal digits, or the md5
-            of a directory's listing followed by ``.dir``.
+        digest: As ``dvc`` computes it: the md5 of a file in 32 hexadecimal digits, or the md5 of a directory's
+            listing followed by ``.dir``.
         size_bytes: Sum of the sizes of all files.
-        files: How many files; 1 for a file.
-        is_executable: Whether it is one file with its owner's execute bit set (DVC notes it in the pointer).
+        files: Number of files; 1 for a file.
+        is_executable: Whether it is one file with its owner's execute bit set (DVC records it in the pointer).
     """
 
     digest: str
@@ -30,25 +30,25 @@ class Artifact:
 
     @property
     def is_directory(self) -> bool:
-        """Whether this is the version of a directory."""
+        """Whether the artifact is a directory."""
         return is_directory(self.digest)
 
 
 def is_directory(digest: str) -> bool:
-    """Whether ``digest`` names a directory listing."""
+    """Whether ``digest`` is that of a directory listing."""
     return digest.endswith(DIRECTORY_SUFFIX)
 
 
 def checked_digest(digest: str) -> str:
-    """Return ``digest`` when it has the form of one.
+    """Return ``digest`` if it is well-formed.
 
     Raises:
-        StoreError: It does not; it may be a name, a path or a shortened hash.
+        StoreError: It is not; it may be a name, a path or a shortened hash.
     """
     if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
         raise StoreError(
             f"{digest!r} is not a digest",
-            needed="32 lower-case hexadecimal digits, with .dir behind them for a directory",
-            fix="take the whole md5 from the .dvc file, from dvc.lock or from the asset's data version",
+            needed="32 lower-case hexadecimal digits, followed by .dir for a directory",
+            fix="copy the whole md5 from the .dvc file, from dvc.lock or from the asset's data version",
         )
     return digest

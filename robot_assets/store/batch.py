@@ -1,8 +1,8 @@
-"""The one way by which objects enter the cache.
+"""Adds objects to the cache, and is the only module that does.
 
 Objects are written in batches: each to a temporary name in a batch folder, then one ``syncfs`` for all of
-them, then one rename each. A process killed at any instant leaves either no object or a whole one under a
-final name, and a batch folder that the next batch clears away. Two writers rename the same bytes.
+them, then one rename each. A process killed at any instant leaves either no object or a complete one under a
+final name, and a batch folder that the next batch removes. Two writers of one object rename the same bytes.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from pathlib import Path
 
 from robot_assets.core.publishing import make_durable
 from robot_assets.store.cache import OBJECTS, READ_ONLY, Cache
-from robot_assets.store.os_errors import explained
+from robot_assets.store.os_errors import explaining_os_errors
 
 
 @contextmanager
 def batch_into(cache: Cache) -> Iterator[Batch]:
-    """Yield a batch; what was staged in it enters the cache when the block ends without an error."""
+    """Yield a batch; the objects staged in it are published when the block ends without an error."""
     folder = cache.root / "batches"
-    with explained("writing objects", cache.root):
+    with explaining_os_errors("writing objects", cache.root):
         folder.mkdir(parents=True, exist_ok=True)
         _clear_leftovers(folder)
         staging, lock = _locked_folder(folder)
@@ -38,7 +38,7 @@ def batch_into(cache: Cache) -> Iterator[Batch]:
 
 
 class Batch:
-    """Objects on their way into the cache."""
+    """Objects that are staged in a batch folder until they are published together."""
 
     def __init__(self, cache: Cache, folder: str) -> None:
         self._cache = cache
@@ -46,7 +46,7 @@ class Batch:
         self._staged: set[str] = set()
 
     def write(self, oid: str, payload: bytes) -> None:
-        """Stage an object whose bytes are known to hash to ``oid``. Threads may call this at once."""
+        """Stage an object whose bytes are known to hash to ``oid``. Thread-safe."""
         if oid in self._staged:
             return
         try:
@@ -64,7 +64,7 @@ class Batch:
         self._staged.add(oid)
 
     def temporary(self) -> str:
-        """Return a new empty file in the batch folder, to be staged by ``adopt`` once its hash is known."""
+        """Create an empty file in the batch folder, to be staged by ``adopt`` once its hash is known."""
         handle, path = tempfile.mkstemp(dir=self._folder, prefix="incoming-")
         os.close(handle)
         return path
@@ -76,7 +76,7 @@ class Batch:
         self._staged.add(oid)
 
     def publish(self) -> None:
-        """Make what is staged durable, then give each object its final name."""
+        """Make the staged objects durable, then rename each to its final name."""
         if not self._staged:
             return
         make_durable([f"{self._folder}/{oid}" for oid in self._staged])
@@ -89,23 +89,23 @@ class Batch:
 
 
 def _locked_folder(parent: Path) -> tuple[Path, int]:
-    """Make a batch folder and lock it; the lock goes with the process, however it ends."""
+    """Create and lock a batch folder; the lock ends with the process."""
     while True:
         folder = Path(tempfile.mkdtemp(dir=parent))
         handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(handle, fcntl.LOCK_EX)
-        if folder.exists():  # another process may have taken it for a leftover before the lock was ours
+        if folder.exists():  # before we had the lock, another process may have removed it as a leftover
             return folder, handle
         os.close(handle)
 
 
 def _clear_leftovers(parent: Path) -> None:
-    """Remove batch folders whose process is gone."""
+    """Remove the batch folders of processes that have ended."""
     for folder in parent.iterdir():
         try:
             handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError:
-            continue  # its owner has just finished with it
+            continue  # its owner has just removed it
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(folder, ignore_errors=True)

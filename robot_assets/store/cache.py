@@ -1,4 +1,4 @@
-"""The local object cache, in DVC's layout: where objects lie, and which of them are there."""
+"""The local object cache, in DVC's layout: paths of objects, and which objects exist."""
 
 from __future__ import annotations
 
@@ -11,35 +11,36 @@ from pathlib import Path
 OBJECTS = "files/md5"
 READ_ONLY = 0o444
 _LISTED_FROM = 2_000
+"""From this number of objects on, listing the folders is faster than checking each object."""
 _LISTED_AT_MOST = 8
-"""Give up listing a cache that has grown to this many times what is wanted."""
+"""Listing stops once it has found this many times the number of wanted objects."""
 
 
 def object_name(oid: str) -> str:
-    """Path of an object below the root of a cache or remote, as DVC 3 lays it out."""
+    """Path of an object below the root of a cache or remote, as in DVC 3."""
     return f"{OBJECTS}/{oid[:2]}/{oid[2:]}"
 
 
 @dataclass(frozen=True)
 class Cache:
-    """A local directory with objects, and beside them what makes the store quick and safe.
+    """A local directory with objects and the store's bookkeeping.
 
     Attributes:
-        root: ``files/md5`` holds the objects, ``batches`` what is on its way in, ``state`` known hashes,
-            ``receipts`` what adds came to, ``opened`` artifacts laid out for reading, ``corrupt`` objects that
-            were found damaged, ``uses`` who needs which artifact, ``promised`` how many bytes are about to come.
-        limit_bytes: What it may hold of what is on the remote too; None for any amount.
+        root: ``files/md5`` has the objects, ``batches`` objects being added, ``state`` known hashes, ``receipts``
+            memos of ``add``, ``opened`` read-only checkouts, ``corrupt`` objects found damaged, ``uses`` pins and
+            times of last use, ``promised`` reservations of space.
+        limit_bytes: Size limit for objects that the remote has too; None for no limit.
     """
 
     root: Path
     limit_bytes: int | None = None
 
     def path(self, oid: str) -> str:
-        """Where the object lies, or would lie."""
+        """Path of the object, whether it exists or not."""
         return f"{self.root}/{OBJECTS}/{oid[:2]}/{oid[2:]}"
 
     def has(self, oid: str, size_bytes: int | None = None) -> bool:
-        """Whether the object is there, and of that size when one is given. Does not read it."""
+        """Whether the object exists and has the size, if one is given. Does not read it."""
         try:
             found = os.stat(self.path(oid))
         except FileNotFoundError:
@@ -47,7 +48,7 @@ class Cache:
         return size_bytes is None or found.st_size == size_bytes
 
     def missing(self, oids: Iterable[str]) -> list[str]:
-        """Those of ``oids`` that are not there."""
+        """Those of ``oids`` that the cache lacks."""
         wanted = list(oids)
         listed = self._listed(wanted)
         if listed is not None:
@@ -55,7 +56,7 @@ class Cache:
         return [oid for oid in wanted if not os.path.exists(self.path(oid))]
 
     def _listed(self, wanted: list[str]) -> set[str] | None:
-        """Every object of the cache, when listing its folders is quicker than asking for each object."""
+        """Objects of the cache with the prefixes of ``wanted``; None when checking each object is faster."""
         if len(wanted) < _LISTED_FROM:
             return None
         present: set[str] = set()
@@ -67,17 +68,17 @@ class Cache:
         return present
 
     def folders(self) -> list[tuple[str, int, int]]:
-        """Name, inode and ctime in nanoseconds of every folder of objects.
+        """Name, inode and ctime in nanoseconds of every object folder.
 
-        Whoever removes, adds or renames an object changes the ctime of its folder, and cannot set it back.
+        Removing, adding or renaming an object changes the ctime of its folder, which no process can set back.
         """
         with os.scandir(f"{self.root}/{OBJECTS}") as listing:
             return [(entry.name, entry.inode(), entry.stat().st_ctime_ns) for entry in listing]
 
-    def set_aside(self, oid: str, inode: int) -> Path:
-        """Move a damaged object out of the way, unless another writer has replaced it by now."""
-        aside = self.root / "corrupt" / oid
-        aside.parent.mkdir(parents=True, exist_ok=True)
+    def quarantine(self, oid: str, inode: int) -> Path:
+        """Move a damaged object to ``corrupt``, unless another writer has replaced it meanwhile."""
+        quarantined = self.root / "corrupt" / oid
+        quarantined.parent.mkdir(parents=True, exist_ok=True)
         if os.path.exists(self.path(oid)) and os.stat(self.path(oid)).st_ino == inode:
-            os.replace(self.path(oid), aside)
-        return aside
+            os.replace(self.path(oid), quarantined)
+        return quarantined

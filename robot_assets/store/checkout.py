@@ -1,16 +1,13 @@
-"""Artifacts as paths: written out for a person, or laid out once, read-only, for those who only read."""
+"""Artifacts as files: a writable copy at a destination, or a shared read-only checkout in the cache."""
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import fcntl
 import json
 import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,59 +15,60 @@ from robot_assets.core.publishing import publishing_directory, publishing_file
 from robot_assets.store.artifact import is_directory
 from robot_assets.store.cache import READ_ONLY, Cache
 from robot_assets.store.copying import hash_handle
-from robot_assets.store.os_errors import explained
-from robot_assets.store.parallel import in_groups
-from robot_assets.store.pins import hold, letting_go
+from robot_assets.store.locking import file_lock
+from robot_assets.store.os_errors import explaining_os_errors
+from robot_assets.store.parallel import map_in_groups
+from robot_assets.store.pins import pin, released
 from robot_assets.store.reading import copy_out, ensure, read_tree, replace_damaged
 from robot_assets.store.remote import Remote
 from robot_assets.store.tree import Tree
-from robot_assets.store.usage import COPIES_SUFFIX, LAYING_OUT, on_disk
+from robot_assets.store.usage import CHECKOUTS, COPIES_SUFFIX, STAGING_PREFIX, on_disk
 
 _LINK_REFUSED = {errno.EMLINK, errno.EXDEV, errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS}
-"""Too many links to one object (empty label files do it), another file system, or one without hard links."""
+"""Too many links to one object (such as empty label files), another file system, or one without hard links."""
 
 Facts = dict[str, list[int]]
-"""relpath -> size, mtime, inode of a laid out file; an edit in place shows in them."""
+"""relpath -> size, mtime and inode of a file of a checkout; an edit in place changes them."""
 
 
 def open_artifact(cache: Cache, remote: Remote | None, digest: str) -> Path:
     """Return a read-only path with the bytes of ``digest``, the same path each time.
 
-    The first time every object is read and verified, then linked to from the returned place; after that a
-    look at the facts of the files is enough. What was changed there is laid out again. Where there is a remote, this
-    process needs the artifact from here on (``holding.letting_go`` ends that): it makes no room for others.
+    The first call reads and verifies every object and links it into a checkout; later calls compare the facts of its
+    files only. A changed checkout is replaced. With a remote, the artifact is pinned against eviction until the
+    enclosing ``pins.released`` block or the process ends.
 
     Raises:
-        ObjectMissing: Neither cache nor remote has an object of it.
-        ObjectCorrupt: An object is damaged and there is no good one.
+        ObjectMissing: Neither cache nor remote has one of its objects.
+        ObjectCorrupt: An object is damaged and no intact copy exists.
         StoreError: The listing is unsafe, the remote unreachable, or the disk full.
     """
-    folder = cache.root / "opened"
+    folder = cache.root / CHECKOUTS
     final, facts = folder / digest, folder / f"{digest}.facts"
-    with explained("laying out an artifact", folder):
+    with explaining_os_errors("checking out an artifact", folder):
         if remote is not None:
-            hold(cache, digest)
+            pin(cache, digest)
         if _is_intact(final, facts):
             return final
         folder.mkdir(parents=True, exist_ok=True)
-        with _one_at_a_time(folder / f"{digest}.lock"):
-            if not _is_intact(final, facts):  # another process may have done it while we waited
-                _lay_out(cache, remote, digest, final, facts)
+        with file_lock(folder / f"{digest}.lock"):
+            if not _is_intact(final, facts):  # another process may have made it while we waited
+                _check_out(cache, remote, digest, final, facts)
     return final
 
 
 def get(cache: Cache, remote: Remote | None, digest: str, destination: Path) -> None:
-    """Write the artifact to ``destination``, replacing what is there in one step; the files may be edited.
+    """Write the artifact to ``destination``, replacing it atomically; the files are writable copies.
 
     Raises:
-        ObjectMissing: Neither cache nor remote has an object of it.
-        ObjectCorrupt: An object is damaged and there is no good one.
+        ObjectMissing: Neither cache nor remote has one of its objects.
+        ObjectCorrupt: An object is damaged and no intact copy exists.
         StoreError: The listing is unsafe, the remote unreachable, the disk full, or ``destination`` is a file
             where the artifact is a directory.
     """
-    with explained("writing the artifact", destination), letting_go():
+    with explaining_os_errors("writing the artifact", destination), released():
         if remote is not None:
-            hold(cache, digest)
+            pin(cache, digest)
         if not is_directory(digest):
             ensure(cache, remote, [digest])
             with publishing_file(destination) as staging:
@@ -92,13 +90,13 @@ def _write_tree(cache: Cache, remote: Remote | None, tree: Tree, folder: str) ->
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666))
         copy_out(cache, remote, entry[1], path)
 
-    in_groups(write, tree.entries, "writing")
+    map_in_groups(write, tree.entries, "writing")
 
 
-def _lay_out(cache: Cache, remote: Remote | None, digest: str, final: Path, facts: Path) -> None:
-    for leftover in final.parent.glob(f"{LAYING_OUT}{digest}-*"):  # of a process that was killed
+def _check_out(cache: Cache, remote: Remote | None, digest: str, final: Path, facts: Path) -> None:
+    for leftover in final.parent.glob(f"{STAGING_PREFIX}{digest}-*"):  # of a killed process
         shutil.rmtree(leftover, ignore_errors=True)
-    staging = Path(tempfile.mkdtemp(dir=final.parent, prefix=f"{LAYING_OUT}{digest}-"))
+    staging = Path(tempfile.mkdtemp(dir=final.parent, prefix=f"{STAGING_PREFIX}{digest}-"))
     try:
         made = staging / "artifact"
         if is_directory(digest):
@@ -107,13 +105,13 @@ def _lay_out(cache: Cache, remote: Remote | None, digest: str, final: Path, fact
             made.mkdir()
             _make_folders(tree, str(made))
             link = partial(_link_entry, cache, remote, str(made))
-            copied_bytes = sum(in_groups(link, tree.entries, "verifying"))
+            copied_bytes = sum(map_in_groups(link, tree.entries, "verifying"))
         else:
             ensure(cache, remote, [digest])
             copied_bytes = _link(cache, remote, digest, str(made))
         found = _facts(made)
         facts.unlink(missing_ok=True)
-        _note_copies(final.with_name(f"{digest}{COPIES_SUFFIX}"), copied_bytes)
+        _record_copies(final.with_name(f"{digest}{COPIES_SUFFIX}"), copied_bytes)
         if final.exists():
             os.rename(final, staging / "old")
         os.rename(made, final)
@@ -123,12 +121,12 @@ def _lay_out(cache: Cache, remote: Remote | None, digest: str, final: Path, fact
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _note_copies(note: Path, copied_bytes: int) -> None:
-    """Leave word of what an artifact takes of the disk beside its objects; links take nothing."""
+def _record_copies(record: Path, copied_bytes: int) -> None:
+    """Record the disk usage of a checkout beside its objects; links take none."""
     if copied_bytes:
-        note.write_text(str(copied_bytes))
+        record.write_text(str(copied_bytes))
     else:
-        note.unlink(missing_ok=True)
+        record.unlink(missing_ok=True)
 
 
 def _link_entry(cache: Cache, remote: Remote | None, folder: str, entry: tuple[str, str]) -> int:
@@ -136,15 +134,15 @@ def _link_entry(cache: Cache, remote: Remote | None, folder: str, entry: tuple[s
 
 
 def _link(cache: Cache, remote: Remote | None, oid: str, path: str) -> int:
-    """Link to an object, then read through the link: what was verified is what stands there.
+    """Link to an object, then verify through the link: the verified bytes are those at ``path``.
 
     Returns:
-        The bytes of disk that a copy takes, where no link is to be had.
+        The disk usage in bytes of a copy, where links are refused; 0 for a link.
     """
     for _ in range(2):
         try:
             os.link(cache.path(oid), path)
-        except FileNotFoundError:  # it has made room for others
+        except FileNotFoundError:  # it was evicted
             ensure(cache, remote, [oid])
             continue
         except OSError as error:
@@ -176,7 +174,7 @@ def _make_folders(tree: Tree, folder: str) -> None:
 
 
 def _is_intact(final: Path, facts: Path) -> bool:
-    """Whether what was laid out stands there as it was verified, by the facts of its files."""
+    """Whether the checkout is as it was verified, judged by the facts of its files."""
     try:
         recorded = json.loads(facts.read_bytes())
         return bool(recorded == _facts(final))
@@ -200,14 +198,3 @@ def _facts(root: Path) -> Facts:
                     found = entry.stat(follow_symlinks=False)
                     facts[prefix + entry.name] = [found.st_size, found.st_mtime_ns, found.st_ino]
     return facts
-
-
-@contextlib.contextmanager
-def _one_at_a_time(lock: Path) -> Iterator[None]:
-    """Hold a lock that goes with the process, however it ends."""
-    handle = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

@@ -1,4 +1,4 @@
-"""Hashing files, and copying them while hashing."""
+"""Hashes files, and copies them while hashing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _FICLONE = 0x40049409
 
 
 def hash_file(path: str) -> str:
-    """Return the md5 of a file in hexadecimal digits."""
+    """Return the md5 of a file, 32 hexadecimal digits."""
     handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
         return hash_handle(handle)
@@ -20,7 +20,7 @@ def hash_file(path: str) -> str:
 
 
 def hash_handle(handle: int) -> str:
-    """Return the md5 of what an open file holds from its present position on."""
+    """Return the md5 of an open file from its current position on."""
     md5 = hashlib.md5(usedforsecurity=False)
     while chunk := os.read(handle, CHUNK):
         md5.update(chunk)
@@ -28,10 +28,10 @@ def hash_handle(handle: int) -> str:
 
 
 def copy_hashed(source: int, destination: str) -> str:
-    """Copy an open file to the existing file ``destination``; return the md5 of the bytes that arrived there.
+    """Copy an open file to the existing file ``destination``; return the md5 of the copied bytes.
 
-    A reflink where the file system has them (then the clone is hashed: the source may change meanwhile), else
-    a plain copy. Never a hard link: one end is always a person's writable file.
+    Uses a reflink where the file system supports it (and hashes the clone: the source may change meanwhile), else
+    a plain copy. Never a hard link: one end is always a user's writable file.
     """
     target = os.open(destination, os.O_RDWR | os.O_TRUNC | os.O_CLOEXEC)
     try:

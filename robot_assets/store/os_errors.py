@@ -1,4 +1,4 @@
-"""Failures of the operating system and of a remote, said in words, and without secrets."""
+"""Translates errors of the operating system and of remotes into ``StoreError``, without secrets."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def masked(text: str, url: str = "") -> str:
-    """Return ``text`` (a URL, or a message with URLs) without the credentials in it.
+    """Return ``text`` (a URL, or a message with URLs) with its credentials masked.
 
     Args:
-        text: What is about to be shown.
-        url: A URL whose credentials may stand in the text on their own too, as libraries quote parts of it.
+        text: The text to print.
+        url: A URL whose credentials are masked wherever they occur in the text: libraries quote parts of a URL.
     """
     text = _SECRET_VALUE.sub(r"\1***", _USERINFO.sub("***@", text))
     secrets = [found.rstrip("@") for found in _USERINFO.findall(url)]
@@ -31,11 +31,11 @@ def masked(text: str, url: str = "") -> str:
 
 
 @contextmanager
-def explained(doing: str, where: Path) -> Iterator[None]:
-    """Turn an ``OSError`` of the enclosed block into a ``StoreError`` that says what to do.
+def explaining_os_errors(doing: str, where: Path) -> Iterator[None]:
+    """Turn an ``OSError`` in the block into a ``StoreError`` with a fix.
 
     Args:
-        doing: What was going on, as in "writing objects".
+        doing: The operation, such as "writing objects".
         where: The directory that was written to or read from.
     """
     try:
@@ -47,10 +47,10 @@ def explained(doing: str, where: Path) -> Iterator[None]:
                 f"no space left while {doing}: {place} ({error.strerror})",
                 needed=f"free space, quota and file size limit for the whole artifact at {where}",
                 fix="free some space, or use a larger disk (store.url; for the cache of a remote ROBOT_ASSETS_CACHE or "
-                "execution.cache), then run the same command again; what was finished is kept",
+                "execution.cache), then run the same command again; finished parts are kept",
             ) from None
         raise StoreError(
             f"{doing} failed at {place}: {error.strerror or error}",
             needed=f"a working, readable and writable directory at {where}",
-            fix="mend the permission or the disk, then run the same command again",
+            fix="correct the permissions or replace the disk, then run the same command again",
         ) from None

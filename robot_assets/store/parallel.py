@@ -1,4 +1,4 @@
-"""Many small pieces of file work on a few threads: hashing and system calls let go of the interpreter."""
+"""Runs many small file operations on a few threads: hashing and system calls release the GIL."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 _GROUP = 256
-"""Items per task: handing over a task costs about as much as reading a small file."""
+"""Items per task: scheduling a task costs about as much as reading a small file."""
 _THREADS = min(8, os.cpu_count() or 1)
 
 
-def in_groups(work: Callable[[Item], Result], items: Sequence[Item], what: str, group: int = _GROUP) -> list[Result]:
-    """Return ``work`` of each item, in order; the first failure stops what has not begun.
+def map_in_groups(
+    work: Callable[[Item], Result], items: Sequence[Item], what: str, group: int = _GROUP
+) -> list[Result]:
+    """Return ``work`` of each item, in order; the first failure cancels the tasks that have not started.
 
     Args:
         work: Called on several threads at once.
-        items: What to work on.
-        what: What to call it in reports of progress.
-        group: How many items one task takes; 1 when an item is much work.
+        items: The arguments of the calls.
+        what: Name of the work in progress reports.
+        group: Items per task; 1 when each item takes long.
     """
     groups = [items[at : at + group] for at in range(0, len(items), group)]
     results: list[Result] = []

@@ -1,11 +1,11 @@
-"""Which artifacts of a cache are needed by whom, and when each was used last.
+"""Pins protect artifacts in use from eviction, and record when each artifact was last used.
 
-``uses/DIGEST`` in the cache is an empty file for each artifact. Who opens the artifact holds a shared lock on that
-file, which goes with the process, however it ends; the file's mtime is the time of the last use. The access times of
-the objects themselves would not do: hardly a file system keeps them to more than the day.
+``uses/DIGEST`` in the cache is an empty file per artifact. A process that opens the artifact holds a shared lock on
+that file until it ends, however it ends; the file's mtime is the time of last use. The access times of the objects
+would not serve: most file systems update them at most once a day.
 
-Who removes objects takes the ``gate`` alone, and who begins to need something passes through it: nobody begins between
-a look at the locks and the removal.
+A process that removes objects holds ``eviction_lock`` exclusively, and one that adds a pin holds it shared: no pin is
+added between the check of the pins and the removal.
 """
 
 from __future__ import annotations
@@ -14,22 +14,23 @@ import fcntl
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 
 from robot_assets.store.cache import Cache
+from robot_assets.store.locking import file_lock
 
 USES = "uses"
-_GATE = "uses.gate"
+_EVICTION_LOCK = "uses.gate"
 
 
 @dataclass
-class _Held:
-    """A lock of this process.
+class _Pin:
+    """A pin of this process.
 
     Attributes:
-        handle: The open file that has the lock. Closing it lets go, once no forked process has it either.
-        scopes: How many blocks need it.
+        handle: The open file that has the lock. Closing it releases the lock, once no forked process has it either.
+        scopes: Number of scopes that need the pin.
     """
 
     handle: int
@@ -37,13 +38,13 @@ class _Held:
 
 
 _lock = threading.Lock()
-_held: dict[str, _Held] = {}
-_of_process: set[str] = set()
-_here = threading.local()
+_pins: dict[str, _Pin] = {}
+_process_scope: set[str] = set()
+_thread = threading.local()
 
 
-def hold(cache: Cache, digest: str) -> None:
-    """Need an artifact: until the innermost ``letting_go`` block of this thread ends, else until this process ends.
+def pin(cache: Cache, digest: str) -> None:
+    """Pin an artifact until the innermost ``released`` block of this thread ends, else until the process ends.
 
     Raises:
         OSError: The cache cannot be written to.
@@ -51,12 +52,12 @@ def hold(cache: Cache, digest: str) -> None:
     path = f"{cache.root}/{USES}/{digest}"
     scope = _scope()
     with _lock:
-        held = _held.get(path)
-        if held is not None and not os.fstat(held.handle).st_nlink:  # somebody has removed the whole cache since
+        held = _pins.get(path)
+        if held is not None and not os.fstat(held.handle).st_nlink:  # the whole cache was removed meanwhile
             os.close(held.handle)
             held.handle = _locked(cache, path)
         if held is None:
-            held = _held[path] = _Held(_locked(cache, path))
+            held = _pins[path] = _Pin(_locked(cache, path))
         if path not in scope:
             scope.add(path)
             held.scopes += 1
@@ -64,35 +65,29 @@ def hold(cache: Cache, digest: str) -> None:
 
 
 @contextmanager
-def letting_go() -> Iterator[None]:
-    """Let go, at the end of the block, of what was needed in it alone. The paths that it opened are void then."""
+def released() -> Iterator[None]:
+    """Release, when the block ends, the pins that it alone added. Paths that it opened are invalid from then on."""
     outer, inner = _scope(), set[str]()
-    _here.scope = inner
+    _thread.scope = inner
     try:
         yield
     finally:
-        _here.scope = outer
+        _thread.scope = outer
         with _lock:
             for path in inner:
-                held = _held[path]
+                held = _pins[path]
                 held.scopes -= 1
                 if not held.scopes:
-                    os.close(_held.pop(path).handle)
+                    os.close(_pins.pop(path).handle)
 
 
-@contextmanager
-def gate(cache: Cache, *, alone: bool) -> Iterator[None]:
-    """Keep others from removing objects; with ``alone``, from beginning to need some as well."""
-    handle = os.open(f"{cache.root}/{_GATE}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
-        yield
-    finally:
-        os.close(handle)
+def eviction_lock(cache: Cache, *, shared: bool = False) -> AbstractContextManager[None]:
+    """Exclude other processes that remove objects; unless ``shared``, also those that add pins."""
+    return file_lock(f"{cache.root}/{_EVICTION_LOCK}", shared=shared)
 
 
 def last_uses(cache: Cache) -> dict[str, int]:
-    """When each artifact was used last, in nanoseconds since 1970. Also of those that are gone."""
+    """Time of last use of each artifact, evicted ones included, in nanoseconds since 1970."""
     try:
         with os.scandir(f"{cache.root}/{USES}") as listing:
             return {entry.name: entry.stat().st_mtime_ns for entry in listing}
@@ -100,8 +95,8 @@ def last_uses(cache: Cache) -> dict[str, int]:
         return {}
 
 
-def is_held(cache: Cache, digest: str) -> bool:
-    """Whether a process needs an artifact. The answer holds for as long as the gate is ours alone."""
+def is_pinned(cache: Cache, digest: str) -> bool:
+    """Whether a process has pinned an artifact. Reliable only while ``eviction_lock`` is held exclusively."""
     try:
         handle = os.open(f"{cache.root}/{USES}/{digest}", os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
@@ -116,13 +111,13 @@ def is_held(cache: Cache, digest: str) -> bool:
 
 
 def _scope() -> set[str]:
-    scope: set[str] = getattr(_here, "scope", _of_process)
+    scope: set[str] = getattr(_thread, "scope", _process_scope)
     return scope
 
 
 def _locked(cache: Cache, path: str) -> int:
     os.makedirs(os.path.dirname(path), exist_ok=True)
-    with gate(cache, alone=False):
+    with eviction_lock(cache, shared=True):
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
         fcntl.flock(handle, fcntl.LOCK_SH)
     return handle

@@ -1,4 +1,4 @@
-"""``.dvc`` pointers and ``dvc.lock``: where DVC writes down which version belongs at which path."""
+"""Reads and writes ``.dvc`` pointers, and reads ``dvc.lock``."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ SUFFIX = ".dvc"
 
 @dataclass(frozen=True)
 class Pointer:
-    """What a ``.dvc`` file says.
+    """The content of a ``.dvc`` file.
 
     Attributes:
-        path: Where the artifact belongs: beside the pointer.
-        digest: Its version.
-        size_bytes: Sum of the file sizes; None when the pointer does not say.
-        files: How many files; None when the pointer does not say.
+        path: Path of the artifact, beside the pointer.
+        digest: Digest of the artifact.
+        size_bytes: Sum of the file sizes; None when the pointer has none.
+        files: Number of files; None when the pointer has none.
     """
 
     path: Path
@@ -37,8 +37,8 @@ def write_pointer(pointer: Path, artifact: Artifact) -> None:
     """
     if pointer.suffix != SUFFIX:
         raise StoreError(
-            f"{pointer} is no name for a pointer",
-            needed="the artifact's own name with .dvc behind it",
+            f"{pointer} is not a valid name for a pointer",
+            needed="the artifact's name followed by .dvc",
             fix=f"write to {pointer}{SUFFIX}",
         )
     out: dict[str, Any] = {"md5": artifact.digest, "size": artifact.size_bytes}
@@ -59,7 +59,7 @@ def read_pointer(pointer: Path) -> Pointer:
     """Read a ``.dvc`` file.
 
     Raises:
-        StoreError: It is missing, is no pointer to one artifact beside it, or is of DVC 2 (other hashes).
+        StoreError: It is missing, is not a pointer to one artifact beside it, or was written by DVC 2 (other hashes).
     """
     document = _load(pointer)
     outs = document.get("outs")
@@ -67,7 +67,7 @@ def read_pointer(pointer: Path) -> Pointer:
         raise _refused(pointer, "outs", "does not have exactly one entry")
     path, digest, out = _out(pointer, "outs[0]", outs[0])
     if "/" in path or document.get("wdir", ".") != ".":
-        raise _refused(pointer, "outs[0].path", f"is {path!r}, which is not beside the pointer")
+        raise _refused(pointer, "outs[0].path", f"is {path!r}, not beside the pointer")
     return Pointer(pointer.parent / path, digest, _count(pointer, out, "size"), _count(pointer, out, "nfiles"))
 
 
@@ -114,9 +114,9 @@ def _out(source: Path, place: str, out: Any) -> tuple[str, str, dict[str, Any]]:
     if not isinstance(path, str) or not path or "\0" in path:
         raise _refused(source, f"{place}.path", f"is {path!r}")
     if PurePosixPath(path).is_absolute() or ".." in PurePosixPath(path).parts:
-        raise _refused(source, f"{place}.path", f"is {path!r}, which leaves the folder")
+        raise _refused(source, f"{place}.path", f"is {path!r}, outside the folder")
     if out.get("hash") != "md5":
-        raise _refused(source, f"{place}.hash", f"is {out.get('hash')!r}; DVC 3 says md5")
+        raise _refused(source, f"{place}.hash", f"is {out.get('hash')!r}; DVC 3 writes md5")
     try:
         return path, checked_digest(str(md5)), out
     except StoreError:
@@ -133,6 +133,6 @@ def _count(source: Path, out: dict[str, Any], key: str) -> int | None:
 def _refused(source: Path, place: str, what: str) -> StoreError:
     return StoreError(
         f"{source}: {place} {what}",
-        needed="a file that DVC 3 wrote",
+        needed="a file written by DVC 3",
         fix=f"restore it from git (git checkout {source.name}), or write it again with dvc add or dvc repro",
     )

@@ -1,4 +1,4 @@
-"""Reading objects of the cache, verified: a damaged one is set aside and fetched again."""
+"""Reads and verifies objects of the cache; a damaged one is quarantined and fetched again."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robot_assets.store.remote import Remote
 from robot_assets.store.transfer import fetch
 from robot_assets.store.tree import Tree, parse_tree
 
-_TRIES = 5
+_ATTEMPTS = 5
 
 
 def read_tree(cache: Cache, remote: Remote | None, digest: str) -> Tree:
@@ -23,8 +23,8 @@ def read_tree(cache: Cache, remote: Remote | None, digest: str) -> Tree:
 
     Raises:
         ObjectMissing: Neither has it.
-        ObjectCorrupt: It is damaged and there is no good one.
-        StoreError: It is no listing, or an unsafe one.
+        ObjectCorrupt: It is damaged and no intact copy exists.
+        StoreError: It is not a listing, or an unsafe one.
     """
     for _ in range(2):
         with open_object(cache, remote, digest) as stream:
@@ -37,46 +37,46 @@ def read_tree(cache: Cache, remote: Remote | None, digest: str) -> Tree:
 
 
 def ensure(cache: Cache, remote: Remote | None, oids: Iterable[str]) -> None:
-    """Fetch what the cache lacks.
+    """Fetch those of ``oids`` that the cache lacks.
 
     Raises:
-        ObjectMissing: The remote lacks it too, or there is none.
+        ObjectMissing: The remote lacks one too, or there is no remote.
     """
     missing = cache.missing(oids)
     if not missing:
         return
     if remote is None:
         raise ObjectMissing(
-            f"the store lacks {len(missing)} of the objects asked for, the first is {missing[0]}",
+            f"the store lacks {len(missing)} of the requested objects, the first is {missing[0]}",
             needed=f"the object at {cache.path(missing[0])}; there is no remote to fetch it from",
-            fix="make the artifact again, or copy the object from a store that has it",
+            fix="rebuild the artifact, or copy the object from a store that has it",
         )
     fetch(cache, remote, missing)
 
 
 def open_object(cache: Cache, remote: Remote | None, oid: str) -> IO[bytes]:
-    """Open an object of the cache; one that is not there, or has just made room for others, is fetched.
+    """Open an object of the cache; if it is missing or was just evicted, it is fetched.
 
     Raises:
-        ObjectMissing: The remote lacks it too, or there is none.
+        ObjectMissing: The remote lacks it too, or there is no remote.
     """
-    for _ in range(_TRIES):
+    for _ in range(_ATTEMPTS):
         try:
             return open(cache.path(oid), "rb", buffering=0)
         except FileNotFoundError:
             ensure(cache, remote, [oid])
     raise StoreError(
-        f"the object {oid} was fetched {_TRIES} times and each time removed before it could be read",
-        needed=f"nobody who removes what lies in {cache.root}",
-        fix=f"find out what else removes files below {cache.root}, then run the same command again",
+        f"the object {oid} was fetched {_ATTEMPTS} times and removed each time before it could be read",
+        needed=f"no other program that removes files in {cache.root}",
+        fix=f"find the program that removes files below {cache.root}, then run the same command again",
     )
 
 
 def copy_out(cache: Cache, remote: Remote | None, oid: str, destination: str) -> None:
-    """Copy an object to the existing file ``destination`` and make sure that what arrived is what it says.
+    """Copy an object to the existing file ``destination`` and verify the copy.
 
     Raises:
-        ObjectCorrupt: It is damaged and there is no good one.
+        ObjectCorrupt: It is damaged and no intact copy exists.
     """
     for _ in range(2):
         with open_object(cache, remote, oid) as stream:
@@ -89,25 +89,25 @@ def copy_out(cache: Cache, remote: Remote | None, oid: str, destination: str) ->
 
 
 def replace_damaged(cache: Cache, remote: Remote | None, oid: str, inode: int) -> None:
-    """Set a damaged object aside and fetch it again.
+    """Quarantine a damaged object and fetch it again.
 
     Raises:
-        ObjectCorrupt: There is no good one to fetch.
+        ObjectCorrupt: No intact copy can be fetched.
     """
-    aside = cache.set_aside(oid, inode)
+    quarantined = cache.quarantine(oid, inode)
     if cache.has(oid):
-        return  # another process has put a good one there
+        return  # another process has replaced it
     if remote is None:
-        raise _corrupt(cache, oid, aside)
+        raise _corrupt(cache, oid, quarantined)
     try:
         fetch(cache, remote, [oid])
     except ObjectMissing:
-        raise _corrupt(cache, oid, aside) from None
+        raise _corrupt(cache, oid, quarantined) from None
 
 
-def _corrupt(cache: Cache, oid: str, aside: Path) -> ObjectCorrupt:
+def _corrupt(cache: Cache, oid: str, path: Path) -> ObjectCorrupt:
     return ObjectCorrupt(
-        f"the bytes of object {oid} in {cache.root} are not what their hash says (now at {aside})",
-        needed=f"an object whose md5 is {oid.removesuffix('.dir')}, there or on a remote",
-        fix="add the artifact again from its source or make it again, then retry; and check the disk",
+        f"the bytes of object {oid} in {cache.root} do not match their hash (now at {path})",
+        needed=f"an object with md5 {oid.removesuffix('.dir')}, in the cache or on a remote",
+        fix="add the artifact again from its source or rebuild it, then retry; and check the disk",
     )

@@ -1,4 +1,4 @@
-"""Remotes: a directory, or anything that fsspec opens. Same layout as the cache, objects whole or absent."""
+"""Remotes: a directory, or any URL that fsspec opens. Same layout as the cache; objects are complete or absent."""
 
 from __future__ import annotations
 
@@ -18,15 +18,14 @@ from robot_assets.store.os_errors import masked
 
 THREADS = 16
 _LISTED_FROM = 200
-"""From this number of objects on, listing folders is quicker than asking for each one."""
-_WHOLE_PUT = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss"}
-"""Protocols where an object appears when its last byte has arrived, and not before."""
-_WAITS_S = (0.2, 1.0, 4.0, 16.0, 30.0)
-"""Before each further try of what a connection broke off. botocore itself tries again to connect, and after a refusal
-by a busy server; it does not when the bytes of an answer stop coming."""
-_SMALLEST_PIECE = 256 << 10
-_FINAL = (FileNotFoundError, PermissionError, IsADirectoryError, NotImplementedError, ValueError, TypeError)
-"""What another try does not change."""
+"""From this number of objects on, listing folders is faster than checking each object."""
+_ATOMIC_PUT = {"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "oss"}
+"""Protocols where an object becomes visible only when its last byte has arrived."""
+_RETRY_DELAYS_S = (0.2, 1.0, 4.0, 16.0, 30.0)
+"""Delay before each retry of an interrupted read. botocore itself retries connecting and refusals by a busy server, but
+not a response body that stops."""
+_SMALLEST_PART = 256 << 10
+_NOT_RETRIED = (FileNotFoundError, PermissionError, IsADirectoryError, NotImplementedError, ValueError, TypeError)
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Remote:
     """Objects at a URL.
 
     Attributes:
-        url: An fsspec URL or a local path. May hold credentials: print ``name`` instead.
+        url: An fsspec URL or a local path. May contain credentials: print ``name`` instead.
     """
 
     url: str
@@ -48,7 +47,7 @@ class Remote:
         return f"Remote({self.name!r})"
 
     def where(self, oid: str) -> str:
-        """Where the object lies, or would lie, without credentials."""
+        """URL of the object, whether it exists or not, without credentials."""
         return f"{self.name.rstrip('/')}/{object_name(oid)}"
 
     def sizes(self, oids: Sequence[str]) -> dict[str, int]:
@@ -57,7 +56,7 @@ class Remote:
         Raises:
             StoreError: The remote cannot be reached.
         """
-        with self._explained("asking"), ThreadPoolExecutor(THREADS) as pool:
+        with self._explaining_errors("listing"), ThreadPoolExecutor(THREADS) as pool:
             if len(oids) < _LISTED_FROM:
                 sizes = dict(zip(oids, pool.map(self._size, oids), strict=True))
                 return {oid: size for oid, size in sizes.items() if size is not None}
@@ -73,70 +72,70 @@ class Remote:
             FileNotFoundError: The remote lacks the object.
             StoreError: The remote cannot be reached.
         """
-        with self._explained("reading"):
+        with self._explaining_errors("reading"):
             self._fs.get_file(self._path(oid), destination)
 
     @property
     def has_ranges(self) -> bool:
-        """Whether an object is better read in pieces: over a network, where connections break."""
+        """Whether to read objects in parts: over a network, where connections break."""
         return self._protocol != "file"
 
     def read(self, oid: str, start: int, end: int) -> bytes:
-        """Return the bytes of an object from ``start`` to before ``end``; the caller verifies the whole.
+        """Return bytes ``start`` to before ``end`` of an object; the caller verifies the whole object.
 
-        A request that a broken connection cut off is sent again, a few times, each for half as much as the one before:
-        what has arrived does not travel again.
+        A request interrupted by a broken connection is retried a few times, in two halves each time, so that a half
+        that has arrived is not transferred again.
 
         Raises:
             FileNotFoundError: The remote lacks the object.
             StoreError: The remote cannot be reached, or not for long enough.
         """
-        with self._explained("reading"):
-            return self._read(self._path(oid), start, end, _WAITS_S)
+        with self._explaining_errors("reading"):
+            return self._read(self._path(oid), start, end, _RETRY_DELAYS_S)
 
-    def _read(self, path: str, start: int, end: int, waits_s: Sequence[float]) -> bytes:
+    def _read(self, path: str, start: int, end: int, delays_s: Sequence[float]) -> bytes:
         try:
-            payload = bytes(self._impatient.cat_file(path, start=start, end=end))
+            payload = bytes(self._fs_without_retries.cat_file(path, start=start, end=end))
             if len(payload) != end - start:
-                raise ConnectionError(f"{len(payload)} bytes arrived of the {end - start} from {start} on")
+                raise ConnectionError(f"{len(payload)} of {end - start} bytes arrived, starting at byte {start}")
             return payload
-        except _FINAL:
+        except _NOT_RETRIED:
             raise
         except Exception:  # each fsspec protocol raises the exceptions of its own library
-            if not waits_s:
+            if not delays_s:
                 raise
-        time.sleep(waits_s[0])
-        middle = start + max((end - start) // 2, min(_SMALLEST_PIECE, end - start))
+        time.sleep(delays_s[0])
+        middle = start + max((end - start) // 2, min(_SMALLEST_PART, end - start))
         halves = [(start, middle), (middle, end)] if middle < end else [(start, end)]
-        return b"".join(self._read(path, *half, waits_s[1:]) for half in halves)
+        return b"".join(self._read(path, *half, delays_s[1:]) for half in halves)
 
     def upload(self, source: str, oid: str) -> None:
-        """Put a local file, known to hash to ``oid``, on the remote; it appears there whole or not at all.
+        """Upload a local file, known to hash to ``oid``; it becomes visible when it is complete.
 
         Raises:
             StoreError: The remote cannot be reached or written to.
         """
-        with self._explained("writing"):
-            if self._protocol in _WHOLE_PUT:
+        with self._explaining_errors("writing"):
+            if self._protocol in _ATOMIC_PUT:
                 self._fs.put_file(source, self._path(oid))
             else:
-                self._put_beside(source, self._path(oid))
+                self._put_and_move(source, self._path(oid))
 
-    def _put_beside(self, source: str, final: str) -> None:
-        """Put the file under a temporary name, then move it: where a put shows half-written files."""
-        beside = f"{self._root}/incoming/{uuid.uuid4().hex}"
-        for folder in (beside, final):
+    def _put_and_move(self, source: str, final: str) -> None:
+        """Put the file under a temporary name, then move it: for protocols whose puts show half-written files."""
+        staging = f"{self._root}/incoming/{uuid.uuid4().hex}"
+        for folder in (staging, final):
             self._fs.makedirs(folder.rpartition("/")[0], exist_ok=True)
         try:
-            self._fs.put_file(source, beside)
+            self._fs.put_file(source, staging)
             if self._protocol == "file":
-                _make_durable(beside)
-                os.replace(beside, final)
+                _make_durable(staging)
+                os.replace(staging, final)
             else:
-                self._fs.mv(beside, final)
+                self._fs.mv(staging, final)
         except BaseException:
-            if self._fs.exists(beside):
-                self._fs.rm_file(beside)
+            if self._fs.exists(staging):
+                self._fs.rm_file(staging)
             raise
 
     def _size(self, oid: str) -> int | None:
@@ -174,13 +173,13 @@ class Remote:
         """The file system and the path in it. Listings are not cached: other machines write to it too."""
         from fsspec.core import url_to_fs
 
-        with self._explained("opening"):
+        with self._explaining_errors("opening"):
             fs, root = url_to_fs(self.url, use_listings_cache=False, skip_instance_cache=True)
         return fs, str(root)
 
     @cached_property
-    def _impatient(self) -> Any:
-        """A file system that tries once: s3fs would ask five times for the same bytes, ``read`` asks for fewer."""
+    def _fs_without_retries(self) -> Any:
+        """A file system that does not retry: s3fs repeats the same request five times, ``read`` repeats halves."""
         from fsspec.core import url_to_fs
 
         fs, _ = url_to_fs(self.url, use_listings_cache=False, skip_instance_cache=True)
@@ -189,8 +188,8 @@ class Remote:
         return fs
 
     @contextmanager
-    def _explained(self, doing: str) -> Iterator[None]:
-        """Say what went wrong without the credentials that a URL or a library's message may hold."""
+    def _explaining_errors(self, doing: str) -> Iterator[None]:
+        """Turn any exception in the block into a ``StoreError`` without credentials."""
         try:
             yield
         except RobotAssetsError:
@@ -198,14 +197,14 @@ class Remote:
         except FileNotFoundError as error:
             if doing == "reading":
                 raise
-            raise self._failure(doing, error) from None
+            raise self._error(doing, error) from None
         except Exception as error:  # each fsspec protocol raises the exceptions of its own library
-            raise self._failure(doing, error) from None
+            raise self._error(doing, error) from None
 
-    def _failure(self, doing: str, error: Exception) -> StoreError:
+    def _error(self, doing: str, error: Exception) -> StoreError:
         return StoreError(
             f"{doing} {self.name} failed: {type(error).__name__}: {masked(str(error), self.url)}",
-            needed="a remote that exists, is reachable, and that these credentials may read and write",
+            needed="an existing, reachable remote, and credentials that may read and write it",
             fix="check store.url in params.yaml, the network and the credentials (for s3: AWS_ACCESS_KEY_ID, "
             "AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL), then run the same command again",
         )

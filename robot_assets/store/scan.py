@@ -1,4 +1,4 @@
-"""What is at a path now: the files of an artifact with the facts by which a change shows."""
+"""Lists the files of an artifact with the facts (size, timestamps, inode, mode) that a change would alter."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import NamedTuple
 from robot_assets.core.errors import StoreError
 
 _NOT_IN_DVC = {".git", ".hg", ".dvc", ".dvcignore"}
-"""Names that ``dvc`` leaves out of a directory, or refuses: with them our digest would not be dvc's."""
+"""Names that ``dvc`` skips in a directory, or refuses: with them our digest would differ from dvc's."""
 _facts = attrgetter("st_size", "st_mtime_ns", "st_ctime_ns", "st_ino", "st_mode")
 
 
 class Scanned(NamedTuple):
-    """A file as it was found. ``relpath`` is empty for an artifact that is one file."""
+    """A file with its facts. ``relpath`` is empty for an artifact that is one file."""
 
     relpath: str
     path: str
@@ -29,11 +29,11 @@ class Scanned(NamedTuple):
 
 
 def scan(path: Path) -> list[Scanned]:
-    """List the files of the artifact at ``path`` with their present facts, in no particular order.
+    """List the files of the artifact at ``path`` with their current facts, in no particular order.
 
     Raises:
-        StoreError: Nothing is there, a directory has no file, or it holds something that an artifact cannot:
-            a symlink, a device or socket, a name that is not UTF-8, or a folder that ``dvc`` leaves out.
+        StoreError: The path does not exist, a directory has no file, or it has an entry that an artifact cannot
+            contain: a symlink, a device or socket, a name that is not UTF-8, or a folder that ``dvc`` skips.
     """
     try:
         found = path.stat()
@@ -49,12 +49,12 @@ def scan(path: Path) -> list[Scanned]:
     except OSError as error:
         raise _refused(str(error.filename or path), f"cannot be read: {error.strerror}", "a readable file") from None
     if not files:
-        raise _refused(str(path), "is a directory without any file", "at least one file", "make its content first")
+        raise _refused(str(path), "is a directory without any file", "at least one file", "write its files first")
     return files
 
 
 def _walk(folder: str, prefix: str) -> Iterator[Scanned]:
-    """Yield the files below ``folder``; the kind of an entry comes with the listing, without a system call."""
+    """Yield the files below ``folder``. ``scandir`` gives the kind of an entry without a system call."""
     with os.scandir(folder) as listing:
         for entry in listing:
             name = entry.name
@@ -65,7 +65,7 @@ def _walk(folder: str, prefix: str) -> Iterator[Scanned]:
             elif entry.is_dir(follow_symlinks=False):
                 yield from _walk(entry.path, f"{prefix}{name}/")
             elif entry.is_symlink():
-                raise _refused(entry.path, "is a symlink", "real files only", "replace the link by the file itself")
+                raise _refused(entry.path, "is a symlink", "regular files only", "replace the link by the file itself")
             else:
                 raise _refused(entry.path, "is a device, pipe or socket", "regular files only")
 
@@ -79,10 +79,10 @@ def _check_name(entry: os.DirEntry[str]) -> None:
                 ascii(os.fsencode(entry.path)),
                 "has a name that is not UTF-8",
                 "names in UTF-8",
-                "rename it, for example with convmv -t utf8",
+                "rename it, for example with convmv -f latin1 -t utf8 --notest FILE",
             ) from None
     if entry.name in _NOT_IN_DVC:
-        raise _refused(entry.path, "is something that dvc leaves out of a directory", "data files only")
+        raise _refused(entry.path, "is a file or folder that dvc skips", "data files only")
 
 
 def _scanned(relpath: str, path: str, found: os.stat_result) -> Scanned:

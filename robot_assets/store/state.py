@@ -1,9 +1,9 @@
-"""What the files of an artifact hashed to when they were last read: an unchanged file is not read again.
+"""Caches the hashes of an artifact's files, so that an unchanged file is not read again.
 
-One small file per artifact path. An entry holds only as long as size, mtime, ctime, inode and path are what
-they were, and it is written only when the file had been at rest before it was read: a file whose timestamps
-lie within two seconds of the reading could be written again in the same clock tick without showing it (what
-git calls racily clean). A damaged state file is the same as none.
+One small file per artifact path. An entry is valid while size, mtime, ctime, inode and path are unchanged. It is
+written only for a file at rest, whose timestamps are more than two seconds older than the reading: a younger file could
+be written again in the same clock tick without a change of its timestamps (git calls such entries racily clean). A
+damaged state file is ignored.
 """
 
 from __future__ import annotations
@@ -25,48 +25,48 @@ _KEPT = 256
 _VERSION = b"2"
 
 Known = dict[str, str]
-"""relpath -> md5 of the files that did not change since they were hashed."""
+"""relpath -> md5 of the files that have not changed since they were hashed."""
 
 
 def load_state(folder: Path, artifact: Path, files: Iterable[Scanned]) -> Known:
-    """Return the md5 of those ``files`` of the artifact at ``artifact`` that are as they were when hashed."""
-    rows = _read(folder / f"{name_for(artifact)}.state")
+    """Return the md5 of those ``files`` of ``artifact`` that have not changed since they were hashed."""
+    rows = _read(folder / f"{file_name_for(artifact)}.state")
     if not rows:
         return {}
     return {file.relpath: row[1] for file in files if (row := rows.get(file.relpath)) and row[0] == _facts(file)}
 
 
 def save_state(folder: Path, artifact: Path, files: Sequence[Scanned], known: Mapping[str, str], read_ns: int) -> None:
-    """Remember what ``files`` hashed to.
+    """Save the hashes of ``files``.
 
     Args:
-        folder: Where state files lie.
+        folder: Folder of the state files.
         artifact: Path of the artifact.
-        files: Its files, with the facts that held before and after they were read.
+        files: Its files, with facts that were the same before and after reading.
         known: relpath -> md5.
-        read_ns: Wall clock before the first of them was read, in nanoseconds since 1970.
+        read_ns: Wall clock before the first file was read, in nanoseconds since 1970.
     """
-    if not is_worth_remembering(files):
+    if not is_worth_caching(files):
         return
     rested = [file for file in files if is_at_rest(file, read_ns)]
     cells = [cell for file in rested for cell in (file.relpath, _facts(file), known[file.relpath])]
     body = "\0".join(cells).encode("utf-8")
-    with replacing(folder / f"{name_for(artifact)}.state") as stream:
+    with replacing_file(folder / f"{file_name_for(artifact)}.state") as stream:
         stream.write(_checksum(body) + body)
 
 
-def is_worth_remembering(files: Sequence[Scanned]) -> bool:
-    """Whether reading the files again would take longer than remembering them."""
+def is_worth_caching(files: Sequence[Scanned]) -> bool:
+    """Whether reading the files again would take longer than caching their hashes."""
     return len(files) >= _WORTH_FILES or sum(file.size_bytes for file in files) >= _WORTH_BYTES
 
 
 def is_at_rest(file: Scanned, read_ns: int) -> bool:
-    """Whether a change since ``read_ns`` would show in the timestamps of the file."""
+    """Whether a change since ``read_ns`` would alter the timestamps of the file."""
     return max(file.mtime_ns, file.ctime_ns) + _REST_NS < read_ns
 
 
-def name_for(artifact: Path) -> str:
-    """Name of a file with what is known of the artifact at that path."""
+def file_name_for(artifact: Path) -> str:
+    """Name of the cache file about the artifact at that path."""
     return hashlib.sha256(os.fsencode(os.path.realpath(artifact))).hexdigest()
 
 
@@ -79,7 +79,7 @@ def _checksum(body: bytes) -> bytes:
 
 
 def _read(path: Path) -> dict[str, tuple[str, str]]:
-    """Return relpath -> (facts, md5); nothing when the file is missing, damaged or of another version."""
+    """Return relpath -> (facts, md5); empty when the file is missing, damaged or of another version."""
     try:
         content = path.read_bytes()
     except OSError:
@@ -92,9 +92,9 @@ def _read(path: Path) -> dict[str, tuple[str, str]]:
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a new file that takes the place of the one at ``path`` in one step. Not synced: check what you read."""
-    import tempfile  # not above: whoever finds that nothing has changed does not write, and is in a hurry
+def replacing_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a new file that replaces the one at ``path`` atomically. Not synced: validate the content when reading."""
+    import tempfile  # imported late: a no-op add does not write
 
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, staging = tempfile.mkstemp(dir=path.parent)
@@ -109,7 +109,7 @@ def replacing(path: Path) -> Iterator[IO[bytes]]:
 
 
 def _drop_oldest(folder: Path) -> None:
-    """Keep the number of state files bounded: paths come and go, and nobody tells us of those that went."""
+    """Bound the number of state files: artifact paths disappear without notice."""
     states = list(folder.iterdir())
     if len(states) > 2 * _KEPT:
         ages = sorted((state.stat().st_mtime_ns, state) for state in states)

@@ -1,7 +1,6 @@
-"""Which artifacts the cache has whole: asked of thousands at once, and every half minute.
+"""Which artifacts are complete in the cache: checked for thousands at once, every half minute.
 
-What was whole is remembered while no folder of objects has changed since. Whoever takes an object away changes its
-folder, and cannot hide it.
+A result is cached until an object folder changes: removing an object always changes the ctime of its folder.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from robot_assets.store.cache import Cache
 from robot_assets.store.store import Store
 
 _AT_REST_NS = 1_000_000_000
-"""Two changes of a folder within one tick of the file system's clock look like one; no tick is as long as this."""
+"""Two changes of a folder within one tick of the file system's clock look like one; every tick is shorter than this."""
 
 
 @dataclass
 class _Known:
-    """Artifacts that are whole for as long as the folders of objects are as they were."""
+    """Artifacts that are complete while the object folders are unchanged."""
 
     folders: list[tuple[str, int, int]]
     digests: set[str] = field(default_factory=set)
@@ -30,13 +29,13 @@ class _Known:
 _known: dict[Path, _Known] = {}
 
 
-def whole_in_cache(root: Path, digests: Iterable[str]) -> set[str]:
-    """Those of ``digests`` of which the cache at ``root`` has every object. Reads no file's bytes.
+def complete_in_cache(root: Path, digests: Iterable[str]) -> set[str]:
+    """Those of ``digests`` whose objects are all in the cache at ``root``. Does not read the bytes of objects.
 
-    A directory whose listing is damaged is not whole.
+    A directory whose listing is damaged is not complete.
 
     Raises:
-        StoreError: One of them is no digest.
+        StoreError: One of them is malformed.
     """
     now_ns = time.time_ns()
     known = _Known(_folders(root))
@@ -44,7 +43,7 @@ def whole_in_cache(root: Path, digests: Iterable[str]) -> set[str]:
     if before is not None and before.folders == known.folders:
         known = before
     wanted = set(digests)
-    found = {digest for digest in wanted - known.digests if _is_whole(root, digest)}
+    found = {digest for digest in wanted - known.digests if _is_complete(root, digest)}
     if all(ctime_ns < now_ns - _AT_REST_NS for _, _, ctime_ns in known.folders):
         known.digests |= found
         _known[root] = known
@@ -58,8 +57,8 @@ def _folders(root: Path) -> list[tuple[str, int, int]]:
         return []
 
 
-def _is_whole(root: Path, digest: str) -> bool:
+def _is_complete(root: Path, digest: str) -> bool:
     try:
         return Store(root).has(digest)
-    except (ObjectCorrupt, ObjectMissing):  # it has been set aside, or has just made room for others
+    except (ObjectCorrupt, ObjectMissing):  # its listing was quarantined, or has just been evicted
         return False

@@ -1,4 +1,4 @@
-"""The store: one local cache, maybe one remote, and the verbs on them."""
+"""The store: a local cache, an optional remote, and the operations on them."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from robot_assets.store.os_errors import masked
 if TYPE_CHECKING:
     from robot_assets.store.remote import Remote
 
-# The other verbs import what they need when they are called: most commands need one of them, and adding what has not
-# changed takes less time than importing them all.
+# Most operations import their modules when called: a command needs one or two of them, and a no-op add takes less time
+# than importing them all.
 
-_FORGETFUL = {"memory", "http", "https", "data"}
+_NOT_PERSISTENT = {"memory", "http", "https", "data"}
+"""Protocols that do not persist data or cannot be written."""
 
 
 @dataclass(frozen=True)
@@ -28,8 +29,8 @@ class Store:
 
     Attributes:
         cache: Local directory of the objects.
-        remote_url: An fsspec URL or an absolute path that others read from and write to; None for none.
-        limit_bytes: What the cache may hold, if the rest is on the remote; None for any amount.
+        remote_url: An fsspec URL or an absolute path that machines share; None for no remote.
+        limit_bytes: Size limit of the cache for objects that the remote has too; None for no limit.
     """
 
     cache: Path
@@ -40,111 +41,111 @@ class Store:
         return f"Store(cache={str(self.cache)!r}, remote_url={masked(self.remote_url or '') or None!r})"
 
     def add(self, path: Path) -> Artifact:
-        """Store the file or directory at ``path``, on the remote too where there is one.
+        """Store the file or directory at ``path``, on the remote too if there is one.
 
         Raises:
-            StoreError: It holds something that an artifact cannot, or cache or remote cannot take it.
+            StoreError: It has an entry that an artifact cannot contain, or cache or remote cannot be written.
         """
         remote = self._remote
         artifact = adding.add(self._cache, path, remote)
         if remote is not None:
-            from robot_assets.store import eviction as room
+            from robot_assets.store.eviction import evict_to_limit
 
             self.push(artifact.digest)
-            room.make_room(self._cache, remote)
+            evict_to_limit(self._cache, remote)
         return artifact
 
     def digest_of(self, path: Path) -> Artifact:
-        """Return the version of what is at ``path`` without storing it. Raises StoreError as ``add``."""
+        """Return the artifact at ``path`` without storing it. Raises StoreError as ``add``."""
         return adding.digest_of(self._cache, path)
 
     def has(self, digest: str) -> bool:
-        """Whether cache and remote together have every object of ``digest``. Reads no file's bytes.
+        """Whether cache and remote together have every object of ``digest``. Does not read their bytes.
 
         Raises:
-            StoreError: ``digest`` is not one, or the remote cannot be reached.
+            StoreError: ``digest`` is malformed, or the remote cannot be reached.
         """
         checked_digest(digest)
         if not self._cache.has(digest):
-            # a listing arrives on a remote after the files in it
+            # enough to ask for the listing: it is pushed after its files
             return self._remote is not None and digest in self._remote.sizes([digest])
         missing = self._cache.missing(self._objects(digest))
         return not missing or (self._remote is not None and len(self._remote.sizes(missing)) == len(missing))
 
     def get(self, digest: str, destination: Path) -> None:
-        """Write the artifact to ``destination``, verified and in one step; its files may be edited.
+        """Write the artifact to ``destination``, verified and atomically, as writable files.
 
         Raises:
-            ObjectMissing: Neither cache nor remote has an object of it.
-            ObjectCorrupt: An object is damaged and there is no good one.
+            ObjectMissing: Neither cache nor remote has one of its objects.
+            ObjectCorrupt: An object is damaged and no intact copy exists.
             StoreError: Cache, remote or destination cannot be used.
         """
-        from robot_assets.store import checkout as opening
+        from robot_assets.store import checkout
 
-        opening.get(self._cache, self._remote, checked_digest(digest), destination)
+        checkout.get(self._cache, self._remote, checked_digest(digest), destination)
 
     def open(self, digest: str) -> Path:
-        """Return a read-only path with the artifact's bytes: verified the first time, quick after that.
+        """Return a read-only path with the artifact's bytes. The first call verifies them, later calls are fast.
 
         Raises:
-            ObjectMissing: Neither cache nor remote has an object of it.
-            ObjectCorrupt: An object is damaged and there is no good one.
+            ObjectMissing: Neither cache nor remote has one of its objects.
+            ObjectCorrupt: An object is damaged and no intact copy exists.
             StoreError: Cache or remote cannot be used.
         """
-        from robot_assets.store import checkout as opening
+        from robot_assets.store import checkout
 
-        return opening.open_artifact(self._cache, self._remote, checked_digest(digest))
+        return checkout.open_artifact(self._cache, self._remote, checked_digest(digest))
 
     def push(self, digest: str) -> int:
-        """Bring to the remote what it lacks of ``digest``; return how many objects travelled.
+        """Upload the objects of ``digest`` that the remote lacks; return how many.
 
-        Files go first and the listing last, so that who finds a listing finds all that it names. A push that
-        was cut off goes on where it stopped.
+        The listing is uploaded last: a remote that has a listing has its files. An interrupted push resumes where it
+        stopped.
 
         Raises:
-            ObjectMissing: The cache lacks an object of it.
+            ObjectMissing: The cache lacks one of its objects.
             ObjectCorrupt: An object in the cache is damaged.
             StoreError: There is no remote, or it cannot be used.
         """
         from robot_assets.store import transfer
-        from robot_assets.store.pins import letting_go
+        from robot_assets.store.pins import released
 
         remote = self._needed_remote("push")
-        with letting_go():
-            self.keep(digest)
+        with released():
+            self.pin(digest)
             objects = self._objects(digest)
             files = [oid for oid in objects if not is_directory(oid)]
             listing = [oid for oid in objects if is_directory(oid)]
             return transfer.send(self._cache, remote, files) + transfer.send(self._cache, remote, listing)
 
-    def keep(self, digest: str) -> None:
-        """Need what the cache has of ``digest`` until this process ends: it makes no room for others.
+    def pin(self, digest: str) -> None:
+        """Pin ``digest`` against eviction until the enclosing ``pins.released`` block or the process ends.
 
-        Nothing goes from a store without a remote, and nothing has to be kept there.
+        A store without a remote evicts nothing and needs no pins.
 
         Raises:
-            StoreError: ``digest`` is not one, or the cache cannot be written to.
+            StoreError: ``digest`` is malformed, or the cache cannot be written.
         """
-        from robot_assets.store.os_errors import explained
-        from robot_assets.store.pins import hold
+        from robot_assets.store.os_errors import explaining_os_errors
+        from robot_assets.store.pins import pin
 
         checked_digest(digest)
         if self.remote_url is not None:
-            with explained("noting a use", self.cache):
-                hold(self._cache, digest)
+            with explaining_os_errors("pinning an artifact", self.cache):
+                pin(self._cache, digest)
 
     def pull(self, digest: str) -> int:
-        """Bring from the remote what the cache lacks of ``digest`` and keep it; return how many objects travelled.
+        """Download the objects of ``digest`` that the cache lacks and pin them; return how many.
 
         Raises:
-            ObjectMissing: The remote lacks an object of it.
-            ObjectCorrupt: An object on the remote is damaged; it does not enter the cache.
+            ObjectMissing: The remote lacks one of its objects.
+            ObjectCorrupt: An object on the remote is damaged; it is not added to the cache.
             StoreError: There is no remote, or it cannot be used.
         """
         from robot_assets.store import reading
 
         remote = self._needed_remote("pull")
-        self.keep(digest)
+        self.pin(digest)
         arrived = len(self._cache.missing([checked_digest(digest)]))
         reading.ensure(self._cache, remote, [digest])
         missing = self._cache.missing(self._objects(digest))
@@ -152,39 +153,39 @@ class Store:
         return arrived + len(missing)
 
     def attest(self, digest: str, name: str, content: bytes) -> None:
-        """Keep a signed statement about ``digest`` as ``name``, on the remote too where there is one.
+        """Store a signed statement about ``digest`` as ``name``, on the remote too if there is one.
 
         Raises:
-            StoreError: The digest or the name is not one, or cache or remote cannot take it.
+            StoreError: The digest or the name is malformed, or cache or remote cannot be written.
         """
         from robot_assets.store.attestations import attest
 
         attest(self._cache, self._remote, digest, name, content)
 
     def attestations(self, digest: str) -> dict[str, bytes]:
-        """Signed statements about ``digest``, by name. Raises StoreError when cache or remote cannot be read."""
+        """The signed statements about ``digest``, by name. Raises StoreError when cache or remote cannot be read."""
         from robot_assets.store.attestations import attestations
 
         return attestations(self._cache, self._remote, digest)
 
-    def bind(self, name: str, digest: str) -> None:
-        """Let ``name`` stand for ``digest``, on the remote too where there is one; it may stand for another later.
+    def set_ref(self, name: str, digest: str) -> None:
+        """Point the ref ``name`` at ``digest``, on the remote too if there is one.
 
         Raises:
-            StoreError: The digest or the name is not one, or cache or remote cannot take it.
+            StoreError: The digest or the name is malformed, or cache or remote cannot be written.
         """
-        from robot_assets.store.refs import bind
+        from robot_assets.store.refs import set_ref
 
-        bind(self._cache, self._remote, name, digest)
+        set_ref(self._cache, self._remote, name, digest)
 
-    def bound(self, name: str) -> str | None:
-        """The digest that ``name`` stands for, or None. Raises StoreError when cache or remote cannot be read."""
-        from robot_assets.store.refs import bound
+    def get_ref(self, name: str) -> str | None:
+        """The digest that the ref ``name`` points at, or None. Raises StoreError when it cannot be read."""
+        from robot_assets.store.refs import get_ref
 
-        return bound(self._cache, self._remote, name)
+        return get_ref(self._cache, self._remote, name)
 
     def _objects(self, digest: str) -> Iterable[str]:
-        """The object of ``digest`` and, for a directory, those that its listing names."""
+        """The objects of ``digest``: of a directory those in its listing, and the listing."""
         if not is_directory(digest):
             return [digest]
         from robot_assets.store import reading
@@ -206,30 +207,30 @@ class Store:
     def _needed_remote(self, verb: str) -> Remote:
         if self._remote is None:
             raise StoreError(
-                f"the store at {self.cache} has no remote to {verb} with",
-                needed="a store.url that others can reach, such as s3://bucket/prefix",
+                f"the store at {self.cache} has no remote to {verb} {'to' if verb == 'push' else 'from'}",
+                needed="a store.url that other machines can reach, such as s3://bucket/prefix",
                 fix="set store.url in params.yaml",
             )
         return self._remote
 
 
 def open_store(url: str, project: Path, cache: Path | None = None, limit_bytes: int | None = None) -> Store:
-    """Open the store that ``store.url`` in params.yaml names.
+    """Open the store at ``store.url`` of params.yaml.
 
     Args:
         url: A relative path is the store itself, inside the project. Any other (``s3://bucket/prefix``,
             ``/mnt/share``) is a remote.
         project: Folder of the project.
-        cache: Where the objects of a remote are kept here; default: ``.robot_assets/cache`` in the project.
-        limit_bytes: How large that cache may become; default: any size.
+        cache: Cache for the objects of a remote; default: ``.robot_assets/cache`` in the project.
+        limit_bytes: Size limit of that cache; default: none.
 
     Raises:
-        StoreError: The URL is empty, leaves the project, or cannot keep anything.
+        StoreError: The URL is empty, a path outside the project, or not persistent.
     """
     protocol = url.partition("://")[0].lower() if "://" in url else ""
-    if protocol in _FORGETFUL or not url.strip():
+    if protocol in _NOT_PERSISTENT or not url.strip():
         raise StoreError(
-            f"store.url is {masked(url)!r}, which cannot keep artifacts",
+            f"store.url is {masked(url)!r}, which cannot store artifacts",
             needed="a path inside the project, an absolute path, or a URL such as s3://bucket/prefix",
             fix="set store.url in params.yaml",
         )
@@ -237,7 +238,7 @@ def open_store(url: str, project: Path, cache: Path | None = None, limit_bytes: 
         return Store(cache or project / ".robot_assets" / "cache", url, limit_bytes)
     if ".." in Path(url).parts:
         raise StoreError(
-            f"store.url is {url!r}, which leaves the project",
+            f"store.url is {url!r}, a path outside the project",
             needed="a path inside the project, or an absolute one for a shared directory",
             fix=f"set store.url in params.yaml, for example to {(project / url).resolve()}",
         )

@@ -1,4 +1,4 @@
-"""Reading the files of an artifact: hashing those not known yet, and bringing to the cache what it lacks."""
+"""Hashes the files of an artifact that are not known yet, and adds to the cache the objects that it lacks."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_assets.core.errors import StoreError
-from robot_assets.store.add_memo import leave_receipt
+from robot_assets.store.add_memo import remember_digest
 from robot_assets.store.batch import Batch, batch_into
 from robot_assets.store.cache import Cache
 from robot_assets.store.copying import CHUNK, copy_hashed, hash_handle
-from robot_assets.store.os_errors import explained
-from robot_assets.store.parallel import in_groups
+from robot_assets.store.os_errors import explaining_os_errors
+from robot_assets.store.parallel import map_in_groups
 from robot_assets.store.scan import Scanned
 from robot_assets.store.state import load_state, save_state
 from robot_assets.store.tree import Tree, tree_of
@@ -28,13 +28,13 @@ _BATCH_FILES = 20_000
 _BATCH_BYTES = 4 << 30
 
 Reader = Callable[[Scanned, int], str]
-"""Takes a file and a handle on it, does something with its bytes, returns their md5."""
+"""Called with a file and its open handle; processes its bytes and returns their md5."""
 
 
 def store_files(cache: Cache, path: Path, files: Sequence[Scanned], remote: Remote | None = None) -> str:
-    """Bring to the cache what it lacks of the artifact at ``path``; return the digest.
+    """Add to the cache the objects of the artifact at ``path`` that it lacks; return the digest.
 
-    Objects enter the cache in batches: a run that is killed keeps the batches that it finished.
+    Objects are added in batches: a killed run keeps the batches that it finished.
 
     Raises:
         StoreError: A file changed while it was read, or the disk is full or broken.
@@ -44,34 +44,34 @@ def store_files(cache: Cache, path: Path, files: Sequence[Scanned], remote: Remo
     hashes = {relpath: md5 for relpath, md5 in known.items() if md5 not in absent} if absent else known
     unread = [file for file in files if file.relpath not in hashes]
     read_ns = time.time_ns()
-    with _room_for(cache, remote, unread):
+    with _space_for(cache, remote, unread):
         for portion in _portions(unread):
             with batch_into(cache) as batch:
-                hashes |= _read_all(portion, _keeping(cache, batch), "adding")
+                hashes |= _read_all(portion, _storing_reader(cache, batch), "adding")
     tree = _tree(files, hashes)
     if tree is not None and not cache.has(tree.digest, len(tree.payload)):
         with batch_into(cache) as batch:
             batch.write(tree.digest, tree.payload)
     digest = hashes[""] if tree is None else tree.digest
     if unread:
-        _remember(cache, path, files, hashes, read_ns)
+        _save_hashes(cache, path, files, hashes, read_ns)
     with contextlib.suppress(OSError):
-        leave_receipt(cache, path, files, digest, [*hashes.values(), digest], read_ns)
+        remember_digest(cache, path, files, digest, [*hashes.values(), digest], read_ns)
     return digest
 
 
 @contextlib.contextmanager
-def _room_for(cache: Cache, remote: Remote | None, files: Sequence[Scanned]) -> Iterator[None]:
-    """Make room for files that nobody has read yet; the cache may have some of them."""
+def _space_for(cache: Cache, remote: Remote | None, files: Sequence[Scanned]) -> Iterator[None]:
+    """Reserve space for files that have not been read yet; the cache may have some of them."""
     if cache.limit_bytes is None or remote is None:
         yield
         return
-    from robot_assets.store.eviction import promised
+    from robot_assets.store.eviction import space_reserved
     from robot_assets.store.usage import on_disk
 
     with (
-        explained("making room", cache.root),
-        promised(cache, remote, sum(on_disk(file.size_bytes) for file in files)),
+        explaining_os_errors("reserving space", cache.root),
+        space_reserved(cache, remote, sum(on_disk(file.size_bytes) for file in files)),
     ):
         yield
 
@@ -86,15 +86,15 @@ def hash_files(cache: Cache, path: Path, files: Sequence[Scanned]) -> str:
     unread = [file for file in files if file.relpath not in hashes]
     read_ns = time.time_ns()
     if unread:
-        with explained("reading", path):
-            hashes |= _read_all(unread, _hashing, "hashing")
-        _remember(cache, path, files, hashes, read_ns)
+        with explaining_os_errors("reading", path):
+            hashes |= _read_all(unread, _hashing_reader, "hashing")
+        _save_hashes(cache, path, files, hashes, read_ns)
     tree = _tree(files, hashes)
     return hashes[""] if tree is None else tree.digest
 
 
-def _remember(cache: Cache, path: Path, files: Sequence[Scanned], hashes: Mapping[str, str], read_ns: int) -> None:
-    """Keep the hashes for the next time. They only save time: a disk that cannot take them is no failure."""
+def _save_hashes(cache: Cache, path: Path, files: Sequence[Scanned], hashes: Mapping[str, str], read_ns: int) -> None:
+    """Save the hashes for the next add. They only save time: failing to write them is not an error."""
     with contextlib.suppress(OSError):
         save_state(cache.root / "state", path, files, hashes, read_ns)
 
@@ -106,7 +106,7 @@ def _tree(files: Sequence[Scanned], hashes: Mapping[str, str]) -> Tree | None:
 
 
 def _portions(files: Sequence[Scanned]) -> Iterator[list[Scanned]]:
-    """Cut the files into batches of bounded number and size."""
+    """Split the files into batches of bounded number and size."""
     portion: list[Scanned] = []
     size_bytes = 0
     for file in files:
@@ -127,11 +127,11 @@ def _read_all(files: Sequence[Scanned], reader: Reader, what: str) -> dict[str, 
 
     small = [file for file in files if file.size_bytes <= CHUNK]
     large = [file for file in files if file.size_bytes > CHUNK]
-    return dict(in_groups(read, small, what) + in_groups(read, large, f"{what} large files", group=1))
+    return dict(map_in_groups(read, small, what) + map_in_groups(read, large, f"{what} large files", group=1))
 
 
 def _read_stable(file: Scanned, reader: Reader) -> str:
-    """Read a file and make sure that it was one and the same from the scan to the end of the reading."""
+    """Read a file; refuse one that changed between the scan and the end of the reading."""
     follow = 0 if not file.relpath else os.O_NOFOLLOW
     handle = os.open(file.path, os.O_RDONLY | os.O_CLOEXEC | follow)
     try:
@@ -142,32 +142,32 @@ def _read_stable(file: Scanned, reader: Reader) -> str:
     if (after.st_size, after.st_mtime_ns, after.st_ino) != (file.size_bytes, file.mtime_ns, file.inode):
         raise StoreError(
             f"{file.path} changed while it was read",
-            needed="files that nobody writes to",
-            fix="wait until whatever writes there has finished, then add again",
+            needed="files that no other process writes to",
+            fix="wait until the process that writes there has finished, then add again",
         )
     return md5
 
 
-def _hashing(file: Scanned, handle: int) -> str:
+def _hashing_reader(file: Scanned, handle: int) -> str:
     return hash_handle(handle)
 
 
-def _keeping(cache: Cache, batch: Batch) -> Reader:
-    """Return a reader that stages what it reads, unless the cache has it."""
+def _storing_reader(cache: Cache, batch: Batch) -> Reader:
+    """Return a reader that stages the files it reads, unless the cache has them."""
 
-    def keep(file: Scanned, handle: int) -> str:
+    def store(file: Scanned, handle: int) -> str:
         if file.size_bytes > CHUNK:
-            return _keep_large(cache, batch, file, handle)
-        payload = _whole(handle, file.size_bytes)
+            return _store_large(cache, batch, file, handle)
+        payload = _read_to_end(handle, file.size_bytes)
         md5 = hashlib.md5(payload, usedforsecurity=False).hexdigest()
         if not cache.has(md5, len(payload)):
             batch.write(md5, payload)
         return md5
 
-    return keep
+    return store
 
 
-def _keep_large(cache: Cache, batch: Batch, file: Scanned, handle: int) -> str:
+def _store_large(cache: Cache, batch: Batch, file: Scanned, handle: int) -> str:
     temporary = batch.temporary()
     md5 = copy_hashed(handle, temporary)
     if cache.has(md5, file.size_bytes):
@@ -177,8 +177,8 @@ def _keep_large(cache: Cache, batch: Batch, file: Scanned, handle: int) -> str:
     return md5
 
 
-def _whole(handle: int, size_bytes: int) -> bytes:
-    """Read to the end; one call for a file of the expected size."""
+def _read_to_end(handle: int, size_bytes: int) -> bytes:
+    """Read a file, in one call if it has the expected size."""
     payload = os.read(handle, size_bytes + 1)
     if len(payload) == size_bytes:
         return payload

@@ -1,4 +1,4 @@
-"""A directory as one object: the ``.dir`` listing, byte for byte as DVC writes it.
+"""Directory listings (``.dir`` objects), byte for byte as DVC writes them.
 
 A JSON list of ``{"md5": ..., "relpath": ...}`` ordered by relpath (by code point), as
 ``json.dumps(..., sort_keys=True)`` would print it. ``dvc_data.hashfile.tree.Tree`` is the reference, and the
@@ -35,12 +35,12 @@ class Tree:
 
     @property
     def digests(self) -> tuple[str, ...]:
-        """Digests of the files, each once, in order of first appearance."""
+        """Distinct digests of the files, in order of first appearance."""
         return tuple(dict.fromkeys(md5 for _, md5 in self.entries))
 
 
 def tree_of(entries: Iterable[tuple[str, str]]) -> Tree:
-    """Make the listing of (relpath, md5) pairs, given in any order."""
+    """Build the listing of (relpath, md5) pairs, given in any order."""
     ordered = tuple(sorted(entries))
     quoted = json.encoder.encode_basestring_ascii
     lines = [f'{{"md5": "{md5}", "relpath": {quoted(relpath)}}}' for relpath, md5 in ordered]
@@ -50,11 +50,10 @@ def tree_of(entries: Iterable[tuple[str, str]]) -> Tree:
 
 
 def parse_tree(payload: bytes, digest: str) -> Tree:
-    """Read a listing whose bytes are known to be what ``digest`` says.
+    """Parse a listing whose bytes are known to match ``digest``.
 
     Raises:
-        StoreError: It is no listing, is empty, names a file twice, or has a path that would climb out of the
-            directory that it is written to.
+        StoreError: It is not a listing, is empty, has a path twice, or has a path outside the directory.
     """
     try:
         document = json.loads(payload)
@@ -76,12 +75,12 @@ def _entry(item: Any, digest: str) -> tuple[str, str]:
     if len(md5) != 32 or not set(md5) <= set("0123456789abcdef") or is_directory(md5):
         raise _refused(digest, f"gives {relpath!r} the md5 {md5!r}")
     if not _is_inside(relpath):
-        raise _refused(digest, f"names the path {relpath!r}, which is not one inside the directory")
+        raise _refused(digest, f"has the path {relpath!r}, which is not inside the directory")
     return relpath, md5
 
 
 def _is_inside(relpath: str) -> bool:
-    """Whether ``relpath`` is a plain way down: no ``..``, no root, no empty step, all UTF-8."""
+    """Whether ``relpath`` is relative without ``..`` or empty parts, and UTF-8."""
     if "\0" in relpath or any(step in ("", ".", "..") for step in relpath.split("/")):
         return False
     try:
@@ -92,10 +91,10 @@ def _is_inside(relpath: str) -> bool:
 
 
 def _check_names(entries: tuple[tuple[str, str], ...], digest: str) -> None:
-    """Refuse a name given twice, and a name that is a file here and a folder there."""
+    """Refuse a duplicate path, and a path that is both a file and a folder."""
     files = {relpath for relpath, _ in entries}
     if len(files) != len(entries):
-        raise _refused(digest, "names a file twice")
+        raise _refused(digest, "has a path twice")
     folders = {relpath.rpartition("/")[0] for relpath in files}
     for folder in list(folders):
         folders.update(folder[:at] for at, letter in enumerate(folder) if letter == "/")

@@ -1,4 +1,4 @@
-"""What lies in a cache, how much of the disk it takes, and what of it is needed."""
+"""Disk usage of a cache: its objects, reservations and copies, and which artifacts the objects belong to."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from robot_assets.store.cache import OBJECTS, Cache
 from robot_assets.store.pins import last_uses
 from robot_assets.store.tree import parse_tree
 
-OPENED = "opened"
-LAYING_OUT = "laying-out-"
-"""Followed by the digest, the name of the folder in which an artifact is being laid out."""
+CHECKOUTS = "opened"
+STAGING_PREFIX = "laying-out-"
+"""Prefix of the staging folder of a checkout, followed by the digest."""
 COPIES_SUFFIX = ".copies"
-"""Beside an artifact that was laid out: the bytes that it takes where links to the objects were refused."""
+"""Suffix of the file beside a checkout with the bytes of its copies, made where the file system refused links."""
 BATCHES = "batches"
-EVICTED = "evicted-"
-"""Before the name of what is about to be removed, in ``opened`` and ``batches``."""
-PROMISES = "promised"
+EVICTED_PREFIX = "evicted-"
+"""Prefix of evicted checkouts in ``opened`` and evicted objects in ``batches`` that are about to be removed."""
+RESERVATIONS = "promised"
 CORRUPT = "corrupt"
 _BLOCK = 4096
 _OBJECT_NAME = re.compile(r"[0-9a-f]{32}(\.dir)?")
 
 
 def on_disk(size_bytes: int) -> int:
-    """What a file of this size takes of a disk; thousands of small labels take more than their bytes."""
+    """Disk usage of a file of this size: whole blocks, which matters for thousands of small labels."""
     return -(-size_bytes // _BLOCK) * _BLOCK
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredObject:
     """An object of a cache."""
 
     oid: str
@@ -45,27 +45,27 @@ class Stored:
 
     @property
     def disk_bytes(self) -> int:
-        """What it takes of the disk."""
+        """Its disk usage."""
         return on_disk(self.size_bytes)
 
 
-def stored(cache: Cache) -> dict[str, Stored]:
-    """Every object of the cache."""
-    found: dict[str, Stored] = {}
+def stored_objects(cache: Cache) -> dict[str, StoredObject]:
+    """Every object of the cache, by oid."""
+    found: dict[str, StoredObject] = {}
     for prefix in _names(f"{cache.root}/{OBJECTS}"):
         for entry in _entries(f"{cache.root}/{OBJECTS}/{prefix}"):
             oid = prefix + entry.name
             with suppress(FileNotFoundError):
                 if _OBJECT_NAME.fullmatch(oid):
                     facts = entry.stat(follow_symlinks=False)
-                    found[oid] = Stored(oid, facts.st_size, facts.st_mtime_ns)
+                    found[oid] = StoredObject(oid, facts.st_size, facts.st_mtime_ns)
     return found
 
 
-def beside_bytes(cache: Cache) -> int:
-    """What else takes the disk: damaged objects, evicted ones, and artifacts that were laid out as copies."""
-    copies = sum(_number(entry.path) for entry in _entries(f"{cache.root}/{OPENED}") if _is_count(entry.name))
-    evicted = [entry for entry in _entries(f"{cache.root}/{BATCHES}") if entry.name.startswith(EVICTED)]
+def overhead_bytes(cache: Cache) -> int:
+    """Disk usage beside the objects: corrupt and evicted objects, and checkouts that are copies."""
+    copies = sum(_number(entry.path) for entry in _entries(f"{cache.root}/{CHECKOUTS}") if _is_count(entry.name))
+    evicted = [entry for entry in _entries(f"{cache.root}/{BATCHES}") if entry.name.startswith(EVICTED_PREFIX)]
     useless = 0
     for entry in [*_entries(f"{cache.root}/{CORRUPT}"), *evicted]:
         with suppress(FileNotFoundError):
@@ -73,21 +73,21 @@ def beside_bytes(cache: Cache) -> int:
     return copies + useless
 
 
-def promised_bytes(cache: Cache) -> int:
-    """What processes that are alive are about to bring. The promise of one that was killed is void, and removed."""
-    return sum(_kept_promise(entry.path) for entry in _entries(f"{cache.root}/{PROMISES}"))
+def reserved_bytes(cache: Cache) -> int:
+    """Bytes that live processes have reserved. Reservations of killed processes are removed."""
+    return sum(_live_reservation(entry.path) for entry in _entries(f"{cache.root}/{RESERVATIONS}"))
 
 
-def uses(cache: Cache, objects: dict[str, Stored]) -> dict[str, int]:
-    """When each artifact was used last. Of one that nobody noted, its listing tells when it came."""
-    noted = last_uses(cache)
+def effective_last_uses(cache: Cache, objects: dict[str, StoredObject]) -> dict[str, int]:
+    """Time of last use of each artifact; of one without a recorded use, the time its listing was written."""
+    recorded = last_uses(cache)
     listings = {oid: item.written_ns for oid, item in objects.items() if is_directory(oid)}
-    laid_out = {name: 0 for name in _names(f"{cache.root}/{OPENED}") if _OBJECT_NAME.fullmatch(name)}
-    return {**laid_out, **listings, **noted}
+    checkouts = {name: 0 for name in _names(f"{cache.root}/{CHECKOUTS}") if _OBJECT_NAME.fullmatch(name)}
+    return {**checkouts, **listings, **recorded}
 
 
-def contents(cache: Cache, digest: str) -> frozenset[str] | None:
-    """The objects of an artifact; None when its listing is not here or damaged."""
+def members_of(cache: Cache, digest: str) -> frozenset[str] | None:
+    """The objects of an artifact; None when its listing is absent or damaged."""
     if not is_directory(digest):
         return frozenset([digest])
     try:
@@ -97,7 +97,7 @@ def contents(cache: Cache, digest: str) -> frozenset[str] | None:
         return None
 
 
-def _kept_promise(path: str) -> int:
+def _live_reservation(path: str) -> int:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

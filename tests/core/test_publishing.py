@@ -1,4 +1,4 @@
-"""A final name holds the old bytes or the new ones, at every instant."""
+"""A final name has the old bytes or the new ones, at every instant."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ import pytest
 from robot_assets.core.publishing import publishing_directory, publishing_file
 
 
-def test_a_directory_appears_whole_and_replaces_the_old_one(tmp_path):
+def test_a_directory_is_published_complete_and_replaces_the_old_one(tmp_path):
     final = tmp_path / "final"
     for version in ("one", "two"):
         with publishing_directory(final) as staging:
@@ -59,11 +59,11 @@ for version in range(10_000):
 """
 
 
-def test_a_writer_killed_at_any_moment_leaves_one_whole_version(tmp_path):
+def test_a_writer_killed_at_any_moment_leaves_one_complete_version(tmp_path):
     final = tmp_path / "final"
     for attempt in range(6):
         writer = subprocess.Popen(
-            [sys.executable, "-c", _WRITER, str(final)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[1]
+            [sys.executable, "-c", _WRITER, str(final)], stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
         )
         with writer:
             writer.stdout.readline()

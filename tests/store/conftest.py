@@ -30,7 +30,7 @@ def shared(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A small directory with the names and sizes that break naive code."""
+    """A small directory with names and sizes that naive code fails on."""
     root = tmp_path / "folder"
     (root / "sub" / "é").mkdir(parents=True)
     (root / "empty").mkdir()
@@ -81,7 +81,7 @@ def set_remote(repository: Path, url: str) -> None:
 
 @pytest.fixture
 def s3(s3_server: str, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
-    """The URL of an empty place in a bucket, reachable through the environment."""
+    """URL of an empty prefix in a bucket; endpoint and credentials are in the environment."""
     import fsspec
 
     monkeypatch.setenv("AWS_ENDPOINT_URL", s3_server)

@@ -1,4 +1,4 @@
-"""A TCP proxy in front of a server that cuts each connection after so many bytes, and counts what it let through."""
+"""A TCP proxy that cuts each connection to a server after a number of bytes, and counts the bytes that passed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from urllib.parse import urlsplit
 
 
 class CuttingProxy:
-    """Connections to ``url`` reach the server until each has carried ``cut_after`` bytes back.
+    """Forwards connections to a server; cuts each after ``cut_after`` bytes of the server's answer.
 
     Attributes:
-        url: Where it listens.
-        cut_after: Bytes of the server that one connection carries; None for any number.
-        cuts_left: How many connections are still to be cut.
-        carried: Bytes of the server that went through.
-        cuts: How many connections were cut.
+        url: The proxy's URL.
+        cut_after: Bytes from the server after which a connection is cut.
+        cuts_left: Number of connections that will be cut.
+        carried: Bytes from the server that were forwarded.
+        cuts: Number of connections that were cut.
     """
 
     def __init__(self, server: str, cut_after: int, cuts: int) -> None:
@@ -70,7 +70,7 @@ class CuttingProxy:
 
 @contextmanager
 def cutting(server: str, cut_after: int, cuts: int = 1_000_000) -> Iterator[CuttingProxy]:
-    """A proxy in front of ``server`` for the time of the block."""
+    """Run a proxy in front of ``server`` during the block."""
     proxy = CuttingProxy(server, cut_after, cuts)
     thread = threading.Thread(target=proxy.serve, daemon=True)
     thread.start()

@@ -1,4 +1,4 @@
-"""A receipt spares an add that has nothing to do, and no other."""
+"""A memo of ``add`` is used only while files and objects are unchanged."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from robot_assets.store import Store
-from robot_assets.store.add_memo import leave_receipt, redeem
+from robot_assets.store.add_memo import recall_digest, remember_digest
 from robot_assets.store.cache import Cache
 from robot_assets.store.scan import scan
 from tests.store.conftest import content, objects
@@ -21,7 +21,7 @@ SECOND = 1_000_000_000
 
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
-    """Just enough files to be worth a receipt."""
+    """Just enough files to be memoized."""
     folder = tmp_path / "many"
     (folder / "sub").mkdir(parents=True)
     for number in range(500):
@@ -29,55 +29,55 @@ def many(tmp_path: Path) -> Path:
     return folder
 
 
-def leave(cache: Cache, path: Path, digest: str, rested_s: float = 3, lost: str | None = None) -> None:
-    """Leave a receipt as if the files had been read ``rested_s`` seconds after their last change."""
+def remember(cache: Cache, path: Path, digest: str, rested_s: float = 3, lost: str | None = None) -> None:
+    """Write a memo as if the files had been read ``rested_s`` seconds after their last change."""
     files = scan(path)
     oids = list(objects(cache.root))
     if lost is not None:
         objects(cache.root)[lost].unlink()
     read_ns = max(file.ctime_ns for file in files) + int(rested_s * SECOND)
     time.sleep(0.02)  # the clock of the file system ticks
-    leave_receipt(cache, path, files, digest, oids, read_ns)
+    remember_digest(cache, path, files, digest, oids, read_ns)
 
 
-def redeemed(store: Store, path: Path) -> str | None:
-    return redeem(Cache(store.cache), path, scan(path))
+def recalled(store: Store, path: Path) -> str | None:
+    return recall_digest(Cache(store.cache), path, scan(path))
 
 
 def added(store: Store, path: Path) -> str:
-    """Add, and leave a receipt that is good."""
+    """Add, and write a valid memo."""
     digest = store.add(path).digest
-    leave(Cache(store.cache), path, digest)
-    assert redeemed(store, path) == digest
+    remember(Cache(store.cache), path, digest)
+    assert recalled(store, path) == digest
     return digest
 
 
-def test_adding_files_at_rest_leaves_a_receipt_and_the_next_add_comes_to_the_same(store: Store, many: Path) -> None:
+def test_adding_files_at_rest_writes_a_memo_that_the_next_add_uses(store: Store, many: Path) -> None:
     time.sleep(2.1)
     artifact = store.add(many)
-    assert redeemed(store, many) == artifact.digest
+    assert recalled(store, many) == artifact.digest
     assert store.add(many) == store.digest_of(many) == artifact
 
 
-def test_a_receipt_for_one_file_comes_to_the_same(store: Store, tmp_path: Path) -> None:
+def test_a_memo_works_for_a_single_file_and_its_execute_bit(store: Store, tmp_path: Path) -> None:
     tool = tmp_path / "tool"
     tool.write_bytes(os.urandom(5 << 20))
     artifact = store.add(tool)
     added(store, tool)
     assert store.add(tool) == artifact
     tool.chmod(0o755)
-    assert redeemed(store, tool) is None
+    assert recalled(store, tool) is None
     assert store.add(tool).is_executable
 
 
-def edit_unseen(folder: Path) -> None:
+def edit_keeping_size_and_mtime(folder: Path) -> None:
     before = (folder / "sub" / "007").stat()
     (folder / "sub" / "007").write_bytes(b"edited")
     os.utime(folder / "sub" / "007", ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 CHANGES: dict[str, Callable[[Path], object]] = {
-    "edited, size and mtime as before": edit_unseen,
+    "edited, same size and mtime": edit_keeping_size_and_mtime,
     "added": lambda folder: (folder / "new").write_bytes(b"new"),
     "removed": lambda folder: (folder / "sub" / "007").unlink(),
     "renamed": lambda folder: (folder / "sub" / "007").rename(folder / "sub" / "bond"),
@@ -87,12 +87,12 @@ CHANGES: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES.keys())
-def test_a_changed_directory_is_added_anew(
+def test_a_changed_directory_is_added_again(
     change: Callable[[Path], object], store: Store, many: Path, tmp_path: Path
 ) -> None:
     before = added(store, many)
     change(many)
-    assert redeemed(store, many) is None
+    assert recalled(store, many) is None
     after = store.add(many)
     assert after.digest != before
     assert after == Store(tmp_path / "fresh").add(many)
@@ -108,43 +108,43 @@ LOSSES: dict[str, Callable[[Path, str], object]] = {
 
 
 @pytest.mark.parametrize("lose", LOSSES.values(), ids=LOSSES.keys())
-def test_what_the_cache_lost_is_stored_again(lose: Callable[[Path, str], object], store: Store, many: Path) -> None:
+def test_lost_objects_are_stored_again(lose: Callable[[Path, str], object], store: Store, many: Path) -> None:
     digest = added(store, many)
     lose(store.cache, digest)
-    assert redeemed(store, many) is None
+    assert recalled(store, many) is None
     assert store.add(many).digest == digest
     assert content(store.open(digest)) == content(many)
 
 
-def test_a_damaged_receipt_is_none(store: Store, many: Path) -> None:
+def test_a_damaged_memo_is_ignored(store: Store, many: Path) -> None:
     digest = added(store, many)
-    (receipt,) = (store.cache / "receipts").iterdir()
-    whole = receipt.read_bytes()
-    for payload in (b"", whole[:-1], whole + b" 1", whole.replace(digest.encode(), b"0" * 32 + b".dir"), b"\xff \xff"):
-        receipt.write_bytes(payload)
-        assert redeemed(store, many) is None
+    (memo,) = (store.cache / "receipts").iterdir()
+    valid = memo.read_bytes()
+    for payload in (b"", valid[:-1], valid + b" 1", valid.replace(digest.encode(), b"0" * 32 + b".dir"), b"\xff \xff"):
+        memo.write_bytes(payload)
+        assert recalled(store, many) is None
         assert store.add(many).digest == digest
 
 
-def test_no_receipt_for_files_that_had_just_changed(store: Store, many: Path) -> None:
-    leave(Cache(store.cache), many, store.add(many).digest, rested_s=1.9)
-    assert redeemed(store, many) is None
+def test_files_changed_within_two_seconds_are_not_memoized(store: Store, many: Path) -> None:
+    remember(Cache(store.cache), many, store.add(many).digest, rested_s=1.9)
+    assert recalled(store, many) is None
 
 
-def test_no_receipt_for_a_cache_that_lost_an_object_meanwhile(store: Store, many: Path) -> None:
+def test_nothing_is_memoized_when_the_cache_lost_an_object_meanwhile(store: Store, many: Path) -> None:
     digest = store.add(many).digest
-    leave(Cache(store.cache), many, digest, lost=store.digest_of(many / "sub" / "007").digest)
-    assert redeemed(store, many) is None
+    remember(Cache(store.cache), many, digest, lost=store.digest_of(many / "sub" / "007").digest)
+    assert recalled(store, many) is None
 
 
-def test_no_receipt_while_the_objects_change(store: Store, many: Path) -> None:
-    """A loss in the same tick of the clock as the last arrival would leave the folder's ctime as it is."""
+def test_nothing_is_memoized_while_object_folders_change(store: Store, many: Path) -> None:
+    """Losing an object in the same clock tick as the last addition would leave the folder's ctime unchanged."""
 
     class Busy(Cache):
         def folders(self) -> list[tuple[str, int, int]]:
             return [(name, inode, time.time_ns() + SECOND) for name, inode, _ in super().folders()]
 
-    leave(Busy(store.cache), many, store.add(many).digest)
-    (receipt,) = (store.cache / "receipts").iterdir()
-    assert receipt.read_bytes() == b""
-    assert redeemed(store, many) is None
+    remember(Busy(store.cache), many, store.add(many).digest)
+    (memo,) = (store.cache / "receipts").iterdir()
+    assert memo.read_bytes() == b""
+    assert recalled(store, many) is None

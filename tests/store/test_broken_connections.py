@@ -1,4 +1,4 @@
-"""Connections to a real S3 server break in the middle of a large object: what has arrived does not travel again."""
+"""Connections to a real S3 server break within a large object: bytes that have arrived are not transferred again."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ def packed(tmp_path: Path, s3: str) -> tuple[str, Path]:
 
 
 @pytest.mark.parametrize("cut_after", [6_000_000, 4_400_000])
-def test_a_large_object_arrives_over_connections_that_all_break_and_hardly_a_byte_travels_twice(
+def test_a_large_object_arrives_over_connections_that_all_break_in_less_than_twice_its_bytes(
     packed, s3_server, s3, tmp_path, monkeypatch, cut_after
 ):
     digest, folder = packed
-    monkeypatch.setattr(remote, "_WAITS_S", (0.01,) * 5)
+    monkeypatch.setattr(remote, "_RETRY_DELAYS_S", (0.01,) * 5)
     with cutting(s3_server, cut_after) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         there = Store(tmp_path / "there", s3)
         assert content(there.open(digest)) == content(folder)
     assert proxy.cuts > 2
-    print(f"cut {proxy.cuts} times; {proxy.carried / LARGE:.2f} times the object travelled")
+    print(f"{proxy.cuts} cuts; {proxy.carried / LARGE:.2f} times the object's size was transferred")
     assert LARGE < proxy.carried < 2 * LARGE
 
 
-def test_a_connection_that_is_whole_carries_each_byte_once(packed, s3_server, s3, tmp_path, monkeypatch):
+def test_over_intact_connections_each_byte_is_transferred_once(packed, s3_server, s3, tmp_path, monkeypatch):
     digest, folder = packed
     with cutting(s3_server, 0, cuts=0) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
@@ -50,11 +50,11 @@ def test_a_connection_that_is_whole_carries_each_byte_once(packed, s3_server, s3
     assert LARGE < proxy.carried < 1.05 * LARGE
 
 
-def test_a_remote_that_always_breaks_off_is_given_up_with_a_sentence_and_nothing_half_is_kept(
+def test_a_remote_whose_connections_always_break_is_an_error_and_leaves_no_partial_object(
     packed, s3_server, s3, tmp_path, monkeypatch
 ):
     digest, folder = packed
-    monkeypatch.setattr(remote, "_WAITS_S", (0.01,))
+    monkeypatch.setattr(remote, "_RETRY_DELAYS_S", (0.01,))
     there = Store(tmp_path / "there", s3)
     with cutting(s3_server, 200_000) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
@@ -66,7 +66,7 @@ def test_a_remote_that_always_breaks_off_is_given_up_with_a_sentence_and_nothing
     assert content(there.open(digest)) == content(folder)
 
 
-def test_pieces_of_any_size_make_the_object(packed, s3, tmp_path, monkeypatch):
+def test_an_object_is_assembled_from_parts_of_any_size(packed, s3, tmp_path, monkeypatch):
     digest, folder = packed
-    monkeypatch.setattr(transfer, "_PIECE", 7_654_321)
+    monkeypatch.setattr(transfer, "_PART_BYTES", 7_654_321)
     assert content(Store(tmp_path / "there", s3).open(digest)) == content(folder)

@@ -1,4 +1,4 @@
-"""A killed process, a full disk, two writers at once: never a wrong object under a final name."""
+"""Killed processes, a full disk, concurrent writers: an object under a final name is always correct."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def assert_every_object_is_its_hash(root: Path) -> None:
         assert hashlib.md5(path.read_bytes()).hexdigest() == oid.removesuffix(".dir"), path
 
 
-def test_a_process_killed_at_any_moment_leaves_only_whole_objects(many: Path, tmp_path: Path) -> None:
+def test_a_process_killed_at_any_moment_leaves_only_complete_objects(many: Path, tmp_path: Path) -> None:
     expected = content(many)
     chance = random.Random(0)
     remote = str(tmp_path / "remote")
@@ -71,12 +71,12 @@ def test_a_process_killed_at_any_moment_leaves_only_whole_objects(many: Path, tm
     assert not list((store.cache / "batches").iterdir())
 
 
-def test_a_full_disk_is_named_and_a_rerun_with_space_succeeds(many: Path, tmp_path: Path) -> None:
+def test_a_full_disk_is_reported_and_a_rerun_with_space_succeeds(many: Path, tmp_path: Path) -> None:
     mount = tmp_path / "tiny"
     mount.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", mount], capture_output=True)
     if done.returncode:
-        limited_file_size(many, tmp_path)
+        check_with_limited_file_size(many, tmp_path)
         return
     try:
         store = Store(mount / "store")
@@ -97,8 +97,8 @@ def test_a_full_disk_is_named_and_a_rerun_with_space_succeeds(many: Path, tmp_pa
         subprocess.run(["umount", mount], check=True)
 
 
-def limited_file_size(many: Path, tmp_path: Path) -> None:
-    """The same promise where nobody may mount: a limit on the size of a file, met in the middle of a write."""
+def check_with_limited_file_size(many: Path, tmp_path: Path) -> None:
+    """The same check without the right to mount: a file size limit that is reached in the middle of a write."""
     store = Store(tmp_path / "store")
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (4 << 20, before[1]))
@@ -111,7 +111,7 @@ def limited_file_size(many: Path, tmp_path: Path) -> None:
     assert store.has(store.add(many).digest)
 
 
-def test_writers_and_openers_of_one_artifact_get_along(many: Path, tmp_path: Path) -> None:
+def test_one_artifact_can_be_added_and_opened_concurrently(many: Path, tmp_path: Path) -> None:
     expected = content(many)
     failures: list[BaseException] = []
 

@@ -1,4 +1,4 @@
-"""What we write is what ``dvc`` writes, and each reads the other's."""
+"""The store writes the same bytes as ``dvc``, and each reads the other's data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATHS = st.lists(_STEP.filter(lambda step: step not in (".", "..")), min_size=1
 
 @settings(deadline=None)
 @given(st.dictionaries(_PATHS, st.binary(min_size=16, max_size=16).map(bytes.hex), min_size=1, max_size=12))
-def test_a_listing_is_the_bytes_and_the_digest_that_dvc_data_gives(entries: dict[str, str]) -> None:
+def test_a_listing_has_the_bytes_and_the_digest_of_dvc_data(entries: dict[str, str]) -> None:
     reference = DvcTree()
     for relpath, md5 in entries.items():
         reference.add(tuple(relpath.split("/")), Meta(), HashInfo("md5", md5))
@@ -89,7 +89,7 @@ def test_we_read_what_dvc_pushed(
     assert content(store.open(digest)) == expected
 
 
-def test_the_lock_of_a_dvc_stage_names_our_digest(store: Store, dvc: Dvc, tmp_path: Path) -> None:
+def test_the_lock_file_of_a_dvc_stage_has_our_digest(store: Store, dvc: Dvc, tmp_path: Path) -> None:
     dvc("stage", "add", "-q", "-n", "make", "-o", "out", "mkdir out && echo made > out/file")
     dvc("repro", "-q")
     assert read_lock(tmp_path / "dvc" / "dvc.lock") == {"out": store.digest_of(tmp_path / "dvc" / "out").digest}
@@ -109,7 +109,7 @@ def test_the_lock_of_a_dvc_stage_names_our_digest(store: Store, dvc: Dvc, tmp_pa
         ("outs: [", "YAML"),
     ],
 )
-def test_a_bad_pointer_is_refused_by_place(text: str, place: str, tmp_path: Path) -> None:
+def test_an_invalid_pointer_is_refused_with_the_field(text: str, place: str, tmp_path: Path) -> None:
     from robot_assets.core.errors import StoreError
 
     (tmp_path / "x.dvc").write_text(text)

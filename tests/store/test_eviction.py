@@ -1,4 +1,4 @@
-"""A bounded cache: the least recently used makes room; nothing that is needed, or that only this machine has, goes."""
+"""A bounded cache evicts the least recently used objects, and none that are pinned or only on this machine."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from hypothesis import strategies as some
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from robot_assets.core.errors import StoreError
-from robot_assets.store import Store
-from robot_assets.store import eviction as room
+from robot_assets.store import Store, eviction
 from robot_assets.store.cache import Cache
-from robot_assets.store.pins import letting_go
-from robot_assets.store.usage import on_disk, promised_bytes, stored
+from robot_assets.store.eviction import evict_to_limit
+from robot_assets.store.pins import released
+from robot_assets.store.usage import on_disk, reserved_bytes, stored_objects
 from tests.store.conftest import content, objects
 from tests.store.test_crashes import assert_every_object_is_its_hash
 
@@ -34,14 +34,14 @@ BLOCK = 4096
 LIMIT = 20 * BLOCK
 
 
-def taken(store: Store) -> int:
+def disk_usage(store: Store) -> int:
     return sum(on_disk(path.stat().st_size) for path in objects(store.cache).values())
 
 
 def make(folder: Path, name: str, blocks: int, files: int = 1) -> Path:
-    """A directory with files of its own, which take so many blocks each, and its listing takes one more.
+    """A directory of unique files of ``blocks`` blocks each; its listing takes one block more.
 
-    The same name gives the same bytes: a rule that chooses among hashes has to find them in the same order again.
+    The same name gives the same bytes: Hypothesis samples from sorted hashes and has to find the same order again.
     """
     made = folder / name
     made.mkdir(parents=True)
@@ -51,20 +51,20 @@ def make(folder: Path, name: str, blocks: int, files: int = 1) -> Path:
     return made
 
 
-def is_here(store: Store, digest: str) -> bool:
-    """Whether the cache alone has all of it."""
+def is_cached(store: Store, digest: str) -> bool:
+    """Whether the cache alone has every object of the artifact."""
     return Store(store.cache).has(digest)
 
 
 def use(store: Store, digest: str) -> dict[str, bytes]:
-    """What a step does that then ends."""
-    with letting_go():
+    """Open and read an artifact as a step does, and release it."""
+    with released():
         return content(store.open(digest))
 
 
 @contextmanager
-def a_process_that_has_opened(store: Store, digest: str) -> Iterator[subprocess.Popen]:
-    """It lives through the block, unless the block kills it."""
+def process_with_open_artifact(store: Store, digest: str) -> Iterator[subprocess.Popen]:
+    """Run another process that has opened the artifact, until the block ends."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom robot_assets.store import Store\n"
         "path = Store(Path(sys.argv[1]), sys.argv[2]).open(sys.argv[3])\n"
@@ -87,67 +87,64 @@ def bounded(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def three(bounded: Store, tmp_path: Path) -> list[str]:
-    """Three artifacts that fill the cache but for a block, the first used longest ago, all of them on the remote."""
+    """Three artifacts, least recently used first, that fill the cache up to one block; the remote has them all."""
     return [bounded.add(make(tmp_path, name, 5)).digest for name in ("one", "two", "three")]
 
 
-def test_what_was_used_least_recently_makes_room_and_can_be_had_again(bounded, three, tmp_path):
+def test_the_least_recently_used_artifact_is_evicted_and_can_be_fetched_again(bounded, three, tmp_path):
     use(bounded, three[0])
     four = bounded.add(make(tmp_path, "four", 5)).digest
-    assert [is_here(bounded, digest) for digest in [*three, four]] == [True, False, True, True]
-    assert taken(bounded) <= LIMIT
+    assert [is_cached(bounded, digest) for digest in [*three, four]] == [True, False, True, True]
+    assert disk_usage(bounded) <= LIMIT
     assert use(bounded, three[1]) == content(tmp_path / "two")
-    assert taken(bounded) <= LIMIT
+    assert disk_usage(bounded) <= LIMIT
 
 
-def test_a_fetch_makes_room_before_it_brings_anything(bounded, three, tmp_path):
+def test_a_fetch_evicts_before_it_downloads(bounded, three, tmp_path):
     other = Store(tmp_path / "elsewhere", bounded.remote_url)
     large = other.add(make(tmp_path, "large", 12)).digest
     assert bounded.pull(large) == 2
-    assert is_here(bounded, large)
-    assert taken(bounded) <= LIMIT
+    assert is_cached(bounded, large)
+    assert disk_usage(bounded) <= LIMIT
 
 
-def test_an_artifact_that_was_laid_out_goes_with_its_objects(bounded, three, tmp_path):
+def test_a_checkout_is_evicted_with_its_objects(bounded, three, tmp_path):
     for digest in three:
         use(bounded, digest)
     bounded.add(make(tmp_path, "four", 18))
-    assert taken(bounded) <= LIMIT
+    assert disk_usage(bounded) <= LIMIT
     assert not list((bounded.cache / "opened").iterdir())
 
 
-def test_what_two_artifacts_share_is_as_young_as_the_younger(bounded, tmp_path):
+def test_an_object_of_two_artifacts_counts_as_used_when_either_was(bounded, tmp_path):
     old, young = make(tmp_path, "old", 4, files=2), make(tmp_path, "young", 4)
     shutil.copy(old / "0.bin", young / "shared.bin")
     old_digest, young_digest = bounded.add(old).digest, bounded.add(young).digest
     use(bounded, young_digest)
     bounded.add(make(tmp_path, "more", 8))
-    assert not is_here(bounded, old_digest)
-    assert is_here(bounded, young_digest)
+    assert not is_cached(bounded, old_digest)
+    assert is_cached(bounded, young_digest)
 
 
-# what stays
-
-
-def test_what_another_process_has_open_stays_and_goes_once_that_was_killed(bounded, three, tmp_path):
-    with a_process_that_has_opened(bounded, three[0]) as process:
+def test_an_artifact_open_in_another_process_stays_until_the_process_is_killed(bounded, three, tmp_path):
+    with process_with_open_artifact(bounded, three[0]) as process:
         for name in ("four", "five", "six"):
             bounded.add(make(tmp_path, name, 6))
-        assert is_here(bounded, three[0])
-        assert taken(bounded) <= LIMIT
+        assert is_cached(bounded, three[0])
+        assert disk_usage(bounded) <= LIMIT
         process.stdin.write("\n")
         process.stdin.flush()
         assert process.stdout.readline() == f"{(tmp_path / 'one' / '0.bin').stat().st_size}\n"
-    with a_process_that_has_opened(bounded, three[1]) as process:
+    with process_with_open_artifact(bounded, three[1]) as process:
         process.send_signal(signal.SIGKILL)
         process.wait(timeout=20)
         bounded.add(make(tmp_path, "seven", 17))
-        assert not is_here(bounded, three[1])
+        assert not is_cached(bounded, three[1])
 
 
-def test_a_forked_worker_of_a_data_loader_needs_what_its_process_opened(bounded, three, tmp_path):
+def test_a_forked_data_loader_worker_keeps_the_pins_of_its_parent(bounded, three, tmp_path):
     ready, is_ready = os.pipe()
-    with letting_go():
+    with released():
         bounded.open(three[0])
         child = os.fork()
         if child == 0:
@@ -157,17 +154,17 @@ def test_a_forked_worker_of_a_data_loader_needs_what_its_process_opened(bounded,
     try:
         os.read(ready, 1)
         bounded.add(make(tmp_path, "four", 13))
-        assert is_here(bounded, three[0])
+        assert is_cached(bounded, three[0])
     finally:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         os.close(ready)
         os.close(is_ready)
     bounded.add(make(tmp_path, "five", 14))
-    assert not is_here(bounded, three[0])
+    assert not is_cached(bounded, three[0])
 
 
-def test_what_the_remote_does_not_have_stays_however_old(bounded, tmp_path):
+def test_objects_that_the_remote_lacks_or_has_truncated_stay(bounded, tmp_path):
     lost = Store(bounded.cache).add(make(tmp_path, "unpushed", 5)).digest
     cut_short = bounded.add(make(tmp_path, "cut short", 4)).digest
     (there,) = [path for path in objects(tmp_path / "remote").values() if path.stat().st_size > BLOCK]
@@ -175,49 +172,49 @@ def test_what_the_remote_does_not_have_stays_however_old(bounded, tmp_path):
     there.write_bytes(there.read_bytes()[:-1])
     for name in ("one", "two", "three"):
         bounded.add(make(tmp_path, name, 8))
-    assert is_here(bounded, lost)
+    assert is_cached(bounded, lost)
     assert [md5 for md5 in objects(bounded.cache) if md5 == there.parent.name + there.name]
-    assert taken(bounded) <= LIMIT
+    assert disk_usage(bounded) <= LIMIT
     assert bounded.has(cut_short)
 
 
-def test_a_store_without_a_remote_loses_nothing(tmp_path):
+def test_a_store_without_a_remote_evicts_nothing(tmp_path):
     store = Store(tmp_path / "store", None, BLOCK)
     digests = [store.add(make(tmp_path, name, 5)).digest for name in ("one", "two")]
-    assert all(is_here(store, digest) for digest in digests)
+    assert all(is_cached(store, digest) for digest in digests)
 
 
-def test_when_all_is_needed_the_work_goes_on_and_one_line_says_so(bounded, three, tmp_path, caplog):
-    room._said.clear()
-    with caplog.at_level(logging.WARNING), letting_go():
+def test_when_everything_is_pinned_the_work_goes_on_with_one_warning(bounded, three, tmp_path, caplog):
+    eviction._warned.clear()
+    with caplog.at_level(logging.WARNING), released():
         for digest in three:
             bounded.open(digest)
         for name in ("four", "five"):
             four = bounded.add(make(tmp_path, name, 6))
             assert content(bounded.open(four.digest)) == content(tmp_path / name)
-    (said,) = [record.getMessage() for record in caplog.records if record.name.startswith("robot_assets")]
-    assert said.startswith(
+    (warning,) = [record.getMessage() for record in caplog.records if record.name.startswith("robot_assets")]
+    assert warning.startswith(
         f"the cache {bounded.cache} takes 0.1 MiB and its limit is 0.1 MiB; 0.0 MiB were removed and "
     )
-    assert "needed by processes here" in said
-    assert "execution.cache.size" in said
+    assert "in use by processes on this machine" in warning
+    assert "execution.cache.size" in warning
     bounded.add(make(tmp_path, "six", 2))
-    assert taken(bounded) <= LIMIT
+    assert disk_usage(bounded) <= LIMIT
 
 
-def test_when_the_remote_is_away_nothing_goes(bounded, three, tmp_path, caplog):
-    room._said.clear()
+def test_when_the_remote_is_unreachable_nothing_is_evicted(bounded, three, tmp_path, caplog):
+    eviction._warned.clear()
     shutil.move(tmp_path / "remote", tmp_path / "unplugged")
     (tmp_path / "remote").write_text("not a directory")
     local = Cache(bounded.cache, BLOCK)
     with caplog.at_level(logging.WARNING):
-        room.make_room(local, bounded._remote)
-    assert all(is_here(bounded, digest) for digest in three)
-    (said,) = [record.getMessage() for record in caplog.records if record.name.startswith("robot_assets")]
-    assert "0.0 MiB were removed and the remote cannot be asked what it has: " in said
+        evict_to_limit(local, bounded._remote)
+    assert all(is_cached(bounded, digest) for digest in three)
+    (warning,) = [record.getMessage() for record in caplog.records if record.name.startswith("robot_assets")]
+    assert "0.0 MiB were removed and the remote cannot be asked what it has: " in warning
 
 
-def test_an_object_that_goes_between_the_look_and_the_read_is_fetched_again(bounded, three, tmp_path):
+def test_an_object_that_disappears_before_it_is_read_is_fetched_again(bounded, three, tmp_path):
     store = Store(bounded.cache, bounded.remote_url)
     for lost in objects(bounded.cache).values():
         lost.unlink()
@@ -228,14 +225,14 @@ def test_an_object_that_goes_between_the_look_and_the_read_is_fetched_again(boun
     assert content(tmp_path / "out") == content(tmp_path / "three")
 
 
-def test_a_push_of_what_has_made_room_is_no_error(bounded, three):
+def test_pushing_an_evicted_artifact_is_a_no_op(bounded, three):
     for path in objects(bounded.cache).values():
         if path.stat().st_size > BLOCK:
             path.unlink()
     assert [bounded.push(digest) for digest in three] == [0, 0, 0]
 
 
-def test_an_artifact_laid_out_as_copies_counts_twice(bounded, tmp_path):
+def test_a_checkout_made_of_copies_counts_twice(bounded, tmp_path):
     if not os.path.ismount("/dev/shm"):
         pytest.skip("no second file system at /dev/shm to refuse a link")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as elsewhere:
@@ -245,33 +242,30 @@ def test_an_artifact_laid_out_as_copies_counts_twice(bounded, tmp_path):
         use(bounded, one)
         assert list(Path(elsewhere).glob("*.copies"))
         two = bounded.add(make(tmp_path, "two", 5)).digest
-        assert not is_here(bounded, one)
-        assert is_here(bounded, two)
+        assert not is_cached(bounded, one)
+        assert is_cached(bounded, two)
         assert not list(Path(elsewhere).iterdir())
 
 
-# a disk, kills, and several processes
-
-
 @contextmanager
-def a_disk_of(size: str, place: Path) -> Iterator[Path]:
+def small_disk(size: str, place: Path) -> Iterator[Path]:
     place.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], capture_output=True)
     if done.returncode:
-        pytest.skip("nobody may mount a small disk here")
+        pytest.skip("no permission to mount a small disk")
     try:
         yield place
     finally:
         subprocess.run(["umount", place], check=True)
 
 
-def test_a_disk_smaller_than_the_limit_is_the_limit_and_a_full_one_is_named(tmp_path):
-    with a_disk_of("2m", tmp_path / "disk") as disk:
+def test_a_disk_smaller_than_the_limit_is_the_limit_and_a_full_one_is_reported(tmp_path):
+    with small_disk("2m", tmp_path / "disk") as disk:
         store = Store(disk / "cache", str(tmp_path / "remote"), 1 << 30)
         digests = [store.add(make(tmp_path, str(number), 90)).digest for number in range(12)]
-        assert is_here(store, digests[-1])
-        assert not is_here(store, digests[0])
-        with letting_go():
+        assert is_cached(store, digests[-1])
+        assert not is_cached(store, digests[0])
+        with released():
             for digest in digests[-4:]:
                 store.open(digest)
             with pytest.raises(StoreError, match="no space left") as caught:
@@ -280,8 +274,8 @@ def test_a_disk_smaller_than_the_limit_is_the_limit_and_a_full_one_is_named(tmp_
         assert use(store, digests[0]) == content(tmp_path / "0")
 
 
-def test_a_disk_that_something_else_has_filled_to_the_last_block_gets_room(tmp_path):
-    with a_disk_of("2m", tmp_path / "disk") as disk:
+def test_eviction_works_on_a_disk_that_another_program_filled_completely(tmp_path):
+    with small_disk("2m", tmp_path / "disk") as disk:
         store = Store(disk / "cache", str(tmp_path / "remote"), 1 << 30)
         digests = [store.add(make(tmp_path, str(number), 40)).digest for number in range(6)]
         with (disk / "logs").open("wb", buffering=0) as logs:
@@ -289,7 +283,7 @@ def test_a_disk_that_something_else_has_filled_to_the_last_block_gets_room(tmp_p
                 logs.write(bytes(BLOCK))
         more = store.add(make(tmp_path, "more", 60)).digest
         assert use(store, more) == content(tmp_path / "more")
-        assert not is_here(store, digests[0])
+        assert not is_cached(store, digests[0])
 
 
 _STEP = """
@@ -302,8 +296,8 @@ digests = sys.argv[5:]
 print("go", flush=True)
 while True:
     digest = chance.choice(digests)
-    from robot_assets.store.pins import letting_go
-    with letting_go():
+    from robot_assets.store.pins import released
+    with released():
         root = store.open(digest)
         found = sorted((path.name, len(path.read_bytes())) for path in root.iterdir())
         assert len(found) == 6, (digest, found)
@@ -311,7 +305,7 @@ while True:
 """
 
 
-def test_steps_that_share_a_cache_too_small_for_all_and_are_killed_at_any_moment_break_nothing(tmp_path):
+def test_killing_steps_that_share_a_small_cache_leaves_it_consistent(tmp_path):
     remote, limit = str(tmp_path / "remote"), 60 * BLOCK
     source = Store(tmp_path / "source", remote)
     digests = {source.add(make(tmp_path, f"a{number}", 5, files=6)).digest: f"a{number}" for number in range(6)}
@@ -333,10 +327,10 @@ def test_steps_that_share_a_cache_too_small_for_all_and_are_killed_at_any_moment
     bounded = Store(cache, remote, limit)
     for digest, name in digests.items():
         assert use(bounded, digest) == content(tmp_path / name)
-        assert taken(bounded) <= limit
-    assert promised_bytes(Cache(cache)) == 0
-    laid_out = {path.name for path in (cache / "opened").iterdir() if path.is_dir()}
-    assert laid_out <= digests.keys()
+        assert disk_usage(bounded) <= limit
+    assert reserved_bytes(Cache(cache)) == 0
+    checkouts = {path.name for path in (cache / "opened").iterdir() if path.is_dir()}
+    assert checkouts <= digests.keys()
 
 
 _EVICT = """
@@ -344,15 +338,15 @@ import sys
 from pathlib import Path
 from robot_assets.store.cache import Cache
 from robot_assets.store.remote import Remote
-from robot_assets.store.eviction import make_room
+from robot_assets.store.eviction import evict_to_limit
 cache, remote = Cache(Path(sys.argv[1]), int(sys.argv[3])), Remote(sys.argv[2])
 remote.sizes([])
 print("go", flush=True)
-make_room(cache, remote)
+evict_to_limit(cache, remote)
 """
 
 
-def test_an_eviction_killed_at_any_moment_leaves_each_object_whole_or_gone(tmp_path):
+def test_an_eviction_killed_at_any_moment_leaves_each_object_complete_or_absent(tmp_path):
     remote = str(tmp_path / "remote")
     store = Store(tmp_path / "cache", remote)
     folders = {store.add(folder).digest: folder for folder in (make(tmp_path, f"{i}", 2, files=200) for i in range(3))}
@@ -368,8 +362,8 @@ def test_an_eviction_killed_at_any_moment_leaves_each_object_whole_or_gone(tmp_p
         assert_every_object_is_its_hash(store.cache)
     for digest, folder in folders.items():
         assert use(store, digest) == content(folder)
-    room.make_room(Cache(store.cache, 10 * BLOCK), store._remote)
-    assert taken(store) <= 10 * BLOCK
+    evict_to_limit(Cache(store.cache, 10 * BLOCK), store._remote)
+    assert disk_usage(store) <= 10 * BLOCK
     assert not list((store.cache / "opened").iterdir())
 
 
@@ -386,7 +380,7 @@ print(store.add(Path(sys.argv[4])).digest, flush=True)
 
 @pytest.mark.parametrize("place", ["local", "s3"])
 @pytest.mark.parametrize("caches", ["one cache", "two caches"])
-def test_two_pods_write_the_same_objects_at_once(place, caches, folder, tmp_path, request):
+def test_two_pods_can_write_the_same_objects_concurrently(place, caches, folder, tmp_path, request):
     url = str(tmp_path / "remote") if place == "local" else request.getfixturevalue("s3")
     expected = content(folder)
     names = ["node", "node"] if caches == "one cache" else ["node-1", "node-2"]
@@ -405,97 +399,94 @@ def test_two_pods_write_the_same_objects_at_once(place, caches, folder, tmp_path
     (digest,) = digests
     for name in names:
         assert_every_object_is_its_hash(tmp_path / name)
-        assert is_here(Store(tmp_path / name), digest)
+        assert is_cached(Store(tmp_path / name), digest)
     assert content(Store(tmp_path / "third", url).open(digest)) == expected
 
 
-# the rule
-
-
 class SharedCache(RuleBasedStateMachine):
-    """Steps of one node come and go, in any order, over a cache that is too small for all that they want."""
+    """Steps of one node start and end in any order, with a cache too small for all their artifacts."""
 
     @initialize(blocks=some.integers(6, 30))
-    def a_node(self, blocks: int) -> None:
+    def start(self, blocks: int) -> None:
         self.scratch = tempfile.TemporaryDirectory()
         self.root = Path(self.scratch.name)
         self.limit = blocks * BLOCK
         self.store = Store(self.root / "cache", str(self.root / "remote"), self.limit)
         self.pushed: dict[str, dict[str, bytes]] = {}
         self.unpushed: set[str] = set()
-        self.held: dict[str, int] = {}
+        self.pinned: dict[str, int] = {}
         self.number = 0
 
     @rule(blocks=some.integers(1, 9), files=some.integers(1, 3), is_pushed=some.booleans())
-    def a_step_makes_something(self, blocks: int, files: int, is_pushed: bool) -> None:
+    def add(self, blocks: int, files: int, is_pushed: bool) -> None:
         self.number += 1
         made = make(self.root, f"made-{self.number}", blocks, files)
         if is_pushed:
             self.pushed[self.store.add(made).digest] = content(made)
-        else:  # the remote was away
+        else:  # the remote was unreachable
             digest = Store(self.store.cache).add(made).digest
             self.unpushed |= set(_objects_of(self.store, digest))
-        self.the_next_step_makes_room()
+        self.evict()
 
     @precondition(lambda self: self.pushed)
     @rule(data=some.data())
-    def a_step_opens_something(self, data) -> None:
+    def open_and_release(self, data) -> None:
         digest = data.draw(some.sampled_from(sorted(self.pushed)))
         assert use(self.store, digest) == self.pushed[digest]
-        self.the_next_step_makes_room()
+        self.evict()
 
     @precondition(lambda self: self.pushed)
     @rule(data=some.data())
-    def another_process_opens_something_and_lives_on(self, data) -> None:
+    def open_in_another_process(self, data) -> None:
         digest = data.draw(some.sampled_from(sorted(self.pushed)))
-        if digest not in self.held:
-            with letting_go():
+        if digest not in self.pinned:
+            with released():
                 self.store.open(digest)
-                # the lock of another process, taken in the same instant, and kept
+                # simulates the lock of another process, taken before ours is released
                 handle = os.open(self.store.cache / "uses" / digest, os.O_RDWR)
                 fcntl.flock(handle, fcntl.LOCK_SH)
-            self.held[digest] = handle
+            self.pinned[digest] = handle
 
-    @precondition(lambda self: self.held)
+    @precondition(lambda self: self.pinned)
     @rule(data=some.data())
-    def a_process_ends(self, data) -> None:
-        os.close(self.held.pop(data.draw(some.sampled_from(sorted(self.held)))))
-        self.the_next_step_makes_room()
+    def end_the_other_process(self, data) -> None:
+        os.close(self.pinned.pop(data.draw(some.sampled_from(sorted(self.pinned)))))
+        self.evict()
 
     @precondition(lambda self: self.pushed)
     @rule(data=some.data())
-    def a_step_writes_something_out(self, data) -> None:
+    def write_out(self, data) -> None:
         digest = data.draw(some.sampled_from(sorted(self.pushed)))
         self.store.get(digest, self.root / "out")
         assert content(self.root / "out") == self.pushed[digest]
         shutil.rmtree(self.root / "out")
-        self.the_next_step_makes_room()
+        self.evict()
 
-    def the_next_step_makes_room(self) -> None:
-        """What a step needed is only let go when it ends, and a step that ends looks at no cache."""
-        room.make_room(self.store._cache, self.store._remote)
+    def evict(self) -> None:
+        """Evict as the next step would: a step's pins are released when it ends, after its last eviction."""
+        evict_to_limit(self.store._cache, self.store._remote)
 
     @invariant()
-    def what_is_needed_and_what_is_only_here_stays(self) -> None:
+    def pinned_and_unpushed_objects_stay(self) -> None:
         if not hasattr(self, "store"):
             return
-        here = set(objects(self.store.cache)) if self.store.cache.exists() else set()
-        assert self.unpushed <= here
-        for digest in self.held:
-            assert is_here(self.store, digest)
+        cached = set(objects(self.store.cache)) if self.store.cache.exists() else set()
+        assert self.unpushed <= cached
+        for digest in self.pinned:
+            assert is_cached(self.store, digest)
             assert content(self.store.cache / "opened" / digest) == self.pushed[digest]
 
     @invariant()
-    def it_is_within_its_limit_or_nothing_in_it_may_go(self) -> None:
-        if not hasattr(self, "store") or not self.store.cache.exists() or taken(self.store) <= self.limit:
+    def the_cache_is_within_its_limit_or_has_nothing_to_evict(self) -> None:
+        if not hasattr(self, "store") or not self.store.cache.exists() or disk_usage(self.store) <= self.limit:
             return
         stays = set(self.unpushed)
-        for digest in self.held:
+        for digest in self.pinned:
             stays |= set(_objects_of(self.store, digest))
-        assert set(stored(Cache(self.store.cache))) <= stays
+        assert set(stored_objects(Cache(self.store.cache))) <= stays
 
     def teardown(self) -> None:
-        for handle in getattr(self, "held", {}).values():
+        for handle in getattr(self, "pinned", {}).values():
             os.close(handle)
         if hasattr(self, "scratch"):
             self.scratch.cleanup()

@@ -1,4 +1,4 @@
-"""A name stands for one version, on every machine that shares the remote, and may come to stand for another."""
+"""A ref points at one digest, on every machine that shares the remote, and can be changed."""
 
 from __future__ import annotations
 
@@ -13,48 +13,48 @@ NAME = "timing-caches/0f3c/latest"
 ONE, TWO = "1" * 32, "2" * 32
 
 
-def test_a_name_stands_for_what_it_was_bound_to_last(store: Store) -> None:
-    assert store.bound(NAME) is None
-    store.bind(NAME, ONE)
-    store.bind(NAME, TWO)
-    assert store.bound(NAME) == TWO
-    assert store.bound("timing-caches/0f3c/other") is None
+def test_a_ref_points_at_the_digest_it_was_set_to_last(store: Store) -> None:
+    assert store.get_ref(NAME) is None
+    store.set_ref(NAME, ONE)
+    store.set_ref(NAME, TWO)
+    assert store.get_ref(NAME) == TWO
+    assert store.get_ref("timing-caches/0f3c/other") is None
 
 
 @pytest.mark.parametrize("place", ["local", "s3"])
-def test_others_find_it_by_the_remote_which_holds(place: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+def test_machines_share_refs_through_the_remote(place: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     url = str(tmp_path / "remote") if place == "local" else request.getfixturevalue("s3")
     here, there = Store(tmp_path / "here", url), Store(tmp_path / "there", url)
-    assert there.bound(NAME) is None
-    here.bind(NAME, ONE)
-    assert there.bound(NAME) == ONE
-    there.bind(NAME, TWO)
-    assert here.bound(NAME) == TWO
+    assert there.get_ref(NAME) is None
+    here.set_ref(NAME, ONE)
+    assert there.get_ref(NAME) == ONE
+    there.set_ref(NAME, TWO)
+    assert here.get_ref(NAME) == TWO
 
 
 @pytest.mark.parametrize("name", ["", "/etc/passwd", "../x", "a/../b", "Upper", "a//b", "a/b/c/d/e", "a\n"])
-def test_what_could_leave_its_folder_is_no_name(store: Store, name: str) -> None:
-    for attempt in (lambda: store.bind(name, ONE), lambda: store.bound(name)):
-        with pytest.raises(StoreError, match="is no name of a version"):
+def test_an_invalid_name_is_refused(store: Store, name: str) -> None:
+    for attempt in (lambda: store.set_ref(name, ONE), lambda: store.get_ref(name)):
+        with pytest.raises(StoreError, match="is not a valid name of a ref"):
             attempt()
     assert not store.cache.exists()
 
 
-def test_only_a_digest_can_be_stood_for(store: Store) -> None:
+def test_a_ref_can_only_point_at_a_digest(store: Store) -> None:
     with pytest.raises(StoreError, match="is not a digest"):
-        store.bind(NAME, "latest")
-    assert store.bound(NAME) is None
+        store.set_ref(NAME, "latest")
+    assert store.get_ref(NAME) is None
 
 
-def test_a_damaged_name_is_an_error_and_not_a_version(store: Store) -> None:
-    store.bind(NAME, ONE)
+def test_a_damaged_ref_is_an_error(store: Store) -> None:
+    store.set_ref(NAME, ONE)
     (store.cache / "names" / NAME).write_text("rubbish")
     with pytest.raises(StoreError, match="is not a digest"):
-        store.bound(NAME)
+        store.get_ref(NAME)
 
 
-def test_names_are_in_nobodys_way(store: Store, folder: Path) -> None:
+def test_artifacts_work_beside_refs(store: Store, folder: Path) -> None:
     digest = store.add(folder).digest
-    store.bind(NAME, digest)
+    store.set_ref(NAME, digest)
     assert store.has(digest)
     assert store.open(digest).is_dir()

@@ -1,4 +1,4 @@
-"""Remembered hashes save time and are never wrong."""
+"""Cached hashes save time and are never wrong."""
 
 from __future__ import annotations
 
@@ -22,28 +22,30 @@ def large(tmp_path: Path) -> Path:
     return path
 
 
-def remembered(folder: Path, path: Path, after_s: float) -> dict[str, str]:
-    """What is remembered of a reading ``after_s`` seconds after the last change of the file."""
+def cached_hashes(folder: Path, path: Path, after_s: float) -> dict[str, str]:
+    """The hashes cached when a file was read ``after_s`` seconds after its last change."""
     files = scan(path)
     save_state(folder, path, files, {"": "0" * 32}, files[0].ctime_ns + int(after_s * SECOND))
     return load_state(folder, path, files)
 
 
-def test_a_file_at_rest_is_remembered(large: Path, tmp_path: Path) -> None:
-    assert remembered(tmp_path / "state", large, after_s=3) == {"": "0" * 32}
+def test_the_hash_of_a_file_at_rest_is_cached(large: Path, tmp_path: Path) -> None:
+    assert cached_hashes(tmp_path / "state", large, after_s=3) == {"": "0" * 32}
 
 
-def test_a_file_read_within_the_tick_of_its_timestamp_is_not_remembered(large: Path, tmp_path: Path) -> None:
-    assert remembered(tmp_path / "state", large, after_s=1.9) == {}
+def test_the_hash_of_a_file_read_within_two_seconds_of_its_last_change_is_not_cached(
+    large: Path, tmp_path: Path
+) -> None:
+    assert cached_hashes(tmp_path / "state", large, after_s=1.9) == {}
 
 
-def test_a_file_from_the_future_is_not_remembered(large: Path, tmp_path: Path) -> None:
+def test_the_hash_of_a_file_from_the_future_is_not_cached(large: Path, tmp_path: Path) -> None:
     os.utime(large, (4_000_000_000, 4_000_000_000))
-    assert remembered(tmp_path / "state", large, after_s=3) == {}
+    assert cached_hashes(tmp_path / "state", large, after_s=3) == {}
 
 
-def test_an_edit_that_keeps_size_and_mtime_is_seen(large: Path, tmp_path: Path) -> None:
-    assert remembered(tmp_path / "state", large, after_s=3)
+def test_an_edit_that_keeps_size_and_mtime_is_detected(large: Path, tmp_path: Path) -> None:
+    assert cached_hashes(tmp_path / "state", large, after_s=3)
     before = large.stat()
     with large.open("r+b") as stream:
         stream.write(b"edited")
@@ -51,15 +53,15 @@ def test_an_edit_that_keeps_size_and_mtime_is_seen(large: Path, tmp_path: Path) 
     assert load_state(tmp_path / "state", large, scan(large)) == {}
 
 
-def test_a_damaged_state_file_is_no_state(large: Path, tmp_path: Path) -> None:
-    assert remembered(tmp_path / "state", large, after_s=3)
+def test_a_damaged_state_file_is_ignored(large: Path, tmp_path: Path) -> None:
+    assert cached_hashes(tmp_path / "state", large, after_s=3)
     (state,) = (tmp_path / "state").iterdir()
     for payload in (b"", b"\0" * 100, state.read_bytes()[:-1]):
         state.write_bytes(payload)
         assert load_state(tmp_path / "state", large, scan(large)) == {}
 
 
-def test_a_rapid_edit_after_adding_gives_the_new_digest(store: Store, tmp_path: Path) -> None:
+def test_an_edit_right_after_adding_gives_the_new_digest(store: Store, tmp_path: Path) -> None:
     folder = tmp_path / "many"
     folder.mkdir()
     for number in range(600):
@@ -71,7 +73,9 @@ def test_a_rapid_edit_after_adding_gives_the_new_digest(store: Store, tmp_path: 
     assert store.add(folder).digest != first.digest
 
 
-def test_remembered_files_whose_objects_are_gone_are_stored_again(store: Store, large: Path, tmp_path: Path) -> None:
+def test_files_with_cached_hashes_are_stored_again_when_their_objects_are_gone(
+    store: Store, large: Path, tmp_path: Path
+) -> None:
     digest = store.add(large).digest
     files = scan(large)
     save_state(store.cache / "state", large, files, {"": digest}, files[0].ctime_ns + 3 * SECOND)
@@ -82,12 +86,12 @@ def test_remembered_files_whose_objects_are_gone_are_stored_again(store: Store, 
 
 def test_a_file_that_is_written_to_while_it_is_read_is_refused(store: Store, large: Path) -> None:
     from robot_assets.store.scan import Scanned
-    from robot_assets.store.storing import _hashing, _read_stable
+    from robot_assets.store.storing import _hashing_reader, _read_stable
 
     def writing_meanwhile(file: Scanned, handle: int) -> str:
         with large.open("ab") as stream:
             stream.write(b"more")
-        return _hashing(file, handle)
+        return _hashing_reader(file, handle)
 
     with pytest.raises(StoreError, match="changed while it was read"):
         _read_stable(scan(large)[0], writing_meanwhile)

@@ -1,4 +1,4 @@
-"""Thousands of artifacts are asked for again and again; what is lost in between is noticed."""
+"""The cached status of artifacts is updated when objects are lost, restored or added."""
 
 import os
 import time
@@ -8,13 +8,13 @@ import pytest
 
 from robot_assets.core.errors import StoreError
 from robot_assets.store import Store
-from robot_assets.store.status import whole_in_cache
+from robot_assets.store.status import complete_in_cache
 from tests.store.conftest import objects
 
 
 @pytest.fixture
 def two(store: Store, tmp_path: Path) -> list[str]:
-    """Two artifacts of two files each, in a cache that has come to rest: from here on it is remembered."""
+    """Two artifacts of two files each, in a cache old enough for its status to be cached."""
     digests = []
     for name in ("one", "two"):
         folder = tmp_path / name
@@ -26,39 +26,39 @@ def two(store: Store, tmp_path: Path) -> list[str]:
     return digests
 
 
-def test_what_is_whole_is_found_again(store, two):
+def test_complete_artifacts_are_found_repeatedly(store, two):
     for _ in range(2):
-        assert whole_in_cache(store.cache, [*two, "0" * 32, "0" * 32 + ".dir"]) == set(two)
-        assert whole_in_cache(store.cache, two[:1]) == {two[0]}
-    assert whole_in_cache(store.cache, []) == set()
+        assert complete_in_cache(store.cache, [*two, "0" * 32, "0" * 32 + ".dir"]) == set(two)
+        assert complete_in_cache(store.cache, two[:1]) == {two[0]}
+    assert complete_in_cache(store.cache, []) == set()
 
 
-def test_a_lost_file_is_noticed_and_a_restored_one_too(store, two, tmp_path):
-    assert whole_in_cache(store.cache, two) == set(two)
+def test_a_lost_object_is_noticed_and_a_restored_one_too(store, two, tmp_path):
+    assert complete_in_cache(store.cache, two) == set(two)
     content = (tmp_path / "one" / "weights").read_bytes()
     weights = next(path for path in objects(store.cache).values() if path.read_bytes() == content)
     weights.unlink()
-    assert whole_in_cache(store.cache, two) == {two[1]}
-    assert whole_in_cache(store.cache, two) == {two[1]}
+    assert complete_in_cache(store.cache, two) == {two[1]}
+    assert complete_in_cache(store.cache, two) == {two[1]}
     weights.write_bytes(content)
-    assert whole_in_cache(store.cache, two) == set(two)
+    assert complete_in_cache(store.cache, two) == set(two)
 
 
-def test_what_is_added_later_is_found(store, two, tmp_path):
-    assert whole_in_cache(store.cache, two) == set(two)
+def test_an_artifact_added_later_is_found(store, two, tmp_path):
+    assert complete_in_cache(store.cache, two) == set(two)
     (tmp_path / "three").write_text("three")
     three = store.add(tmp_path / "three").digest
-    assert whole_in_cache(store.cache, [*two, three]) == {*two, three}
+    assert complete_in_cache(store.cache, [*two, three]) == {*two, three}
 
 
-def test_a_damaged_listing_is_no_artifact(store, two):
+def test_an_artifact_with_a_damaged_listing_is_not_complete(store, two):
     listing = objects(store.cache)[two[0]]
     os.chmod(listing, 0o644)
     listing.write_bytes(b"[]")
-    assert whole_in_cache(store.cache, two) == {two[1]}
+    assert complete_in_cache(store.cache, two) == {two[1]}
 
 
-def test_no_cache_has_nothing_and_no_digest_is_refused(store, tmp_path):
-    assert whole_in_cache(tmp_path / "nowhere", ["0" * 32]) == set()
+def test_a_missing_cache_has_no_artifacts_and_an_invalid_digest_is_refused(store, tmp_path):
+    assert complete_in_cache(tmp_path / "nowhere", ["0" * 32]) == set()
     with pytest.raises(StoreError):
-        whole_in_cache(store.cache, ["../../etc/passwd"])
+        complete_in_cache(store.cache, ["../../etc/passwd"])

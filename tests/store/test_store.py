@@ -1,4 +1,4 @@
-"""Adding, reading and moving artifacts, and what is refused."""
+"""Adding, reading and transferring artifacts, and the inputs that are refused."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def damage(path: Path) -> None:
     path.chmod(0o444)
 
 
-def test_a_directory_comes_back_as_it_was_and_may_be_edited(store: Store, folder: Path, tmp_path: Path) -> None:
+def test_a_directory_round_trips_and_its_copy_may_be_edited(store: Store, folder: Path, tmp_path: Path) -> None:
     artifact = store.add(folder)
     store.get(artifact.digest, tmp_path / "out")
     assert content(tmp_path / "out") == content(folder)
@@ -31,7 +31,7 @@ def test_a_directory_comes_back_as_it_was_and_may_be_edited(store: Store, folder
     assert (store.open(artifact.digest) / "a").read_bytes() == b"a"
 
 
-def test_a_file_comes_back_as_it_was(store: Store, folder: Path, tmp_path: Path) -> None:
+def test_a_file_round_trips(store: Store, folder: Path, tmp_path: Path) -> None:
     digest = store.add(folder / "sub" / "large.bin").digest
     store.get(digest, tmp_path / "out.bin")
     assert (tmp_path / "out.bin").read_bytes() == (folder / "sub" / "large.bin").read_bytes()
@@ -45,9 +45,7 @@ def test_digest_of_stores_nothing(store: Store, folder: Path) -> None:
     assert store.has(artifact.digest)
 
 
-def test_get_replaces_what_was_there_but_never_a_file_by_a_directory(
-    store: Store, folder: Path, tmp_path: Path
-) -> None:
+def test_get_replaces_a_directory_but_never_a_file_by_a_directory(store: Store, folder: Path, tmp_path: Path) -> None:
     digest = store.add(folder).digest
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "old").write_text("old")
@@ -59,7 +57,7 @@ def test_get_replaces_what_was_there_but_never_a_file_by_a_directory(
     assert (tmp_path / "file").read_text() == "mine"
 
 
-def test_opening_twice_gives_the_same_files_and_an_edit_there_is_undone(store: Store, folder: Path) -> None:
+def test_opening_twice_gives_the_same_files_and_undoes_edits(store: Store, folder: Path) -> None:
     digest = store.add(folder).digest
     path = store.open(digest)
     before = (path / "a").stat().st_ino
@@ -74,7 +72,7 @@ def test_opening_twice_gives_the_same_files_and_an_edit_there_is_undone(store: S
 
 
 @pytest.mark.parametrize("place", ["local", "s3"])
-def test_an_artifact_travels_through_a_remote_and_only_once(
+def test_an_artifact_is_transferred_through_a_remote_only_once(
     place: str, folder: Path, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     url = str(tmp_path / "remote") if place == "local" else request.getfixturevalue("s3")
@@ -90,7 +88,7 @@ def test_an_artifact_travels_through_a_remote_and_only_once(
     assert content(there.open(second)) == content(folder)
 
 
-def test_a_push_that_was_cut_off_goes_on_where_it_stopped(shared: Store, folder: Path, tmp_path: Path) -> None:
+def test_an_interrupted_push_resumes_where_it_stopped(shared: Store, folder: Path, tmp_path: Path) -> None:
     digest = shared.add(folder).digest
     remote = objects(tmp_path / "remote")
     lost = [oid for oid in remote if oid != digest][:3]
@@ -110,7 +108,7 @@ def test_a_damaged_cache_object_is_fetched_again(shared: Store, folder: Path, tm
     assert content(shared.open(digest)) == content(folder)
 
 
-def test_a_damaged_object_without_a_good_one_is_named_and_adding_again_mends_it(
+def test_a_damaged_object_without_an_intact_copy_is_named_and_adding_again_restores_it(
     store: Store, folder: Path, tmp_path: Path
 ) -> None:
     digest = store.add(folder).digest
@@ -143,7 +141,7 @@ def test_a_damaged_cache_object_is_not_pushed(store: Store, folder: Path, tmp_pa
     assert {oid, digest}.isdisjoint(objects(tmp_path / "remote"))
 
 
-def test_what_is_nowhere_is_said_to_be_missing_with_the_places(shared: Store, store: Store) -> None:
+def test_a_missing_object_is_reported_with_its_locations(shared: Store, store: Store) -> None:
     with pytest.raises(ObjectMissing, match=r"files/md5/00/0{30}"):
         store.open("0" * 32)
     with pytest.raises(ObjectMissing, match="remote/files/md5/00"):
@@ -154,7 +152,7 @@ def test_what_is_nowhere_is_said_to_be_missing_with_the_places(shared: Store, st
 
 
 @pytest.mark.parametrize("relpath", ["../x", "/etc/x", "a/../../x", "a//b", "", ".", "a/\0", "\ud800"])
-def test_a_listing_that_climbs_out_is_refused(relpath: str, store: Store, tmp_path: Path) -> None:
+def test_a_listing_with_a_path_outside_the_directory_is_refused(relpath: str, store: Store, tmp_path: Path) -> None:
     (tmp_path / "x").write_bytes(b"x")
     md5 = store.add(tmp_path / "x").digest
     tree = tree_of([(relpath, md5)])
@@ -170,7 +168,7 @@ def test_a_listing_that_climbs_out_is_refused(relpath: str, store: Store, tmp_pa
 @pytest.mark.parametrize(
     "payload", [b"{", b"{}", b"[]", b"[1]", json.dumps([{"relpath": "a", "md5": "short"}]).encode()]
 )
-def test_a_listing_that_is_none_is_refused(payload: bytes, store: Store, tmp_path: Path) -> None:
+def test_an_invalid_listing_is_refused(payload: bytes, store: Store, tmp_path: Path) -> None:
     (tmp_path / "listing").write_bytes(payload)
     digest = store.add(tmp_path / "listing").digest
     path = objects(store.cache)[digest]
@@ -179,7 +177,9 @@ def test_a_listing_that_is_none_is_refused(payload: bytes, store: Store, tmp_pat
         store.open(digest + ".dir")
 
 
-def test_what_an_artifact_cannot_hold_is_refused_by_name(store: Store, folder: Path, tmp_path: Path) -> None:
+def test_entries_that_an_artifact_cannot_contain_are_refused_by_name(
+    store: Store, folder: Path, tmp_path: Path
+) -> None:
     def refused(match: str) -> None:
         with pytest.raises(StoreError, match=match):
             store.add(folder)
@@ -188,7 +188,7 @@ def test_what_an_artifact_cannot_hold_is_refused_by_name(store: Store, folder: P
     refused("link is a symlink")
     (folder / "link").unlink()
     (folder / ".git").mkdir()
-    refused(r"\.git is something that dvc leaves out")
+    refused(r"\.git is a file or folder that dvc skips")
     (folder / ".git").rmdir()
     odd = os.fsencode(folder) + b"/\xff.jpg"
     Path(os.fsdecode(odd)).write_bytes(b"")
@@ -206,19 +206,19 @@ def test_what_an_artifact_cannot_hold_is_refused_by_name(store: Store, folder: P
 
 
 @pytest.mark.parametrize("url", ["", "memory://x", "../outside", "http://x/y"])
-def test_a_url_that_cannot_keep_artifacts_is_refused(url: str, tmp_path: Path) -> None:
+def test_a_url_that_cannot_store_artifacts_is_refused(url: str, tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"store\.url"):
         open_store(url, tmp_path)
 
 
-def test_a_relative_url_is_the_store_and_others_are_remotes_with_a_cache(tmp_path: Path) -> None:
+def test_a_relative_url_is_the_store_and_other_urls_are_remotes_with_a_cache(tmp_path: Path) -> None:
     assert open_store(".robot_assets/store", tmp_path) == Store(tmp_path / ".robot_assets/store")
     cache = tmp_path / ".robot_assets" / "cache"
     assert open_store("s3://bucket/x", tmp_path) == Store(cache, "s3://bucket/x")
     assert open_store("/mnt/share", tmp_path) == Store(cache, "/mnt/share")
 
 
-def test_no_secret_shows_in_what_is_printed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_printed_texts_contain_no_secrets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         closed_port = free.getsockname()[1]
@@ -235,7 +235,7 @@ def test_no_secret_shows_in_what_is_printed(tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize("number", [1, 100])
-def test_durability_of_few_or_many_files_fails_aloud(number: int, tmp_path: Path) -> None:
+def test_making_missing_files_durable_is_an_error_for_few_and_for_many(number: int, tmp_path: Path) -> None:
     make_durable([tmp_path] * number)
     with pytest.raises(FileNotFoundError):
         make_durable([tmp_path / "nothing"] * number)
