@@ -1,1 +1,1 @@
-"""One TensorRT-style quantizer; PTQ and QAT with it."""
+"""A quantizer with the placement of TensorRT, and PTQ and QAT with it."""

@@ -1,7 +1,7 @@
-"""The files of a quantized model: folded weights, configuration, and ``quantization.json``. Light to import.
+"""The files of a quantized model: folded weights, ``config.json`` and ``quantization.json``. Light to import.
 
-``quantization.json`` holds the activation scales and every figure that decided something. Weight scales are not
-in it: they are ``max(abs(w)) / 127`` of each output channel, so the weights determine them.
+``quantization.json`` contains the activation scales and the metrics of all candidates. Weight scales are not in it:
+they are ``max(abs(w)) / 127`` of each output channel, so the weights determine them.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from robot_assets.core.documents import write_json
 from robot_assets.core.errors import QuantizationError
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ class Quantization:
     """The content of ``quantization.json``.
 
     Attributes:
-        method: How the weights came to be.
-        calibrator: The rule that gave the activation scales.
+        method: How the model was quantized.
+        calibrator: The rule of the activation scales.
         scales: Step of the int8 grid of each quantized activation, by tensor name of the graph.
-        val: Metrics on the validation split by what was measured: ``checkpoint``, a calibrator, ``qat``,
-            ``fp32_control``. Each is ``DetectionMetrics.as_json()``.
-        training: QAT only: epochs, learning rate, and the figure of each epoch.
+        val: Metrics on the validation split, as ``DetectionMetrics.as_json()``, of ``checkpoint``, each calibrator,
+            ``qat`` and ``fp32_control``.
+        training: QAT only: epochs, learning rate, and the history of QAT and its float control.
     """
 
     method: Method
@@ -46,7 +47,7 @@ class Quantization:
 
     @property
     def map50(self) -> float:
-        """mAP@50 on val, in [0, 1], of the quantized model that this describes."""
+        """mAP@50 of the quantized model on val, in [0, 1]."""
         return float(self.val["qat" if self.method == "qat" else self.calibrator]["map50"])
 
 
@@ -66,48 +67,47 @@ def save_quantized(folder: Path, prepared: GraphModule, config: CheckpointConfig
         "val": quantization.val,
         "training": quantization.training,
     }
-    text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False)
-    (folder / QUANTIZATION).write_text(text + "\n")
+    write_json(folder / QUANTIZATION, document)
 
 
 def load_quantization(folder: Path) -> Quantization:
     """Read ``quantization.json`` of ``folder``.
 
     Raises:
-        QuantizationError: It is missing, or not what :func:`save_quantized` writes.
+        QuantizationError: It is missing or invalid.
     """
     path = folder / QUANTIZATION
-    fix = "run the quantization asset again"
+    fix = "rebuild the quantized model (ptq or qat)"
     try:
         document = json.loads(path.read_bytes())
         if document["format"] != _FORMAT:
             raise QuantizationError(f"{path}: format {document['format']}", needed=f"format {_FORMAT}", fix=fix)
-        found = Quantization(
+        quantization = Quantization(
             method=document["method"],
             calibrator=str(document["calibrator"]),
             scales={str(name): float(scale) for name, scale in document["scales"].items()},
             val=dict(document["val"]),
             training=dict(document["training"]),
         )
-        _ = found.map50
+        _ = quantization.map50
     except FileNotFoundError:
-        raise QuantizationError(f"no {path}", needed="a quantized model's directory", fix=fix) from None
+        raise QuantizationError(f"no {path}", needed="the directory of a quantized model", fix=fix) from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise QuantizationError(
             f"{path} does not describe a quantized model ({type(error).__name__}: {error})",
             needed="the file that quantization wrote",
             fix=fix,
         ) from None
-    return found
+    return quantization
 
 
 def load_quantized(folder: Path) -> tuple[GraphModule, CheckpointConfig, Quantization]:
-    """Rebuild the prepared graph of ``folder``, with its weights and scales, fake-quantizing; no pickle is read.
+    """Rebuild the prepared graph of ``folder`` with its weights and scales, fake-quantizing; reads no pickle.
 
-    Its outputs are those of the graph that was saved, bit for bit.
+    Its outputs equal those of the saved graph, bit for bit.
 
     Raises:
-        QuantizationError: The files do not fit each other or the network.
+        QuantizationError: The files do not match each other or the network.
     """
     from robot_assets.models.checkpoint import WEIGHTS, load_config, read_weights
     from robot_assets.models.network import build_network
@@ -122,7 +122,7 @@ def load_quantized(folder: Path) -> tuple[GraphModule, CheckpointConfig, Quantiz
 
 
 def checkpoint_val_metrics(checkpoint: Path) -> dict[str, Any]:
-    """The checkpoint's own figures on the validation split, from its ``metrics.json``."""
+    """Metrics of ``checkpoint`` on the validation split, from its ``metrics.json``."""
     return read_metrics(checkpoint, "val")
 
 
@@ -130,7 +130,7 @@ def read_metrics(checkpoint: Path, split: str) -> dict[str, Any]:
     """Metrics of ``checkpoint`` on ``split``, as ``DetectionMetrics.as_json()`` wrote them.
 
     Raises:
-        QuantizationError: ``metrics.json`` is missing or does not hold them.
+        QuantizationError: ``metrics.json`` is missing or does not contain them.
     """
     path = checkpoint / "metrics.json"
     try:
@@ -140,6 +140,6 @@ def read_metrics(checkpoint: Path, split: str) -> dict[str, Any]:
         raise QuantizationError(
             f"{path} has no mAP@50 of the {split} split ({type(error).__name__})",
             needed="the metrics.json that training writes",
-            fix="train the checkpoint again",
+            fix="rebuild the checkpoint",
         ) from None
     return dict(metrics)

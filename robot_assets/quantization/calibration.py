@@ -1,4 +1,4 @@
-"""Calibration: run images through a prepared graph and read a scale for every activation. Light to import."""
+"""Calibration: runs images through a prepared graph and computes a scale for every activation. Light to import."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 BATCH = 8
 
 
-def collect(prepared: GraphModule, dataset: Path, network: NetworkSpec) -> dict[str, MagnitudeHistogram]:
-    """Histograms of every quantized activation over the calibration images of ``dataset``.
+def collect_histograms(prepared: GraphModule, dataset: Path, network: NetworkSpec) -> dict[str, MagnitudeHistogram]:
+    """Collect the histogram of every quantized activation over the calibration images of ``dataset``.
 
     Raises:
         QuantizationError: There are no calibration images.
@@ -41,7 +41,7 @@ def collect(prepared: GraphModule, dataset: Path, network: NetworkSpec) -> dict[
         raise QuantizationError(
             f"no calibration images in {dataset}",
             needed="at least one image of the train split",
-            fix="set calibration_images of the data set in params.yaml above 0 and build it again",
+            fix="set calibration_images of the data set in params.yaml above 0 and rebuild it",
         )
     set_mode(prepared, "observe")
     with torch.no_grad():
@@ -54,21 +54,21 @@ def collect(prepared: GraphModule, dataset: Path, network: NetworkSpec) -> dict[
     }
 
 
-def scales_by(calibrator: Calibrator, histograms: dict[str, MagnitudeHistogram], spec: PtqSpec) -> dict[str, float]:
-    """Scale of every activation by the rule named ``calibrator``."""
+def scales_of(calibrator: Calibrator, histograms: dict[str, MagnitudeHistogram], spec: PtqSpec) -> dict[str, float]:
+    """Scale of every activation by the rule of ``calibrator``."""
     if calibrator == "mse":
         return {name: mse_scale(histogram) for name, histogram in histograms.items()}
     return {name: percentile_scale(histogram, spec.percentile) for name, histogram in histograms.items()}
 
 
-def compete(
+def compare_calibrators(
     prepared: GraphModule,
     histograms: dict[str, MagnitudeHistogram],
     dataset: Path,
     network: NetworkSpec,
     spec: PtqSpec,
 ) -> tuple[dict[str, dict[str, float]], dict[str, DetectionMetrics]]:
-    """Scales and validation metrics of every calibrator of ``spec``; ``prepared`` is left with the last one's."""
+    """Scales and validation metrics of every calibrator of ``spec``; ``prepared`` keeps the scales of the last one."""
     from robot_assets.data.packed import open_split
     from robot_assets.quantization.graph import apply_scales, set_mode
 
@@ -77,7 +77,7 @@ def compete(
     metrics: dict[str, DetectionMetrics] = {}
     for done, calibrator in enumerate(spec.calibrators):
         report("ptq", done, len(spec.calibrators), calibrator)
-        scales[calibrator] = scales_by(calibrator, histograms, spec)
+        scales[calibrator] = scales_of(calibrator, histograms, spec)
         apply_scales(prepared, scales[calibrator])
         set_mode(prepared, "quantize")
         metrics[calibrator] = evaluate_graph(prepared, val, network)
@@ -86,14 +86,14 @@ def compete(
 
 
 def best_of(map50: dict[str, float]) -> str:
-    """The name with the highest mAP@50; of equals the one that comes first."""
+    """The name with the highest mAP@50; the first one of a tie."""
     return max(map50, key=lambda name: map50[name])
 
 
 def evaluate_graph(
     graph: GraphModule, split: Split, network: NetworkSpec, device: torch.device | None = None
 ) -> DetectionMetrics:
-    """COCO metrics of a prepared or quantized graph, which is on ``device`` (the CPU), on ``split``."""
+    """COCO metrics on ``split`` of a prepared or quantized graph on ``device`` (None: the CPU)."""
     import torch
 
     from robot_assets.training.evaluate import evaluate
@@ -103,7 +103,7 @@ def evaluate_graph(
 
 
 def _batches(split: PackedSplit, network: NetworkSpec) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """(images so far, float32 (N, 3, H, W) RGB in [0, 1])."""
+    """Yield (images so far, float32 (N, 3, H, W) RGB in [0, 1])."""
     from robot_assets.runtime.preprocess import letterbox, to_input
 
     for start in range(0, len(split), BATCH):

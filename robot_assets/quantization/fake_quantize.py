@@ -1,7 +1,7 @@
-"""The two modules that stand on the quantized edges of a prepared graph. Needs torch; import it late.
+"""The quantizer modules on the quantized edges of a prepared graph. Needs torch; import it late.
 
-Each is watched, fake-quantizing or transparent, by its ``mode``. torchao's ``convert_pt2e`` replaces either by a
-QuantizeLinear/DequantizeLinear pair with what ``calculate_qparams`` returns.
+Each is transparent, observing or fake-quantizing, by its ``mode``. torchao's ``convert_pt2e`` replaces them by
+quantize/dequantize pairs with the result of ``calculate_qparams``.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TINY = float(torch.finfo(torch.float32).tiny)
 
 
 class _SymmetricQuantizer(FakeQuantizeBase):  # type: ignore[misc, unused-ignore]
-    """Int8 with zero point 0; what activations and weights have in common."""
+    """Int8 with zero point 0, the base of both quantizers."""
 
     dtype = torch.int8
     quant_max = LEVELS
@@ -35,7 +35,7 @@ class ActivationQuantizer(_SymmetricQuantizer):
 
     Attributes:
         scale: Step of the int8 grid in units of the activation; None until calibrated.
-        histogram: Magnitudes seen while observing; None otherwise.
+        histogram: Magnitudes observed; None before the first.
     """
 
     qscheme = torch.per_tensor_symmetric
@@ -47,7 +47,7 @@ class ActivationQuantizer(_SymmetricQuantizer):
         self.histogram: MagnitudeHistogram | None = None
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Return ``x`` watched, fake-quantized or as it is."""
+        """Observe ``x``, fake-quantize it, or return it unchanged, by ``mode``."""
         if self.mode == "observe":
             self._observe(x.detach())
         elif self.mode == "quantize":
@@ -56,9 +56,13 @@ class ActivationQuantizer(_SymmetricQuantizer):
         return x
 
     def calibrated_scale(self) -> float:
-        """The scale; an error of the caller when nothing has calibrated it."""
+        """The scale.
+
+        Raises:
+            RuntimeError: The quantizer is not calibrated.
+        """
         if self.scale is None:
-            raise RuntimeError("the activation quantizer has no scale yet")
+            raise RuntimeError("the activation quantizer is not calibrated")
         return self.scale
 
     def calculate_qparams(self, **_: Any) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,7 +74,7 @@ class ActivationQuantizer(_SymmetricQuantizer):
             self.histogram = MagnitudeHistogram()
         magnitude = x.abs()
         self.histogram.grow(float(magnitude.max()))
-        # The limit is a power of two: this product is exact, so a bin does not depend on when it was counted.
+        # The limit is a power of two: this product is exact, so the bin of a value does not depend on the limit.
         bins = (magnitude * (BINS / self.histogram.limit)).to(torch.int64).flatten()
         self.histogram.add(torch.bincount(bins, minlength=BINS).cpu().numpy())
 
@@ -78,8 +82,8 @@ class ActivationQuantizer(_SymmetricQuantizer):
 class WeightPerChannelQuantizer(_SymmetricQuantizer):
     """Per-channel quantizer of a convolution weight (O, I, H, W) on axis 0.
 
-    The scale is always ``max(abs(w)) / 127`` of the present weights, so a weight file alone determines it. The
-    name holds ``PerChannel`` because torchao passes ``ch_axis`` only then.
+    The scale is always ``max(abs(w)) / 127`` of the current weights, so a weight file alone determines it. torchao
+    passes ``ch_axis`` only to classes with ``PerChannel`` in their name.
     """
 
     qscheme = torch.per_channel_symmetric
@@ -88,28 +92,27 @@ class WeightPerChannelQuantizer(_SymmetricQuantizer):
 
     def __init__(self, **_: Any) -> None:
         super().__init__()
-        self.last: torch.Tensor | None = None
+        self._weight: torch.Tensor | None = None
 
     def forward(self, weight: torch.Tensor) -> torch.Tensor:
-        """Return the weights fake-quantized, or as they are."""
+        """Fake-quantize the weights, or return them unchanged, by ``mode``."""
+        self._weight = weight.detach()
         if self.mode != "quantize":
-            self.last = weight.detach()
             return weight
-        scale = channel_scales(weight.detach())
-        self.last = weight.detach()
+        scale = channel_scales(self._weight)
         zero = torch.zeros_like(scale, dtype=torch.int32)
         return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, self.quant_min, self.quant_max)
 
     def calculate_qparams(self, **_: Any) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scales float32 (O,) and zero points int64 (O,) of the weights seen last."""
-        if self.last is None:
-            raise RuntimeError("the weight quantizer has seen no weights yet")
-        scale = channel_scales(self.last)
+        """Scales float32 (O,) and zero points int64 (O,) of the weights of the last call."""
+        if self._weight is None:
+            raise RuntimeError("the weight quantizer has not been called with weights")
+        scale = channel_scales(self._weight)
         return scale, torch.zeros_like(scale, dtype=torch.int64)
 
 
 def channel_scales(weight: torch.Tensor) -> torch.Tensor:
-    """Float32 (O,): the largest magnitude of each output channel over 127; 1 for a channel of zeros."""
+    """Float32 (O,): the largest magnitude of each output channel divided by 127; 1 for a channel of zeros."""
     scale = weight.abs().amax(dim=tuple(range(1, weight.dim()))) / LEVELS
     return torch.where(scale > _TINY, scale, torch.ones_like(scale))
 

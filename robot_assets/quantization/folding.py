@@ -1,8 +1,8 @@
-"""Batch norm folded into the convolutions of an exported graph. Needs torch; import it late.
+"""Folds batch norms into the convolutions of an exported graph. Needs torch; import it late.
 
-torchao folds once per *use* of a convolution: a head that is shared by two pyramid levels would be folded twice.
-Here a (convolution, batch norm) pair is folded once, however often it is used, and a convolution that is shared
-under different batch norms gets one set of weights for each.
+torchao folds once per *use* of a convolution, which would fold a head that two pyramid levels share twice. Here a
+(convolution, batch norm) pair is folded once, and a convolution with different batch norms gets one set of weights
+for each of them.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def fold_batch_norms(model: GraphModule) -> None:
     """Fold every batch norm of ``model``, in inference form, into the convolution before it, in place.
 
     Raises:
-        QuantizationError: A batch norm does not directly follow a convolution that nothing else reads.
+        QuantizationError: A batch norm does not directly follow a convolution, or is not its only reader.
     """
     folded: dict[tuple[str, str], tuple[str, str]] = {}
     for node in list(model.graph.nodes):
@@ -36,14 +36,15 @@ def _fold(model: GraphModule, norm: Node, folded: dict[tuple[str, str], tuple[st
     convolution = norm.args[0]
     if not isinstance(convolution, Node) or convolution.target not in _CONVOLUTIONS or len(convolution.users) > 1:
         raise QuantizationError(
-            f"batch norm {norm.name} does not directly follow a convolution of its own",
-            needed="a convolution in front of every batch norm, read by it alone",
+            f"batch norm {norm.name} does not directly follow a convolution as its only reader",
+            needed="a convolution before every batch norm, read by it alone",
             fix="change the network in robot_assets/models/network.py",
         )
     weight_name, norm_name = _attribute(convolution.args[1]), _attribute(norm.args[1])
     pair = (weight_name, norm_name)
     if pair not in folded:
-        folded[pair] = _store_folded(model, convolution, norm, twin=any(key[0] == weight_name for key in folded))
+        is_shared = any(key[0] == weight_name for key in folded)
+        folded[pair] = _add_folded(model, convolution, norm, is_shared=is_shared)
     with model.graph.inserting_before(convolution):
         weight, bias = (model.graph.get_attr(name) for name in folded[pair])
     for attribute, name in zip((weight, bias), folded[pair], strict=True):
@@ -54,8 +55,15 @@ def _fold(model: GraphModule, norm: Node, folded: dict[tuple[str, str], tuple[st
     model.graph.erase_node(norm)
 
 
-def _store_folded(model: GraphModule, convolution: Node, norm: Node, *, twin: bool) -> tuple[str, str]:
-    """Register the folded weight and bias beside the convolution's own; return their names."""
+def _add_folded(model: GraphModule, convolution: Node, norm: Node, *, is_shared: bool) -> tuple[str, str]:
+    """Add the folded weight and bias to the module of the convolution; return their names.
+
+    Args:
+        model: The graph.
+        convolution: The convolution.
+        norm: The batch norm.
+        is_shared: Whether the convolution is already folded with another batch norm; the names then have its name.
+    """
     weight = _tensor(model, convolution.args[1])
     bias = _tensor(model, convolution.args[2]) if len(convolution.args) > 2 and convolution.args[2] else None
     scale, shift, mean, variance = (_tensor(model, argument) for argument in norm.args[1:5])
@@ -65,7 +73,7 @@ def _store_folded(model: GraphModule, convolution: Node, norm: Node, *, twin: bo
         new_weight = weight * gain.reshape(-1, *[1] * (weight.dim() - 1))
         new_bias = shift - mean * gain + (0 if bias is None else bias * gain)
     owner = _attribute(convolution.args[1]).rpartition(".")[0]
-    suffix = "folded" if not twin else "folded_" + _attribute(norm.args[1]).rpartition(".")[0].replace(".", "_")
+    suffix = "folded" if not is_shared else "folded_" + _attribute(norm.args[1]).rpartition(".")[0].replace(".", "_")
     names = (f"{owner}.weight_{suffix}", f"{owner}.bias_{suffix}")
     module = model.get_submodule(owner)
     for name, value in zip(names, (new_weight, new_bias), strict=True):
@@ -76,7 +84,7 @@ def _store_folded(model: GraphModule, convolution: Node, norm: Node, *, twin: bo
 def _attribute(argument: object) -> str:
     if not isinstance(argument, Node) or argument.op != "get_attr":
         raise QuantizationError(
-            f"{argument!r} where a stored weight was expected",
+            f"{argument!r} in place of a weight",
             needed="convolutions and batch norms whose weights are parameters",
             fix="change the network in robot_assets/models/network.py",
         )

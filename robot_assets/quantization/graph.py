@@ -1,11 +1,11 @@
-"""From a network to a folded graph, to a prepared one, to a quantized one. Needs torch; import it late.
+"""Converts a network to a folded, a prepared and a quantized graph. Needs torch; import it late.
 
-- *folded*: the exported ATen graph with batch norm inside the convolutions;
-- *prepared*: the same with a quantizer on every quantized edge, to calibrate or to train;
-- *quantized*: the same with quantize/dequantize pairs and int8 weights, which exports to ONNX Q/DQ nodes.
+- *folded*: the exported ATen graph with batch norms folded into the convolutions;
+- *prepared*: the folded graph with a quantizer on every quantized edge, for calibration or training;
+- *quantized*: the folded graph with quantize/dequantize pairs and int8 weights, which exports to ONNX Q/DQ nodes.
 
-A quantized graph is determined by the network's spec, the folded weights and the activation scales, so that is
-all that is ever written down: no pickle.
+The network's spec, the folded weights and the activation scales determine a quantized graph. Only they are saved:
+no pickle.
 """
 
 from __future__ import annotations
@@ -23,16 +23,18 @@ from robot_assets.quantization.fake_quantize import ActivationQuantizer, Mode, Q
 from robot_assets.quantization.folding import fold_batch_norms
 from robot_assets.quantization.quantizer import SymmetricQuantizer
 
+_NETWORK_CHANGED = "rebuild the quantized model (ptq or qat): the network has changed since it was quantized"
+
 
 def prepare(network: nn.Module, spec: NetworkSpec) -> GraphModule:
-    """Capture ``network`` (in eval), fold its batch norms and put a quantizer on every quantized edge.
+    """Export ``network`` in eval mode, fold its batch norms and insert a quantizer on every quantized edge.
 
-    The result takes float32 images (N, 3, H, W) RGB in [0, 1] of any N, returns the raw heads, can be called in
-    train and eval alike (there is nothing left that behaves differently) and starts transparent.
+    The result maps float32 images (N, 3, H, W) RGB in [0, 1] of any N to the raw heads. It behaves alike in train
+    and eval mode, and its quantizers start transparent.
     """
     from torchao.quantization.pt2e.quantize_pt2e import prepare_pt2e
 
-    # Two images: a batch of one would be specialized to one.
+    # Two images: torch.export would specialize a batch of one.
     images = torch.zeros(2, 3, spec.input_height, spec.input_width)
     batch = torch.export.Dim("batch", min=1, max=4096)
     with warnings.catch_warnings(), torch.no_grad():
@@ -48,7 +50,7 @@ def prepare(network: nn.Module, spec: NetworkSpec) -> GraphModule:
 
 
 def convert(prepared: GraphModule) -> GraphModule:
-    """The quantized graph of a calibrated prepared one, which is used up. Takes images (N, 3, H, W)."""
+    """Convert a calibrated prepared graph, which must not be used afterwards. Takes images (N, 3, H, W)."""
     from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e
 
     set_mode(prepared, "transparent")
@@ -56,21 +58,21 @@ def convert(prepared: GraphModule) -> GraphModule:
     height, width = _input_size(prepared)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
-        prepared(torch.zeros(1, 3, height, width))  # shows every weight to its quantizer
+        prepared(torch.zeros(1, 3, height, width))  # Calls every weight quantizer with its weights.
         quantized: GraphModule = convert_pt2e(prepared)
     _allow_train_and_eval(quantized)
     return quantized
 
 
 def set_mode(prepared: GraphModule, mode: Mode) -> None:
-    """Make every quantizer of ``prepared`` transparent, observing or quantizing."""
+    """Set the mode of every quantizer of ``prepared``."""
     for module in prepared.modules():
         if isinstance(module, Quantizers):
             module.mode = mode
 
 
 def activation_quantizers(prepared: GraphModule) -> dict[str, ActivationQuantizer]:
-    """Quantizers by the name of the tensor they stand on; a shared one has the name of its first tensor."""
+    """Quantizers by the name of the tensor they quantize; a shared one has the name of its first tensor."""
     named: dict[str, ActivationQuantizer] = {}
     seen: set[int] = set()
     for node in prepared.graph.nodes:
@@ -85,31 +87,31 @@ def activation_quantizers(prepared: GraphModule) -> dict[str, ActivationQuantize
 
 
 def apply_scales(prepared: GraphModule, scales: Mapping[str, float]) -> None:
-    """Give every activation quantizer its scale.
+    """Set the scale of every activation quantizer.
 
     Raises:
-        QuantizationError: The scales are not exactly those that the graph needs, or one is not above 0.
+        QuantizationError: A scale is missing, unknown, or not a finite number above 0.
     """
     quantizers = activation_quantizers(prepared)
     if set(scales) != set(quantizers):
-        missing, strange = sorted(set(quantizers) - set(scales)), sorted(set(scales) - set(quantizers))
+        missing, unknown = sorted(set(quantizers) - set(scales)), sorted(set(scales) - set(quantizers))
         raise QuantizationError(
-            f"activation scales that do not fit the network: missing {missing[:4]}, unknown {strange[:4]}",
+            f"activation scales that do not match the network: missing {missing[:4]}, unknown {unknown[:4]}",
             needed=f"one scale for each of its {len(quantizers)} quantized tensors",
-            fix="quantize the checkpoint again; the network has changed since",
+            fix=_NETWORK_CHANGED,
         )
     for name, scale in scales.items():
         if not 0 < scale < float("inf"):
             raise QuantizationError(
                 f"scale {scale!r} of tensor {name!r}",
-                needed="a scale above 0",
-                fix="quantize the checkpoint again",
+                needed="a finite scale above 0",
+                fix="rebuild the quantized model (ptq or qat)",
             )
         quantizers[name].scale = float(scale)
 
 
 def folded_weights(prepared: GraphModule) -> dict[str, torch.Tensor]:
-    """Weights and biases of the folded convolutions, contiguous on the CPU, by their name in the graph."""
+    """Copies of the weights and biases of the folded convolutions, contiguous on the CPU, by name in the graph."""
     return {name: tensor.detach().cpu().contiguous().clone() for name, tensor in _tensors(prepared)}
 
 
@@ -117,15 +119,15 @@ def load_folded_weights(prepared: GraphModule, weights: Mapping[str, torch.Tenso
     """Overwrite the folded weights in place.
 
     Raises:
-        QuantizationError: A name or a shape differs, named with both sides.
+        QuantizationError: Names the tensor that is missing, unknown or of another shape.
     """
     own = dict(_tensors(prepared))
     if set(own) != set(weights):
-        differing = sorted(set(own) ^ set(weights))
+        missing, unknown = sorted(set(own) - set(weights)), sorted(set(weights) - set(own))
         raise QuantizationError(
-            f"weights that do not fit the network: {differing[:4]} on one side only",
+            f"weights that do not match the network: missing {missing[:4]}, unknown {unknown[:4]}",
             needed=f"its {len(own)} folded tensors",
-            fix="quantize the checkpoint again; the network has changed since",
+            fix=_NETWORK_CHANGED,
         )
     with torch.no_grad():
         for name, tensor in own.items():
@@ -133,7 +135,7 @@ def load_folded_weights(prepared: GraphModule, weights: Mapping[str, torch.Tenso
                 raise QuantizationError(
                     f"{name}: shape {tuple(weights[name].shape)} in the file",
                     needed=f"shape {tuple(tensor.shape)}",
-                    fix="quantize the checkpoint again; the network has changed since",
+                    fix=_NETWORK_CHANGED,
                 )
             tensor.copy_(weights[name])
 
@@ -146,7 +148,7 @@ def _tensors(prepared: GraphModule) -> Iterator[tuple[str, torch.Tensor]]:
 
 
 def _drop_unused_tensors(module: GraphModule) -> None:
-    """Remove what folding left behind: batch norm tensors that no node reads."""
+    """Remove tensors that no node reads, such as those of folded batch norms."""
     used = {str(node.target) for node in module.graph.nodes if node.op == "get_attr"}
     for name, _ in list(_tensors(module)):
         if name in used:
@@ -156,7 +158,7 @@ def _drop_unused_tensors(module: GraphModule) -> None:
 
 
 def _allow_train_and_eval(module: GraphModule) -> None:
-    """Let ``train()`` and ``eval()`` be called: torchao refuses both, for the sake of layers that we have not."""
+    """Allow ``train()`` and ``eval()``: torchao forbids both because of layers that these graphs do not have."""
     for name in ("train", "eval"):
         vars(module).pop(name, None)
 
@@ -166,6 +168,4 @@ def _input_size(module: GraphModule) -> tuple[int, int]:
         if node.op == "placeholder":
             shape = node.meta["val"].shape
             return int(shape[2]), int(shape[3])
-    raise QuantizationError(
-        "a graph without an input", needed="one input of images", fix="quantize the checkpoint again"
-    )
+    raise QuantizationError("a graph without an input", needed="one input of images", fix=_NETWORK_CHANGED)

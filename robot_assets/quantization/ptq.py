@@ -1,4 +1,4 @@
-"""Post-training quantization: calibrate, let the calibrators compete on val, keep the best."""
+"""Post-training quantization: calibrates, compares the calibrators on val and keeps the best."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from pathlib import Path
 
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.quantization.artifact import Quantization, checkpoint_val_metrics, save_quantized
-from robot_assets.quantization.calibration import best_of, collect, compete
+from robot_assets.quantization.calibration import best_of, collect_histograms, compare_calibrators
 from robot_assets.quantization.spec import PtqSpec
 
 
 @dataclass(frozen=True)
 class PtqSummary:
-    """What post-training quantization reached; mAP@50 on val, in [0, 1].
+    """The result of post-training quantization; mAP@50 on val, in [0, 1].
 
     Attributes:
-        calibrator: The winner.
-        map50_by_calibrator: Every competitor.
-        checkpoint_map50: The float checkpoint.
-        tensors: Activations with a scale.
+        calibrator: The best calibrator.
+        map50_by_calibrator: mAP@50 with each calibrator.
+        checkpoint_map50: mAP@50 of the float checkpoint.
+        tensors: Number of quantized activations.
     """
 
     calibrator: str
@@ -29,12 +29,12 @@ class PtqSummary:
 
     @property
     def map50(self) -> float:
-        """The winner's."""
+        """mAP@50 with the best calibrator."""
         return self.map50_by_calibrator[self.calibrator]
 
     @property
     def drop_points(self) -> float:
-        """mAP@50 points (of 100) lost against the checkpoint; negative when gained."""
+        """mAP@50 points (of 100) lost against the checkpoint; negative for a gain."""
         return 100 * (self.checkpoint_map50 - self.map50)
 
 
@@ -44,11 +44,11 @@ def ptq(checkpoint: Path, dataset: Path, spec: PtqSpec, out: Path) -> PtqSummary
     Args:
         checkpoint: ``model.safetensors``, ``config.json`` and ``metrics.json`` of a float model.
         dataset: A packed data set; its calibration images and its val split are read.
-        spec: Which calibrators compete.
+        spec: The calibrators to compare.
         out: Directory to publish: folded weights, ``config.json``, ``quantization.json``.
 
     Raises:
-        QuantizationError: Nothing to calibrate with, or activations that are not finite.
+        QuantizationError: There are no calibration images, or activations are not finite.
         TrainingError: The checkpoint does not load.
     """
     from robot_assets.models.checkpoint import load_network
@@ -57,16 +57,16 @@ def ptq(checkpoint: Path, dataset: Path, spec: PtqSpec, out: Path) -> PtqSummary
     network, config = load_network(checkpoint)
     checkpoint_metrics = checkpoint_val_metrics(checkpoint)
     prepared = prepare(network, config.network)
-    histograms = collect(prepared, dataset, config.network)
-    scales, metrics = compete(prepared, histograms, dataset, config.network, spec)
+    histograms = collect_histograms(prepared, dataset, config.network)
+    scales, metrics = compare_calibrators(prepared, histograms, dataset, config.network, spec)
     map50 = {name: found.map50 for name, found in metrics.items()}
-    winner = best_of(map50)
+    best = best_of(map50)
     quantization = Quantization(
         method="ptq",
-        calibrator=winner,
-        scales=scales[winner],
+        calibrator=best,
+        scales=scales[best],
         val={"checkpoint": checkpoint_metrics} | {name: found.as_json() for name, found in metrics.items()},
     )
     with publishing_directory(out) as staging:
         save_quantized(staging, prepared, config, quantization)
-    return PtqSummary(winner, map50, float(checkpoint_metrics["map50"]), len(scales[winner]))
+    return PtqSummary(best, map50, float(checkpoint_metrics["map50"]), len(scales[best]))

@@ -1,21 +1,26 @@
-"""Quantization-aware training, next to a float control that got the same extra training.
+"""Quantization-aware training (QAT), and a float control with the same extra training.
 
-The batch norms are folded first and the activation scales stay those of the best calibrator; weight scales follow
-the weights. Without the control, what QAT gains over PTQ could as well be what any longer training gains.
+The batch norms are folded first. The activation scales are those of the best calibrator and stay fixed; weight scales
+follow the weights. The control shows how much of the gain of QAT over PTQ is due to the longer training alone.
 """
 
 from __future__ import annotations
 
-import hashlib
 import time
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robot_assets.core.digests import md5_of
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.quantization.artifact import Quantization, checkpoint_val_metrics, save_quantized
-from robot_assets.quantization.calibration import best_of, collect, compete, evaluate_graph
+from robot_assets.quantization.calibration import (
+    best_of,
+    collect_histograms,
+    compare_calibrators,
+    evaluate_graph,
+)
 from robot_assets.quantization.spec import PtqSpec, QatSpec
 
 if TYPE_CHECKING:
@@ -23,7 +28,7 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule
 
     from robot_assets.models.checkpoint import CheckpointConfig
-    from robot_assets.quantization.fine_tune import Tuned
+    from robot_assets.quantization.fine_tune import FineTuned
     from robot_assets.training.batches import Batches
     from robot_assets.training.evaluate import DetectionMetrics
     from robot_assets.training.spec import TrainingSpec
@@ -31,14 +36,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class QatSummary:
-    """What quantization-aware training reached; mAP@50 on val, in [0, 1]. The time goes into no artifact.
+    """The result of quantization-aware training; mAP@50 on val, in [0, 1]. The time is part of no artifact.
 
     Attributes:
-        calibrator: The one that gave the activation scales.
-        checkpoint_map50: The float checkpoint.
-        start_map50: Quantized, before the extra training: the best PTQ.
-        qat_map50: Quantized, after it.
-        fp32_control_map50: Float, after the same extra training.
+        calibrator: The calibrator of the activation scales.
+        checkpoint_map50: mAP@50 of the float checkpoint.
+        start_map50: mAP@50 of the quantized model before the extra training, which is the best PTQ.
+        qat_map50: mAP@50 of the quantized model after it.
+        fp32_control_map50: mAP@50 of the float control, after the same extra training.
         best_epoch: The epoch of QAT that was kept; 0 is the start.
         epochs: Extra epochs.
         seconds: Wall clock of this process.
@@ -55,56 +60,45 @@ class QatSummary:
 
 
 def qat(checkpoint: Path, dataset: Path, spec: QatSpec, training: TrainingSpec, out: Path, scratch: Path) -> QatSummary:
-    """Train ``checkpoint`` further with its quantization in the loop, and a float control beside it.
+    """Train ``checkpoint`` further with fake quantization, and a float control without it.
 
     Args:
         checkpoint: ``model.safetensors``, ``config.json`` and ``metrics.json`` of a float model.
-        dataset: The packed data set that it was trained on.
+        dataset: The packed data set of its training.
         spec: Extra epochs and their learning rate.
         training: The rest of the schedule: batch size, augmentation, averaging, seed.
         out: Directory to publish: folded weights, ``config.json``, ``quantization.json``.
-        scratch: Directory of this training alone, for the state that a rerun continues from.
+        scratch: Directory of this training alone, with the states that a rerun continues from. They stay; remove the
+            directory when ``out`` has been stored.
 
     Raises:
-        QuantizationError: Nothing to calibrate with, or activations that are not finite.
+        QuantizationError: There are no calibration images, or activations are not finite.
         TrainingError: The checkpoint does not load, or the loss is not finite.
     """
-    from robot_assets.quantization.fine_tune import extra_training
+    from robot_assets.quantization.fine_tune import fine_tuning_spec
     from robot_assets.training.device import reproducible
-    from robot_assets.training.resume import forget_state
 
     began = time.perf_counter()
-    extra = extra_training(training, spec)
+    extra = fine_tuning_spec(training, spec)
     with reproducible(extra):
         run = _Run(checkpoint, dataset, extra, scratch)
         calibrator, scales, metrics = run.calibrate()
         try:
-            control = run.control()
-            tuned = run.quantized(scales, metrics[calibrator])
+            control = run.train_control()
+            tuned = run.train_quantized(scales, metrics[calibrator])
         finally:
             run.batches.close()
     run.prepared.to("cpu")
+    val = {name: found.as_json() for name, found in metrics.items()}
     quantization = Quantization(
         method="qat",
         calibrator=calibrator,
         scales=scales,
-        val={
-            "checkpoint": run.checkpoint_metrics,
-            **{name: found.as_json() for name, found in metrics.items()},
-            "qat": tuned.metrics.as_json(),
-            "fp32_control": control.metrics.as_json(),
-        },
-        training={
-            "epochs": extra.epochs,
-            "learning_rate": extra.learning_rate,
-            "qat": {"best_epoch": tuned.best_epoch, "history": tuned.history},
-            "fp32_control": {"best_epoch": control.best_epoch, "history": control.history},
-        },
+        val={"checkpoint": run.checkpoint_metrics, **val, **_metrics_of(tuned, control)},
+        training={"epochs": extra.epochs, "learning_rate": extra.learning_rate, **_histories_of(tuned, control)},
     )
     with publishing_directory(out) as staging:
         save_quantized(staging, run.prepared, run.config, quantization)
-    for name in ("fp32_control", "qat"):
-        forget_state(scratch / name)
     return QatSummary(
         calibrator=calibrator,
         checkpoint_map50=float(run.checkpoint_metrics["map50"]),
@@ -117,8 +111,19 @@ def qat(checkpoint: Path, dataset: Path, spec: QatSpec, training: TrainingSpec, 
     )
 
 
+def _metrics_of(tuned: FineTuned, control: FineTuned) -> dict[str, dict[str, Any]]:
+    return {"qat": tuned.metrics.as_json(), "fp32_control": control.metrics.as_json()}
+
+
+def _histories_of(tuned: FineTuned, control: FineTuned) -> dict[str, dict[str, Any]]:
+    return {
+        name: {"best_epoch": result.best_epoch, "history": result.history}
+        for name, result in (("qat", tuned), ("fp32_control", control))
+    }
+
+
 class _Run:
-    """What the calibration, the control and QAT share."""
+    """The data, the graph and the settings that calibration, control and QAT share."""
 
     def __init__(self, checkpoint: Path, dataset: Path, extra: TrainingSpec, scratch: Path) -> None:
         from robot_assets.data.packed import open_split
@@ -134,45 +139,45 @@ class _Run:
         self._val = open_split(dataset, "val")
 
     def calibrate(self) -> tuple[str, dict[str, float], dict[str, DetectionMetrics]]:
-        """The best calibrator's name and scales, and the metrics of all."""
-        spec = PtqSpec()
-        histograms = collect(self.prepared, self.dataset, self.config.network)
-        scales, metrics = compete(self.prepared, histograms, self.dataset, self.config.network, spec)
+        """Name and scales of the best calibrator, and the metrics of all."""
+        network = self.config.network
+        histograms = collect_histograms(self.prepared, self.dataset, network)
+        scales, metrics = compare_calibrators(self.prepared, histograms, self.dataset, network, PtqSpec())
         calibrator = best_of({name: found.map50 for name, found in metrics.items()})
         return calibrator, scales[calibrator], metrics
 
-    def control(self) -> Tuned:
-        """The float checkpoint, trained further. Works on a graph of its own."""
+    def train_control(self) -> FineTuned:
+        """Train the float checkpoint further, in a separate graph."""
         from robot_assets.models.checkpoint import load_network
         from robot_assets.quantization.graph import prepare
 
         network, config = load_network(self.checkpoint)
         graph = prepare(network, config.network)
         start = evaluate_graph(graph, self._val, self.config.network)
-        return self._tune("fp32_control", graph, start)
+        return self._fine_tune("fp32_control", graph, start)
 
-    def quantized(self, scales: dict[str, float], start: DetectionMetrics) -> Tuned:
-        """The quantized graph, trained further; :attr:`prepared` is left with the best weights."""
+    def train_quantized(self, scales: dict[str, float], start: DetectionMetrics) -> FineTuned:
+        """Train the quantized graph further; :attr:`prepared` then has the best weights."""
         from robot_assets.quantization.graph import apply_scales, load_folded_weights, set_mode
 
         apply_scales(self.prepared, scales)
         set_mode(self.prepared, "quantize")
-        tuned = self._tune("qat", self.prepared, start)
+        tuned = self._fine_tune("qat", self.prepared, start)
         load_folded_weights(self.prepared, tuned.weights)
         return tuned
 
     @cached_property
     def batches(self) -> Batches:
-        """The training batches; both sides read the same ones."""
+        """The training batches, the same for control and QAT."""
         from robot_assets.data.packed import open_split
         from robot_assets.training.batches import Batches
-        from robot_assets.training.images import Pictures
+        from robot_assets.training.images import LabelledImages
 
         train = open_split(self.dataset, "train")
-        pictures = Pictures(train, self.config.network, self.extra.memory_limit_mb)
-        return Batches(pictures, self.extra, self.device)
+        images = LabelledImages(train, self.config.network, self.extra.memory_limit_mb)
+        return Batches(images, self.extra, self.device)
 
-    def _tune(self, name: str, graph: GraphModule, start: DetectionMetrics) -> Tuned:
+    def _fine_tune(self, name: str, graph: GraphModule, start: DetectionMetrics) -> FineTuned:
         from robot_assets.quantization.fine_tune import fine_tune
 
         return fine_tune(
@@ -185,14 +190,13 @@ class _Run:
             self.extra,
             self.device,
             self.scratch / name,
-            _mark(self.checkpoint, self.dataset, self.config, self.extra),
+            _fingerprint_of(self.checkpoint, self.dataset, self.config, self.extra),
         )
 
 
-def _mark(checkpoint: Path, dataset: Path, config: CheckpointConfig, extra: TrainingSpec) -> str:
-    """What a saved state belongs to: the training's own mark, and the weights that it started from."""
+def _fingerprint_of(checkpoint: Path, dataset: Path, config: CheckpointConfig, extra: TrainingSpec) -> str:
+    """Fingerprint of the training, and that of the weights that it starts from."""
     from robot_assets.models.checkpoint import WEIGHTS
-    from robot_assets.training.resume import fingerprint
+    from robot_assets.training.resume import fingerprint_of
 
-    weights = hashlib.md5((checkpoint / WEIGHTS).read_bytes(), usedforsecurity=False).hexdigest()
-    return fingerprint(dataset, config.network, extra) + weights
+    return fingerprint_of(dataset, config.network, extra) + md5_of(checkpoint / WEIGHTS)

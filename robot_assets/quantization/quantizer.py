@@ -1,11 +1,11 @@
-"""Where a graph is quantized: a small torchao quantizer that places Q/DQ as TensorRT wants them.
+"""A torchao quantizer with the Q/DQ placement that TensorRT recommends.
 
-Needs torch; import it late. The placement, called *full* because nothing between two convolutions stays float:
+Needs torch; import it late. Nothing between two convolutions stays float. Quantized are
 
 - the input of every convolution, per tensor, and its weight, per output channel;
-- both inputs of every residual or pyramid addition, which puts a pair on linear convolution outputs too;
-- the input of resizing, pooling and concatenation, whose output shares the scale, since these only move values;
-- never the outputs of the graph: the heads stay float.
+- both inputs of every residual or pyramid addition, also when they are outputs of linear convolutions;
+- the input of resizing, pooling and concatenation; their output shares its scale, since they do not compute values;
+- no output of the graph: the heads stay float.
 
 Source: TensorRT developer guide, "Working with quantized types", explicit quantization.
 """
@@ -30,7 +30,7 @@ from robot_assets.quantization.fake_quantize import ActivationQuantizer, WeightP
 _aten = torch.ops.aten
 _CONVOLUTIONS = (_aten.conv2d.default, _aten.conv2d.padding, _aten.convolution.default)
 _ADDITIONS = (_aten.add.Tensor, _aten.add_.Tensor)
-_MOVERS = (
+_VALUE_PRESERVING = (
     _aten.upsample_nearest2d.vec,
     _aten.upsample_nearest2d.default,
     _aten.max_pool2d.default,
@@ -58,11 +58,11 @@ class SymmetricQuantizer(Quantizer):  # type: ignore[misc, unused-ignore]
     """Int8, zero point 0, per-tensor activations, per-channel weights on axis 0."""
 
     def annotate(self, model: GraphModule) -> GraphModule:
-        """Mark the quantized edges of ``model``, an exported ATen graph; returns it."""
+        """Annotate the quantized edges of ``model``, an exported ATen graph, and return it."""
         rules: dict[object, Callable[[Node], QuantizationAnnotation | None]] = {
             **dict.fromkeys(_CONVOLUTIONS, _convolution),
             **dict.fromkeys(_ADDITIONS, _addition),
-            **dict.fromkeys(_MOVERS, _mover),
+            **dict.fromkeys(_VALUE_PRESERVING, _value_preserving),
             **dict.fromkeys(_CONCATENATIONS, _concatenation),
         }
         for node in model.graph.nodes:
@@ -73,7 +73,7 @@ class SymmetricQuantizer(Quantizer):  # type: ignore[misc, unused-ignore]
         return model
 
     def validate(self, model: GraphModule) -> None:
-        """Nothing to validate: the placement is fixed, and the exported ONNX is checked node by node."""
+        """Do nothing: the placement is fixed, and the exported ONNX graph is checked node by node."""
 
 
 def _convolution(node: Node) -> QuantizationAnnotation:
@@ -89,7 +89,7 @@ def _addition(node: Node) -> QuantizationAnnotation | None:
     return QuantizationAnnotation(input_qspec_map=dict.fromkeys(operands, _ACTIVATION), _annotated=True)
 
 
-def _mover(node: Node) -> QuantizationAnnotation | None:
+def _value_preserving(node: Node) -> QuantizationAnnotation | None:
     source = _argument(node, 0)
     if _feeds_output(node):
         return None

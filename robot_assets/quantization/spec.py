@@ -12,21 +12,21 @@ Calibrator = Literal["mse", "percentile"]
 
 
 class PtqSpec(Spec):
-    """Which calibrators compete, and on how many images."""
+    """The calibrators to compare, and their settings."""
 
     calibrators: tuple[Calibrator, ...] = Field(default=("mse", "percentile"), min_length=1)
     percentile: float = Field(default=99.99, gt=50, le=100)
 
 
 class QatSpec(Spec):
-    """The extra training that QAT and its FP32 control both get."""
+    """The extra training of QAT and its FP32 control."""
 
     epochs: int = Field(gt=0)
     learning_rate: float = Field(default=1e-4, gt=0)
 
 
 class QuantizationSpec(Spec):
-    """Both ways to an int8 model. The better one on the validation split goes on to ONNX."""
+    """PTQ and QAT. The model that is better on the validation split is exported to ONNX."""
 
     ptq: PtqSpec = PtqSpec()
     qat: QatSpec

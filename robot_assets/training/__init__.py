@@ -3,5 +3,5 @@
 import os
 
 # libgomp's threads spin for milliseconds after each parallel region of torch, on the cores that prepare the next
-# batch. Read when torch loads, so it stands here; it changes how threads wait, and no result.
+# batch. The variable is read when torch loads, so it is set here. It changes how threads wait, not the results.
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")

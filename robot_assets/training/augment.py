@@ -1,8 +1,8 @@
-"""Augmentation of one training image: zoom, crop, mosaic, flip and colour, all from one seeded generator.
+"""Augments one training image: zoom, crop, mosaic, flip and colour, from one seeded generator.
 
-A canvas is one region, or four regions of a mosaic that meet in a random point. Each region is filled with a
-random window of an image at a random magnification. A mosaic therefore does not shrink its images, as that of
-YOLOv4 (arXiv 2004.10934) does: the objects of robot cameras are small as they are.
+A canvas is one region, or four regions of a mosaic that meet at a random point. Each region is filled with a
+random crop of an image at a random magnification. Unlike the mosaic of YOLOv4 (arXiv 2004.10934), this one does
+not shrink its images: the objects of robot cameras are small already.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from robot_assets.runtime.preprocess import PADDING
-from robot_assets.training.images import Picture, Pictures
+from robot_assets.training.images import LabelledImage, LabelledImages
 from robot_assets.training.spec import AugmentationSpec
 
 if TYPE_CHECKING:
     from PIL._imaging import ImagingCore
 
-VISIBLE_MIN = 0.3
-"""An object of which a crop shows less is no longer labelled."""
-SIDE_MIN = 2.0
-"""Pixels; a thinner box is no longer labelled."""
-ASPECT = 0.1
-"""Largest relative change of width against height."""
-AIMED = 0.5
-"""Share of windows that are laid around an object."""
+VISIBLE_SHARE_MIN = 0.3
+"""Boxes with a smaller visible share are dropped."""
+SIDE_MIN_PIXELS = 2.0
+"""Boxes with a shorter side are dropped."""
+ASPECT_CHANGE_MAX = 0.1
+"""Limit of the relative change of width against height."""
+FOCUSED_SHARE = 0.5
+"""Share of the crops of a mosaic that contain the centre of an object."""
 _LEVELS = np.arange(256) / 255
 
 
 @dataclass(frozen=True)
 class Region:
-    """A part of the canvas, in pixels; ``right`` and ``bottom`` are outside of it."""
+    """A part of the canvas, in pixels; ``right`` and ``bottom`` are exclusive."""
 
     left: int
     top: int
@@ -44,55 +44,55 @@ class Region:
 
 
 @dataclass(frozen=True)
-class Window:
-    """A part of a source at its new size, and where it lies on the canvas; tuples are (x, y).
+class Crop:
+    """A part of a source, resized, and its position on the canvas; tuples are (x, y).
 
     Attributes:
         image: The pixels.
-        start: Its left top corner in the source.
-        scale: Pixels of the canvas a pixel of the source.
-        place: Its left top corner on the canvas.
+        start: Its top left corner in the source.
+        scale: Pixels of the canvas per pixel of the source.
+        position: Its top left corner on the canvas.
     """
 
     image: Image.Image
     start: tuple[int, int]
     scale: tuple[float, float]
-    place: tuple[int, int]
+    position: tuple[int, int]
 
-    def frame(self) -> tuple[tuple[float, float], ...]:
+    def transform(self) -> tuple[tuple[float, float], ...]:
         """Start, scale, and both corners on the canvas."""
-        end = (self.place[0] + self.image.width, self.place[1] + self.image.height)
-        return self.start, self.scale, self.place, end
+        end = (self.position[0] + self.image.width, self.position[1] + self.image.height)
+        return self.start, self.scale, self.position, end
 
 
 def augment(
-    pictures: Pictures | Sequence[Picture],
+    images: LabelledImages | Sequence[LabelledImage],
     index: int,
     spec: AugmentationSpec,
     rng: np.random.Generator,
     *,
-    whole: bool = False,
-) -> Picture:
-    """A changed copy of ``pictures[index]``, mixed with others when it becomes a mosaic.
+    allow_mosaic: bool = True,
+) -> LabelledImage:
+    """Return an augmented copy of ``images[index]``, or a mosaic of it and three others.
 
     Args:
-        pictures: All pictures, of one size.
-        index: The one to start from.
-        spec: How far to go.
-        rng: Decides everything.
-        whole: No mosaic.
+        images: All images, of one size.
+        index: The image to augment.
+        spec: Limits of the changes.
+        rng: The only source of randomness.
+        allow_mosaic: Whether the result may be a mosaic.
     """
-    first = pictures[index]
+    first = images[index]
     height, width = first.image.shape[:2]
-    if not whole and rng.random() < spec.mosaic:
-        others = [pictures[int(other)] for other in rng.integers(len(pictures), size=3)]
-        sources, regions, aim = [first, *others], _quarters(width, height, rng), AIMED
+    if allow_mosaic and rng.random() < spec.mosaic:
+        others = [images[int(other)] for other in rng.integers(len(images), size=3)]
+        sources, regions, focused = [first, *others], _quarters(width, height, rng), FOCUSED_SHARE
     else:
-        sources, regions, aim = [first], [Region(0, 0, width, height)], 0.0
-    windows = [_cut(source, region, spec, rng, aim) for source, region in zip(sources, regions, strict=True)]
-    boxes, labels = _seen(sources, windows)
-    image, moved = _flip(_recolour(_canvas(windows, width, height), spec.colour, rng), boxes, rng)
-    return Picture(np.asarray(image), moved, labels)
+        sources, regions, focused = [first], [Region(0, 0, width, height)], 0.0
+    crops = [_crop(source, region, spec, rng, focused) for source, region in zip(sources, regions, strict=True)]
+    boxes, labels = _visible_boxes(sources, crops)
+    image, boxes = _flip(_change_colour(_canvas(crops, width, height), spec.colour, rng), boxes, rng)
+    return LabelledImage(np.asarray(image), boxes, labels)
 
 
 def _quarters(width: int, height: int, rng: np.random.Generator) -> list[Region]:
@@ -100,68 +100,91 @@ def _quarters(width: int, height: int, rng: np.random.Generator) -> list[Region]
     return [Region(0, 0, x, y), Region(x, 0, width, y), Region(0, y, x, height), Region(x, y, width, height)]
 
 
-def _cut(source: Picture, region: Region, spec: AugmentationSpec, rng: np.random.Generator, aim: float) -> Window:
-    """A random window of ``source`` that fills ``region``, or lies in it when the source is too small."""
+def _crop(
+    source: LabelledImage, region: Region, spec: AugmentationSpec, rng: np.random.Generator, focused: float
+) -> Crop:
+    """Crop ``source`` at random to fill ``region``; a source that is too small lies inside the region as a whole.
+
+    Args:
+        source: The image.
+        region: The region to fill.
+        spec: Limits of the magnification.
+        rng: The only source of randomness.
+        focused: Probability that the crop contains the centre of an object.
+    """
     rows, columns = source.image.shape[:2]
     zoom = float(np.exp(rng.uniform(np.log(spec.zoom_min), np.log(spec.zoom_max))))
-    stretch = float(np.exp(rng.uniform(-ASPECT, ASPECT)))
-    wide, high = region.right - region.left, region.bottom - region.top
-    window_wide, window_high = wide / (zoom * stretch), high / (zoom / stretch)
+    stretch = float(np.exp(rng.uniform(-ASPECT_CHANGE_MAX, ASPECT_CHANGE_MAX)))
+    width, height = region.right - region.left, region.bottom - region.top
+    crop_width, crop_height = width / (zoom * stretch), height / (zoom / stretch)
     focus = None
-    if len(source.boxes) and rng.random() < aim:
+    if len(source.boxes) and rng.random() < focused:
         box = source.boxes[rng.integers(len(source.boxes))]
         focus = (box[:2] + box[2:]) / 2
-    x0, x1, to_x0, to_x1 = _lay(columns, window_wide, wide, None if focus is None else float(focus[0]), rng)
-    y0, y1, to_y0, to_y1 = _lay(rows, window_high, high, None if focus is None else float(focus[1]), rng)
-    # Pillow steps over the rest of each row by itself; numpy would copy the window first.
+    x0, x1, to_x0, to_x1 = _crop_axis(columns, crop_width, width, None if focus is None else float(focus[0]), rng)
+    y0, y1, to_y0, to_y1 = _crop_axis(rows, crop_height, height, None if focus is None else float(focus[1]), rng)
+    # Pillow skips the rest of each row itself; numpy would copy the crop first.
     pixels = source.image[y0:y1].reshape(-1)[3 * x0 : 3 * (columns * (y1 - y0 - 1) + x1)]
-    window = Image.frombytes("RGB", (x1 - x0, y1 - y0), pixels, "raw", "RGB", 3 * columns, 1)
+    cropped = Image.frombytes("RGB", (x1 - x0, y1 - y0), pixels, "raw", "RGB", 3 * columns, 1)
     size = (max(1, to_x1 - to_x0), max(1, to_y1 - to_y0))
-    return Window(
-        image=window.resize(size, Image.Resampling.BILINEAR),
+    return Crop(
+        image=cropped.resize(size, Image.Resampling.BILINEAR),
         start=(x0, y0),
         scale=(size[0] / (x1 - x0), size[1] / (y1 - y0)),
-        place=(region.left + to_x0, region.top + to_y0),
+        position=(region.left + to_x0, region.top + to_y0),
     )
 
 
-def _canvas(windows: Sequence[Window], width: int, height: int) -> Image.Image:
-    if windows[0].image.size == (width, height):
-        return windows[0].image
+def _canvas(crops: Sequence[Crop], width: int, height: int) -> Image.Image:
+    if crops[0].image.size == (width, height):
+        return crops[0].image
     canvas = Image.new("RGB", (width, height), (PADDING,) * 3)
-    for window in windows:
-        canvas.paste(window.image, window.place)
+    for crop in crops:
+        canvas.paste(crop.image, crop.position)
     return canvas
 
 
-def _lay(
-    length: int, window: float, region: int, focus: float | None, rng: np.random.Generator
+def _crop_axis(
+    length: int, crop: float, region: int, focus: float | None, rng: np.random.Generator
 ) -> tuple[int, int, int, int]:
-    """Lay a window along one axis: start and end in the source, then where they come to lie."""
-    if window >= length:  # the whole source fits, with grey to spare
-        inner = max(1, round(region * length / window))
+    """Position a crop along one axis.
+
+    Args:
+        length: Pixels of the source.
+        crop: Pixels of the source that fill the region.
+        region: Pixels of the region.
+        focus: A pixel of the source that the crop contains, or None for any crop.
+        rng: The only source of randomness.
+
+    Returns:
+        Start and end in the source, then start and end in the region.
+    """
+    if crop >= length:  # The whole source fits; the rest of the region stays grey.
+        inner = max(1, round(region * length / crop))
         shift = int(rng.integers(region - inner + 1))
         return 0, length, shift, shift + inner
     if focus is None:
-        start = rng.uniform(0, length - window)
+        start = rng.uniform(0, length - crop)
     else:
-        start = min(max(focus - window * rng.uniform(0.2, 0.8), 0.0), length - window)
+        start = min(max(focus - crop * rng.uniform(0.2, 0.8), 0.0), length - crop)
     first = int(start)
-    return first, min(length, max(first + 1, round(start + window))), 0, region
+    return first, min(length, max(first + 1, round(start + crop))), 0, region
 
 
-def _seen(sources: Sequence[Picture], windows: Sequence[Window]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Boxes and labels on the canvas, clipped to where their image was drawn, without those hardly left."""
+def _visible_boxes(
+    sources: Sequence[LabelledImage], crops: Sequence[Crop]
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Boxes and labels on the canvas, clipped to their crop, without those that are hardly visible."""
     corners = np.concatenate([source.boxes for source in sources]).reshape(-1, 2, 2)
-    # One pass over the boxes of all windows: (boxes, 4, 1, xy), the third axis for the two corners of a box.
-    frames = np.array([window.frame() for window in windows], np.float32)
-    frame = np.repeat(frames, [len(source.boxes) for source in sources], axis=0)[:, :, None]
-    start, scale, left_top, right_bottom = frame[:, 0], frame[:, 1], frame[:, 2], frame[:, 3]
+    # One pass over the boxes of all crops: (boxes, 4, 1, xy), the third axis for the two corners of a box.
+    transforms = np.array([crop.transform() for crop in crops], np.float32)
+    transform = np.repeat(transforms, [len(source.boxes) for source in sources], axis=0)[:, :, None]
+    start, scale, left_top, right_bottom = (transform[:, part] for part in range(4))
     moved = (corners - start) * scale + left_top
     clipped = np.minimum(np.maximum(moved, left_top), right_bottom)
     sides, before = clipped[:, 1] - clipped[:, 0], moved[:, 1] - moved[:, 0]
     visible = sides[:, 0] * sides[:, 1] / np.maximum(before[:, 0] * before[:, 1], 1e-6)
-    keep = (visible >= VISIBLE_MIN) & (sides >= SIDE_MIN).all(axis=1)
+    keep = (visible >= VISIBLE_SHARE_MIN) & (sides >= SIDE_MIN_PIXELS).all(axis=1)
     labels = np.concatenate([source.labels for source in sources])
     return clipped[keep].reshape(-1, 4), labels[keep]
 
@@ -176,8 +199,8 @@ def _flip(
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), flipped
 
 
-def _recolour(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
-    """Saturation by blending with grey; brightness, contrast, gamma and tint by one table a channel."""
+def _change_colour(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:
+    """Change saturation by blending with grey; brightness, contrast, gamma and tint by one table per channel."""
     if strength == 0:
         return image
     saturation, contrast, gamma = 1 + rng.uniform(-strength, strength, size=3)
@@ -186,11 +209,11 @@ def _recolour(image: Image.Image, strength: float, rng: np.random.Generator) -> 
     tables = ((level - 0.5) * contrast + 0.5)[None] * gains[:, None] * 255
     tables = tables.clip(0, 255).round().astype(int)
     grey = Image.merge("RGB", [image.convert("L")] * 3)
-    return Image.blend(grey, image, saturation).filter(_Tables(tables.ravel().tolist()))
+    return Image.blend(grey, image, saturation).filter(_LookupTables(tables.ravel().tolist()))
 
 
-class _Tables(ImageFilter.MultibandFilter):
-    """``Image.point`` with a table a channel, less its rounding of 768 integers one by one."""
+class _LookupTables(ImageFilter.MultibandFilter):
+    """``Image.point`` with one table per channel, without its rounding of 768 integers one by one."""
 
     name = "tables"
 

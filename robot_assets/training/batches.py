@@ -1,7 +1,7 @@
-"""Batches of augmented images. What is in one depends on the seed, the epoch and its place, nothing else.
+"""Batches of augmented images. The content of a batch depends on the seed, the epoch and its number alone.
 
-So a training that resumes at an epoch sees the very batches that it would have seen, whatever the number of
-threads.
+A training that resumes at an epoch therefore gets the same batches as one that was not interrupted, with any
+number of threads.
 """
 
 from __future__ import annotations
@@ -17,16 +17,16 @@ from torch import Tensor
 
 from robot_assets.models.assign import Targets
 from robot_assets.training.augment import augment
-from robot_assets.training.images import Picture, Pictures
+from robot_assets.training.images import LabelledImage, LabelledImages
 from robot_assets.training.spec import TrainingSpec
 
-AHEAD_ON_GPU = 6
-"""Batches prepared while the device computes. On a CPU none is: the cores are busy with the step itself."""
+PREFETCH_ON_GPU = 6
+"""Batches that are prepared while a GPU computes. None on a CPU: its cores are busy with the step itself."""
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one training step sees.
+    """The input of one training step.
 
     Attributes:
         images: float32 (N, 3, H, W) RGB in [0, 1], channels_last in memory.
@@ -41,83 +41,85 @@ class Batches:
     """Augmented batches of a training split, all of the same size.
 
     Args:
-        pictures: The training pictures.
+        images: The training images.
         spec: Batch size, seed, augmentation, threads.
-        device: Where the batches go.
+        device: Device of the batches.
     """
 
-    def __init__(self, pictures: Pictures | Sequence[Picture], spec: TrainingSpec, device: torch.device) -> None:
-        self._pictures = pictures
+    def __init__(
+        self, images: LabelledImages | Sequence[LabelledImage], spec: TrainingSpec, device: torch.device
+    ) -> None:
+        self._images = images
         self._spec = spec
         self._device = device
-        self._pool = ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads() - 1))  # The caller helps.
+        # One thread less than cores: the caller augments images, too.
+        self._pool = ThreadPoolExecutor(max_workers=max(1, torch.get_num_threads() - 1))
 
     def __len__(self) -> int:
-        """Batches an epoch. Images that do not fill one wait for the next shuffle."""
-        return max(1, len(self._pictures) // self._spec.batch_size)
+        """Batches per epoch. Images that do not fill a batch are left to the next shuffle."""
+        return max(1, len(self._images) // self._spec.batch_size)
 
     def epoch(self, epoch: int) -> Iterator[Batch]:
         """The batches of epoch number ``epoch``, from 0."""
         order = self._order(epoch)
-        ahead = AHEAD_ON_GPU if self._device.type == "cuda" else 0
+        ahead = PREFETCH_ON_GPU if self._device.type == "cuda" else 0
         pending: list[list[_Job]] = []
         for number in range(len(self) + ahead):
             if number < len(self):
-                pending.append(self._begin(epoch, number, order))
+                pending.append(self._submit(epoch, number, order))
             if number >= ahead:
-                yield self._finish(_taken(pending.pop(0)))
+                yield self._assemble(_results(pending.pop(0)))
 
     def close(self) -> None:
-        """End the threads."""
+        """Stop the threads."""
         self._pool.shutdown(cancel_futures=True)
 
     def _order(self, epoch: int) -> np.ndarray:
         rng = np.random.default_rng([self._spec.seed, epoch])
-        order = rng.permutation(len(self._pictures))
-        wanted = len(self) * self._spec.batch_size
-        return np.resize(order, wanted)
+        order = rng.permutation(len(self._images))
+        return np.resize(order, len(self) * self._spec.batch_size)
 
-    def _begin(self, epoch: int, number: int, order: np.ndarray) -> list[_Job]:
+    def _submit(self, epoch: int, number: int, order: np.ndarray) -> list[_Job]:
         spec = self._spec
-        whole = epoch >= spec.epochs - spec.plain_epochs
+        allow_mosaic = epoch < spec.epochs - spec.plain_epochs
         slots = range(number * spec.batch_size, (number + 1) * spec.batch_size)
 
-        def one(slot: int) -> Picture:
+        def augmented(slot: int) -> LabelledImage:
             rng = np.random.default_rng([spec.seed, epoch, slot])
-            return augment(self._pictures, int(order[slot]), spec.augmentation, rng, whole=whole)
+            return augment(self._images, int(order[slot]), spec.augmentation, rng, allow_mosaic=allow_mosaic)
 
-        makes = [partial(one, slot) for slot in slots]
-        return [_Job(make, self._pool.submit(make)) for make in makes]
+        calls = [partial(augmented, slot) for slot in slots]
+        return [_Job(call, self._pool.submit(call)) for call in calls]
 
-    def _finish(self, pictures: Sequence[Picture]) -> Batch:
-        stacked = torch.from_numpy(np.stack([picture.image for picture in pictures]))
-        # The view is channels_last. Dividing in place spares a second batch of floats, whose fresh pages cost
-        # more than the division.
+    def _assemble(self, items: Sequence[LabelledImage]) -> Batch:
+        stacked = torch.from_numpy(np.stack([item.image for item in items]))
+        # The view is channels_last. Dividing in place avoids a second batch of floats, whose new pages cost more
+        # than the division.
         images = stacked.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
-        return Batch(images, targets_of(pictures).to(self._device))
+        return Batch(images, targets_of(items).to(self._device))
 
 
 @dataclass(frozen=True)
 class _Job:
-    make: Callable[[], Picture]
-    future: Future[Picture]
+    call: Callable[[], LabelledImage]
+    future: Future[LabelledImage]
 
 
-def _taken(jobs: Sequence[_Job]) -> list[Picture]:
-    """The pictures of ``jobs``. From the last one on, the caller makes what no thread has begun.
+def _results(jobs: Sequence[_Job]) -> list[LabelledImage]:
+    """Results of ``jobs``. The caller runs those that no thread has started, from the last one backwards.
 
-    Right after a step the other cores are not free: the kernel threads of torch spin on them for milliseconds.
-    The core of the caller is.
+    Right after a step only the core of the caller is free: torch's kernel threads spin on the others for
+    milliseconds.
     """
-    backwards = [job.make() if job.future.cancel() else job.future.result() for job in reversed(jobs)]
+    backwards = [job.call() if job.future.cancel() else job.future.result() for job in reversed(jobs)]
     return backwards[::-1]
 
 
-def targets_of(pictures: Sequence[Picture]) -> Targets:
-    """The objects of ``pictures`` as the targets of one batch."""
-    counts = [len(picture.labels) for picture in pictures]
+def targets_of(items: Sequence[LabelledImage]) -> Targets:
+    """The objects of ``items`` as the targets of one batch."""
+    counts = [len(item.labels) for item in items]
     return Targets(
-        image=torch.from_numpy(np.repeat(np.arange(len(pictures)), counts)),
-        boxes=torch.from_numpy(np.concatenate([picture.boxes for picture in pictures])),
-        labels=torch.from_numpy(np.concatenate([picture.labels for picture in pictures])),
+        image=torch.from_numpy(np.repeat(np.arange(len(items)), counts)),
+        boxes=torch.from_numpy(np.concatenate([item.boxes for item in items])),
+        labels=torch.from_numpy(np.concatenate([item.labels for item in items])),
     )

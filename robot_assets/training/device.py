@@ -1,4 +1,4 @@
-"""Where and how a training computes: device, precision, threads, determinism."""
+"""The device, precision, threads and determinism of a training."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ def training_device() -> torch.device:
 
 
 def uses_bfloat16(spec: TrainingSpec, device: torch.device) -> bool:
-    """Whether matrices multiply in bfloat16. ``auto`` asks the processor: emulated, it would be slow.
+    """Whether matrices are multiplied in bfloat16. ``auto``: where it is native, since emulation is slow.
 
     Raises:
-        TrainingError: ``bfloat16`` is demanded of a GPU that has none.
+        TrainingError: ``bfloat16`` is required on a GPU that does not support it.
     """
     if device.type == "cuda":
         is_native = torch.cuda.is_bf16_supported(including_emulation=False)
@@ -29,7 +29,7 @@ def uses_bfloat16(spec: TrainingSpec, device: torch.device) -> bool:
         is_native = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
     if spec.precision == "bfloat16" and not is_native and device.type == "cuda":
         raise TrainingError(
-            f"precision is bfloat16, and {torch.cuda.get_device_name(device)} does not compute it",
+            f"training.precision is bfloat16, which {torch.cuda.get_device_name(device)} does not support",
             needed="a GPU of compute capability 8.0 or newer",
             fix="set training.precision to float32 or auto in params.yaml",
         )
@@ -38,9 +38,9 @@ def uses_bfloat16(spec: TrainingSpec, device: torch.device) -> bool:
 
 @contextmanager
 def reproducible(spec: TrainingSpec) -> Iterator[None]:
-    """Fixed threads and deterministic kernels inside the block; what was set before comes back after it."""
+    """Fix threads and use deterministic kernels inside the block; the previous settings are restored after it."""
     threads, was_deterministic = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
+    fill_memory = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined]
     benchmark = torch.backends.cudnn.benchmark
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(spec.threads or len(os.sched_getaffinity(0)))
@@ -52,5 +52,5 @@ def reproducible(spec: TrainingSpec) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(was_deterministic)
-        torch.utils.deterministic.fill_uninitialized_memory = fills  # type: ignore[attr-defined]
+        torch.utils.deterministic.fill_uninitialized_memory = fill_memory  # type: ignore[attr-defined]
         torch.backends.cudnn.benchmark = benchmark

@@ -1,4 +1,4 @@
-"""COCO mean average precision of anything that turns a batch of images into raw heads. Needs no torch."""
+"""COCO mean average precision of anything that maps a batch of images to raw heads. Needs no torch."""
 
 from __future__ import annotations
 
@@ -51,8 +51,8 @@ class DetectionMetrics:
     Attributes:
         map50: Mean over classes of the average precision at IoU 0.5.
         map50_95: Mean over classes and IoU 0.50:0.05:0.95, the COCO metric.
-        per_class_ap50: Average precision at IoU 0.5 by class name; None where the split has no such object.
-        images: Images evaluated.
+        per_class_ap50: Average precision at IoU 0.5 by class name; None for a class without objects in the split.
+        images: Number of images.
     """
 
     map50: float
@@ -61,7 +61,7 @@ class DetectionMetrics:
     images: int
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data for an artifact, rounded so that it reads well."""
+        """Plain data for an artifact, rounded."""
         return {
             "map50": round(self.map50, 6),
             "map50_95": round(self.map50_95, 6),
@@ -73,13 +73,13 @@ class DetectionMetrics:
 
 
 def evaluate(infer: Infer, split: Split, network: NetworkSpec, batch_size: int = 1) -> DetectionMetrics:
-    """Run ``infer`` over all images of ``split`` and score what it finds.
+    """Run ``infer`` on all images of ``split`` and score its detections.
 
     Args:
         infer: Images float32 (N, 3, H, W) RGB in [0, 1] -> raw heads.
         split: A packed split.
-        network: Says the input size and how the heads decode.
-        batch_size: Images a call of ``infer``; the last call gets what is left. 1 suits static engines.
+        network: Defines the input size and the heads.
+        batch_size: Images per call of ``infer``; the last call gets the remainder. 1 for engines of a fixed batch.
     """
     found: list[Detections] = []
     for start in range(0, len(split), batch_size):
@@ -99,7 +99,7 @@ def score(
     """COCO metrics of detections in pixels of the original images.
 
     Args:
-        found: One an image, in the order of ``image_ids``.
+        found: One per image, in the order of ``image_ids``.
         truth: COCO ground truth; category id = class index + 1.
         image_ids: Image ids of ``truth``.
         classes: Class names.
@@ -114,10 +114,10 @@ def score(
         name: float(precision[0, :, index].mean()) if index + 1 in present else None
         for index, name in enumerate(classes)
     }
-    held = [index for index in range(len(classes)) if index + 1 in present]
+    scored = [index for index in range(len(classes)) if index + 1 in present]
     return DetectionMetrics(
-        map50=float(precision[0][:, held].mean()),
-        map50_95=float(precision[:, :, held].mean()),
+        map50=float(precision[0][:, scored].mean()),
+        map50_95=float(precision[:, :, scored].mean()),
         per_class_ap50=per_class,
         images=len(image_ids),
     )
@@ -143,7 +143,7 @@ def _result_rows(found: Sequence[Detections], image_ids: Iterable[int]) -> NDArr
 
 
 def _precision(truth: dict[str, Any], rows: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Precision (IoU 0.50:0.05:0.95, 101 recalls, classes) over all areas, 100 detections an image."""
+    """Precision (IoU 0.50:0.05:0.95, 101 recalls, classes) over all areas, 100 detections per image."""
     from faster_coco_eval import COCO, COCOeval_faster
 
     with contextlib.redirect_stdout(io.StringIO()):

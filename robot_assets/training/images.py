@@ -1,4 +1,4 @@
-"""The images and boxes of a split at the input size, decoded once when they fit into memory."""
+"""The images and boxes of a split at the input size, decoded once if they fit into memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Picture:
+class LabelledImage:
     """One letterboxed image and its objects.
 
     Attributes:
@@ -31,13 +31,13 @@ class Picture:
     labels: NDArray[np.int64]
 
 
-class Pictures:
-    """The pictures of a split, in pack order.
+class LabelledImages:
+    """The letterboxed images of a split, in pack order.
 
     Args:
-        split: Where they come from.
-        network: Says their size.
-        memory_limit_mb: Kept decoded when all of them fit into so much; else decoded each time.
+        split: The split.
+        network: Defines their size.
+        memory_limit_mb: MiB. Images are kept decoded if all of them fit; otherwise each access decodes.
     """
 
     def __init__(self, split: PackedSplit, network: NetworkSpec, memory_limit_mb: int) -> None:
@@ -50,14 +50,14 @@ class Pictures:
     def __len__(self) -> int:
         return len(self._split)
 
-    def __getitem__(self, index: int) -> Picture:
-        """The picture at ``index``."""
+    def __getitem__(self, index: int) -> LabelledImage:
+        """The image at ``index``."""
         return self._cache[index] if self.is_cached else self._read(index)
 
-    def _read(self, index: int) -> Picture:
+    def _read(self, index: int) -> LabelledImage:
         boxed = letterbox(self._split.image(index), self._network.input_height, self._network.input_width)
         if self.is_cached:
             report("decode images", index + 1, len(self._split))
-        return Picture(
+        return LabelledImage(
             boxed.image, boxed.boxes_to_input(self._split.boxes(index)), np.asarray(self._split.labels(index))
         )

@@ -1,8 +1,7 @@
-"""Training from scratch: a data set in, a checkpoint with its history and metrics out."""
+"""Trains a detector from scratch and publishes a checkpoint with its history and metrics."""
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from robot_assets.core.documents import write_json
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.data.packed import open_split
@@ -24,28 +24,28 @@ from robot_assets.training.batches import Batches
 from robot_assets.training.device import reproducible, training_device, uses_bfloat16
 from robot_assets.training.ema import MovingAverage
 from robot_assets.training.evaluate import DetectionMetrics, Infer, evaluate
-from robot_assets.training.images import Pictures
-from robot_assets.training.resume import Progress, fingerprint, forget_state, load_state, save_state
+from robot_assets.training.images import LabelledImages
+from robot_assets.training.resume import TrainingState, fingerprint_of
 from robot_assets.training.schedule import Schedule
 from robot_assets.training.spec import TrainingSpec
-from robot_assets.training.steps import Stepper
+from robot_assets.training.steps import Trainer
 
 EVALUATION_BATCH = 16
 
 
 @dataclass(frozen=True)
 class TrainingSummary:
-    """What a training did. The times are of this process alone and go into no artifact.
+    """The result of a training. The times are those of this process and part of no artifact.
 
     Attributes:
         val: Metrics of the checkpoint on the validation split.
         test: Metrics of the checkpoint on the test split.
-        epochs: Epochs trained.
+        epochs: Epochs trained, those of earlier processes included.
         best_epoch: The epoch (from 1) whose averaged weights were kept.
-        parameters: Trained numbers.
-        images_per_s: Training images a second, evaluation left out.
+        parameters: Number of trained parameters.
+        images_per_s: Training images per second without evaluation; 0 when this process trained no epoch.
         seconds: Wall clock of this process.
-        resumed_from_epoch: Epochs that an earlier, killed process had done; 0 when there was none.
+        resumed_from_epoch: Epochs done by an earlier process; 0 without one.
     """
 
     val: DetectionMetrics
@@ -59,18 +59,19 @@ class TrainingSummary:
 
 
 def train(dataset: Path, network: NetworkSpec, spec: TrainingSpec, out: Path, scratch: Path) -> TrainingSummary:
-    """Train a detector; the weights of the best evaluation on val are kept.
+    """Train a detector and keep the weights of the best evaluation on val.
 
-    The same data set, parameters, machine and thread count give the same bytes, also when the training was
-    killed and run again with the same ``scratch``.
+    The same data set, parameters, machine and thread count give the same bytes, also after a kill and a rerun with
+    the same ``scratch``.
 
     Args:
         dataset: A data set directory.
         network: The network.
         spec: The schedule.
-        out: Becomes a directory with ``model.safetensors``, ``config.json``, ``history.json`` (one record an
-            epoch) and ``metrics.json`` (val and test).
-        scratch: Directory of this training alone, for the state that a rerun continues from.
+        out: Directory to publish: ``model.safetensors``, ``config.json``, ``history.json`` (one record per epoch)
+            and ``metrics.json`` (val and test).
+        scratch: Directory of this training alone, with the state that a rerun continues from. The state of the last
+            epoch stays; remove the directory when ``out`` has been stored.
 
     Raises:
         TrainingError: The loss is not finite.
@@ -81,39 +82,40 @@ def train(dataset: Path, network: NetworkSpec, spec: TrainingSpec, out: Path, sc
         run = _Run(dataset, network, spec, device, scratch)
         try:
             while run.progress.epochs < spec.epochs:
-                run.epoch()
+                run.train_epoch()
         finally:
             run.batches.close()
-        summary = _publish(run, dataset, out, began)
-    forget_state(scratch)
-    return summary
+        return _publish(run, dataset, out, began)
 
 
 class _Run:
-    """One training from its first epoch, or from where the state in ``scratch`` left it."""
+    """One training, from its first epoch or from the state in ``scratch``."""
 
     def __init__(
         self, dataset: Path, network: NetworkSpec, spec: TrainingSpec, device: torch.device, scratch: Path
     ) -> None:
-        self.network, self.spec, self.device, self.scratch = network, spec, device, scratch
+        self.network, self.spec, self.device = network, spec, device
         split = open_split(dataset, "train")
         self.classes = split.classes
         self.val = open_split(dataset, "val")
-        self.batches = Batches(Pictures(split, network, spec.memory_limit_mb), spec, device)
-        fresh = build_network(network, len(self.classes), seed=spec.seed)
-        self.module = fresh.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
-        self.average = MovingAverage(self.module, spec.ema_decay)
+        self.batches = Batches(LabelledImages(split, network, spec.memory_limit_mb), spec, device)
+        initial = build_network(network, len(self.classes), seed=spec.seed)
+        module = initial.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
+        self.average = MovingAverage(module, spec.ema_decay)
         steps = len(self.batches)
         schedule = Schedule(spec.learning_rate, round(spec.warmup_epochs * steps), spec.epochs * steps)
-        self.stepper = Stepper(self.module, network, spec, schedule, device)
-        self.mark = fingerprint(dataset, network, spec)
-        self.progress = self._continue()
+        self.trainer = Trainer(module, network, spec, schedule, device)
+        fingerprint = fingerprint_of(dataset, network, spec)
+        self.state = TrainingState(scratch, fingerprint, module, self.average, self.trainer.optimizer)
+        self.progress = self.state.restore()
         self.resumed_from_epoch = self.progress.epochs
+        if self.resumed_from_epoch:
+            report("train", self.resumed_from_epoch, spec.epochs, f"continued after epoch {self.resumed_from_epoch}")
 
-    def epoch(self) -> None:
-        """Train one epoch, evaluate when it is time, save the state."""
+    def train_epoch(self) -> None:
+        """Train one epoch, evaluate if it is due, and save the state."""
         number = self.progress.epochs
-        losses = self.stepper.epoch(self.batches, number, average=self.average)
+        losses = self.trainer.train_epoch(self.batches, number, average=self.average)
         record: dict[str, Any] = {"epoch": number + 1, **losses.as_json()}
         note = f"loss {losses.total:.3f}"
         if (number + 1) % self.spec.evaluate_every == 0 or number + 1 == self.spec.epochs:
@@ -129,33 +131,12 @@ class _Run:
                 self.progress.best = (metrics.map50, number + 1, weights)
         self.progress.history.append(record)
         self.progress.epochs = number + 1
-        self._save()
+        self.state.save(self.progress)
         report("train", number + 1, self.spec.epochs, note)
-
-    def _save(self) -> None:
-        parts = {
-            "module": self.module.state_dict(),
-            "average": self.average.network.state_dict(),
-            "average_steps": self.average.steps,
-            "optimizer": self.stepper.optimizer.state_dict(),
-        }
-        save_state(self.scratch, self.mark, self.progress, parts)
-
-    def _continue(self) -> Progress:
-        state = load_state(self.scratch, self.mark)
-        if state is None:
-            return Progress()
-        progress, parts = state
-        self.module.load_state_dict(parts["module"])
-        self.average.network.load_state_dict(parts["average"])
-        self.average.steps = parts["average_steps"]
-        self.stepper.optimizer.load_state_dict(parts["optimizer"])
-        report("train", progress.epochs, self.spec.epochs, f"continued after epoch {progress.epochs}")
-        return progress
 
 
 def network_infer(module: nn.Module, device: torch.device) -> Infer:
-    """``module`` as something that :func:`evaluate` can call. The module must be in eval mode."""
+    """Wrap ``module``, which must be in eval mode, for :func:`evaluate`."""
 
     def infer(images: NDArray[np.float32]) -> Sequence[NDArray[np.floating]]:
         with torch.inference_mode():
@@ -166,7 +147,7 @@ def network_infer(module: nn.Module, device: torch.device) -> Infer:
 
 
 def _publish(run: _Run, dataset: Path, out: Path, began: float) -> TrainingSummary:
-    """Score the best weights on val and test and publish everything."""
+    """Evaluate the best weights on val and test and publish the checkpoint."""
     if run.progress.best is None:
         raise RuntimeError("a finished training has no evaluation")
     _, best_epoch, weights = run.progress.best
@@ -178,16 +159,16 @@ def _publish(run: _Run, dataset: Path, out: Path, began: float) -> TrainingSumma
     )
     with publishing_directory(out) as staging:
         save_checkpoint(staging, weights, run.network, run.classes)
-        _write_json(staging / "history.json", {"epochs": run.progress.history, "precision": _precision(run)})
+        write_json(staging / "history.json", {"epochs": run.progress.history, "precision": _precision(run)})
         metrics = {"val": val.as_json(), "test": test.as_json(), "best_epoch": best_epoch}
-        _write_json(staging / "metrics.json", metrics)
+        write_json(staging / "metrics.json", metrics)
     return TrainingSummary(
         val=val,
         test=test,
         epochs=run.progress.epochs,
         best_epoch=best_epoch,
         parameters=sum(leaf.numel() for leaf in module.parameters()),
-        images_per_s=run.stepper.trained_images / max(run.stepper.seconds, 1e-9),
+        images_per_s=run.trainer.trained_images / max(run.trainer.seconds, 1e-9),
         seconds=time.perf_counter() - began,
         resumed_from_epoch=run.resumed_from_epoch,
     )
@@ -195,7 +176,3 @@ def _publish(run: _Run, dataset: Path, out: Path, began: float) -> TrainingSumma
 
 def _precision(run: _Run) -> str:
     return "bfloat16" if uses_bfloat16(run.spec, run.device) else "float32"
-
-
-def _write_json(path: Path, document: Any) -> None:
-    path.write_text(json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")

@@ -1,4 +1,8 @@
-"""The state of an unfinished training, saved after each epoch so that a kill costs one epoch at most."""
+"""The state of a training, saved after each epoch: a kill costs one epoch at most.
+
+A finished training leaves its state, too: its result can still be lost before it is stored, and a rerun then
+finishes without training again. Whoever stores the result removes the scratch directory.
+"""
 
 from __future__ import annotations
 
@@ -9,10 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from robot_assets.core.publishing import publishing_file
 from robot_assets.models.spec import NetworkSpec
+from robot_assets.training.ema import MovingAverage
 from robot_assets.training.spec import TrainingSpec
 
 STATE = "training_state.pt"
@@ -20,11 +25,11 @@ STATE = "training_state.pt"
 
 @dataclass
 class Progress:
-    """How far a training is.
+    """The finished epochs of a training.
 
     Attributes:
-        epochs: Epochs done.
-        history: One record an epoch, as in ``history.json``.
+        epochs: Number of finished epochs.
+        history: One record per epoch, as in ``history.json``.
         best: mAP@50 on val, epoch (from 1) and weights of the best evaluation; None before the first.
     """
 
@@ -33,49 +38,67 @@ class Progress:
     best: tuple[float, int, dict[str, Tensor]] | None = None
 
 
-def fingerprint(dataset: Path, network: NetworkSpec, spec: TrainingSpec) -> str:
-    """What a state belongs to: data set, network, schedule and torch. Another one must not continue it."""
+def fingerprint_of(dataset: Path, network: NetworkSpec, spec: TrainingSpec) -> str:
+    """Identify a training by data set, network, schedule and torch version: no other one may continue its state."""
     manifest = (dataset / "dataset.json").read_bytes()
     document = [network.model_dump(mode="json"), spec.model_dump(mode="json"), torch.__version__]
     return hashlib.md5(manifest + json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def save_state(scratch: Path, mark: str, progress: Progress, parts: dict[str, Any]) -> None:
-    """Save atomically: a kill at any instant leaves the old state or the new one.
+@dataclass(frozen=True)
+class TrainingState:
+    """The saved state of one training.
 
-    Args:
-        scratch: A directory of this training alone.
-        mark: Its :func:`fingerprint`.
-        progress: How far it is.
-        parts: Whatever else goes on: states of the module, the average and the optimizer.
+    Attributes:
+        scratch: Directory of this training alone.
+        fingerprint: Identifies the training; see :func:`fingerprint_of`.
+        module: The module that is trained.
+        average: Its moving average.
+        optimizer: Its optimizer.
     """
-    document = {
-        "mark": mark,
-        "epochs": progress.epochs,
-        "history": progress.history,
-        "best": progress.best,
-        **parts,
-    }
-    with publishing_file(scratch / STATE) as staging:
-        torch.save(document, staging)
 
+    scratch: Path
+    fingerprint: str
+    module: nn.Module
+    average: MovingAverage
+    optimizer: torch.optim.Optimizer
 
-def load_state(scratch: Path, mark: str) -> tuple[Progress, dict[str, Any]] | None:
-    """The state in ``scratch``, or None where there is none, none whole, or one of another training."""
-    try:
-        document = torch.load(scratch / STATE, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        return None
-    except (RuntimeError, EOFError, ValueError, OSError):
-        # Not whole: the disk lost it. Starting again is what a missing state means, too.
-        return None
-    if not isinstance(document, dict) or document.pop("mark", None) != mark:
-        return None
-    best = document.pop("best")
-    progress = Progress(document.pop("epochs"), document.pop("history"), None if best is None else tuple(best))
-    return progress, document
+    def save(self, progress: Progress) -> None:
+        """Save atomically: a kill at any instant leaves the old state or the new one."""
+        document = {
+            "fingerprint": self.fingerprint,
+            "epochs": progress.epochs,
+            "history": progress.history,
+            "best": progress.best,
+            "module": self.module.state_dict(),
+            "average": self.average.network.state_dict(),
+            "average_steps": self.average.steps,
+            "optimizer": self.optimizer.state_dict(),
+        }
+        with publishing_file(self.scratch / STATE) as staging:
+            torch.save(document, staging)
 
+    def restore(self) -> Progress:
+        """Load the saved state into module, average and optimizer. Without one, nothing changes."""
+        document = self._read()
+        if document is None:
+            return Progress()
+        self.module.load_state_dict(document["module"])
+        self.average.network.load_state_dict(document["average"])
+        self.average.steps = document["average_steps"]
+        self.optimizer.load_state_dict(document["optimizer"])
+        best = document["best"]
+        return Progress(document["epochs"], document["history"], None if best is None else tuple(best))
 
-def forget_state(scratch: Path) -> None:
-    """Remove the state of a finished training."""
-    (scratch / STATE).unlink(missing_ok=True)
+    def _read(self) -> dict[str, Any] | None:
+        """The saved document; None where it is missing, damaged, or of another training."""
+        try:
+            document = torch.load(self.scratch / STATE, map_location="cpu", weights_only=True)
+        except FileNotFoundError:
+            return None
+        except (RuntimeError, EOFError, ValueError, OSError):
+            # Damaged by the disk: training starts again, as without a state.
+            return None
+        if not isinstance(document, dict) or document.get("fingerprint") != self.fingerprint:
+            return None
+        return document

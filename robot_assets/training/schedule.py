@@ -5,18 +5,18 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-FINAL = 0.01
-"""Share of the peak learning rate that is left at the end."""
+FINAL_SHARE = 0.01
+"""Learning rate at the end, as a share of the peak."""
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """A learning rate for each step.
+    """The learning rate of each step.
 
     Attributes:
         peak: Learning rate after the warm-up.
-        warmup_steps: Steps in which it rises from 0.
-        steps: Steps in all.
+        warmup_steps: Steps in which it rises from 0 to the peak.
+        steps: All steps.
     """
 
     peak: float
@@ -28,4 +28,4 @@ class Schedule:
         if step < self.warmup_steps:
             return self.peak * (step + 1) / self.warmup_steps
         progress = (step - self.warmup_steps) / max(1, self.steps - self.warmup_steps)
-        return self.peak * (FINAL + (1 - FINAL) * (1 + math.cos(math.pi * min(1.0, progress))) / 2)
+        return self.peak * (FINAL_SHARE + (1 - FINAL_SHARE) * (1 + math.cos(math.pi * min(1.0, progress))) / 2)

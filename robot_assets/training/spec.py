@@ -10,11 +10,11 @@ from robot_assets.core.spec import Spec
 
 
 class AugmentationSpec(Spec):
-    """How far a training image may differ from the recorded one."""
+    """Limits of the random changes of a training image."""
 
     zoom_min: float = Field(default=0.7, gt=0, le=1, description="smallest magnification")
     zoom_max: float = Field(default=1.8, ge=1, le=8, description="largest magnification")
-    mosaic: float = Field(default=0.5, ge=0, le=1, description="share of images put together from four")
+    mosaic: float = Field(default=0.5, ge=0, le=1, description="share of images that are mosaics of four")
     colour: float = Field(
         default=0.3,
         ge=0,
@@ -33,20 +33,22 @@ class TrainingSpec(Spec):
     weight_decay: float = Field(default=0.05, ge=0)
     ema_decay: float = Field(default=0.999, ge=0, lt=1)
     seed: int = Field(default=0, ge=0)
-    evaluate_every: int = Field(default=5, gt=0, description="epochs between evaluations; the last always is one")
-    plain_epochs: int = Field(default=0, ge=0, description="last epochs, which see whole images only, no mosaic")
+    evaluate_every: int = Field(
+        default=5, gt=0, description="epochs between evaluations; the last one is always evaluated"
+    )
+    plain_epochs: int = Field(default=0, ge=0, description="epochs without mosaic at the end of the training")
     precision: Literal["auto", "float32", "bfloat16"] = Field(
         default="auto", description="auto is bfloat16 where the processor computes it natively"
     )
-    threads: int = Field(default=0, ge=0, description="CPU threads; 0 is one a core")
-    memory_limit_mb: int = Field(default=8192, gt=0, description="decoded images are kept in memory up to here")
+    threads: int = Field(default=0, ge=0, description="CPU threads; 0 is one per core")
+    memory_limit_mb: int = Field(default=8192, gt=0, description="MiB up to which decoded images are kept in memory")
     augmentation: AugmentationSpec = AugmentationSpec()
 
     @model_validator(mode="after")
     def _schedule_fits(self) -> TrainingSpec:
         if self.warmup_epochs >= self.epochs and self.warmup_epochs > 1:
             raise ValueError(
-                f"warmup_epochs={self.warmup_epochs:g} leaves nothing of epochs={self.epochs}: raise epochs"
+                f"warmup_epochs={self.warmup_epochs:g} is not less than epochs={self.epochs}: raise epochs"
             )
         if self.plain_epochs > self.epochs:
             raise ValueError(f"plain_epochs={self.plain_epochs} is more than epochs={self.epochs}: lower it")

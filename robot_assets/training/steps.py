@@ -1,4 +1,4 @@
-"""The training step and the epoch: what training from scratch, fine-tuning and QAT have in common."""
+"""The training step and the epoch, shared by training from scratch, QAT and its float control."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class EpochLosses:
         total: The loss.
         cls: Its class part.
         box: Its box part.
-        learning_rate: Of the last step.
+        learning_rate: Learning rate of the last step.
     """
 
     total: float
@@ -50,24 +50,24 @@ class EpochLosses:
         }
 
 
-class Stepper:
+class Trainer:
     """Trains a module with the heads of a detector, one epoch at a time.
 
-    It never switches the module between train and eval: an exported module (QAT) does that in its own way.
+    It never switches the module between train and eval mode: an exported module (QAT) does not support it.
 
     Args:
         module: float32 (N, 3, H, W) in [0, 1] -> raw heads in the order of ``output_names``.
-        network: The network whose heads those are.
+        network: The network of those heads.
         spec: Optimizer and precision.
         schedule: Learning rate by step.
-        device: Where ``module`` is.
-        is_mixed: Whether bfloat16 may be used at all; QAT says no.
+        device: Device of ``module``.
+        is_mixed: Whether bfloat16 may be used; False for QAT.
 
     Attributes:
-        module: What is trained.
+        module: The module.
         optimizer: AdamW over its parameters.
-        trained_images: Images seen by this process.
-        seconds: Seconds spent in :meth:`epoch` by this process.
+        trained_images: Images that this process has trained on.
+        seconds: Seconds that this process has spent in :meth:`train_epoch`.
     """
 
     def __init__(
@@ -90,18 +90,18 @@ class Stepper:
         self._device = device
         self._is_mixed = is_mixed and uses_bfloat16(spec, device)
 
-    def epoch(self, batches: Batches, epoch: int, *, average: MovingAverage | None = None) -> EpochLosses:
+    def train_epoch(self, batches: Batches, epoch: int, *, average: MovingAverage | None = None) -> EpochLosses:
         """Train on the batches of epoch number ``epoch``, from 0.
 
         Raises:
-            TrainingError: The loss is not finite. The weights are then worthless.
+            TrainingError: The loss is not finite; the weights are then unusable.
         """
         began = time.perf_counter()
         sums = torch.zeros(3, device=self._device)
         rate = 0.0
-        for number, batch in enumerate(_watched(batches, epoch)):
+        for number, batch in enumerate(_with_progress(batches, epoch)):
             rate = self._schedule.at(epoch * len(batches) + number)
-            sums += self.step(batch, rate, place=f"epoch {epoch + 1}, step {number + 1} of {len(batches)}")
+            sums += self.train_step(batch, rate, place=f"epoch {epoch + 1}, step {number + 1} of {len(batches)}")
             if average is not None:
                 average.update()
             self.trained_images += len(batch.images)
@@ -109,8 +109,8 @@ class Stepper:
         self.seconds += time.perf_counter() - began
         return EpochLosses(total, cls, box, rate)
 
-    def step(self, batch: Batch, learning_rate: float, place: str) -> torch.Tensor:
-        """One optimizer step. Returns the detached (total, cls, box) losses; ``place`` is named in errors."""
+    def train_step(self, batch: Batch, learning_rate: float, place: str) -> torch.Tensor:
+        """Do one optimizer step. Returns the detached (total, cls, box) losses; ``place`` is named in errors."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._is_mixed):
@@ -119,22 +119,22 @@ class Stepper:
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.get_total_norm([leaf.grad for leaf in self._leaves if leaf.grad is not None])
-        value, slope = float(loss.total.detach()), float(norm)
-        if not math.isfinite(value) or not math.isfinite(slope):
+        loss_value, norm_value = float(loss.total.detach()), float(norm)
+        if not math.isfinite(loss_value) or not math.isfinite(norm_value):
             raise TrainingError(
-                f"the loss is {value:g} and the gradient {slope:g} at {place}, learning rate {learning_rate:g}",
-                needed="finite numbers",
-                fix="lower training.learning_rate or raise training.warmup_epochs in params.yaml, "
-                "and build again; if it stays, check the boxes: robot-assets data check",
+                f"loss {loss_value:g}, gradient norm {norm_value:g} at {place}, learning rate {learning_rate:g}",
+                needed="a finite loss and a finite gradient",
+                fix="lower training.learning_rate or raise training.warmup_epochs in params.yaml and build again; "
+                "if the loss is still not finite, check the labels: robot-assets data check DATASET",
             )
-        if slope >= GRADIENT_NORM_MAX:  # Below it the factor is 1, and a pass over all gradients is for nothing.
+        if norm_value >= GRADIENT_NORM_MAX:  # Below it clipping multiplies by 1, with a pass over all gradients.
             nn.utils.clip_grads_with_norm_(self._leaves, GRADIENT_NORM_MAX, norm)
         self.optimizer.step()
         return torch.stack([loss.total.detach(), loss.cls, loss.box])
 
 
 def make_optimizer(module: nn.Module, spec: TrainingSpec) -> torch.optim.AdamW:
-    """AdamW (arXiv 1711.05101); biases and norms, which have one axis, do not decay."""
+    """AdamW (arXiv 1711.05101), without weight decay of biases and norms, which have one axis."""
     trained = [leaf for leaf in module.parameters() if leaf.requires_grad]
     groups = [
         {"params": [leaf for leaf in trained if leaf.ndim > 1], "weight_decay": spec.weight_decay},
@@ -143,7 +143,7 @@ def make_optimizer(module: nn.Module, spec: TrainingSpec) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=spec.learning_rate, foreach=True)
 
 
-def _watched(batches: Batches, epoch: int) -> Iterator[Batch]:
+def _with_progress(batches: Batches, epoch: int) -> Iterator[Batch]:
     for number, batch in enumerate(batches.epoch(epoch)):
         yield batch
         report(f"train epoch {epoch + 1}", number + 1, len(batches))

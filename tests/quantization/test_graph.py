@@ -1,4 +1,4 @@
-"""Folding, placement and conversion of a graph, on networks with weights that are not trivial."""
+"""Folding, placement and conversion of a graph, on networks with random batch norms."""
 
 import pytest
 import torch
@@ -20,7 +20,7 @@ from tests.detector_chain import NETWORK
 
 
 class SharedHead(nn.Module):
-    """One tower for two levels: the case that folds twice when folding goes by use."""
+    """One tower for two levels, which folding per use would fold twice."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class SharedHead(nn.Module):
         return tuple(self.out(self.tower(level)) for level in (fine, coarse))
 
 
-def with_lively_norms(network: nn.Module) -> nn.Module:
+def with_random_norms(network: nn.Module) -> nn.Module:
     generator = torch.Generator().manual_seed(0)
     for module in network.modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -54,7 +54,7 @@ def images(count: int = 2) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
-    return with_lively_norms(build_network(NETWORK, 3))
+    return with_random_norms(build_network(NETWORK, 3))
 
 
 @pytest.fixture
@@ -67,7 +67,7 @@ def calibrated(network):
 
 
 @torch.no_grad()
-def test_the_folded_graph_computes_what_the_network_does(network):
+def test_the_folded_graph_gives_the_outputs_of_the_network(network):
     prepared = prepare(network, NETWORK)
     for ours, theirs in zip(prepared(images()), network(images()), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
@@ -76,14 +76,14 @@ def test_the_folded_graph_computes_what_the_network_does(network):
 
 @torch.no_grad()
 def test_a_head_that_two_levels_share_is_folded_once():
-    network = with_lively_norms(SharedHead())
+    network = with_random_norms(SharedHead())
     prepared = prepare(network, NETWORK)
     for ours, theirs in zip(prepared(images()), network(images()), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
 @torch.no_grad()
-def test_the_quantized_graph_gives_what_the_fake_quantized_one_gave(calibrated):
+def test_the_quantized_graph_gives_the_outputs_of_the_fake_quantized_one(calibrated):
     before = calibrated(images(1))
     after = convert(calibrated)(images(1))
     for ours, theirs in zip(after, before, strict=True):
@@ -108,14 +108,14 @@ def test_every_convolution_and_addition_reads_quantized_tensors_and_no_head_is_q
     assert seen >= 20
 
 
-def test_upsampling_keeps_the_scale(network):
+def test_the_output_of_upsampling_has_the_scale_of_its_input(network):
     prepared = prepare(network, NETWORK)
     [resize] = [node for node in prepared.graph.nodes if "upsample" in str(node.target)]
     [after] = resize.users
     assert prepared.get_submodule(after.target) is prepared.get_submodule(resize.args[0].target)
 
 
-def test_training_and_evaluation_mode_may_be_set(calibrated):
+def test_train_and_eval_mode_can_be_set(calibrated):
     calibrated.train()
     heads = calibrated(images())
     sum(head.square().sum() for head in heads).backward()
@@ -132,13 +132,13 @@ def test_a_scale_that_is_not_above_zero_is_refused(calibrated, scale):
         apply_scales(calibrated, scales)
 
 
-def test_scales_of_another_network_are_refused_by_name(calibrated):
-    scales = dict.fromkeys(activation_quantizers(calibrated), 0.1) | {"strange": 0.1}
-    with pytest.raises(QuantizationError, match="strange"):
+def test_scales_of_another_network_are_refused_with_their_name(calibrated):
+    scales = dict.fromkeys(activation_quantizers(calibrated), 0.1) | {"other": 0.1}
+    with pytest.raises(QuantizationError, match=r"missing \[\], unknown \['other'\]"):
         apply_scales(calibrated, scales)
 
 
-def test_weights_of_another_network_are_refused_by_name(calibrated):
+def test_weights_of_another_network_are_refused_with_their_name(calibrated):
     weights = folded_weights(calibrated)
     name = sorted(weights)[0]
     with pytest.raises(QuantizationError, match=name):

@@ -1,4 +1,4 @@
-"""Scales are exact functions of the set of values seen."""
+"""Scales are exact functions of the set of observed values."""
 
 import numpy as np
 import pytest
@@ -60,7 +60,7 @@ def test_mse_clips_a_lone_outlier_and_keeps_a_uniform_range():
     assert clipped < 0.6 * 4.0 / LEVELS
 
 
-def test_mse_is_never_worse_than_taking_the_largest_value():
+def test_the_error_of_mse_is_at_most_that_of_the_largest_value():
     data = np.random.default_rng(1).laplace(0, 1, 50_000)
 
     def error(scale):
@@ -82,6 +82,6 @@ def test_an_activation_that_is_not_finite_is_refused(value):
         MagnitudeHistogram().grow(value)
 
 
-def test_a_tensor_that_nothing_reached_is_refused():
-    with pytest.raises(QuantizationError, match="no calibration image"):
+def test_a_tensor_without_values_is_refused():
+    with pytest.raises(QuantizationError, match="without a value from any calibration image"):
         mse_scale(MagnitudeHistogram())

@@ -1,4 +1,4 @@
-"""PTQ and QAT on a small trained detector: real files in, real files out."""
+"""PTQ and QAT of a small trained detector, from files to files."""
 
 import json
 import shutil
@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from robot_assets.core.errors import QuantizationError
-from robot_assets.models.checkpoint import load_config
+from robot_assets.core.progress import listening
+from robot_assets.data.packed import open_split
+from robot_assets.models.checkpoint import load_config, load_network
 from robot_assets.quantization.artifact import load_quantization, load_quantized
-from robot_assets.quantization.calibration import best_of, collect, evaluate_graph
+from robot_assets.quantization.calibration import best_of, collect_histograms, evaluate_graph
 from robot_assets.quantization.graph import convert, prepare
 from robot_assets.quantization.ptq import ptq
 from robot_assets.quantization.qat import qat
@@ -22,10 +24,10 @@ def files_of(folder):
 
 def test_ptq_keeps_the_better_calibrator_and_records_both():
     found = load_quantization(ptq_only())
-    figures = {name: found.val[name]["map50"] for name in ("mse", "percentile")}
-    assert found.calibrator == best_of(figures)
-    assert found.map50 == max(figures.values())
-    assert found.val["checkpoint"]["map50"] > 0.2, "the small detector has learned nothing: no test of accuracy"
+    map50 = {name: found.val[name]["map50"] for name in ("mse", "percentile")}
+    assert found.calibrator == best_of(map50)
+    assert found.map50 == max(map50.values())
+    assert found.val["checkpoint"]["map50"] > 0.2, "the small detector is not accurate enough for this test"
     assert found.map50 > found.val["checkpoint"]["map50"] - 0.1
 
 
@@ -51,37 +53,47 @@ def test_the_graph_rebuilt_from_the_files_gives_identical_outputs():
         assert torch.equal(one, other)
     assert config == load_config(folder)
     assert config.classes == CLASSES
-    from robot_assets.data.packed import open_split
-
     again = evaluate_graph(quantized, open_split(dataset, "val"), NETWORK)
     assert again.as_json() == quantization.val[quantization.calibrator]
 
 
-def test_qat_and_its_control_are_never_worse_than_their_start():
+def test_qat_and_its_control_are_at_least_as_good_as_their_start():
     found = load_quantization(whole().qat)
     assert found.val["qat"]["map50"] >= max(found.val[name]["map50"] for name in ("mse", "percentile"))
     assert found.val["fp32_control"]["map50"] >= found.val["checkpoint"]["map50"] - 1e-6
-    for side in ("qat", "fp32_control"):
-        history = found.training[side]["history"]
-        assert [record["epoch"] for record in history] == [1]
-    rates = [found.training[side]["history"][0]["learning_rate"] for side in ("qat", "fp32_control")]
-    assert rates[0] == rates[1]
+    histories = [found.training[name]["history"] for name in ("qat", "fp32_control")]
+    assert [[record["epoch"] for record in history] for history in histories] == [[1], [1]]
+    assert histories[0][0]["learning_rate"] == histories[1][0]["learning_rate"]
 
 
-def test_qat_calibrates_as_ptq_does():
-    post, aware = load_quantization(ptq_only()), load_quantization(whole().qat)
-    assert (aware.calibrator, aware.scales) == (post.calibrator, post.scales)
+def test_qat_and_ptq_have_the_same_calibration():
+    after, during = load_quantization(ptq_only()), load_quantization(whole().qat)
+    assert (during.calibrator, during.scales) == (after.calibrator, after.scales)
 
 
-def test_qat_that_was_killed_continues_and_ends_with_the_same_bytes(tmp_path):
+def epochs_of_qat(spec, out, scratch):
+    """Run QAT; returns (training, epoch) of each epoch that was trained."""
+    dataset, checkpoint = checkpoint_only()
+    epochs = []
+
+    def collect(what, done, total, note):
+        if what in ("qat", "fp32_control"):
+            epochs.append((what, done))
+
+    with listening(collect):
+        qat(checkpoint, dataset, spec, TRAINING, out, scratch)
+    return epochs
+
+
+def test_qat_continues_after_a_kill_or_the_loss_of_its_output_and_gives_the_same_bytes(tmp_path):
     dataset, checkpoint = checkpoint_only()
     spec = QAT.model_copy(update={"epochs": 2})
-    qat(checkpoint, dataset, spec, TRAINING, tmp_path / "whole", tmp_path / "scratch_1")
+    every_epoch = [("fp32_control", 1), ("fp32_control", 2), ("qat", 1), ("qat", 2)]
+    assert epochs_of_qat(spec, tmp_path / "uninterrupted", tmp_path / "scratch_1") == every_epoch
+    expected = files_of(tmp_path / "uninterrupted")
 
     class Killed(BaseException):
         pass
-
-    from robot_assets.core.progress import listening
 
     def kill(what, done, total, note):
         if (what, done) == ("qat", 1):
@@ -90,31 +102,24 @@ def test_qat_that_was_killed_continues_and_ends_with_the_same_bytes(tmp_path):
     with listening(kill), pytest.raises(Killed):
         qat(checkpoint, dataset, spec, TRAINING, tmp_path / "out", tmp_path / "scratch_2")
     assert not (tmp_path / "out").exists()
-    epochs = []
+    assert epochs_of_qat(spec, tmp_path / "out", tmp_path / "scratch_2") == [("qat", 2)]
+    assert files_of(tmp_path / "out") == expected
 
-    def watch(what, done, total, note):
-        if what in ("qat", "fp32_control"):
-            epochs.append((what, done))
-
-    with listening(watch):
-        qat(checkpoint, dataset, spec, TRAINING, tmp_path / "out", tmp_path / "scratch_2")
-    assert ("qat", 1) not in epochs
-    assert ("fp32_control", 1) not in epochs
-    assert files_of(tmp_path / "out") == files_of(tmp_path / "whole")
+    shutil.rmtree(tmp_path / "out")
+    assert epochs_of_qat(spec, tmp_path / "out", tmp_path / "scratch_2") == []
+    assert files_of(tmp_path / "out") == expected
 
 
 def test_a_data_set_without_calibration_images_is_refused(tmp_path):
     dataset, checkpoint = checkpoint_only()
     shutil.copytree(dataset, tmp_path / "dataset")
     (tmp_path / "dataset" / "calibration.json").write_text(json.dumps({"indices": []}))
-    from robot_assets.models.checkpoint import load_network
-
     prepared = prepare(load_network(checkpoint)[0], NETWORK)
     with pytest.raises(QuantizationError, match="calibration_images"):
-        collect(prepared, tmp_path / "dataset", NETWORK)
+        collect_histograms(prepared, tmp_path / "dataset", NETWORK)
 
 
-def test_a_checkpoint_without_metrics_is_refused_and_nothing_is_left(tmp_path):
+def test_a_checkpoint_without_metrics_is_refused_and_no_file_is_written(tmp_path):
     dataset, checkpoint = checkpoint_only()
     shutil.copytree(checkpoint, tmp_path / "checkpoint")
     (tmp_path / "checkpoint" / "metrics.json").unlink()

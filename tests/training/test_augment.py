@@ -2,13 +2,13 @@ import numpy as np
 import pytest
 
 from robot_assets.training.augment import augment
-from robot_assets.training.images import Picture
+from robot_assets.training.images import LabelledImage
 from robot_assets.training.spec import AugmentationSpec
 
 PLAIN = AugmentationSpec(mosaic=0, colour=0)
 
 
-def picture(seed: int) -> Picture:
+def drawn(seed: int) -> LabelledImage:
     """One white rectangle on black."""
     rng = np.random.default_rng(seed)
     left, top, width, height = (
@@ -20,17 +20,17 @@ def picture(seed: int) -> Picture:
     image = np.zeros((64, 96, 3), np.uint8)
     image[top : top + height, left : left + width] = 255
     box = np.array([[left, top, left + width, top + height]], np.float32)
-    return Picture(image, box, np.array([seed % 3]))
+    return LabelledImage(image, box, np.array([seed % 3]))
 
 
-PICTURES = [picture(seed) for seed in range(8)]
+IMAGES = [drawn(seed) for seed in range(8)]
 
 
 @pytest.mark.parametrize("mosaic", [0.0, 1.0])
 @pytest.mark.parametrize("seed", range(20))
 def test_boxes_stay_on_their_objects(mosaic: float, seed: int) -> None:
     spec = AugmentationSpec(mosaic=mosaic, colour=0)
-    changed = augment(PICTURES, seed % 8, spec, np.random.default_rng(seed))
+    changed = augment(IMAGES, seed % 8, spec, np.random.default_rng(seed))
     assert changed.image.shape == (64, 96, 3)
     assert len(changed.boxes) == len(changed.labels)
     for left, top, right, bottom in np.round(changed.boxes).astype(int):
@@ -39,29 +39,29 @@ def test_boxes_stay_on_their_objects(mosaic: float, seed: int) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_the_same_generator_gives_the_same_picture(seed: int) -> None:
-    one, same = (augment(PICTURES, 3, AugmentationSpec(), np.random.default_rng(seed)) for _ in range(2))
+def test_the_same_seed_gives_the_same_image(seed: int) -> None:
+    one, same = (augment(IMAGES, 3, AugmentationSpec(), np.random.default_rng(seed)) for _ in range(2))
     np.testing.assert_array_equal(one.image, same.image)
     np.testing.assert_array_equal(one.boxes, same.boxes)
 
 
 def test_boxes_stay_inside_the_canvas() -> None:
     for seed in range(50):
-        changed = augment(PICTURES, seed % 8, AugmentationSpec(), np.random.default_rng(seed))
+        changed = augment(IMAGES, seed % 8, AugmentationSpec(), np.random.default_rng(seed))
         assert (changed.boxes >= 0).all()
         assert (changed.boxes <= [96, 64, 96, 64]).all()
 
 
-def test_a_picture_without_objects_is_fine() -> None:
-    empty = Picture(np.zeros((64, 96, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
+def test_an_image_without_objects_is_augmented() -> None:
+    empty = LabelledImage(np.zeros((64, 96, 3), np.uint8), np.zeros((0, 4), np.float32), np.zeros(0, np.int64))
     for seed in range(10):
         changed = augment([empty], 0, AugmentationSpec(mosaic=1), np.random.default_rng(seed))
         assert changed.boxes.shape == (0, 4)
 
 
-def test_the_source_is_left_as_it_was() -> None:
-    before = PICTURES[0].image.copy(), PICTURES[0].boxes.copy()
+def test_the_source_is_not_changed() -> None:
+    before = IMAGES[0].image.copy(), IMAGES[0].boxes.copy()
     for seed in range(5):
-        augment(PICTURES, 0, AugmentationSpec(mosaic=1), np.random.default_rng(seed))
-    np.testing.assert_array_equal(PICTURES[0].image, before[0])
-    np.testing.assert_array_equal(PICTURES[0].boxes, before[1])
+        augment(IMAGES, 0, AugmentationSpec(mosaic=1), np.random.default_rng(seed))
+    np.testing.assert_array_equal(IMAGES[0].image, before[0])
+    np.testing.assert_array_equal(IMAGES[0].boxes, before[1])

@@ -27,7 +27,7 @@ def test_perfect_detections_score_one(drawn_dataset: Path) -> None:
     assert metrics.images == len(split)
 
 
-def test_a_class_that_the_split_lacks_has_no_score_and_does_not_count(drawn_dataset: Path) -> None:
+def test_a_class_without_objects_has_no_score_and_is_not_part_of_the_mean(drawn_dataset: Path) -> None:
     split = open_split(drawn_dataset, "val")
     truth = split.coco()
     truth["annotations"] = [found for found in truth["annotations"] if found["category_id"] != 2]
@@ -40,7 +40,7 @@ def test_a_class_that_the_split_lacks_has_no_score_and_does_not_count(drawn_data
     assert metrics.map50 == pytest.approx(1)
 
 
-def test_boxes_that_are_too_loose_count_at_half_but_not_at_strict_overlap(drawn_dataset: Path) -> None:
+def test_loose_boxes_match_at_an_iou_of_a_half_and_not_at_strict_ones(drawn_dataset: Path) -> None:
     split = open_split(drawn_dataset, "val")
     loose = []
     for one in perfect(split):
@@ -52,7 +52,7 @@ def test_boxes_that_are_too_loose_count_at_half_but_not_at_strict_overlap(drawn_
     assert 0.2 < metrics.map50_95 < 0.6
 
 
-def test_nothing_found_scores_zero(drawn_dataset: Path) -> None:
+def test_no_detections_score_zero(drawn_dataset: Path) -> None:
     split = open_split(drawn_dataset, "val")
 
     def blind(images: np.ndarray) -> list[np.ndarray]:

@@ -1,4 +1,5 @@
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -6,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from robot_assets.core.progress import listening
 from robot_assets.models.checkpoint import load_network
 from robot_assets.training.loop import train
 from robot_assets.training.resume import STATE
@@ -15,7 +17,7 @@ from tests.detector_chain import NETWORK
 SPEC = TrainingSpec(epochs=4, batch_size=8, learning_rate=4e-3, ema_decay=0.9, evaluate_every=2, threads=1)
 FILES = ("config.json", "history.json", "metrics.json", "model.safetensors")
 
-KILLED = """
+TRAINING_THAT_IS_KILLED = """
 import os, signal, sys
 from pathlib import Path
 from robot_assets.core.progress import listening
@@ -25,11 +27,11 @@ from robot_assets.training.spec import TrainingSpec
 
 dataset, network, spec, out, scratch, epoch = sys.argv[1:]
 
-def kill_within_the_epoch(what, done, total, note):
+def kill_in_second_step(what, done, total, note):
     if what == f"train epoch {epoch}" and done == 2:
         os.kill(os.getpid(), signal.SIGKILL)
 
-with listening(kill_within_the_epoch):
+with listening(kill_in_second_step):
     train(Path(dataset), NetworkSpec.model_validate_json(network), TrainingSpec.model_validate_json(spec),
           Path(out), Path(scratch))
 """
@@ -51,10 +53,23 @@ def test_a_training_publishes_a_checkpoint_that_loads(trained: Path, drawn_datas
     _, config = load_network(trained / "checkpoint")
     assert config.network == NETWORK
     assert config.classes == ("red", "green", "blue")
-    assert not (trained / "scratch" / STATE).exists()
 
 
-def test_the_history_has_an_entry_an_epoch_and_metrics_where_it_evaluated(trained: Path) -> None:
+def test_a_finished_training_without_its_output_finishes_from_its_state_without_training(
+    trained: Path, drawn_dataset: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(trained / "scratch", tmp_path / "scratch")
+    reports: list[str] = []
+
+    with listening(lambda what, done, total, note: reports.append(what)):
+        summary = train(drawn_dataset, NETWORK, SPEC, tmp_path / "checkpoint", tmp_path / "scratch")
+
+    assert not [what for what in reports if what.startswith("train epoch")]
+    assert (summary.resumed_from_epoch, summary.epochs, summary.images_per_s) == (4, 4, 0)
+    assert contents(tmp_path / "checkpoint") == contents(trained / "checkpoint")
+
+
+def test_the_history_has_one_record_per_epoch_and_metrics_of_each_evaluation(trained: Path) -> None:
     epochs = json.loads((trained / "checkpoint" / "history.json").read_text())["epochs"]
     assert [record["epoch"] for record in epochs] == [1, 2, 3, 4]
     assert ["val_map50" in record for record in epochs] == [False, True, False, True]
@@ -64,11 +79,11 @@ def test_the_history_has_an_entry_an_epoch_and_metrics_where_it_evaluated(traine
 def killed_in_epoch(epoch: int, dataset: Path, out: Path, scratch: Path) -> None:
     """Train in a process that is killed in the middle of ``epoch``."""
     arguments = [dataset, NETWORK.model_dump_json(), SPEC.model_dump_json(), out, scratch, epoch]
-    command = [sys.executable, "-c", KILLED, *map(str, arguments)]
+    command = [sys.executable, "-c", TRAINING_THAT_IS_KILLED, *map(str, arguments)]
     assert subprocess.run(command, check=False).returncode == -signal.SIGKILL
 
 
-def test_a_training_that_was_killed_twice_ends_with_the_bytes_of_one_that_was_not(
+def test_a_training_killed_twice_gives_the_bytes_of_an_uninterrupted_one(
     trained: Path, drawn_dataset: Path, tmp_path: Path
 ) -> None:
     out, scratch = tmp_path / "checkpoint", tmp_path / "scratch"
@@ -90,7 +105,7 @@ def test_the_state_of_another_training_is_not_continued(drawn_dataset: Path, tmp
     assert summary.resumed_from_epoch == 0
 
 
-def test_a_broken_state_means_starting_again(drawn_dataset: Path, tmp_path: Path) -> None:
+def test_a_training_with_a_damaged_state_starts_again(drawn_dataset: Path, tmp_path: Path) -> None:
     (tmp_path / "scratch").mkdir()
     (tmp_path / "scratch" / STATE).write_bytes(b"PK\x03\x04 not a state")
     once = SPEC.model_copy(update={"epochs": 1})

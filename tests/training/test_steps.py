@@ -12,10 +12,10 @@ from robot_assets.models.network import build_network
 from robot_assets.models.spec import NetworkSpec
 from robot_assets.training.batches import Batch, Batches
 from robot_assets.training.ema import MovingAverage
-from robot_assets.training.images import Pictures
+from robot_assets.training.images import LabelledImages
 from robot_assets.training.schedule import Schedule
 from robot_assets.training.spec import TrainingSpec
-from robot_assets.training.steps import Stepper
+from robot_assets.training.steps import Trainer
 
 NETWORK = NetworkSpec(input_height=64, input_width=96, width=8)
 SPEC = TrainingSpec(epochs=2, batch_size=8, threads=1)
@@ -23,14 +23,14 @@ CPU = torch.device("cpu")
 
 
 def first_batch(dataset: Path, spec: TrainingSpec, memory_limit_mb: int = 100) -> Batch:
-    batches = Batches(Pictures(open_split(dataset, "train"), NETWORK, memory_limit_mb), spec, CPU)
+    batches = Batches(LabelledImages(open_split(dataset, "train"), NETWORK, memory_limit_mb), spec, CPU)
     try:
         return next(iter(batches.epoch(1)))
     finally:
         batches.close()
 
 
-def test_the_learning_rate_rises_then_falls_to_a_hundredth() -> None:
+def test_the_learning_rate_rises_and_then_falls_to_a_hundredth() -> None:
     schedule = Schedule(peak=1.0, warmup_steps=10, steps=100)
     rates = [schedule.at(step) for step in range(100)]
     assert rates[:10] == sorted(rates[:10])
@@ -39,7 +39,7 @@ def test_the_learning_rate_rises_then_falls_to_a_hundredth() -> None:
     assert rates[-1] == pytest.approx(0.01, abs=0.001)
 
 
-def test_the_average_trails_the_weights_and_copies_counters() -> None:
+def test_weights_are_averaged_and_counters_are_copied() -> None:
     network = nn.Sequential(nn.Linear(1, 1), nn.BatchNorm1d(1))
     average = MovingAverage(network, decay=0.5)
     with torch.no_grad():
@@ -53,7 +53,7 @@ def test_the_average_trails_the_weights_and_copies_counters() -> None:
     assert not average.network.training
 
 
-def test_a_batch_does_not_depend_on_what_came_before_or_on_the_cache(drawn_dataset: Path) -> None:
+def test_a_batch_does_not_depend_on_earlier_batches_or_on_the_cache(drawn_dataset: Path) -> None:
     one = first_batch(drawn_dataset, SPEC)
     other = first_batch(drawn_dataset, SPEC.model_copy(update={"memory_limit_mb": 1}), memory_limit_mb=0)
     assert torch.equal(one.images, other.images)
@@ -69,19 +69,19 @@ def test_another_seed_gives_other_batches(drawn_dataset: Path) -> None:
     assert not torch.equal(one.images, other.images)
 
 
-def test_a_split_smaller_than_a_batch_still_fills_one(drawn_dataset: Path) -> None:
+def test_a_split_smaller_than_a_batch_fills_one_by_repetition(drawn_dataset: Path) -> None:
     batch = first_batch(drawn_dataset, SPEC.model_copy(update={"batch_size": 64}))
     assert len(batch.images) == 64
 
 
-def test_a_loss_that_is_not_finite_names_the_place_and_the_remedy(drawn_dataset: Path) -> None:
+def test_a_loss_that_is_not_finite_is_reported_with_its_step_and_a_fix(drawn_dataset: Path) -> None:
     network = build_network(NETWORK, 3)
-    stepper = Stepper(network, NETWORK, SPEC, Schedule(1e-3, 0, 10), CPU)
+    trainer = Trainer(network, NETWORK, SPEC, Schedule(1e-3, 0, 10), CPU)
     batch = first_batch(drawn_dataset, SPEC)
     with torch.no_grad():
         network.stem[0].weight.fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"at epoch 3, step 2 of 9, learning rate 0\.001") as caught:
-        stepper.step(batch, 1e-3, "epoch 3, step 2 of 9")
+        trainer.train_step(batch, 1e-3, "epoch 3, step 2 of 9")
     assert "training.learning_rate" in caught.value.fix
 
 
@@ -93,15 +93,15 @@ def test_a_loss_that_is_not_finite_names_the_place_and_the_remedy(drawn_dataset:
         ({"epoch": 3}, "epoch"),
     ],
 )
-def test_contradictory_schedules_are_refused_by_field(change: dict[str, float], field: str) -> None:
+def test_contradictory_schedules_are_refused_with_the_field(change: dict[str, float], field: str) -> None:
     with pytest.raises(ValidationError, match=field):
         TrainingSpec.model_validate({"epochs": 2, **change})
 
 
-def test_steps_are_alike_on_equal_seeds(drawn_dataset: Path) -> None:
+def test_the_same_seed_gives_the_same_steps(drawn_dataset: Path) -> None:
     batch = first_batch(drawn_dataset, SPEC)
     losses = []
     for _ in range(2):
-        stepper = Stepper(build_network(NETWORK, 3).train(), NETWORK, SPEC, Schedule(1e-3, 0, 10), CPU)
-        losses.append([stepper.step(batch, 1e-3, "").numpy() for _ in range(2)])
+        trainer = Trainer(build_network(NETWORK, 3).train(), NETWORK, SPEC, Schedule(1e-3, 0, 10), CPU)
+        losses.append([trainer.train_step(batch, 1e-3, "").numpy() for _ in range(2)])
     np.testing.assert_array_equal(*losses)
