@@ -1,13 +1,13 @@
-"""What the cluster costs: a step beside a bare Job, and how soon a changed device is rebuilt.
+"""Measures the overhead of a step over a bare Job, and the time until the engines of a changed device are rebuilt.
 
     KUBECONFIG=... python -m benchmarks.cluster
 
-Needs a cluster whose nodes are those of tests/on_cluster/nodes.yaml, and runs the deployment of k8s/ on it, as
-tests/on_cluster does. Bare Jobs and steps alternate in one run; both are timed at the API server's watch, from their
-creation to their end:
+Needs a cluster with the nodes of tests/on_cluster/nodes.yaml, and runs the deployment of k8s/ on it, as
+tests/on_cluster does. Bare Jobs and steps alternate in one run; both are timed with a watch on the API server, from
+their creation to their end:
 
-    overhead of a step        beyond its own work, at most 1.5x a bare Job of `python -c pass` plus `import dagster`
-    from device to rebuild    from a new annotation of the node to the start of the run, at most two sensor intervals
+    overhead of a step        without its own work, at most 1.5x a bare Job of `python -c pass` plus `import dagster`
+    from device to rebuild    from a new annotation of the node to the start of the run, at most 2 sensor intervals
 
 Exit code 1 when a bound is missed.
 """
@@ -60,8 +60,8 @@ def main() -> int:
         namespaces(manifests),
         running_deployment(manifests, Path(folder), s3) as deployment,
     ):
-        # what the sensors may build alone; then they keep still until somebody trains
-        within(300, lambda: ASSET in deployment.versions() and not deployment.active_jobs(), "the data set is made")
+        # what the sensors build without a manual training run; afterwards they are idle
+        within(300, lambda: ASSET in deployment.versions() and not deployment.active_jobs(), "the data set is built")
         missed = _overhead(deployment, arguments.times)
         if arguments.changes:
             build_everything(deployment)
@@ -76,11 +76,11 @@ def _overhead(deployment: Deployment, times: int) -> bool:
         steps.append(_step(deployment))
         imports.append(_took(lambda: subprocess.run([sys.executable, "-c", "import dagster"], check=True)))
         imports[-1] -= _took(lambda: subprocess.run([sys.executable, "-c", "pass"], check=True))
-        print(f"bare Job {jobs[-1]:.2f} s, step beyond its work {steps[-1]:.2f} s, import {imports[-1]:.2f} s")
+        print(f"bare Job {jobs[-1]:.2f} s, step without its work {steps[-1]:.2f} s, import {imports[-1]:.2f} s")
     job, step, dagster = map(statistics.median, (jobs, steps, imports))
     ratio = (step - dagster) / job
     print(f"medians: bare Job {job:.2f} s, step {step:.2f} s, import dagster {dagster:.2f} s")
-    print(f"a step costs {ratio:.2f}x a bare Job, plus the import (wanted at most {OVERHEAD_MAX})")
+    print(f"a step takes {ratio:.2f}x a bare Job, plus the import (at most {OVERHEAD_MAX})")
     return ratio > OVERHEAD_MAX
 
 
@@ -94,7 +94,7 @@ def _bare_job(number: int) -> float:
 
 
 def _step(deployment: Deployment) -> float:
-    """Seconds from the creation of the Job of a step to its completion, without those of the step itself."""
+    """Seconds from the creation of a step's Job to its completion, without the work of the step."""
     run_id = deployment.materialize(ASSET, checks=False)
     ended = _completed("", f"dagster/run-id={run_id},dagster/op")
     deployment.end(run_id)
@@ -103,7 +103,7 @@ def _step(deployment: Deployment) -> float:
 
 
 def _completed(fields: str, labels: str = "") -> float:
-    """When the watch of the API server tells that the Job is complete."""
+    """Time at which the watch reports that the Job is complete."""
     from kubernetes import watch
 
     stream = watch.Watch()
@@ -123,7 +123,7 @@ def _batch() -> Any:
 
 
 def _moments(deployment: Deployment, run_id: str) -> list[float]:
-    """When the run launched the step's Job, when the step began its work, and when it had done it."""
+    """Times at which the run launched the step's Job, the step started its work, and finished it."""
     kinds = dg.DagsterEventType
     wanted = (kinds.STEP_WORKER_STARTING, kinds.STEP_START, kinds.STEP_SUCCESS)
     with deployment.instance as instance:
@@ -133,20 +133,19 @@ def _moments(deployment: Deployment, run_id: str) -> list[float]:
 
 
 def _reaction(deployment: Deployment, changes: int) -> bool:
-    _look_every(deployment, INTERVAL_S)
+    _set_sensor_interval(deployment, INTERVAL_S)
     times = []
     for number in range(changes):
         time.sleep(random.uniform(0, INTERVAL_S))
         times.append(_from_device_to_run(deployment, f"Jetson Orin Nano, flashed {number + 1} times"))
-        print(f"from the annotation to the run's start {times[-1]:.1f} s")
+        print(f"from the annotation to the start of the run {times[-1]:.1f} s")
         within(300, lambda: is_fresh(deployment), lambda: states(deployment))
     ratio = max(times) / INTERVAL_S
-    print(f"at most {ratio:.2f} intervals of {INTERVAL_S} s in {changes} changes (wanted at most {INTERVALS_MAX})")
+    print(f"at most {ratio:.2f} intervals of {INTERVAL_S} s, of {changes} measured (at most {INTERVALS_MAX})")
     return ratio > INTERVALS_MAX
 
 
-def _look_every(deployment: Deployment, interval_s: int) -> None:
-    """Sensors of a project that says nothing else look at this interval."""
+def _set_sensor_interval(deployment: Deployment, interval_s: int) -> None:
     params = yaml.safe_load((deployment.folder / "params.yaml").read_text())
     params["rebuild"]["interval_s"] = interval_s
     (deployment.folder / "params.yaml").write_text(yaml.safe_dump(params))
@@ -159,15 +158,19 @@ def _look_every(deployment: Deployment, interval_s: int) -> None:
 def _from_device_to_run(deployment: Deployment, model: str) -> float:
     before = {run.run_id for run in deployment.runs()}
     deployment.reflash("orin-nano-1", model)
-    within(60, lambda: model in get("node", "orin-nano-1")["metadata"]["annotations"]["robot-assets/platform"], "told")
-    told = time.time()
+    within(60, lambda: model in _platform_annotation("orin-nano-1"), "the platform is published")
+    published = time.time()
 
     def started() -> float | None:
         new = [run for run in deployment.runs() if run.run_id not in before]
         with deployment.instance as instance:
             return instance.get_run_stats(new[0].run_id).start_time if new else None
 
-    return within(300, started, lambda: states(deployment)) - told
+    return within(300, started, lambda: states(deployment)) - published
+
+
+def _platform_annotation(node: str) -> str:
+    return str(get("node", node)["metadata"]["annotations"]["robot-assets/platform"])
 
 
 def _took(call: Callable[[], Any]) -> float:
@@ -178,8 +181,8 @@ def _took(call: Callable[[], Any]) -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--times", type=int, default=7, help="bare Jobs and steps")
-    parser.add_argument("--changes", type=int, default=5, help="changed devices; 0: only the overhead")
+    parser.add_argument("--times", type=int, default=7, help="number of bare Jobs and of steps")
+    parser.add_argument("--changes", type=int, default=5, help="number of changes of the device; 0: only the overhead")
     return parser.parse_args()
 
 

@@ -1,17 +1,15 @@
-"""The jitter of the periodic scheduler: from the release of a frame to the start of empty work. Bound: p99 of 1 ms.
+"""Measures the jitter of the periodic scheduler: from the release of a frame to the start of empty work.
 
     python -m benchmarks.profiling
     python -m benchmarks.profiling --runs 10 --seconds 20
-    chrt -f 50 python -m benchmarks.profiling               # beside other processes: at real-time priority
+    chrt -f 50 python -m benchmarks.profiling               # at real-time priority, on a machine with other load
 
-Beside it what the system gives anybody: one process for each of the sensors, which sleeps to its absolute releases and
-shares no interpreter with the others; and what could be had for time that engines would not have: one loop that spins
-for the last 0.2 ms.
+For comparison: one process for each sensor, which sleeps until its absolute releases and shares no interpreter with the
+others; and one loop that spins for the last 0.2 ms, at the cost of time that engines need.
 
-The jitter of a busy machine is the machine's own. Two things are printed and decide which runs count: how many cores
-other processes kept busy (less than a quarter of one, unless this one has real-time priority and takes what it wants),
-and how long a hypervisor kept the cores for itself (not at all: no priority helps against it). Exit code 1 when the
-bound is missed, or when no run was undisturbed.
+Bound: p99 of 1 ms. A run counts when other processes used less than a quarter of a core (at real-time priority: any
+load) and a hypervisor stole no time, against which no priority helps. Exit code 1 when the bound is missed, or when no
+run counts.
 """
 
 import argparse
@@ -25,7 +23,7 @@ from multiprocessing import get_context
 import numpy as np
 
 from robot_assets.profiling.cores import core_use, read_core_times
-from robot_assets.profiling.fit import BUSY_ELSEWHERE
+from robot_assets.profiling.fit import OTHER_CORES_MIN
 from robot_assets.profiling.periodic import SECOND_NS, Task, run_periodically
 
 BOUND_MS = 1.0
@@ -46,7 +44,7 @@ def scheduler(seconds: float) -> np.ndarray:
 
 
 def loop(seconds: float, rate_hz: int, begin: float, spin_s: float = 0.0) -> np.ndarray:
-    """The same of one bare loop that only sleeps, or sleeps and then spins; ``begin`` on the monotonic clock."""
+    """Jitter of a bare loop that sleeps, and spins for the last ``spin_s``, ms; ``begin`` is on the monotonic clock."""
     late = []
     for release in begin + np.arange(round(seconds * rate_hz)) / rate_hz:
         if (early := release - time.monotonic() - spin_s) > 0:
@@ -60,7 +58,7 @@ def loop(seconds: float, rate_hz: int, begin: float, spin_s: float = 0.0) -> np.
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=6)
-    parser.add_argument("--seconds", type=float, default=10, help="of each run")
+    parser.add_argument("--seconds", type=float, default=10, help="duration of each run")
     arguments = parser.parse_args()
     with ProcessPoolExecutor(len(RATES_HZ), get_context("fork")) as pool:
         return _measure(arguments.runs, arguments.seconds, pool)
@@ -88,15 +86,13 @@ def _measure(runs: int, seconds: float, pool: ProcessPoolExecutor) -> int:
             p50, p99 = np.percentile(late, (50, 99))
             print(f"{name:<28}{p50:8.3f}{p99:8.3f}{late.max():8.3f}{len(late):10}", end="")
             print(f"{elsewhere:8.2f} cores{stolen:6.0f} ms{os.getloadavg()[0]:7.1f}", flush=True)
-            if way is ways["four sensors, scheduler"] and not stolen and (has_priority or elsewhere < BUSY_ELSEWHERE):
+            if way is ways["four sensors, scheduler"] and not stolen and (has_priority or elsewhere < OTHER_CORES_MIN):
                 counted.append(p99)
     if not counted:
-        print(
-            f"\nno run was undisturbed: the bound of {BOUND_MS:g} ms was not measured; try more --runs, or chrt -f 50"
-        )
+        print(f"\nno run counts, the bound of {BOUND_MS:g} ms was not measured; fix: more --runs, or chrt -f 50")
         return 1
     how = "at real-time priority" if has_priority else "on an idle machine"
-    print(f"\np99 at most {max(counted):.3f} ms in the {len(counted)} undisturbed of {runs} runs {how}", end="")
+    print(f"\np99 at most {max(counted):.3f} ms in the {len(counted)} of {runs} runs that count, {how}", end="")
     print(f" (at most {BOUND_MS:g})")
     return int(max(counted) > BOUND_MS)
 

@@ -1,1 +1,1 @@
-"""All engines of a robot together, at the rates of its sensors: deadlines, latencies, cores and memory."""
+"""Profiles all engines of a robot together at the rates of its sensors: deadlines, latencies, cores and memory."""

@@ -1,4 +1,4 @@
-"""How busy each core of this machine is, by whomever, and what a hypervisor keeps for itself."""
+"""Core utilization of this machine by all processes, and the time that a hypervisor steals."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ class CoreTimes:
     """Counters at one moment.
 
     Attributes:
-        busy: Clock ticks in which a core did something, by its number; empty where there is no /proc/stat.
-        stolen: Clock ticks in which a core had work to do and a hypervisor gave it to somebody else.
+        busy: Clock ticks in which a core was busy, by its number; empty where there is no /proc/stat.
+        stolen: Clock ticks in which a core had work but a hypervisor ran another guest.
         total: All clock ticks of a core.
         own_s: CPU seconds of this process, all threads.
         at_s: Monotonic clock.
@@ -35,13 +35,13 @@ class CoreTimes:
 
 @dataclass(frozen=True)
 class CoreUse:
-    """How busy the cores were between two moments.
+    """Core utilization between two readings.
 
     Attributes:
         percent: By core, of those that this process may use.
-        own_cores: How many cores this process kept busy on average.
-        other_cores: How many of the same cores everything else kept busy; None where that is not known.
-        stolen_ms: How long a hypervisor kept the same cores from their work, all together; None where not known.
+        own_cores: Cores that this process used on average.
+        other_cores: Cores of the same set that all other processes used on average; None where unknown.
+        stolen_ms: Time that a hypervisor stole from the same cores, in total; None where unknown.
     """
 
     percent: Mapping[int, float]
@@ -67,7 +67,7 @@ def read_core_times(stat: Path = Path("/proc/stat")) -> CoreTimes:
 
 
 def core_use(before: CoreTimes, after: CoreTimes) -> CoreUse:
-    """How busy the cores were between two readings."""
+    """Core utilization between two readings."""
     shares = {
         core: (after.busy[core] - before.busy[core]) / ticks
         for core in sorted(after.total.keys() & before.total.keys())

@@ -1,4 +1,4 @@
-"""A measurement as a picture: the timeline of its engines, and their latencies together and alone."""
+"""Figure of a measurement: the timeline of its engines, and their latencies together and alone."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from robot_assets.figures.timeline import Lane, Times, engine_timeline
-from robot_assets.profiling.fit import finding, judge, use
+from robot_assets.profiling.fit import deadlines_summary, judge, resources_summary
 from robot_assets.profiling.measure import Measurement
 from robot_assets.profiling.periodic import Job
 from robot_assets.profiling.result import StreamResult
@@ -17,11 +17,12 @@ _NS_IN_MS = 1e6
 
 
 def draw(found: Measurement, spec: FitSpec) -> bytes:
-    """PNG bytes of the picture, with the answer on top."""
+    """PNG bytes of the figure, with the verdict as its title."""
     profile = found.profile
-    lanes = [_lane(one, found.jobs[one.name], found.alone[one.name]) for one in profile.streams]
-    title = finding(profile, judge(profile, spec).passed)
-    return engine_timeline(lanes, title, f"Together for {profile.duration_s:g} s on {profile.target}: {use(profile)}")
+    lanes = [_lane(stream, found.jobs[stream.name], found.alone[stream.name]) for stream in profile.streams]
+    title = deadlines_summary(profile, judge(profile, spec).passed)
+    subtitle = f"Together for {profile.duration_s:g} s on {profile.target}: {resources_summary(profile)}"
+    return engine_timeline(lanes, title, subtitle)
 
 
 def _lane(stream: StreamResult, jobs: Sequence[Job], alone: Sequence[Job]) -> Lane:

@@ -1,4 +1,4 @@
-"""Does the set of engines fit the robot? A profile against what the robot can live with."""
+"""Judges whether the engines of a profile fit the robot."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from robot_assets.core.verdict import Verdict
 from robot_assets.profiling.result import Profile, StreamResult, load_profile
 from robot_assets.profiling.spec import FitSpec
 
-BUSY_ELSEWHERE = 0.25
-"""From so many cores on that other processes keep busy, they may be why a deadline is missed."""
+OTHER_CORES_MIN = 0.25
+"""From this number of cores on, other processes are reported as a possible cause of missed deadlines."""
 
-STOLEN = 0.005
-"""From such a share of one core on that a hypervisor takes, it may be why (docs/results.md has what 0.5 % do)."""
+STOLEN_SHARE_MIN = 0.005
+"""From this share of one core on, a hypervisor is reported as a possible cause (0.5 %: see docs/results.md)."""
 
 
 @dataclass(frozen=True)
 class _Reason:
-    """Why a set does not fit, and what to do about it."""
+    """Why a set of engines does not fit, and a fix."""
 
     why: str
     fix: str
 
 
 def check_fit(profile: Path, spec: FitSpec) -> Verdict:
-    """Hold the profile in the artifact ``profile`` against ``spec``.
+    """Judge the profile in the artifact ``profile``.
 
     Raises:
-        EngineError: It is no profile.
+        EngineError: It is not a profile.
     """
     return judge(load_profile(profile), spec)
 
 
 def judge(profile: Profile, spec: FitSpec) -> Verdict:
-    """Whether a set fits: one sentence with the figures, and what to do when it does not."""
+    """Judge a profile: one sentence with the figures, and a fix when it does not fit."""
     missing, large = list(_missing(profile, spec)), list(_too_large(profile, spec))
     reasons = [*missing, *large]
-    first = _first_an_idle_device(profile) if missing else ""
+    first = _profile_idle_device(profile) if missing else ""
     return Verdict(
         passed=not reasons,
         summary="; ".join([_headline(profile, not reasons), *(reason.why for reason in reasons)]),
@@ -53,7 +53,7 @@ def headline(profile: Profile, spec: FitSpec) -> str:
     return _headline(profile, judge(profile, spec).passed)
 
 
-def finding(profile: Profile, fits: bool) -> str:
+def deadlines_summary(profile: Profile, fits: bool) -> str:
     """The first half of a headline: ``3 engines fit: 0 of 900 deadlines missed``."""
     count = len(profile.streams)
     engines, verb = ("1 engine", "does") if count == 1 else (f"{count} engines", "do")
@@ -61,8 +61,8 @@ def finding(profile: Profile, fits: bool) -> str:
     return f"{engines} {answer}: {profile.missed:,} of {profile.frames:,} deadlines missed"
 
 
-def use(profile: Profile) -> str:
-    """Cores, memory and power; and who else had the cores, which on an idle device is next to nobody."""
+def resources_summary(profile: Profile) -> str:
+    """Cores, memory and power, with the load of other processes unless the device was idle."""
     core, others = profile.machine.busiest_core_percent, _others(profile)
     busiest = "" if core is None else f"busiest core {core:.0f} %"
     beside = f" ({others})" if others else ""
@@ -71,11 +71,11 @@ def use(profile: Profile) -> str:
 
 
 def _headline(profile: Profile, fits: bool) -> str:
-    return f"{finding(profile, fits)}, {use(profile)}"
+    return f"{deadlines_summary(profile, fits)}, {resources_summary(profile)}"
 
 
 def _missing(profile: Profile, spec: FitSpec) -> Iterator[_Reason]:
-    """Streams that miss more deadlines than they may."""
+    """Streams that miss more deadlines than allowed."""
     for stream in profile.streams:
         if stream.together.missed_percent > spec.missed_percent_max:
             yield _why_missed(stream, profile, spec)
@@ -84,46 +84,47 @@ def _missing(profile: Profile, spec: FitSpec) -> Iterator[_Reason]:
 def _why_missed(stream: StreamResult, profile: Profile, spec: FitSpec) -> _Reason:
     misses = (
         f"{stream.name} misses {stream.together.missed_percent:.1f} % of its deadlines of {stream.deadline_ms:.4g} ms "
-        f"at {stream.rate_hz:g} Hz (may miss {spec.missed_percent_max:g} %)"
+        f"at {stream.rate_hz:g} Hz (at most {spec.missed_percent_max:g} %)"
     )
     is_slow_alone = stream.alone.missed_percent > spec.missed_percent_max
     if is_slow_alone and stream.alone.inference_ms.p99 <= stream.deadline_ms:
         return _Reason(
-            f"{misses}, also alone: it waits up to {stream.alone.jitter_ms.p99:.1f} ms for a core (p99)",
-            f"leave a core free for {stream.name}, or give it a longer deadline_ms",
+            f"{misses}, also when alone: it waits {stream.alone.jitter_ms.p99:.1f} ms for a core (p99)",
+            f"leave a core free for {stream.name}, or raise its deadline_ms",
         )
     if is_slow_alone:
         return _Reason(
-            f"{misses}, also alone: one inference takes {stream.alone.inference_ms.p99:.1f} ms (p99)",
-            f"give {stream.name} a rate_hz of at most {_bearable_rate(stream)}, a smaller network.width or input, "
-            "or more threads",
+            f"{misses}, also when alone: one inference takes {stream.alone.inference_ms.p99:.1f} ms (p99)",
+            f"lower the rate_hz of {stream.name} to {_maximum_rate(stream)}, lower its network.width or input size, or "
+            "give it more threads",
         )
     busiest = max(profile.streams, key=lambda one: one.together.busy_percent)
     return _Reason(
-        f"{misses}, alone {stream.alone.missed_percent:.1f} %: beside the others one inference takes "
+        f"{misses}, {stream.alone.missed_percent:.1f} % when alone: beside the others one inference takes "
         f"{stream.together.inference_ms.p99:.1f} ms instead of {stream.alone.inference_ms.p99:.1f} ms (p99)",
         f"lower the rate_hz of {busiest.name}, whose thread is the busiest ({busiest.together.busy_percent:.0f} %), or "
-        "shift sensors that can be triggered against one another with phase_ms",
+        "shift triggered sensors against one another with phase_ms",
     )
 
 
-def _first_an_idle_device(profile: Profile) -> str:
+def _profile_idle_device(profile: Profile) -> str:
     others = _others(profile)
-    return f"profile again on an idle device ({others}); if the robot has that beside its engines: " if others else ""
+    return f"profile again on an idle device ({others}); if the robot has the same load: " if others else ""
 
 
 def _others(profile: Profile) -> str:
-    """Who else had the cores, and how much of them; empty when that was next to nothing."""
-    elsewhere, stolen_ms = profile.machine.other_cores or 0.0, profile.machine.stolen_ms or 0.0
-    told = [
-        *([f"other processes used {elsewhere:.1f} cores"] if elsewhere >= BUSY_ELSEWHERE else []),
-        *([f"a hypervisor took {stolen_ms:.0f} ms"] if stolen_ms >= 1e3 * STOLEN * profile.duration_s else []),
-    ]
-    return ", ".join(told)
+    """Load by other processes and the hypervisor; empty when it was small."""
+    other_cores, stolen_ms = profile.machine.other_cores or 0.0, profile.machine.stolen_ms or 0.0
+    loads = []
+    if other_cores >= OTHER_CORES_MIN:
+        loads.append(f"other processes used {other_cores:.1f} cores")
+    if stolen_ms >= 1e3 * STOLEN_SHARE_MIN * profile.duration_s:
+        loads.append(f"a hypervisor took {stolen_ms:.0f} ms")
+    return ", ".join(loads)
 
 
-def _bearable_rate(stream: StreamResult) -> str:
-    """The highest rate that its 99th percentile alone allows."""
+def _maximum_rate(stream: StreamResult) -> str:
+    """The highest rate that its 99th percentile when alone allows."""
     rate = 1e3 / stream.alone.inference_ms.p99
     return f"{math.floor(rate) if rate >= 2 else math.floor(10 * rate) / 10:g}"
 
@@ -132,10 +133,9 @@ def _too_large(profile: Profile, spec: FitSpec) -> Iterator[_Reason]:
     if spec.memory_mib_max is not None and profile.memory_mib > spec.memory_mib_max:
         largest = max(profile.streams, key=lambda one: one.memory_mib)
         yield _Reason(
-            f"it takes {profile.memory_mib:.0f} MiB (may take {spec.memory_mib_max:g}), of which the runtime alone "
+            f"memory is {profile.memory_mib:.0f} MiB (at most {spec.memory_mib_max:g}), of which the runtime takes "
             f"{profile.machine.runtime_mib:.0f} and {largest.name} {largest.memory_mib:.0f}",
-            f"leave an engine out, lower network.width or the input of {largest.name}, or raise memory_mib_max if the "
-            "robot has more to give",
+            f"remove an engine, lower network.width or the input size of {largest.name}, or raise memory_mib_max",
         )
 
 

@@ -1,7 +1,7 @@
-"""Load the engines of all streams into this process and measure them: each alone, then all together.
+"""Loads the engines of all streams into this process and measures them: each alone, then all together.
 
-Nothing here writes or judges. The model calls are in threads of their own (``periodic``); what the kernel counts about
-the process and the machine is read before and after a run. Only power and temperature have to be looked at meanwhile.
+Nothing here writes or judges. Inferences run in threads of their own (``periodic``). Counters of the kernel are read
+before and after a run; only power and temperature are sampled during it.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ from robot_assets.platforms.probe import probe
 from robot_assets.profiling.cores import CoreTimes, core_use, read_core_times
 from robot_assets.profiling.periodic import Job, Task, run_periodically
 from robot_assets.profiling.result import Machine, Profile, StreamResult
-from robot_assets.profiling.statistics import run_of
+from robot_assets.profiling.statistics import summarize
 from robot_assets.profiling.streams import Stream
 from robot_assets.runtime.engine import Engine
-from robot_assets.runtime.manifest import Manifest, OnnxRuntimeManifest, TensorRTManifest
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """A profile and the jobs that it sums up.
+    """A profile and the jobs that it summarizes.
 
     Attributes:
         profile: The figures.
         jobs: Of the run with all engines together, by the name of the stream.
-        alone: Of each stream by itself.
+        alone: Of the runs of one stream at a time.
     """
 
     profile: Profile
@@ -54,29 +53,29 @@ def measure(target: str, streams: Sequence[Stream], duration_s: float, alone_s: 
     """Profile the engines of ``streams`` in this process, pre- and post-processing left out.
 
     Args:
-        target: Name of the device, for the record.
-        streams: Names are unique.
-        duration_s: All of them together.
-        alone_s: Each of them by itself, before.
+        target: Name of the device, for the profile.
+        streams: With unique names.
+        duration_s: Seconds of the run with all of them.
+        alone_s: Seconds of the run of each alone, before.
 
     Raises:
         EngineError: An engine does not load, or an inference failed.
     """
-    platform = probe()  # imports ONNX Runtime, whose memory is not that of the first engine
+    platform = probe()  # imports ONNX Runtime, whose memory would otherwise count for the first engine
     before = read_memory()
     with ExitStack() as opened:
         loaded = [_load(stream, opened) for stream in streams]
-        return _measured(target, loaded, duration_s, alone_s, platform.fingerprint, before)
+        return _measure_loaded(target, loaded, duration_s, alone_s, platform.fingerprint, before)
 
 
-def _measured(
+def _measure_loaded(
     target: str, loaded: Sequence[_Loaded], duration_s: float, alone_s: float, fingerprint: str, before: Memory
 ) -> Measurement:
     alone: dict[str, tuple[Job, ...]] = {}
     for one in loaded:
         alone |= run_periodically([one.task], alone_s, what=f"alone: {one.task.name}")
     cores_before = read_core_times()
-    with Meters(gpu=any(one.engine.manifest.kind == "tensorrt" for one in loaded)) as meters:
+    with Meters(gpu=any(one.engine.manifest.uses_gpu for one in loaded)) as meters:
         jobs = run_periodically([one.task for one in loaded], duration_s, what="together")
     machine = _machine(cores_before, before, meters.telemetry())
     profile = Profile(
@@ -95,12 +94,12 @@ _JobsOfARun = tuple[Mapping[str, tuple[Job, ...]], float]
 
 def _result(one: _Loaded, together: _JobsOfARun, alone: _JobsOfARun) -> StreamResult:
     stream, manifest = one.stream, one.engine.manifest
-    runs = [run_of(jobs[stream.name], one.task, stream.deadline_ns, seconds) for jobs, seconds in (together, alone)]
+    runs = [summarize(jobs[stream.name], one.task, stream.deadline_ns, seconds) for jobs, seconds in (together, alone)]
     return StreamResult(
         name=stream.name,
         engine_md5=manifest.engine_md5,
         kind=manifest.kind,
-        place=place_of(manifest),
+        place=manifest.runs_on,
         rate_hz=stream.rate_hz,
         deadline_ms=stream.deadline_ms,
         phase_ms=stream.phase_ms,
@@ -108,27 +107,17 @@ def _result(one: _Loaded, together: _JobsOfARun, alone: _JobsOfARun) -> StreamRe
         memory_mib=one.memory_mib,
         together=runs[0],
         alone=runs[1],
+        memory_of=manifest.memory_of,
     )
-
-
-def place_of(manifest: Manifest) -> str:
-    """What an engine runs on, in a word or two."""
-    match manifest:
-        case OnnxRuntimeManifest(threads=threads):
-            return "1 thread" if threads == 1 else f"{threads} threads"
-        case TensorRTManifest(settings={"dla": {"core": core}}):
-            return f"DLA {core}"
-        case _:
-            return "GPU"
 
 
 def _load(stream: Stream, opened: ExitStack) -> _Loaded:
     before, began = read_memory(), time.monotonic()
     engine = opened.enter_context(load_engine(stream.engine))
     load_s = time.monotonic() - began
-    # Noise: how long a convolution takes does not depend on what is in the image.
+    # Noise: the duration of a convolution does not depend on the image.
     image = np.random.default_rng(0).random(engine.manifest.input.shape, dtype=np.float32)
-    engine.infer(image)  # a runtime takes the memory of the activations with the first inference
+    engine.infer(image)  # a runtime allocates the activations with the first inference
     task = Task(stream.name, stream.period_ns, stream.phase_ns, lambda: engine.infer(image))
     return _Loaded(stream, engine, task, round(load_s, 4), round(read_memory().resident - before.resident, 1))
 

@@ -1,12 +1,12 @@
-"""Run several calls periodically, each in a thread of its own, and note when each job began and ended.
+"""Runs several calls periodically, each in its own thread, and records the start and end of each job.
 
 Releases are absolute: frame ``k`` of a task is released at ``phase + k * period`` after a common origin, on the
 monotonic clock, however long earlier frames took. A thread sleeps until its next release; it does not spin, since a
-spinning thread would take the core that another engine needs (benchmarks/profiling.py measures what that costs).
+spinning thread would occupy the core of another engine (benchmarks/profiling.py measures the cost of sleeping).
 
-On overrun a task behaves like a camera driver with a queue of one: while a frame is worked on, each new frame replaces
-the one that waits. The thread then takes the newest frame that has been released, at once; what was replaced is
-skipped, and counted by whoever reads the jobs.
+On overrun a task behaves like a camera driver with a queue of one: while a frame is processed, each new frame replaces
+the waiting one. The thread then processes the newest released frame at once. Replaced frames are skipped: they have no
+job.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from robot_assets.engines.quiet_interpreter import undisturbed
 
 SECOND_NS = 1_000_000_000
 _LEAD_NS = 50_000_000
-_LOOK_S = 0.25
+_POLL_S = 0.25
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Task:
     """One periodic call.
 
     Attributes:
-        name: Tells it from the others.
+        name: Unique.
         period_ns: Nanoseconds from one release to the next.
         phase_ns: First release after the common origin.
         work: The call; always made from the same thread.
@@ -41,25 +41,25 @@ class Task:
     work: Callable[[], object]
 
     def frames_within(self, duration_ns: int) -> int:
-        """How many frames are released in the first ``duration_ns``."""
+        """Number of frames that are released in the first ``duration_ns``."""
         return max(0, -((self.phase_ns - duration_ns) // self.period_ns))
 
     def release_ns(self, frame: int) -> int:
-        """When a frame is released, after the common origin."""
+        """Release of a frame after the common origin."""
         return self.phase_ns + frame * self.period_ns
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One frame that was worked on. Times are nanoseconds after the common origin of all tasks.
+    """One processed frame. Times are nanoseconds after the common origin of all tasks.
 
     Attributes:
-        frame: Number of the frame, from 0; a gap to the one before are skipped frames.
-        release_ns: The sensor delivers it.
-        ready_ns: The thread could begin: the release that it slept for, or the end of the frame before when that came
-            later. A thread that wakes a whole period late slept for a frame that this one has replaced.
-        start_ns: The call began.
-        finish_ns: The call ended.
+        frame: Number of the frame, from 0; frames between two jobs were skipped.
+        release_ns: The sensor delivers the frame.
+        ready_ns: The thread was free: the release that it slept for, or the end of the previous job if that was later.
+            A thread that wakes a whole period late slept for a frame that this one has replaced.
+        start_ns: Start of the call.
+        finish_ns: End of the call.
     """
 
     frame: int
@@ -70,38 +70,38 @@ class Job:
 
     @property
     def latency_ns(self) -> int:
-        """From the sensor to the answer."""
+        """From the sensor to the result."""
         return self.finish_ns - self.release_ns
 
     @property
     def queueing_ns(self) -> int:
-        """Waited because the frame before was still worked on."""
+        """Wait for the previous frame."""
         return max(0, self.ready_ns - self.release_ns)
 
     @property
     def jitter_ns(self) -> int:
-        """Waited although the thread was free: timer, scheduler of the system, and this module."""
+        """Wait although the thread was free: timer, scheduler of the system, and this module."""
         return self.start_ns - self.ready_ns
 
     @property
     def work_ns(self) -> int:
-        """The call itself."""
+        """Duration of the call."""
         return self.finish_ns - self.start_ns
 
 
 def run_periodically(
     tasks: Sequence[Task], duration_s: float, warmup: int = 10, what: str = "profile"
 ) -> dict[str, tuple[Job, ...]]:
-    """Run all tasks together and give the jobs of each by its name.
+    """Run all tasks together and return the jobs of each by its name.
 
     Args:
-        tasks: At least one, each with a name of its own.
-        duration_s: Frames that are released in this time are worked on.
-        warmup: Calls of each task before the first release, from its thread; they do not count.
-        what: Name of the work, for progress.
+        tasks: At least one, with unique names.
+        duration_s: Frames are released for this time.
+        warmup: Calls of each task from its thread before the first release, not recorded.
+        what: Name of the run in progress reports.
 
     Raises:
-        BaseException: The first one that a call raised; all threads have ended by then.
+        BaseException: The first one that a call raised, after all threads have ended.
     """
     run = _Run(round(duration_s * SECOND_NS), warmup, threading.Barrier(len(tasks)))
     threads = [threading.Thread(target=run.thread, args=(task,), name=task.name, daemon=True) for task in tasks]
@@ -121,7 +121,7 @@ def run_periodically(
 
 @dataclass
 class _Run:
-    """What the threads of one run share. ``log`` holds (frame, start, finish) on the clock."""
+    """State that the threads of one run share. ``log`` has (frame, start, finish) in nanoseconds of the clock."""
 
     duration_ns: int
     warmup: int
@@ -140,7 +140,7 @@ class _Run:
             self.barrier.wait()
             self.log[task.name] = self._jobs(task)
         except threading.BrokenBarrierError:
-            return  # another task failed while it warmed up, and says so itself
+            return  # another task failed during its warm-up and reports the error
         except BaseException as error:
             self.failures.append(error)
             self.is_over.set()
@@ -175,9 +175,9 @@ def _jobs(task: Task, log: Sequence[tuple[int, int, int]], origin_ns: int) -> tu
 
 
 def _wait(threads: Sequence[threading.Thread], duration_s: float, what: str) -> None:
-    """Wait for the threads, telling now and then how far they are."""
+    """Wait for the threads and report progress."""
     began = time.monotonic()
     for thread in threads:
         while thread.is_alive():
             report(what, min(round(time.monotonic() - began), round(duration_s)), round(duration_s))
-            thread.join(_LOOK_S)
+            thread.join(_POLL_S)

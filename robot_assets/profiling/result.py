@@ -1,14 +1,16 @@
-"""What a profile found: the content of ``profile.json``. Light to import."""
+"""The content of ``profile.json``. Light to import."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
+from typing import Literal
 
 from pydantic import ValidationError
 
+from robot_assets.core.documents import write_json
 from robot_assets.core.errors import EngineError
 from robot_assets.core.spec import Spec
+from robot_assets.core.validation import mistakes
 
 PROFILE = "profile.json"
 TRACE = "trace.json"
@@ -24,18 +26,18 @@ class Percentiles(Spec):
 
 
 class Run(Spec):
-    """What one stream did in one run.
+    """Figures of one stream in one run.
 
     Attributes:
         frames: Released by its sensor.
-        answered: Worked on.
+        answered: Processed by the engine.
         late: Answered after the deadline.
         skipped: Replaced by a newer frame while the engine was busy, never answered.
-        latency_ms: From the sensor to the answer, of the frames that were answered.
-        inference_ms: The engine alone.
-        queueing_ms: Waited for the frame before.
-        jitter_ms: Waited although the thread was free.
-        busy_percent: Share of the time in which its thread was in the engine.
+        latency_ms: From the sensor to the result, of the answered frames.
+        inference_ms: Of the engine.
+        queueing_ms: Wait for the previous frame.
+        jitter_ms: Wait although the thread was free.
+        busy_percent: Share of the time that its thread spent in the engine.
     """
 
     frames: int
@@ -50,7 +52,7 @@ class Run(Spec):
 
     @property
     def missed(self) -> int:
-        """Frames that had no answer by their deadline."""
+        """Frames without a result by their deadline."""
         return self.late + self.skipped
 
     @property
@@ -63,17 +65,18 @@ class StreamResult(Spec):
     """One sensor and its engine.
 
     Attributes:
-        name: Of the stream: the model, with a number when several sensors feed it.
+        name: Of the stream: the model, with a number when it has several sensors.
         engine_md5: Of the engine's bytes.
-        kind: What runs it, such as ``onnxruntime``.
-        place: What it runs on: its threads, the GPU, a DLA.
-        rate_hz: Frames a second.
-        deadline_ms: From the release of a frame to its answer.
+        kind: Its runtime, such as ``onnxruntime``.
+        place: Its processor: a number of threads, the GPU, a DLA.
+        rate_hz: Frames per second.
+        deadline_ms: From the release of a frame to its result.
         phase_ms: First frame after the start.
-        load_s: To load and verify the engine.
+        load_s: Seconds to load and verify the engine.
         memory_mib: Resident memory that loading it added.
-        together: Beside all others.
-        alone: By itself.
+        together: The run with all others.
+        alone: The run alone.
+        memory_of: Whose memory the engine takes: that of its process, or memory that CPU and GPU of the device share.
     """
 
     name: str
@@ -87,27 +90,28 @@ class StreamResult(Spec):
     memory_mib: float
     together: Run
     alone: Run
+    memory_of: Literal["process", "device"] = "process"
 
     @property
     def slowdown(self) -> float:
-        """What running together costs: median inference beside the others, over that alone."""
+        """Median inference together with the others, divided by that alone."""
         return self.together.inference_ms.p50 / max(self.alone.inference_ms.p50, 1e-9)
 
 
 class Machine(Spec):
-    """What the machine did while all engines ran together.
+    """Figures of the machine while all engines ran together.
 
     Attributes:
-        core_percent: How busy each core was, by its number.
-        own_cores: Cores that the engines kept busy on average.
-        other_cores: Cores that everything else kept busy; None where that is not known.
-        stolen_ms: How long a hypervisor kept the cores from their work, all together; None where that is not known.
-        resident_mib: The most memory that the process with all engines ever held.
-        runtime_mib: Of that, what it held before the first engine: Python and the libraries.
-        taken_mib: How much less memory the machine had for others at the end than before the first engine.
-        power_w_mean: Watts; None where no sensor tells.
-        power_w_max: Watts at the highest look.
-        temperature_c_max: Degrees Celsius of the hottest sensor; None where there is none.
+        core_percent: Utilization of each core, by its number.
+        own_cores: Cores that the engines used on average.
+        other_cores: Cores that all other processes used on average; None where unknown.
+        stolen_ms: Time that a hypervisor stole from all cores; None where unknown.
+        resident_mib: Peak resident memory of the process with all engines.
+        runtime_mib: Its resident memory before the first engine: Python and the libraries.
+        taken_mib: Decrease of the available memory of the machine since before the first engine.
+        power_w_mean: Watts; None without a sensor.
+        power_w_max: Watts of the highest sample.
+        temperature_c_max: Degrees Celsius of the hottest sensor; None without a sensor.
     """
 
     core_percent: dict[int, float]
@@ -123,12 +127,12 @@ class Machine(Spec):
 
     @property
     def busiest_core_percent(self) -> float | None:
-        """The busiest core; None where nothing is known."""
+        """Utilization of the busiest core; None where unknown."""
         return max(self.core_percent.values(), default=None)
 
 
 class Profile(Spec):
-    """All of it."""
+    """One measurement of a set of engines."""
 
     format: int = 1
     target: str
@@ -140,44 +144,46 @@ class Profile(Spec):
 
     @property
     def frames(self) -> int:
-        """Of all streams together."""
+        """Frames of all streams."""
         return sum(stream.together.frames for stream in self.streams)
 
     @property
     def missed(self) -> int:
-        """Deadlines missed by all streams together."""
+        """Missed deadlines of all streams."""
         return sum(stream.together.missed for stream in self.streams)
 
     @property
     def memory_mib(self) -> float:
-        """Memory that the set takes.
+        """Memory of the set.
 
-        TensorRT's is not in the resident memory of a process; where the GPU shares the memory of the machine, what
-        the machine has lost to it is.
+        Memory of a GPU is not part of the resident memory; where the GPU shares the memory of the machine, it is part
+        of the decrease of the available memory.
         """
-        if any(stream.kind == "tensorrt" for stream in self.streams):
+        if any(stream.memory_of == "device" for stream in self.streams):
             return max(self.machine.resident_mib, self.machine.runtime_mib + self.machine.taken_mib)
         return self.machine.resident_mib
 
 
 def save_profile(folder: Path, profile: Profile) -> None:
     """Write ``profile.json`` into ``folder``."""
-    document = profile.model_dump(mode="json")
-    (folder / PROFILE).write_text(json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    write_json(folder / PROFILE, profile.model_dump(mode="json"))
 
 
 def load_profile(folder: Path) -> Profile:
     """Read ``profile.json`` of the artifact ``folder``.
 
     Raises:
-        EngineError: It is missing or is no profile.
+        EngineError: It is missing or not a profile.
     """
     path = folder / PROFILE
     try:
         return Profile.model_validate_json(path.read_bytes())
-    except (OSError, ValidationError) as error:
-        raise EngineError(
-            f"{path} is not the profile of a set of engines: {error}",
-            needed="the file that profiling wrote",
-            fix="profile the engines again, or restore the whole artifact from the store",
-        ) from None
+    except OSError as error:
+        mistake = str(error.strerror)
+    except ValidationError as error:
+        mistake = "; ".join(mistakes(error))
+    raise EngineError(
+        f"{path} is not a profile: {mistake}",
+        needed="the file that profiling wrote",
+        fix="profile the engines again, or restore the whole artifact from the store",
+    )

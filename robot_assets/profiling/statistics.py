@@ -1,4 +1,4 @@
-"""Jobs -> the figures of one stream in one run."""
+"""Summarizes the jobs of one stream in one run."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from robot_assets.profiling.result import Percentiles, Run
 _NS_IN_MS = 1e6
 
 
-def run_of(jobs: Sequence[Job], task: Task, deadline_ns: int, duration_s: float) -> Run:
-    """Sum up the jobs of one task.
+def summarize(jobs: Sequence[Job], task: Task, deadline_ns: int, duration_s: float) -> Run:
+    """Summarize the jobs of one task.
 
     Args:
-        jobs: In the order they ran.
-        task: What released them.
-        deadline_ns: From the release of a frame to its answer.
+        jobs: In order.
+        task: The task that released them.
+        deadline_ns: From the release of a frame to its result.
         duration_s: Frames were released for this long.
     """
     frames = task.frames_within(round(duration_s * SECOND_NS))
-    # A job that began late may end after the last release, so the time counts to its end.
+    # The last job may end after the duration; then the time counts to its end.
     span_ns = max(round(duration_s * SECOND_NS), max((job.finish_ns for job in jobs), default=0))
     return Run(
         frames=frames,
@@ -38,7 +38,7 @@ def run_of(jobs: Sequence[Job], task: Task, deadline_ns: int, duration_s: float)
 
 
 def percentiles(times_ns: Iterable[int]) -> Percentiles:
-    """Percentiles of nanoseconds, in milliseconds, rounded to the microsecond; zeros when there are none."""
+    """Percentiles of nanoseconds, in milliseconds, rounded to microseconds; zeros for no times."""
     times = np.fromiter(times_ns, dtype=np.float64) / _NS_IN_MS
     if not len(times):
         return Percentiles(p50=0.0, p95=0.0, p99=0.0, max=0.0)

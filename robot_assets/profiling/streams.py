@@ -1,4 +1,4 @@
-"""A stream: one sensor with its rate and deadline, and the engine that answers its frames."""
+"""Streams: a sensor with its rate and deadline, and the engine that processes its frames."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ class Stream(Spec):
     """One sensor and its engine.
 
     Attributes:
-        name: Tells it from the others.
+        name: Unique.
         engine: Directory of the engine.
-        rate_hz: Frames a second.
-        deadline_ms: From the release of a frame to its answer.
+        rate_hz: Frames per second.
+        deadline_ms: From the release of a frame to its result.
         phase_ms: First frame after the start.
     """
 
@@ -33,25 +33,25 @@ class Stream(Spec):
 
     @property
     def period_ns(self) -> int:
-        """Nanoseconds from one frame to the next, rounded up: 30 Hz are 30 frames in a second, and not 31."""
+        """Nanoseconds from one frame to the next, rounded up: 30 Hz are 30 frames in a second, not 31."""
         return math.ceil(SECOND_NS / self.rate_hz)
 
     @property
     def phase_ns(self) -> int:
-        """First release."""
+        """Release of the first frame after the start."""
         return round(self.phase_ms * MILLISECOND_NS)
 
     @property
     def deadline_ns(self) -> int:
-        """From the release of a frame to its answer."""
+        """From the release of a frame to its result."""
         return round(self.deadline_ms * MILLISECOND_NS)
 
 
 def streams_of(spec: ProfileSpec, engines: Mapping[str, Path]) -> tuple[Stream, ...]:
-    """One stream for every sensor of ``spec``, in its order.
+    """Create one stream for each sensor of ``spec``, in its order.
 
     Args:
-        spec: The models with their sensors.
+        spec: Models with their sensors.
         engines: Directory of each model's engine, by the name of the model.
 
     Raises:
@@ -59,14 +59,14 @@ def streams_of(spec: ProfileSpec, engines: Mapping[str, Path]) -> tuple[Stream, 
     """
     if missing := sorted(spec.models.keys() - engines.keys()):
         raise EngineError(
-            f"no engine of {', '.join(missing)}",
-            needed="an engine of every model of the profile",
-            fix="robot-assets build MODEL",
+            f"no engine for {', '.join(missing)}",
+            needed="an engine for every model of the profile",
+            fix=f"robot-assets build {missing[0]}",
         )
-    return tuple(stream for model, sensor in spec.models.items() for stream in _of_one(model, sensor, engines[model]))
+    return tuple(stream for model, sensor in spec.models.items() for stream in _of_model(model, sensor, engines[model]))
 
 
-def _of_one(model: str, sensor: SensorSpec, engine: Path) -> Iterator[Stream]:
+def _of_model(model: str, sensor: SensorSpec, engine: Path) -> Iterator[Stream]:
     for number in range(1, sensor.sensors + 1):
         yield Stream(
             name=model if sensor.sensors == 1 else f"{model} {number}",

@@ -1,8 +1,8 @@
-"""Measure in a process of its own: ``python -m robot_assets.profiling.subprocess_run FOLDER``.
+"""Measures in a subprocess: ``python -m robot_assets.profiling.subprocess_run FOLDER``.
 
-The memory that is measured is then that of the engines and their runtime, not of an orchestrator with PyTorch in it;
-no thread of somebody else competes for the interpreter's lock; CUDA is initialized in a process that ends; and a set
-that takes more memory than there is kills the measurement, which then is an answer, and not the step that asked.
+The measured memory is then that of the engines and their runtime, without an orchestrator and PyTorch; no other thread
+competes for the interpreter's lock; CUDA is initialized in a process that ends; and a set of engines that needs more
+memory than there is kills the measurement, not the step.
 """
 
 from __future__ import annotations
@@ -26,10 +26,12 @@ from robot_assets.profiling.periodic import Job
 from robot_assets.profiling.result import Profile
 from robot_assets.profiling.streams import Stream
 
-_REQUEST, _ANSWER, _REFUSAL = "request.json", "answer.json", "refusal.json"
-_REFUSED = 3
+_REQUEST, _RESULT, _ERROR = "request.json", "result.json", "error.json"
+_FAILED = 3
+"""Exit code when ``measure`` raised one of our errors."""
+
 _GRACE_S = 120.0
-_OUR_ROOT = str(Path(__file__).parents[2])
+_PACKAGE_ROOT = str(Path(__file__).parents[2])
 
 
 class _Request(Spec):
@@ -39,28 +41,28 @@ class _Request(Spec):
     alone_s: float
 
 
-def measure_apart(target: str, streams: Sequence[Stream], duration_s: float, alone_s: float) -> Measurement:
-    """As ``measure``, in a new process.
+def measure_in_subprocess(target: str, streams: Sequence[Stream], duration_s: float, alone_s: float) -> Measurement:
+    """Run ``measure`` in a new process.
 
     Raises:
-        RobotAssetsError: What ``measure`` raises there.
-        EngineError: The process was killed, or did not end.
+        RobotAssetsError: Raised by ``measure`` there.
+        EngineError: The process was killed or timed out.
     """
     request = _Request(target=target, streams=tuple(streams), duration_s=duration_s, alone_s=alone_s)
     with tempfile.TemporaryDirectory(prefix="robot_assets_profile_") as folder:
         Path(folder, _REQUEST).write_text(request.model_dump_json())
         limit_s = _GRACE_S + 2 * (duration_s + alone_s * len(streams))
         code = _run(folder, limit_s)
-        if code == _REFUSED:
-            raise _refusal(Path(folder, _REFUSAL))
+        if code == _FAILED:
+            raise _read_error(Path(folder, _ERROR))
         if code != 0:
-            raise _death(code, len(streams))
-        return _read(Path(folder, _ANSWER))
+            raise _crash(code, len(streams))
+        return _read_result(Path(folder, _RESULT))
 
 
 def _run(folder: str, limit_s: float) -> int:
-    """Run the process, passing on what it tells of its progress, and give its exit code."""
-    path = os.pathsep.join(filter(None, (_OUR_ROOT, os.environ.get("PYTHONPATH"))))
+    """Run the process, forward its progress, and return its exit code."""
+    path = os.pathsep.join(filter(None, (_PACKAGE_ROOT, os.environ.get("PYTHONPATH"))))
     command, environment = [sys.executable, "-m", __name__, folder], {**os.environ, "PYTHONPATH": path}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         watchdog = threading.Timer(limit_s, process.kill)
@@ -74,36 +76,38 @@ def _run(folder: str, limit_s: float) -> int:
             process.kill()
 
 
-def _refusal(path: Path) -> RobotAssetsError:
-    """The error that was raised over there."""
-    refusal = json.loads(path.read_bytes())
-    kind = getattr(errors, refusal["kind"], EngineError)
-    error: RobotAssetsError = kind(refusal["found"], needed=refusal["needed"], fix=refusal["fix"])
+def _read_error(path: Path) -> RobotAssetsError:
+    """The error that the subprocess raised."""
+    document = json.loads(path.read_bytes())
+    kind = getattr(errors, document["kind"], EngineError)
+    error: RobotAssetsError = kind(document["found"], needed=document["needed"], fix=document["fix"])
     return error
 
 
-def _death(code: int, engines: int) -> EngineError:
+def _crash(code: int, engines: int) -> EngineError:
+    process = f"the process that ran {engines} engine{'s' if engines != 1 else ''}"
     if code == -signal.SIGKILL:
         return EngineError(
-            f"the process that ran {engines} engines was killed",
-            needed="memory for all of them at once, and inferences that end",
-            fix="look for it in `dmesg`; when memory ran out, this set does not fit the device: profile fewer engines, "
-            "or smaller ones",
+            f"{process} was killed",
+            needed="memory for all engines at once, and inferences that end",
+            fix="check `dmesg`; if memory ran out, the engines do not fit the device: profile fewer or smaller ones",
         )
     how = f"by {signal.Signals(-code).name}" if code < 0 else f"with exit code {code}"
     return EngineError(
-        f"the process that ran {engines} engines ended {how}; what it said is above",
+        f"{process} ended {how}; its output is above",
         needed="engines that run to the end",
-        fix="run each of them by itself with `robot-assets engine bench` to see which one it is",
+        fix="run each engine alone with `robot-assets engine bench` to find the one that fails",
     )
 
 
-def _read(path: Path) -> Measurement:
-    answer = json.loads(path.read_bytes())
-    jobs, alone = (
-        {name: tuple(Job(*times) for times in rows) for name, rows in answer[run].items()} for run in ("jobs", "alone")
-    )
-    return Measurement(Profile.model_validate(answer["profile"]), jobs, alone)
+def _read_result(path: Path) -> Measurement:
+    document = json.loads(path.read_bytes())
+    profile = Profile.model_validate(document["profile"])
+    return Measurement(profile, _jobs(document["jobs"]), _jobs(document["alone"]))
+
+
+def _jobs(rows: Mapping[str, Sequence[Sequence[int]]]) -> dict[str, tuple[Job, ...]]:
+    return {name: tuple(Job(*times) for times in found) for name, found in rows.items()}
 
 
 def _as_json(measurement: Measurement) -> dict[str, Any]:
@@ -121,31 +125,31 @@ def _rows(jobs: Mapping[str, Sequence[Job]]) -> dict[str, list[tuple[int, ...]]]
     }
 
 
-def _telling() -> progress.Listener:
-    """Tell progress on the standard output, which from now on is the standard error for everybody else.
+def _progress_writer() -> progress.Listener:
+    """Return a listener that writes to the standard output, and redirect the standard output to standard error.
 
-    Libraries in C++ print where they like, and who reads progress expects nothing else.
+    C++ libraries print to the standard output, which must contain nothing but progress.
     """
-    told = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    output = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
 
-    def tell(what: str, done: int, total: int, note: str) -> None:
-        print(json.dumps([what, done, total, note]), file=told, flush=True)
+    def write(what: str, done: int, total: int, note: str) -> None:
+        print(json.dumps([what, done, total, note]), file=output, flush=True)
 
-    return tell
+    return write
 
 
 def main(folder: Path) -> int:
-    """Measure what the request in ``folder`` asks for, and write the answer beside it."""
+    """Measure the request in ``folder``, and write the result beside it."""
     request = _Request.model_validate_json((folder / _REQUEST).read_bytes())
     try:
-        with progress.listening(_telling()):
+        with progress.listening(_progress_writer()):
             found = measure(request.target, request.streams, request.duration_s, request.alone_s)
     except RobotAssetsError as error:
-        refusal = {"kind": type(error).__name__, "found": error.found, "needed": error.needed, "fix": error.fix}
-        (folder / _REFUSAL).write_text(json.dumps(refusal))
-        return _REFUSED
-    (folder / _ANSWER).write_text(json.dumps(_as_json(found)))
+        document = {"kind": type(error).__name__, "found": error.found, "needed": error.needed, "fix": error.fix}
+        (folder / _ERROR).write_text(json.dumps(document))
+        return _FAILED
+    (folder / _RESULT).write_text(json.dumps(_as_json(found)))
     return 0
 
 
@@ -153,4 +157,4 @@ if __name__ == "__main__":
     try:
         sys.exit(main(Path(sys.argv[1])))
     except KeyboardInterrupt:
-        sys.exit(128 + signal.SIGINT)  # who asked was interrupted as well, and says so
+        sys.exit(128 + signal.SIGINT)  # the parent was interrupted as well and reports it

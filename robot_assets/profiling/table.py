@@ -1,4 +1,4 @@
-"""A profile as rows of text: what a page and a terminal show alike."""
+"""A profile as rows of text, for the page and the terminal."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from robot_assets.profiling.result import Profile, StreamResult
 
 
 def rows(profile: Profile) -> dict[str, dict[str, str]]:
-    """One row of titled cells for each stream, by its name."""
+    """One row for each stream, by its name: column title -> cell."""
     return {stream.name: _row(stream) for stream in profile.streams}
 
 

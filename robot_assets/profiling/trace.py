@@ -1,6 +1,6 @@
-"""The jobs of a profile in the Trace Event Format, which Perfetto and chrome://tracing open.
+"""The jobs of a profile in the Trace Event Format of Perfetto and chrome://tracing.
 
-One track for each stream; a slice is a frame that was worked on, an instant mark a deadline that was missed.
+One track for each stream; a slice is a processed frame, an instant event a missed deadline.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ _PROCESS = 1
 
 
 def trace_bytes(streams: Sequence[Stream], jobs: Mapping[str, Sequence[Job]]) -> bytes:
-    """The jobs of all streams as a file; times are microseconds after the common origin."""
+    """Content of the trace file; times are microseconds after the common origin."""
     events = [event for track, stream in enumerate(streams, 1) for event in _track(track, stream, jobs[stream.name])]
     document = {"displayTimeUnit": "ms", "traceEvents": events}
     return (json.dumps(document, separators=(",", ":"), allow_nan=False) + "\n").encode()

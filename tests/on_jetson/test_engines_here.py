@@ -8,15 +8,14 @@ import pytest
 
 from robot_assets.core.errors import EngineError
 from robot_assets.engines.benchmark import measure
-from robot_assets.engines.cuda import find_device
-from robot_assets.engines.load import load_engine
-from robot_assets.engines.spec import TensorRTTarget
+from robot_assets.engines.load import load_engine, load_manifest
 from robot_assets.engines.tensorrt.api import features_of, import_tensorrt
 from robot_assets.engines.tensorrt.build import build_engine
+from robot_assets.engines.tensorrt.cuda import find_device
+from robot_assets.engines.tensorrt.spec import TensorRTTarget
 from robot_assets.engines.tensorrt.timing_cache_store import StoredTimingCaches
 from robot_assets.profiling.streams import Stream
-from robot_assets.profiling.subprocess_run import measure_apart
-from robot_assets.runtime.manifest import load_manifest
+from robot_assets.profiling.subprocess_run import measure_in_subprocess
 from robot_assets.store import Store
 from tests.on_jetson.exported import HEIGHT, WIDTH, write_export
 
@@ -147,7 +146,7 @@ def test_engines_are_profiled_together_at_the_rates_of_their_sensors(jetson, exp
         Stream(name=name, engine=path, rate_hz=rates[name], deadline_ms=1000 / rates[name])
         for name, path in engines.items()
     ]
-    found = measure_apart("this device", streams, duration_s=4, alone_s=1).profile
+    found = measure_in_subprocess("this device", streams, duration_s=4, alone_s=1).profile
     print(f"\n{json.dumps(found.model_dump(mode='json'), indent=1)}")
     for one in found.streams:
         assert one.kind == "tensorrt"

@@ -1,4 +1,4 @@
-"""``robot-assets engine profile`` as a person and as a machine call it."""
+"""``robot-assets engine profile``: text, JSON, exit codes and mistakes."""
 
 import json
 
@@ -17,14 +17,14 @@ def invoke(*arguments):
 SHORT = ("--seconds", "0.6", "--alone", "0.2")
 
 
-def test_a_person_gets_a_table_and_a_sentence():
+def test_the_text_is_a_table_and_a_sentence():
     done = invoke(f"{whole().engine}=40", *SHORT)
     assert {"deadline", "alone", "busy"} <= set(done.stdout.split())
     assert "of 24 deadlines missed" in done.stdout
     assert "before the first engine" in done.stdout
 
 
-def test_an_engine_that_is_given_twice_has_two_sensors(tmp_path):
+def test_an_engine_given_twice_has_two_sensors(tmp_path):
     engine = whole().engine
     done = invoke(f"{engine}=40", f"{engine}=50", *SHORT, "--json", "--out", tmp_path / "together.png")
     found = json.loads(done.stdout)
@@ -32,10 +32,10 @@ def test_an_engine_that_is_given_twice_has_two_sensors(tmp_path):
     assert (tmp_path / "together.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_set_that_does_not_fit_ends_with_1_and_says_what_to_do():
-    # So small an engine meets every deadline of 1 ms on a fast machine when it is alone.
-    crowd = [f"{whole().engine}=1000"] * 40
-    done = invoke(*crowd, "--seconds", "0.5", "--alone", "0.02")
+def test_engines_that_do_not_fit_end_with_1_and_a_fix():
+    # On a fast machine, so small an engine meets every deadline of 1 ms when it runs alone.
+    engines = [f"{whole().engine}=1000"] * 40
+    done = invoke(*engines, "--seconds", "0.5", "--alone", "0.02")
     assert done.exit_code == 1
     assert "40 engines do not fit" in done.stdout
     assert "fix: " in done.stdout
@@ -52,7 +52,7 @@ def test_a_set_that_does_not_fit_ends_with_1_and_says_what_to_do():
         (("{engine}=40", "--seconds", "0.1"), "needed 20 or more"),
     ],
 )
-def test_a_wrong_command_line_ends_with_2_and_names_the_mistake(arguments, words):
+def test_a_mistake_on_the_command_line_ends_with_2(arguments, words):
     done = invoke(*(one.format(engine=whole().engine) for one in arguments))
     assert done.exit_code == 2
     assert words in " ".join(done.stderr.replace("│", " ").split())

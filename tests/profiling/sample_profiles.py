@@ -1,4 +1,4 @@
-"""Profiles with made-up figures, to be judged and drawn."""
+"""Profiles with invented figures, to judge and to draw."""
 
 from robot_assets.profiling.result import Machine, Percentiles, Profile, Run, StreamResult
 

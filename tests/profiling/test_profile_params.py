@@ -6,8 +6,9 @@ import pytest
 import yaml
 
 from robot_assets.core.errors import ParamsError
-from robot_assets.lineage.graph import Kind, build_graph
-from robot_assets.pipeline.params import Params, parse_params, profile_of
+from robot_assets.lineage.graph import Kind
+from robot_assets.pipeline.graph import build_graph
+from robot_assets.pipeline.params import Params, parse_params
 
 ROOT = Path(__file__).parents[2]
 
@@ -28,7 +29,7 @@ def params(**profile) -> Params:
 TWO = {"sidewalk_detector": {"rate_hz": 15}, "robocup_detector": {"rate_hz": 10}}
 
 
-def test_the_profile_reads_the_engines_and_the_device_and_its_gate_the_budget():
+def test_a_profile_reads_engines_and_platform_and_its_gate_reads_the_budget():
     graph = build_graph(params(models=TWO, fit={"memory_mib_max": 512}))
     stage = graph["profile/cpu"]
     assert stage.kind is Kind.PROFILE
@@ -39,17 +40,17 @@ def test_the_profile_reads_the_engines_and_the_device_and_its_gate_the_budget():
     assert gate.params == {"missed_percent_max": 1.0, "memory_mib_max": 512.0}
 
 
-def test_nothing_is_made_of_a_profile():
+def test_no_stage_reads_a_profile():
     graph = build_graph(params(models=TWO))
     assert not [stage.asset for stage in graph.values() if "profile/cpu" in stage.inputs]
 
 
-def test_a_target_without_a_profile_has_none():
+def test_a_target_without_a_profile_has_no_such_stage():
     assert "profile/cpu" not in build_graph(params())
     with pytest.raises(ParamsError, match=r"no targets\.cpu\.profile"):
-        profile_of(params(), "cpu")
+        params().profile_of("cpu")
     with pytest.raises(ParamsError, match=r"no targets\.nowhere\.profile"):
-        profile_of(params(models=TWO), "nowhere")
+        params(models=TWO).profile_of("nowhere")
 
 
 def test_a_profile_changes_no_engine():
@@ -66,12 +67,12 @@ def test_a_profile_changes_no_engine():
         ({"models": {"sidewalk_detector": {"rate_hertz": 15}}}, r"rate_hertz: unknown key; did you mean 'rate_hz'"),
         ({"models": {"sidewalk_detector": {"rate_hz": 0}}}, r"rate_hz: .*greater than 0"),
         ({"models": {"sidewalk_detector": {"rate_hz": 15, "phase_ms": 70}}}, r"within one period"),
-        ({"models": TWO, "duration_s": 1.5}, r"robocup_detector\.rate_hz 10: that is 15 frames; needed 20 or more"),
+        ({"models": TWO, "duration_s": 1.5}, r"robocup_detector\.rate_hz is 10: 15 frames; needed 20 or more"),
         ({"models": TWO, "alone_s": 0.4}, r"alone_s of at least 0\.5"),
         ({"models": TWO, "fit": {"missed_percent_max": 100}}, r"missed_percent_max: .*less than 100"),
     ],
 )
-def test_a_contradiction_is_refused_with_the_field(profile, message):
+def test_a_mistake_is_refused_with_its_key(profile, message):
     with pytest.raises(ParamsError, match=message):
         params(**profile)
 
