@@ -1,7 +1,4 @@
-"""``robot-assets audit``: the full chain of a version, for people, for machines and for auditors.
-
-Dagster is imported when the verb runs, so that ``--help`` stays quick.
-"""
+"""``robot-assets audit``: the full chain of a version, for people, for machines and for auditors."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robot_assets.cli.extras import require
 from robot_assets.core.errors import StoreError
 from robot_assets.pipeline.project import Project, find_project
 
@@ -40,16 +38,17 @@ def audit(
     ],
     format: Annotated[
         Format,
-        typer.Option(help="html is one page to hand over; intoto prints the signed statements, one a line."),
+        typer.Option(help="html is one self-contained page; intoto prints the signed statements, one a line."),
     ] = Format.TEXT,
     out: Annotated[Path | None, typer.Option("--out", help="Write to this file instead of the terminal.")] = None,
 ) -> None:
-    """Show what an engine was made of, step by step, as it was recorded when it was made.
+    """Show what an engine was made of, step by step, as recorded when it was made.
 
-    Exit code 1 when something is missing, dirty or failed, or when files are not exactly what was built.
+    Exit code 1 when something is missing, uncommitted or failed, or when files are not exactly what was built.
 
     Example: robot-assets audit sidewalk_detector/engine/cpu --format html --out audit.html
     """
+    require("dagster")
     project = find_project()
     chain, note = _chain(project, what)
     if note:
@@ -63,21 +62,18 @@ def audit(
 
 
 def _chain(project: Project, what: str) -> tuple[Chain, str]:
-    from dagster_project.local.instance import ensure_dagster_home
-
-    ensure_dagster_home(project.root)
-    import dagster as dg
-
     from dagster_project.instance.history import InstanceHistory
-    from robot_assets.lineage import audit as auditing
-    from robot_assets.lineage.graph import build_graph
-    from robot_assets.lineage.resolve import find
+    from dagster_project.local.instance import open_instance
+    from robot_assets.lineage.audit import audit as audit_version
+    from robot_assets.lineage.resolve import resolve
+    from robot_assets.pipeline.graph import build_graph, traits
+    from robot_assets.provenance.subjects import BUNDLE
 
     graph = build_graph(project.params)
-    with dg.DagsterInstance.get() as instance:
+    with open_instance(project.root) as instance:
         history = InstanceHistory(instance)
-        found = find(what, graph, history, project.store)
-        return auditing.audit(found.asset, found.version, graph, history, project.store), found.note
+        found = resolve(what, graph, history, project.store, traits, [BUNDLE])
+        return audit_version(found.asset, found.version, graph, history, project.store, traits), found.note
 
 
 def _text_of(chain: Chain, format: Format, project: Project) -> str:
@@ -106,9 +102,9 @@ def _statements(chain: Chain, project: Project) -> str:
     envelopes = project.store.attestations(chain.head.version).values()
     if not envelopes:
         raise StoreError(
-            f"nobody has signed anything about {chain.head.asset} {chain.head.version}",
-            needed="the statements that a build signs about an engine",
-            fix=f"robot-assets key create, then materialize {chain.head.asset} again: building signs",
+            f"{chain.head.asset} {chain.head.version} has no signed statements",
+            needed="an engine, which every build signs",
+            fix=f"materialize {chain.head.asset} again if it is an engine; engines alone are signed",
         )
     # A line break in JSON is only ever a space, and here it would end the envelope.
     return "".join(" ".join(envelope.decode().split("\n")).strip() + "\n" for envelope in envelopes)
@@ -127,7 +123,7 @@ def _write(text: str, out: Path | None, chain: Chain) -> None:
     except OSError as error:
         raise StoreError(
             f"{out} cannot be written: {error.strerror}",
-            needed="a place for the audit",
+            needed="a path that can be written",
             fix="give another --out",
         ) from None
     print(f"{out}: {verdict(chain)}")

@@ -1,146 +1,80 @@
-"""``robot-assets build``: materialize what is missing or stale, wave by wave, on the same instance as the UI.
-
-A wave is everything whose inputs are fresh. After each wave the state is read again, so that an asset which
-came out with the same bytes cuts off what follows it (a single run of the whole selection could not).
-"""
+"""``robot-assets build``: materialize what is missing or stale."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
-import dagster as dg
+import typer
 
-from dagster_project.instance.reader import gate_descriptions
-from dagster_project.instance.status import Standing, look_around, select
-from dagster_project.keys import asset_key
-from robot_assets.core.errors import RobotAssetsError
-from robot_assets.lineage.staleness import State, Status
-from robot_assets.pipeline.project import Project
+from robot_assets.cli.console import JsonOption, answer, console, progress_bars
+from robot_assets.cli.extras import require
+from robot_assets.pipeline.project import find_project
 
-_QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
+    import dagster as dg
 
-class BuildError(RobotAssetsError):
-    """A step or a gate failed; what does not depend on it has been built."""
-
-
-@dataclass(frozen=True)
-class Wave:
-    """What one run materializes, and the gates that it runs again on assets that are fresh."""
-
-    assets: tuple[str, ...]
-    gates: tuple[tuple[str, str], ...]
+    from robot_assets.lineage.staleness import Status
 
 
 def build(
-    project: Project,
-    definitions: dg.Definitions,
-    instance: dg.DagsterInstance,
-    selection: Sequence[str],
-    announce: Callable[[str, Status, Sequence[str]], None],
-) -> tuple[str, ...]:
-    """Bring the selection and its ancestors up to date.
+    selection: Annotated[
+        list[str] | None,
+        typer.Argument(help="Asset names, model names or Dagster asset selections; none means everything."),
+    ] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Materialize what is missing or stale among the selection and its ancestors.
 
-    Args:
-        project: The project that ``definitions`` were built of.
-        definitions: Its code location.
-        instance: Where runs and history are kept.
-        selection: Asset names, model names, or Dagster asset-selection strings; empty is everything.
-        announce: Told of each asset and why, before it is built.
-
-    Returns:
-        The assets of the selection and their ancestors, in graph order.
-
-    Raises:
-        SelectionError: A selection names nothing.
-        BuildError: A step failed, a gate did not pass, or an input could not be observed.
+    Example: robot-assets build sidewalk_detector
     """
-    wanted = select(project, definitions, selection)
-    tried: set[str] = set()
-    while True:
-        standing = look_around(project, instance, wanted)
-        todo = {name: status for name, status in standing.found.items() if status.is_ready and name not in tried}
-        if not todo:
-            break
-        causes = standing.causes(instance, todo)
-        for name, status in todo.items():
-            announce(name, status, causes[name])
-        _run(definitions, instance, _wave(todo))
-        tried |= set(todo)
-    _refuse_leftovers(instance, standing)
-    return tuple(standing.found)
+    require("dagster")
+    from dagster_project.local.instance import open_instance
+    from dagster_project.local.waves import build as build_waves
+
+    project = find_project()
+    built: dict[str, str] = {}
+    with open_instance(project.root) as instance:
+        from dagster_project.definitions import defs
+
+        with progress_bars() as terminal:
+
+            def announce(name: str, status: Status, causes: Sequence[str]) -> None:
+                built[name] = "; ".join(causes)
+                terminal.print(f"[bold]{name}[/bold]  [dim]{status.state}: {built[name]}[/dim]", highlight=False)
+
+            wanted = build_waves(project, defs, instance, selection or [], announce)
+        report = {"built": built, "assets": _summary(instance, wanted)}
+    answer(report, as_json, lambda: _print(report))
 
 
-def _wave(todo: Mapping[str, Status]) -> Wave:
-    rerun_gates = {name for name, status in todo.items() if status.state in (State.GATE_DUE, State.GATE_FAILED)}
-    return Wave(
-        assets=tuple(name for name in todo if name not in rerun_gates),
-        gates=tuple((name, gate) for name in todo if name in rerun_gates for gate in todo[name].due_gates),
-    )
+def _summary(instance: dg.DagsterInstance, names: Sequence[str]) -> dict[str, dict[str, object]]:
+    from dagster_project.instance.reader import latest_metadata
+
+    metadata = latest_metadata(instance, names)
+    return {name: _row(metadata[name]) for name in names if name in metadata}
 
 
-def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, wave: Wave) -> None:
-    selection = dg.AssetSelection.assets(*map(asset_key, wave.assets)) | dg.AssetSelection.checks(
-        *(dg.AssetCheckKey(asset_key(asset), gate) for asset, gate in wave.gates)
-    )
-    result = dg.materialize(
-        [*(definitions.assets or []), *(definitions.asset_checks or [])],
-        selection=selection,
-        instance=instance,
-        resources=definitions.resources,
-        run_config=_QUIET,
-        raise_on_error=False,
-    )
-    failed = [event for event in result.all_events if event.is_step_failure and not _is_refusal(event)]
-    if failed:
-        raise _step_error(failed[0], result.run_id)
+def _row(metadata: Any) -> dict[str, object]:
+    record = metadata["record"]
+    return {
+        "data_version": record["data_version"],
+        "duration_s": record["duration_s"],
+        "headline": metadata["headline"],
+    }
 
 
-def _is_refusal(event: dg.DagsterEvent) -> bool:
-    """Whether a step failed because its blocking gate did not pass; the gate says more, once all has been read."""
-    error = event.step_failure_data.error
-    return error is not None and error.cls_name == "DagsterAssetCheckFailedError"
+def _print(report: dict[str, Any]) -> None:
+    from rich.table import Table
 
-
-def _step_error(event: dg.DagsterEvent, run_id: str) -> BuildError:
-    """What a person is told of a failed step: our own words where the domain raised the error."""
-    step, data = event.step_key or "a step", event.step_failure_data
-    failure = data.user_failure_data
-    if failure and failure.metadata and "fix" in failure.metadata:
-        found, needed, fix = (str(failure.metadata[key].value) for key in ("found", "needed", "fix"))
-        return BuildError(f"{step}: {found}", needed=needed, fix=fix)
-    if data.error and data.error.cls_name == "DagsterExecutionInterruptedError":
-        return BuildError(
-            f"{step} was interrupted",
-            needed="the build to end by itself",
-            fix="run the same build again: training goes on after the last whole epoch",
-        )
-    return BuildError(
-        f"{step} failed in run {run_id}: {data.error.to_string() if data.error else 'no reason given'}",
-        needed="a step that ends without an error",
-        fix="mend what the error names, then run the same build again",
-    )
-
-
-def _refuse_leftovers(instance: dg.DagsterInstance, standing: Standing) -> None:
-    """All that could be built has been tried once: what is still not fresh is an error, and never passed over."""
-    failed = [name for name, status in standing.found.items() if status.state is State.GATE_FAILED]
-    if failed:
-        lines = gate_descriptions(instance, standing.graph, failed)
-        raise BuildError(
-            "blocking checks did not pass; what depends on them was not built:\n    " + "\n    ".join(lines),
-            needed="every blocking check to pass",
-            fix="do what the check says above, then run the same build again",
-        )
-    left = [name for name, status in standing.found.items() if not status.is_fresh]
-    if left:
-        for name, error in standing.refused.items():
-            raise BuildError(f"{name}: {error.found}", needed=error.needed, fix=error.fix)
-        causes = standing.causes(instance, left)
-        lines = [f"{name}: {'; '.join(causes[name])}" for name in left]
-        raise BuildError(
-            "still not fresh after the build:\n    " + "\n    ".join(lines),
-            needed="code, parameters and inputs that stay as they are while a build runs",
-            fix="run the same build again",
-        )
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("asset", "data version", "duration", "headline"):
+        table.add_column(title, no_wrap=title != "headline", justify="right" if title == "duration" else "left")
+    for name, row in report["assets"].items():
+        version = row["data_version"].removesuffix(".dir")[:12]
+        style = "" if name in report["built"] else "dim"
+        table.add_row(name, version, f"{row['duration_s']:.1f} s", row["headline"], style=style)
+    console().print(table, highlight=False)
+    count = len(report["built"])
+    print(f"built {count} asset{'s' if count > 1 else ''}" if count else "everything is fresh")

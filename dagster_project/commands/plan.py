@@ -1,31 +1,80 @@
-"""How a plan is shown: a table with what causes something before what follows from it, and what it costs."""
+"""``robot-assets plan``: what is not fresh and why, what would be rebuilt where, and the expected time."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from dagster_project.instance.status import Standing
-from robot_assets.cli.console import console
-from robot_assets.lineage.plan import Cost, Step, costs
-from robot_assets.lineage.staleness import State
+import typer
 
-_STYLES = {State.STALE: "bold yellow", State.MISSING: "bold", State.BEHIND: "dim", State.GATE_FAILED: "bold red"}
+from robot_assets.cli.console import JsonOption, answer, console
+from robot_assets.cli.extras import require
+from robot_assets.pipeline.project import find_project
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dagster_project.instance.status import ProjectStatus
+    from robot_assets.lineage.plan import Cost, Step
+
+_STYLES = {"stale": "bold yellow", "missing": "bold", "behind": "dim", "gate failed": "bold red"}
 
 
-def as_json(standing: Standing, steps: Sequence[Step]) -> dict[str, Any]:
+def plan(
+    selection: Annotated[list[str] | None, typer.Argument(help="As for build; none means everything.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show what is not fresh, why, what would be rebuilt where, and the expected cost. Exit code 2 when something is.
+
+    Example: robot-assets plan sidewalk_detector
+    """
+    require("dagster")
+    from dagster_project.local.instance import open_instance
+
+    project = find_project()
+    with open_instance(project.root) as instance:
+        from dagster_project.definitions import defs
+        from dagster_project.instance.status import observe_and_read, select
+
+        status = observe_and_read(project, instance, select(project, defs, selection or []))
+        steps = status.plan(instance)
+    answer(_as_json(status, steps), as_json, lambda: _print(status, steps))
+    if steps:
+        raise typer.Exit(2)
+
+
+def _as_json(status: ProjectStatus, steps: Sequence[Step]) -> dict[str, Any]:
+    from robot_assets.lineage.plan import costs
+
     return {
-        "fresh": [name for name, status in standing.found.items() if status.is_fresh],
+        "fresh": [name for name, found in status.found.items() if found.is_fresh],
         "plan": {step.asset: step.as_json() for step in steps},
         "cost": {pool: cost.as_json() for pool, cost in costs(steps).items()},
     }
 
 
-def print_plan(standing: Standing, steps: Sequence[Step]) -> None:
+def _print(status: ProjectStatus, steps: Sequence[Step]) -> None:
+    from robot_assets.lineage.plan import common_causes, costs
+
+    if not steps:
+        print(f"everything is fresh ({len(status.found)} asset{'s' if len(status.found) != 1 else ''})")
+        return
+    common = common_causes(steps)
+    folded = {name for cause in common for name in cause.assets}
+    _print_table([step for step in steps if step.asset not in folded])
+    for cause in common:
+        print(cause)
+    print()
+    for pool, cost in costs(steps).items():
+        print(f"{pool}: {_total(cost)}")
+    certain = sum(step.is_certain for step in steps)
+    print(f"{certain} to rebuild, {len(steps) - certain} may follow, {len(status.found) - len(steps)} fresh")
+
+
+def _print_table(steps: Sequence[Step]) -> None:
+    """What causes something before what follows from it."""
     from rich.table import Table
 
     if not steps:
-        print(f"everything is fresh ({len(standing.found)} assets)")
         return
     table = Table("asset", "state", "why", "where", "starts", "expected", box=None, header_style="bold", pad_edge=False)
     for step in steps:
@@ -33,11 +82,6 @@ def print_plan(standing: Standing, steps: Sequence[Step]) -> None:
         row = (step.asset, str(step.state), why, step.pool, _starter(step), _expected(step.expected_s))
         table.add_row(*row, style=_STYLES.get(step.state, ""))
     console().print(table, highlight=False)
-    print()
-    for pool, cost in costs(steps).items():
-        print(f"{pool}: {_total(cost)}")
-    certain = sum(step.is_certain for step in steps)
-    print(f"{certain} to rebuild, {len(steps) - certain} may follow, {len(standing.found) - len(steps)} fresh")
 
 
 def _starter(step: Step) -> str:

@@ -1,4 +1,4 @@
-"""``robot-assets platform report``: a device tells the instance what it is."""
+"""``robot-assets platform report``: record on the instance what a device is."""
 
 from __future__ import annotations
 
@@ -9,29 +9,26 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robot_assets.cli.console import answer
-from robot_assets.cli.platform import JsonOption, app
+from robot_assets.cli.console import JsonOption, answer
+from robot_assets.cli.extras import require
 from robot_assets.core.errors import ParamsError, PlatformError
-from robot_assets.lineage.graph import platform_name
 from robot_assets.pipeline.project import Project, find_project
-from robot_assets.platforms.probe import Platform, probe
-from robot_assets.platforms.report import read_report
 
 if TYPE_CHECKING:
     import dagster as dg
 
-__all__ = ["Reported", "app", "report_platform"]
+    from robot_assets.platforms.probe import Platform
 
 
 @dataclass(frozen=True)
-class Reported:
-    """What a report came to.
+class Report:
+    """The result of a report.
 
     Attributes:
         asset: The observed asset.
-        fingerprint: What the device is.
-        before: Its fingerprint at the report before; None when this is the first.
-        changes: What is different, one fact a line.
+        fingerprint: Of the device.
+        before: Its fingerprint at the previous report; None when this is the first.
+        changes: The differences, one fact a line.
         instance: Where it was recorded.
     """
 
@@ -47,7 +44,6 @@ class Reported:
         return self.fingerprint != self.before
 
 
-@app.command()
 def report(
     target: Annotated[
         str, typer.Argument(metavar="TARGET", help="A name under targets in params.yaml, with platform: reported.")
@@ -55,49 +51,50 @@ def report(
     probe_file: Annotated[
         str | None,
         typer.Option(
-            "--probe", metavar="FILE", help="What `platform probe --json` printed on the device; - for stdin."
+            "--probe", metavar="FILE", help="Output of `platform probe --json` on the device; - for the standard input."
         ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Record on the instance what the device of TARGET is: this device, or the one that FILE tells of.
+    """Record on the instance what the device of TARGET is: this device, or the one that FILE describes.
 
     Example: ssh orin robot-assets platform probe --json | robot-assets platform report orin --probe -
     """
+    require("dagster")
+    from dagster_project.local.instance import open_instance
+    from robot_assets.platforms.probe import probe
+    from robot_assets.platforms.report import read_report
+
     project = find_project()
-    refuse_unreported(project, target)
+    _refuse_unreported(project, target)
     device = probe() if probe_file is None else read_report(*_read(probe_file))
-    done = report_platform(project, _open_instance(project), target, device)
+    with open_instance(project.root) as instance:
+        done = _record(instance, target, device)
     answer({**asdict(done), "changed": done.changed}, as_json, lambda: _print(done))
 
 
-def report_platform(project: Project, instance: dg.DagsterInstance, target: str, device: Platform) -> Reported:
-    """Record what the device of ``target`` is, when that is not what it was.
-
-    Raises:
-        ParamsError: params.yaml has no such target.
-        PlatformError: The device of ``target`` is not one that reports itself.
-    """
-    from dagster_project.observed import in_words, seen_platform
+def _record(instance: dg.DagsterInstance, target: str, device: Platform) -> Report:
+    """Record ``device`` where it differs from the last observation."""
     from dagster_project.observing.observations import (
         changes,
         latest_observation,
         new_observation,
         observed_data_version,
     )
+    from robot_assets.pipeline import names
+    from robot_assets.pipeline.kinds.platform import in_words, seen
 
-    refuse_unreported(project, target)
-    name = platform_name(target)
-    sighting = seen_platform(device, f"the device itself: {in_words(device)}")
-    last = latest_observation(instance, name)
+    asset = names.platform(target)
+    sighting = seen(device, f"the device itself: {in_words(device)}")
+    last = latest_observation(instance, asset)
     before = observed_data_version(last)
     if before != sighting.version:
-        instance.report_runless_asset_event(new_observation(name, sighting, last))
-    return Reported(name, sighting.version, before, tuple(changes(sighting, last)), _where(instance))
+        instance.report_runless_asset_event(new_observation(asset, sighting, last))
+    return Report(asset, sighting.version, before, tuple(changes(sighting, last)), _where(instance))
 
 
-def refuse_unreported(project: Project, target: str) -> None:
-    """Raise unless ``target`` is there and reports itself."""
+def _refuse_unreported(project: Project, target: str) -> None:
+    """Raise unless ``target`` exists and its device reports itself."""
     targets = project.params.targets
     if target not in targets:
         raise ParamsError(
@@ -107,9 +104,9 @@ def refuse_unreported(project: Project, target: str) -> None:
         )
     if targets[target].platform == "node":
         raise PlatformError(
-            f"the platform of {target} is what its Kubernetes nodes say, which the sensor `platforms` reads",
+            f"the platform of {target} is published by its Kubernetes nodes and read by the sensor `platforms`",
             needed="a target whose device reports itself",
-            fix="on the node: robot-assets platform publish --node NODE; k8s/nodes has a DaemonSet that does it",
+            fix="on the node: robot-assets platform publish --node NODE   (a DaemonSet of k8s/nodes runs it)",
         )
     if targets[target].platform == "here":
         raise PlatformError(
@@ -120,7 +117,7 @@ def refuse_unreported(project: Project, target: str) -> None:
 
 
 def _read(file: str) -> tuple[bytes, str]:
-    """The content of a file, and what to call it."""
+    """The content of a file, and its name for messages."""
     if file == "-":
         return sys.stdin.buffer.read(), "the standard input"
     try:
@@ -128,28 +125,19 @@ def _read(file: str) -> tuple[bytes, str]:
     except OSError as error:
         raise PlatformError(
             f"{file} cannot be read: {error.strerror}",
-            needed="what robot-assets platform probe --json printed on the device",
+            needed="the output of robot-assets platform probe --json on the device",
             fix=f"on the device: robot-assets platform probe --json > {file}",
         ) from None
 
 
-def _open_instance(project: Project) -> dg.DagsterInstance:
-    from dagster_project.local.instance import ensure_dagster_home
-
-    ensure_dagster_home(project.root)
-    import dagster as dg
-
-    return dg.DagsterInstance.get()
-
-
 def _where(instance: dg.DagsterInstance) -> str:
-    """The instance by its folder: a device whose DAGSTER_HOME is not the fleet's tells nobody but itself."""
+    """The folder of the instance: with a wrong DAGSTER_HOME, a report reaches nobody else."""
     return str(instance.root_directory) if instance.is_persistent else "in memory"
 
 
-def _print(done: Reported) -> None:
+def _print(done: Report) -> None:
     if not done.changed:
-        print(f"{done.asset} is as it was: {done.fingerprint[:8]}")
+        print(f"{done.asset} is unchanged: {done.fingerprint[:8]}")
     elif done.before is None:
         print(f"{done.asset} is {done.fingerprint[:8]}: its first report")
     else:

@@ -1,11 +1,11 @@
-"""Processes that do one thing and end: a command, the run and the steps of a pod.
+"""The garbage collector in processes that do one thing and end: a command, the run and the steps of a pod.
 
-Dagster and what it brings are 300,000 objects that stay until the process ends. By default the garbage collector
+Dagster and its dependencies are 300,000 objects that stay until the process ends. By default the garbage collector
 walks through them again and again while they are made, and through all of them when the interpreter ends: a third of
-what a short process takes (docs/decisions/009-short-lived-processes.md). Nothing among them is garbage.
+the time of a short process (docs/decisions/009-short-lived-processes.md). None of them is garbage.
 
-As a program this module is a command of Dagster's: ``python -m dagster_project.local.gc_tuning dagster
-api execute_step``. The instance of a cluster (k8s/base/instance) has the pods of runs and steps begin with it.
+As a program this module runs a command of Dagster: ``python -m dagster_project.local.gc_tuning dagster api
+execute_step``. The instance of a cluster (k8s/base/instance) starts the pods of runs and steps in this way.
 """
 
 from __future__ import annotations
@@ -20,38 +20,38 @@ _DEFAULT = gc.get_threshold()
 
 
 def begin() -> None:
-    """Say first thing in a process that it will not live long. It changes this process only."""
+    """Tune the collector of a short-lived process, before it loads anything large."""
     gc.set_threshold(*_WHILE_LOADING)
-    _end_without_a_look()
+    _freeze_at_exit()
 
 
 def work_begins() -> None:
-    """All is loaded, and garbage is collected as ever: what a step makes may be large, and worth it.
+    """Restore the default thresholds once everything is loaded: a step may make large garbage, worth collecting.
 
-    What has been loaded is not looked through again. A second step of a process changes nothing: what the first one has
-    left behind may well be garbage.
+    What is loaded is not walked through again. A second step in the same process changes nothing: what the first has
+    left behind may be garbage.
     """
     if gc.get_threshold() == _WHILE_LOADING:
         gc.set_threshold(*_DEFAULT)
         gc.freeze()
-    _end_without_a_look()
+    _freeze_at_exit()
 
 
-def _end_without_a_look() -> None:
-    """The interpreter collects garbage before it ends; what is frozen is left alone, and the system takes it back."""
+def _freeze_at_exit() -> None:
+    """Skip the collection at the end of the interpreter: frozen objects are not collected."""
     atexit.unregister(gc.freeze)
     atexit.register(gc.freeze)
 
 
 def main() -> None:
-    """Run the command of Dagster's that the arguments name."""
+    """Run the command of Dagster in the arguments."""
     begin()
     command, *arguments = sys.argv[1:] or [""]
     if Path(command).name != "dagster":
         sys.exit(
-            f"error: {command or 'nothing'} was to be run; needed: dagster and its arguments, such as "
-            "`python -m dagster_project.local.gc_tuning dagster api execute_step`; fix: look at the command and the "
-            "arguments of the pod"
+            f"error: the command is {command!r}\n"
+            "  needed: dagster and its arguments\n"
+            "  fix: python -m dagster_project.local.gc_tuning dagster api execute_step"
         )
     sys.argv = [command, *arguments]
     from dagster._cli import main as dagster

@@ -1,1 +1,1 @@
-"""The domain's verbs of the ``robot-assets`` command."""
+"""The command line ``robot-assets``."""

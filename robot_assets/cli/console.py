@@ -1,4 +1,4 @@
-"""What every verb shares: one way to answer, one way to fail, one progress bar.
+"""What all commands share: answers, errors and the progress bar.
 
 Exit codes: 0 the answer is yes or the work is done; 1 the answer is no or the work failed; 2 the command line
 itself is wrong.
@@ -10,13 +10,18 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
+import typer
+
+from robot_assets.cli.extras import missing_library
 from robot_assets.core import progress
 from robot_assets.core.errors import RobotAssetsError
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
 
 def console(*, stderr: bool = False) -> Console:
@@ -36,20 +41,27 @@ def answer(data: Mapping[str, Any], as_json: bool, text: Callable[[], None]) -> 
 
 
 @contextmanager
-def errors_for_people() -> Iterator[None]:
-    """End with exit code 1 and a readable message, without a traceback, on an error a person can mend."""
+def readable_errors() -> Iterator[None]:
+    """End with exit code 1 and a message instead of a traceback on an error that a person can fix."""
     try:
         yield
     except RobotAssetsError as error:
-        print(f"error: {error.found}", file=sys.stderr)
-        print(f"  needed: {error.needed}", file=sys.stderr)
-        print(f"  fix: {error.fix}", file=sys.stderr)
-        raise SystemExit(1) from None
+        raise _exit(error) from None
+    except ModuleNotFoundError as error:
+        missing = missing_library(error)
+        if missing is None:
+            raise
+        raise _exit(missing) from None
+
+
+def _exit(error: RobotAssetsError) -> SystemExit:
+    print(f"error: {error.found}\n  needed: {error.needed}\n  fix: {error.fix}", file=sys.stderr)
+    return SystemExit(1)
 
 
 @contextmanager
 def progress_bars() -> Iterator[Console]:
-    """Show what is going on right now as one bar on standard error, and yield the console to print above it."""
+    """Show the progress of the present operation as a bar on standard error; yield the console to print above it."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from robot_assets.cli.console import answer, console, progress_bars
+from robot_assets.cli.console import JsonOption, answer, console, progress_bars
+from robot_assets.cli.plugins import extensible
 from robot_assets.core.errors import DataError, ParamsError
-from robot_assets.pipeline.params import NAME_PATTERN
 from robot_assets.pipeline.project import Project, find_project
 
 if TYPE_CHECKING:
@@ -21,9 +22,8 @@ if TYPE_CHECKING:
     from robot_assets.data.label_issues import Finding
     from robot_assets.data.spec import DatasetSpec
 
-app = typer.Typer(help="Make, import, check and pack data sets.", no_args_is_help=True)
+app = typer.Typer(cls=extensible("data"), help="Make, import, check and pack data sets.", no_args_is_help=True)
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 NameArgument = Annotated[str, typer.Argument(help="A name under datasets in params.yaml.")]
 
 
@@ -178,7 +178,9 @@ def _existing_raw(project: Project, name: str) -> Path:
 
 
 def _refuse_name(project: Project, name: str) -> None:
-    if not NAME_PATTERN.match(name):
+    from robot_assets.pipeline.names import NAME
+
+    if not re.fullmatch(NAME, name):
         raise DataError(
             f"--name is {name!r}",
             needed="lower-case letters, digits and underscores, a letter first",

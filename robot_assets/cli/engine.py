@@ -1,16 +1,18 @@
-"""``robot-assets engine``: get, run and time built engines. Needs no torch, so it works on robots."""
+"""``robot-assets engine``: get, run and time built engines. None of it needs PyTorch, so that it works on robots."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robot_assets.cli.console import answer, console, progress_bars
+from robot_assets.cli.console import JsonOption, answer, console, progress_bars
+from robot_assets.cli.extras import MissingLibrary
+from robot_assets.cli.plugins import asset_opener, extensible
 from robot_assets.core.errors import DataError, EngineError
+from robot_assets.pipeline.project import find_project, project_here
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,16 +20,12 @@ if TYPE_CHECKING:
 
     from robot_assets.runtime.engine import Engine
 
-app = typer.Typer(help="Get, run and time built engines.", no_args_is_help=True)
+app = typer.Typer(cls=extensible("engine"), help="Get, run and time built engines.", no_args_is_help=True)
 
 EngineArgument = Annotated[
     str,
     typer.Argument(metavar="ENGINE", help="An asset name, the directory of an engine, or a data version in the store."),
 ]
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
-
-asset_resolver: Callable[[str], Path] | None = None
-"""Opens the present version of an asset by name. Set by whoever knows the instance; None without Dagster."""
 
 
 @app.command()
@@ -63,11 +61,10 @@ def get(
     out: Annotated[Path, typer.Option("--out", help="Directory to write; an engine that is there is replaced.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Write an engine and what was signed about it to a directory, for a robot to verify and run.
+    """Write an engine and its signed statements to a directory, for a robot to verify and run.
 
     Example: robot-assets engine get sidewalk_detector/engine/cpu --out detector
     """
-    from robot_assets.cli.provenance import project_here
     from robot_assets.provenance.delivery import deliver
 
     project = project_here()
@@ -90,7 +87,7 @@ def bench(
     Example: robot-assets engine bench sidewalk_detector/engine/cpu
     """
     from robot_assets.engines.benchmark import compare, measure
-    from robot_assets.runtime.manifest import load_manifest
+    from robot_assets.engines.load import load_manifest
 
     folder = open_engine(engine)
     with progress_bars():
@@ -110,26 +107,42 @@ def bench(
 
 
 def open_engine(engine: str) -> Path:
-    """The directory of the engine that ``engine`` names.
+    """The directory of an engine, by itself, by the name of its asset, or by its data version.
 
     Raises:
-        EngineError: It names nothing here.
+        EngineError: It is none of these.
         StoreError: It is a version that the store does not have.
     """
     folder = Path(engine)
     if folder.is_dir():
         return folder
     if re.fullmatch(r"[0-9a-f]{32}\.dir", engine):
-        from robot_assets.pipeline.project import find_project
-
         return find_project().store.open(engine)
-    if asset_resolver is not None:
-        return asset_resolver(engine)
-    raise EngineError(
-        f"{engine!r} is no directory here",
-        needed="the directory of an engine, which has a manifest.json, or a data version such as 0f3c....dir",
-        fix="robot-assets build MODEL builds its engines; the table it prints shows their data versions",
-    )
+    return open_asset(engine)
+
+
+def open_asset(name: str) -> Path:
+    """The present version of an asset.
+
+    Raises:
+        EngineError: Nothing here can open assets by name.
+        RobotAssetsError: There is no such asset, or it has not been built.
+    """
+    opener = asset_opener() if project_here() else None
+    if opener is None:
+        raise EngineError(
+            f"{name!r} is not a directory here",
+            needed="the directory of an engine, with its manifest.json, or a data version such as 0f3c....dir",
+            fix=f"where the engine was built: robot-assets engine get MODEL/engine/TARGET --out {name}",
+        )
+    try:
+        return opener(name)
+    except MissingLibrary as missing:
+        raise EngineError(
+            f"{name!r} is not a directory here, and {missing.found}",
+            needed=f"the directory of an engine, or {missing.needed}, which opens assets by name",
+            fix=missing.fix,
+        ) from None
 
 
 def _detect(engine: Engine, path: Path, out: Path, score: float) -> dict[str, Any]:
@@ -173,10 +186,9 @@ def _read(path: Path) -> NDArray[np.uint8]:
 def _print_get(data: dict[str, Any]) -> None:
     print(f"{data['out']}: {', '.join(data['files'])} of {data['version']}")
     if count := data["statements"]:
-        statements = f"{count} signed statement{'s' if count > 1 else ''}"
-        print(f"and {statements} about them; next: robot-assets verify {data['out']}")
+        print(f"and {count} signed statement{'s' if count > 1 else ''}; next: robot-assets verify {data['out']}")
     else:
-        print("nobody has signed this engine, so `robot-assets verify` will say no; building it again signs it")
+        print("no signed statement, so `robot-assets verify` will answer no; building the engine again signs it")
 
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:

@@ -1,17 +1,23 @@
-"""``robot-assets platform``: what this device is. ``report``, which needs the instance, joins it from outside."""
+"""``robot-assets platform``: what this device is. ``report`` and ``publish`` join by entry point."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
-from robot_assets.cli.console import answer, console
-from robot_assets.platforms.probe import Platform, probe
+from robot_assets.cli.console import JsonOption, answer, console
+from robot_assets.cli.plugins import extensible
 
-app = typer.Typer(help="What a device is, and telling it to the instance.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from robot_assets.platforms.probe import Platform
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
+app = typer.Typer(
+    cls=extensible("platform"),
+    help="Show what a device is, and report it to the instance or the cluster.",
+    no_args_is_help=True,
+)
+
 
 _TITLES = {
     "board": "board",
@@ -31,18 +37,20 @@ _TITLES = {
 
 
 @app.command("probe")
-def probe_(as_json: JsonOption = False) -> None:
-    """Show what this device is, as far as engines care, and its fingerprint.
+def show(as_json: JsonOption = False) -> None:
+    """Show the properties of this device that decide which engines run on it, and their fingerprint.
 
     Example: robot-assets platform probe --json > orin.json
     """
+    from robot_assets.platforms.probe import probe
+
     device = probe()
     data = {"platform": device.as_json(), "fingerprint": device.fingerprint}
     answer(data, as_json, lambda: print_platform(device))
 
 
 def print_platform(device: Platform) -> None:
-    """A small table: what the device has, and nothing about what it has not."""
+    """Print a table of the facts that the device has, and its fingerprint."""
     from rich.table import Table
 
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -53,7 +61,7 @@ def print_platform(device: Platform) -> None:
 
 
 def described(device: Platform) -> dict[str, str]:
-    """What a device is, in words: title -> value."""
+    """The facts of a device by title."""
     facts = device.as_json()
     return {
         title: ", ".join(facts[name]) or "none" if isinstance(facts[name], list) else facts[name]

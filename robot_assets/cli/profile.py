@@ -5,18 +5,24 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
-from pydantic import ValidationError
 
-from robot_assets.cli.console import answer, console, progress_bars
-from robot_assets.cli.engine import JsonOption, open_engine
-from robot_assets.profiling.spec import ProfileSpec
+from robot_assets.cli.console import JsonOption, answer, console, progress_bars
+from robot_assets.cli.engine import open_engine
+from robot_assets.pipeline.project import find_project
 
 if TYPE_CHECKING:
     from robot_assets.core.verdict import Verdict
     from robot_assets.profiling.result import Profile
+    from robot_assets.profiling.spec import ProfileSpec
+
+    _Chosen: TypeAlias = tuple[str, ProfileSpec, dict[str, Path]]
+    """Name of the measurement, its parameters, and the folders of the engines by stream."""
+
+_SHOWN = ("Hz", "deadline ms", "missed", "p50 ms", "p99 ms", "max ms", "alone p50", "alone p99", "busy", "MiB")
+"""Columns that fit into a terminal; the page of the asset and ``--json`` have the others."""
 
 
 def profile(
@@ -41,13 +47,13 @@ def profile(
     """
     from robot_assets.profiling.fit import judge
     from robot_assets.profiling.streams import streams_of
-    from robot_assets.profiling.subprocess_run import measure_apart
+    from robot_assets.profiling.subprocess_run import measure_in_subprocess
 
     name, spec, opened = _of_target(engines[0]) if _names_a_target(engines) else _of_pairs(engines)
     spec = _checked({**spec.model_dump(), **_given(duration_s=seconds, alone_s=alone)})
     streams = streams_of(spec, opened)
     with progress_bars():
-        found = measure_apart(name, streams, spec.duration_s, spec.alone_s)
+        found = measure_in_subprocess(name, streams, spec.duration_s, spec.alone_s)
     verdict = judge(found.profile, spec.fit)
     if out is not None:
         from robot_assets.profiling.figure import draw
@@ -63,29 +69,20 @@ def profile(
         raise typer.Exit(1)
 
 
-Chosen = tuple[str, ProfileSpec, dict[str, Path]]
-
-
-_SHOWN = ("Hz", "deadline ms", "missed", "p50 ms", "p99 ms", "max ms", "alone p50", "alone p99", "busy", "MiB")
-"""Of a row, what a terminal has room for; the page in Dagster and ``--json`` have the rest."""
-
-
 def _names_a_target(engines: Sequence[str]) -> bool:
     return len(engines) == 1 and "=" not in engines[0]
 
 
-def _of_target(target: str) -> Chosen:
+def _of_target(target: str) -> _Chosen:
     """The profile of a target in params.yaml, with the present engines of its models."""
-    from robot_assets.lineage.graph import engine_name
-    from robot_assets.pipeline.params import profile_of
-    from robot_assets.pipeline.project import find_project
+    from robot_assets.pipeline import names
 
-    spec = profile_of(find_project().params, target)
-    return target, spec, {model: open_engine(engine_name(model, target)) for model in spec.models}
+    spec = find_project().params.profile_of(target)
+    return target, spec, {model: open_engine(names.engine(model, target)) for model in spec.models}
 
 
-def _of_pairs(pairs: Sequence[str]) -> Chosen:
-    """Engines with their rates, as they were typed."""
+def _of_pairs(pairs: Sequence[str]) -> _Chosen:
+    """Engines with the rates that were typed."""
     models: dict[str, dict[str, str]] = {}
     named: dict[str, str] = {}
     for pair in pairs:
@@ -117,14 +114,16 @@ def _given(**options: float | None) -> dict[str, float]:
 
 
 def _checked(document: dict[str, object]) -> ProfileSpec:
-    """A profile from the command line; a mistake is one of the command line."""
+    """A profile from the command line. Raises typer.BadParameter."""
+    from pydantic import ValidationError
+
+    from robot_assets.core.validation import mistakes
+    from robot_assets.profiling.spec import ProfileSpec
+
     try:
         return ProfileSpec.model_validate(document)
     except ValidationError as error:
-        detail = error.errors(include_url=False)[0]
-        place = ".".join(str(step) for step in detail["loc"])
-        message = detail["msg"].removeprefix("Value error, ")
-        raise typer.BadParameter(f"{place}: {message}" if place else message) from None
+        raise typer.BadParameter(mistakes(error)[0]) from None
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,4 +1,4 @@
-"""``robot-assets verify`` and ``robot-assets key``: who made this engine, and with which key. Needs no torch."""
+"""``robot-assets verify`` and ``robot-assets key``: the signed provenance of an engine, and the keys that sign."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from robot_assets.cli.console import answer, console
-from robot_assets.core.errors import ParamsError
+from robot_assets.cli.console import JsonOption, answer, console
+from robot_assets.cli.plugins import extensible
+from robot_assets.pipeline.project import Project, find_project, project_here
 
 if TYPE_CHECKING:
-    from robot_assets.pipeline.project import Project
     from robot_assets.provenance.public_key import Trust
     from robot_assets.provenance.verify import Verification
 
-key_app = typer.Typer(help="Make and show the key that signs engines.", no_args_is_help=True)
-
-JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
+key_app = typer.Typer(cls=extensible("key"), help="Create and show the key that signs engines.", no_args_is_help=True)
 
 
 def verify(
@@ -35,7 +33,7 @@ def verify(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Say whether an engine is what was built, signed and tested for a machine like this one.
+    """Check that an engine is what was built, signed and tested for a machine like this one.
 
     Exit code 0 when it is, 1 when it is not. Needs no network.
 
@@ -43,12 +41,12 @@ def verify(
     """
     from robot_assets.cli.engine import open_engine
     from robot_assets.platforms.probe import probe
-    from robot_assets.provenance import verify as verifying
+    from robot_assets.provenance.verify import verify as verify_engine
 
     project = project_here()
-    is_here = Path(file).exists() or project is None
-    path = Path(file) if is_here else open_engine(file)
-    found = verifying.verify(path, _trust(project, trusted), probe(), project.store if project else None)
+    path = Path(file) if Path(file).exists() else open_engine(file)
+    trust = _trust(project, trusted, file)
+    found = verify_engine(path, trust, probe(require_runtime=False), project.store if project else None)
     answer(found.as_json(), as_json, lambda: _print_verification(found))
     if not found.passed:
         raise typer.Exit(1)
@@ -61,18 +59,17 @@ def create(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Make a key pair that signs engines. Never replaces one.
+    """Create a key pair that signs engines. Never replaces one.
 
     Example: robot-assets key create --out ~/.config/robot-assets/signing.pem
     """
-    from robot_assets.pipeline.project import find_project
-    from robot_assets.provenance.keys import KEY_VARIABLE, create_key, key_path
+    from robot_assets.provenance.keys import KEY_VARIABLE, create_key
 
-    path = out.expanduser() if out else key_path(find_project())
+    path = out.expanduser() if out else find_project().key.path
     public = create_key(path)
 
     def text() -> None:
-        print(f"wrote {path}: keep it, and let nobody else read it")
+        print(f"wrote {path}: keep it, and keep it secret")
         if out:
             print(f"to sign with it: export {KEY_VARIABLE}={path.resolve()}")
         print("to trust it: add this line to provenance.trusted_keys in params.yaml, here and on the robots")
@@ -87,38 +84,27 @@ def show(as_json: JsonOption = False) -> None:
 
     Example: robot-assets key show
     """
-    from robot_assets.pipeline.project import find_project
-    from robot_assets.provenance.keys import key_path, load_key, public_half
+    from robot_assets.provenance.keys import load_key, public_half
 
-    path = key_path(find_project())
+    path = find_project().key.path
     public = str(public_half(load_key(path)))
     answer({"path": str(path), "public_key": public}, as_json, lambda: print(public))
 
 
-def project_here() -> Project | None:
-    """The project around the working directory; None on a robot, which has none."""
-    from robot_assets.pipeline.project import find_project
-
-    try:
-        return find_project()
-    except ParamsError:
-        return None
-
-
-def _trust(project: Project | None, lines: list[str] | None) -> Trust:
+def _trust(project: Project | None, keys: list[str] | None, file: str) -> Trust:
+    """Whose signatures count: the keys of the command line, else those of the project."""
     from robot_assets.provenance.errors import ProvenanceError
-    from robot_assets.provenance.keys import trust_of
     from robot_assets.provenance.public_key import Trust, parse_public_key
 
-    if lines:
-        return Trust(tuple(parse_public_key(line) for line in lines))
+    if keys:
+        return Trust(tuple(parse_public_key(key) for key in keys))
     if project is None:
         raise ProvenanceError(
-            "whose signature counts is not said: there is no params.yaml here and no --trusted",
-            needed="a public key that you trust",
-            fix="robot-assets verify FILE --trusted KEY; `robot-assets key show` prints KEY where engines are signed",
+            "no trusted key: there is no params.yaml here and no --trusted",
+            needed="a public key that you trust; `robot-assets key show` prints it where engines are signed",
+            fix=f"robot-assets verify {file} --trusted ed25519:...",
         )
-    return trust_of(project)
+    return project.trust()
 
 
 def _print_verification(found: Verification) -> None:

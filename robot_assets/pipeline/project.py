@@ -100,6 +100,20 @@ def find_project(start: Path | None = None) -> Project:
     )
 
 
+def project_here() -> Project | None:
+    """As :func:`find_project`; None outside of any project, as on a robot.
+
+    Raises:
+        ParamsError: $ROBOT_ASSETS_PROJECT names a folder that is not in a project.
+    """
+    if os.environ.get(PROJECT_VARIABLE):
+        return find_project()
+    try:
+        return find_project()
+    except ParamsError:
+        return None
+
+
 def _cache_folder() -> Path | None:
     named = os.environ.get(CACHE_VARIABLE)
     if not named:

@@ -89,11 +89,13 @@ class Platform(Spec):
         return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
-def probe(root: Path = Path("/")) -> Platform:
+def probe(root: Path = Path("/"), *, require_runtime: bool = True) -> Platform:
     """Probe the device that this process runs on.
 
     Args:
         root: Mount point of its file system.
+        require_runtime: False where the device is only to be compared with the one of an engine: without a runtime it is
+            another one, and no error.
 
     Raises:
         PlatformError: ONNX Runtime is missing and the device is not a Jetson, or was replaced after this process
@@ -105,7 +107,7 @@ def probe(root: Path = Path("/")) -> Platform:
     return Platform(
         architecture=_ARCHITECTURES.get(machine, machine),
         cpu_features=int8_features(_cpu_info(proc / "cpuinfo")),
-        **_onnxruntime(is_needed=not jetson),
+        **_onnxruntime(is_needed=require_runtime and not jetson),
         **jetson,
     )
 

@@ -1,4 +1,4 @@
-"""Short processes look for no garbage while they load and when they end, and for all of it while they work."""
+"""Short-lived processes collect no garbage while they load and when they end, and all of it while they work."""
 
 import subprocess
 import sys
@@ -8,7 +8,7 @@ import pytest
 
 CYCLE = """
 import gc
-from dagster_project.local import gc_tuning as short_lived
+from dagster_project.local import gc_tuning
 
 class Telltale:
     def __init__(self, name):
@@ -35,18 +35,18 @@ def test_an_ordinary_process_collects_what_it_has_loaded_when_it_ends():
 
 
 def test_what_was_loaded_is_left_alone_to_the_end():
-    assert said("short_lived.begin(); Telltale('loaded')") == []
-    assert said("short_lived.begin(); Telltale('loaded'); short_lived.work_begins(); gc.collect()") == []
+    assert said("gc_tuning.begin(); Telltale('loaded')") == []
+    assert said("gc_tuning.begin(); Telltale('loaded'); gc_tuning.work_begins(); gc.collect()") == []
 
 
 def test_thousands_of_objects_are_a_reason_to_collect_only_once_work_has_begun():
     many = "Telltale('{}'); kept = [[] for _ in range(5000)]\n"
     before, after = many.format("before"), many.format("after")
-    assert said("short_lived.begin()\n" + before + "short_lived.work_begins()\n" + after) == ["after is collected"]
+    assert said("gc_tuning.begin()\n" + before + "gc_tuning.work_begins()\n" + after) == ["after is collected"]
 
 
 def test_what_one_step_leaves_behind_is_still_garbage_when_the_next_begins():
-    steps = "short_lived.begin(); short_lived.work_begins(); Telltale('left behind'); short_lived.work_begins()\n"
+    steps = "gc_tuning.begin(); gc_tuning.work_begins(); Telltale('left behind'); gc_tuning.work_begins()\n"
     assert said(steps + "gc.collect()") == ["left behind is collected"]
 
 
@@ -61,5 +61,5 @@ def test_it_runs_the_command_of_dagster_that_follows():
 def test_something_else_than_dagster_is_refused_with_what_was_needed(arguments: list[str]):
     done = program(*arguments)
     assert done.returncode == 1
-    assert f"error: {arguments[0] if arguments else 'nothing'} was to be run" in done.stderr
+    assert f"error: the command is '{arguments[0] if arguments else ''}'" in done.stderr
     assert "needed: dagster and its arguments" in done.stderr

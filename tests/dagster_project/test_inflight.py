@@ -27,7 +27,7 @@ WAITS = """
             time.sleep(0.02)
 """
 COMMAND = "import sys, robot_assets.cli; assert sys.argv.pop(1) in robot_assets.cli.__file__; " + (
-    "from dagster_project.cli import main; main()"
+    "from robot_assets.cli.main import main; main()"
 )
 SECONDS_TO_BEGIN = 120.0
 
