@@ -16,7 +16,7 @@ from robot_assets.engines.budgets import GateSpec
 from robot_assets.engines.gate import check_engine
 from robot_assets.export.onnx_export import export_float
 from robot_assets.platforms.probe import probe
-from robot_assets.runtime.manifest import load_manifest
+from robot_assets.engines.load import load_manifest
 from tests.synthetic.present import present_versions
 
 SPEEDUP_MIN = 2.0

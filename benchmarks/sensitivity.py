@@ -16,8 +16,9 @@ from pathlib import Path
 
 from robot_assets.data.packed import open_split
 from robot_assets.engines.benchmark import interleave
-from robot_assets.engines.onnxruntime_engine import build_engine, load_engine
-from robot_assets.engines.spec import OnnxRuntimeTarget
+from robot_assets.engines.load import load_engine
+from robot_assets.engines.onnxruntime.build import build_engine
+from robot_assets.engines.onnxruntime.spec import OnnxRuntimeTarget
 from robot_assets.sensitivity.analysis import Sensitivity, find_sensitive_layers
 from robot_assets.sensitivity.latency import measure_variants
 from robot_assets.sensitivity.spec import SensitivitySpec
@@ -27,7 +28,7 @@ from tests.synthetic.present import present_versions
 from tests.synthetic.ruined import ruin_scale
 
 DROP_POINTS_MAX = 1.0
-TARGET = OnnxRuntimeTarget(kind="onnxruntime", threads=1, gate={"latency_ms_p95_max": 1e6})
+TARGET = OnnxRuntimeTarget(threads=1)
 
 
 def main() -> int:

@@ -15,8 +15,8 @@ from PIL import Image
 
 from robot_assets.data.dataset import build_dataset
 from robot_assets.data.spec import DatasetSpec
-from robot_assets.engines.onnxruntime_engine import build_engine
-from robot_assets.engines.spec import OnnxRuntimeTarget
+from robot_assets.engines.onnxruntime.build import build_engine
+from robot_assets.engines.onnxruntime.spec import OnnxRuntimeTarget
 from robot_assets.export.onnx_export import export_onnx
 from robot_assets.models.spec import NetworkSpec
 from robot_assets.quantization.ptq import ptq
@@ -31,7 +31,7 @@ NETWORK = NetworkSpec(input_height=64, input_width=96, width=8, depth=1)
 TRAINING = TrainingSpec(epochs=40, batch_size=8, learning_rate=8e-3, ema_decay=0.9, evaluate_every=40, threads=1)
 PTQ = PtqSpec()
 QAT = QatSpec(epochs=1, learning_rate=1e-4)
-TARGET = OnnxRuntimeTarget(kind="onnxruntime", threads=1, gate={"latency_ms_p95_max": 1000})
+TARGET = OnnxRuntimeTarget(threads=1)
 SPLIT = {"train": 0.6, "val": 0.2, "test": 0.2}
 
 

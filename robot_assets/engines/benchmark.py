@@ -12,8 +12,7 @@ import numpy as np
 from robot_assets.core.errors import EngineError
 from robot_assets.core.progress import report
 from robot_assets.engines.load import load_engine
-from robot_assets.engines.onnxruntime_engine import open_session
-from robot_assets.runtime.manifest import OnnxRuntimeManifest
+from robot_assets.engines.registry import engine_kind
 
 
 @dataclass(frozen=True)
@@ -64,52 +63,55 @@ class Latencies:
 
 @dataclass(frozen=True)
 class Comparison:
-    """An engine beside the float ONNX, interleaved in one run on the same threads."""
+    """An engine and a float ONNX, timed alternately in one run.
+
+    Attributes:
+        engine: Latencies of the engine.
+        float32: Latencies of the float ONNX.
+        runs_on: What both ran on, such as ``1 thread``.
+    """
 
     engine: Latencies
     float32: Latencies
-    threads: int
+    runs_on: str
 
     @property
     def speedup(self) -> float:
-        """Median of the float ONNX over the engine's median."""
+        """Median of the float ONNX over the median of the engine."""
         return self.float32.p50 / self.engine.p50
 
 
 def measure(engine: Path, inferences: int = 200, warmup: int = 20) -> Latencies:
-    """Latencies of an engine on the threads of its manifest, one image a call.
+    """Time an engine on the threads of its manifest, one image per call.
 
     Raises:
         EngineError: The engine does not load.
     """
-    loaded = load_engine(engine)
-    images = _images(loaded.manifest.input.shape)
-    return interleave({"engine": lambda: loaded.infer(images)}, inferences, warmup)["engine"]
+    with load_engine(engine) as loaded:
+        images = _images(loaded.manifest.input.shape)
+        return interleave({"engine": lambda: loaded.infer(images)}, inferences, warmup)["engine"]
 
 
 def compare(engine: Path, float_onnx: Path, inferences: int = 200, warmup: int = 20) -> Comparison:
-    """Latencies of an engine and of ``float_onnx``, the checkpoint exported as it is.
+    """Time an engine beside ``float_onnx``, the checkpoint exported without quantization, in the same runtime.
 
     Raises:
-        EngineError: One of them does not load.
+        EngineError: One of them does not load, or the runtime of the engine runs no float ONNX.
     """
-    loaded = load_engine(engine)
-    if not isinstance(loaded.manifest, OnnxRuntimeManifest):
-        raise EngineError(
-            f"{engine} is an engine for {loaded.manifest.kind}",
-            needed="an engine for onnxruntime: a float ONNX on the CPU says nothing about one on a GPU",
-            fix="time it alone: robot-assets engine bench ENGINE",
-        )
-    threads = loaded.manifest.threads
-    session = open_session(float_onnx, threads)
-    images = _images(loaded.manifest.input.shape)
-    name = session.get_inputs()[0].name
-    found = interleave(
-        {"engine": lambda: loaded.infer(images), "float32": lambda: session.run(None, {name: images})},
-        inferences,
-        warmup,
-    )
-    return Comparison(found["engine"], found["float32"], threads)
+    with load_engine(engine) as loaded:
+        manifest = loaded.manifest
+        kind = engine_kind(manifest.kind)
+        if kind.load_float is None:
+            raise EngineError(
+                f"{engine} is an engine for {kind.title}",
+                needed="an engine whose runtime also runs a float ONNX: one on the CPU says nothing about one on a GPU",
+                fix=f"robot-assets engine bench {engine}   (times it alone)",
+            )
+        run_float = kind.load_float(float_onnx, manifest)
+        images = _images(manifest.input.shape)
+        calls = {"engine": lambda: loaded.infer(images), "float32": lambda: run_float(images)}
+        found = interleave(calls, inferences, warmup)
+    return Comparison(found["engine"], found["float32"], manifest.runs_on)
 
 
 def interleave(calls: Mapping[str, Callable[[], object]], inferences: int, warmup: int) -> dict[str, Latencies]:

@@ -1,4 +1,4 @@
-"""Two engines side by side, or an engine and an ONNX: answers, latency, accuracy, layers, manifests. Needs no torch."""
+"""Compares two engines, or an engine and an ONNX: heads, latency, accuracy, layers, manifests. Needs no torch."""
 
 from __future__ import annotations
 
@@ -15,21 +15,27 @@ from numpy.typing import NDArray
 from robot_assets.core.errors import EngineError
 from robot_assets.engines.benchmark import Latencies, interleave
 from robot_assets.engines.load import load_engine
-from robot_assets.engines.parity import Heads, Parity, parity_of
+from robot_assets.engines.onnx_artifact import MODEL
+from robot_assets.engines.parity import Parity, parity_of
+from robot_assets.engines.registry import engine_kind
 from robot_assets.models.decode import output_names
 from robot_assets.platforms.memory import MIB
-from robot_assets.runtime.manifest import Layer, Manifest, OnnxRuntimeManifest, TensorRTManifest
+from robot_assets.runtime.manifest import MANIFEST, Layer, Manifest
 
 if TYPE_CHECKING:
     from robot_assets.data.packed import PackedSplit
+    from robot_assets.engines.kind import Infer
     from robot_assets.models.spec import NetworkSpec
 
 Floats = NDArray[np.float32]
+GRAPH = "onnx"
+"""Kind of a side that is not an engine."""
+
 IMAGES = 16
-"""Images that answers are compared on."""
+"""Images that the heads are compared on."""
 
 _NOT_COMPARED = frozenset({"kernels", "layers", "network", "platform", "outputs", "bindings", "engine_size_bytes"})
-"""Of a manifest: told elsewhere in a comparison, or taken apart into single values."""
+"""Keys of a manifest that another part of a comparison covers; ``platform`` is compared value by value."""
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,12 @@ class Side:
     """One of the two.
 
     Attributes:
-        name: As it was asked for.
-        kind: ``onnxruntime``, ``tensorrt``, or ``onnx`` for a graph that is no engine.
-        size_mib: Of its file.
-        layers: What runs, in order.
-        manifest: None for a graph.
-        latencies: None for a graph beside an engine of another device.
+        name: As the caller named it.
+        kind: Engine kind, or :data:`GRAPH` for an ONNX.
+        size_mib: Size of its file.
+        layers: In the order they run.
+        manifest: None for an ONNX.
+        latencies: None for a side that cannot be timed beside the first one.
         map50: On the test split, in [0, 1]; None without a data set.
     """
 
@@ -55,7 +61,7 @@ class Side:
     map50: float | None
 
     def as_json(self) -> dict[str, Any]:
-        """Plain data; what is not known is not in it."""
+        """Plain data, without keys for unknown values."""
         counts = Counter(layer.arithmetic for layer in self.layers)
         found = {
             "name": self.name,
@@ -70,15 +76,15 @@ class Side:
 
 @dataclass(frozen=True)
 class EngineComparison:
-    """What was found.
+    """Two sides and their differences.
 
     Attributes:
         first: An engine.
-        second: Another, or an ONNX.
-        parity: Between their heads.
-        compared_on: What images those were.
-        manifest_differences: By key: the value of each, None where one has none.
-        layer_differences: By name of a layer: what it is in each, None where one has no such layer.
+        second: Another engine, or an ONNX.
+        parity: Differences between their heads.
+        compared_on: The images of ``parity``, in words.
+        manifest_differences: Key -> value of each side; None where a side has no such key.
+        layer_differences: Name of a layer -> its kind and arithmetic on each side; None where a side has no such layer.
     """
 
     first: Side
@@ -101,77 +107,70 @@ class EngineComparison:
 
 @dataclass(frozen=True)
 class _Opened:
-    """A side that is ready: ``answer`` for its heads, ``timed`` for its latency, which may be another session."""
+    """A loaded side.
+
+    Attributes:
+        kind: As of :class:`Side`.
+        file: The engine or the graph.
+        network: Its heads.
+        infer: Gives the heads that are compared.
+        timed: Is timed; None where its latency is not comparable. For an ONNX another session than ``infer``.
+        layers: In the order they run.
+        manifest: None for an ONNX.
+    """
 
     kind: str
     file: Path
     network: NetworkSpec
-    answer: Callable[[Floats], Heads]
-    timed: Callable[[Floats], object]
+    infer: Infer
+    timed: Infer | None
     layers: tuple[Layer, ...]
     manifest: Manifest | None = None
 
 
 def compare_engines(first: Path, second: Path, dataset: Path | None = None, inferences: int = 200) -> EngineComparison:
-    """Run two engines, or an engine and an ONNX, on the same images, in turn.
+    """Run two engines, or an engine and an ONNX, on the same images, and time them alternately.
 
-    An ONNX is asked for its answers with graph optimizations off, as it is written, and timed with all of them.
+    The heads of an ONNX are computed without graph optimizations; it is timed with all of them.
 
     Args:
         first: Directory of an engine.
         second: Directory of an engine or of an ONNX artifact, or an ONNX file.
-        dataset: A packed data set: answers are compared on images of its test split, and mAP is computed.
+        dataset: A packed data set: heads are compared on images of its test split, and mAP is computed.
         inferences: Timed inferences of each.
 
     Raises:
-        EngineError: One of them does not load, or they are not of one shape.
+        EngineError: One of them does not load, or their networks or classes differ.
         DataError: The data set is incomplete.
     """
     with ExitStack() as stack:
         ours = _open_engine(first, stack)
-        theirs = _open_engine(second, stack) if _is_engine(second) else _open_graph(second, ours)
-        _refuse_other_shape(first, ours, second, theirs)
+        theirs = _open_engine(second, stack) if (second / MANIFEST).is_file() else _open_graph(second, ours)
+        _refuse_other_network(first, ours, second, theirs)
         split = _test_split(dataset)
         images = _images(split, ours.network)
-        parity = parity_of([(ours.answer(one), theirs.answer(one)) for one in images], ours.network)
-        timed = _timed(ours, theirs, images[0], inferences)
-        sides = {
-            key: Side(
-                name=str(path),
-                kind=side.kind,
-                size_mib=side.file.stat().st_size / MIB,
-                layers=side.layers,
-                manifest=side.manifest,
-                latencies=timed.get(key),
-                map50=_map50(side, split),
-            )
-            for key, path, side in (("first", first, ours), ("second", second, theirs))
-        }
-    return EngineComparison(
-        first=sides["first"],
-        second=sides["second"],
-        parity=parity,
-        compared_on=f"{len(images)} images of the test split" if split else f"{len(images)} images of noise",
-        manifest_differences=_manifest_differences(ours.manifest, theirs.manifest),
-        layer_differences=_layer_differences(ours.layers, theirs.layers),
+        parity = parity_of([(ours.infer(one), theirs.infer(one)) for one in images], ours.network)
+        latencies = _latencies(ours, theirs, images[0], inferences)
+        return EngineComparison(
+            first=_side(first, ours, latencies.get("first"), split),
+            second=_side(second, theirs, latencies.get("second"), split),
+            parity=parity,
+            compared_on=f"{len(images)} images of {'the test split' if split else 'noise'}",
+            manifest_differences=_manifest_differences(ours.manifest, theirs.manifest),
+            layer_differences=_layer_differences(ours.layers, theirs.layers),
+        )
+
+
+def _side(path: Path, opened: _Opened, latencies: Latencies | None, split: PackedSplit | None) -> Side:
+    return Side(
+        name=str(path),
+        kind=opened.kind,
+        size_mib=opened.file.stat().st_size / MIB,
+        layers=opened.layers,
+        manifest=opened.manifest,
+        latencies=latencies,
+        map50=_map50(opened, split),
     )
-
-
-def layers_of(engine: Path, manifest: Manifest) -> tuple[Layer, ...]:
-    """What an engine runs, layer by layer, in order.
-
-    Raises:
-        EngineError: ONNX Runtime refuses the engine.
-    """
-    if isinstance(manifest, TensorRTManifest):
-        return manifest.layers
-    from robot_assets.engines.onnxruntime_engine import optimized_layers
-
-    return optimized_layers(engine / manifest.engine_file)
-
-
-def _is_engine(path: Path) -> bool:
-    return (path / "manifest.json").is_file()
 
 
 def _open_engine(path: Path, stack: ExitStack) -> _Opened:
@@ -181,37 +180,38 @@ def _open_engine(path: Path, stack: ExitStack) -> _Opened:
         kind=manifest.kind,
         file=path / manifest.engine_file,
         network=manifest.network,
-        answer=engine.infer,
+        infer=engine.infer,
         timed=engine.infer,
-        layers=layers_of(path, manifest),
+        layers=engine_kind(manifest.kind).layers(path, manifest),
         manifest=manifest,
     )
 
 
 def _open_graph(path: Path, engine: _Opened) -> _Opened:
-    from robot_assets.engines.onnxruntime_engine import open_session, optimized_layers
+    """Open an ONNX beside an engine. ONNX Runtime computes its heads, whatever the engine runs in."""
+    from robot_assets.engines.onnxruntime.layers import optimized_layers
     from robot_assets.export.parity import plain_session
 
-    file = path / "model.onnx" if path.is_dir() else path
+    file = path / MODEL if path.is_dir() else path
     if not file.is_file():
         raise EngineError(
             f"{path} is neither an engine nor an ONNX",
             needed="the directory of an engine, which has a manifest.json, an ONNX artifact, or an ONNX file",
             fix="name an asset such as sidewalk_detector/onnx, or a file",
         )
-    threads = engine.manifest.threads if isinstance(engine.manifest, OnnxRuntimeManifest) else 1
-    optimized = open_session(file, threads)  # refuses in words what is no graph
+    layers = optimized_layers(file)  # first: its error names a file that is not a graph
     plain = plain_session(file)
     names = list(output_names(engine.network))
     _refuse_other_graph(file, plain, engine.network)
     images = plain.get_inputs()[0].name
+    load_float = engine_kind(engine.kind).load_float
     return _Opened(
-        kind="onnx",
+        kind=GRAPH,
         file=file,
         network=engine.network,
-        answer=lambda pixels: plain.run(names, {images: pixels}),
-        timed=lambda pixels: optimized.run(names, {images: pixels}),
-        layers=optimized_layers(file, threads),
+        infer=lambda pixels: plain.run(names, {images: pixels}),
+        timed=load_float(file, engine.manifest) if load_float else None,
+        layers=layers,
     )
 
 
@@ -227,14 +227,14 @@ def _refuse_other_graph(file: Path, session: Any, network: NetworkSpec) -> None:
         )
 
 
-def _refuse_other_shape(first: Path, ours: _Opened, second: Path, theirs: _Opened) -> None:
+def _refuse_other_network(first: Path, ours: _Opened, second: Path, theirs: _Opened) -> None:
     if ours.network != theirs.network or (
         ours.manifest and theirs.manifest and ours.manifest.classes != theirs.manifest.classes
     ):
         raise EngineError(
             f"{first} and {second} are engines of different networks or classes",
-            needed="two engines that answer in the same heads",
-            fix="look at each: robot-assets engine inspect ENGINE",
+            needed="two engines of the same heads",
+            fix=f"robot-assets engine inspect {first}   (and {second})",
         )
 
 
@@ -257,11 +257,12 @@ def _images(split: PackedSplit | None, network: NetworkSpec) -> list[Floats]:
     return [read_input(split, index, network) for index in indices]
 
 
-def _timed(ours: _Opened, theirs: _Opened, images: Floats, inferences: int) -> dict[str, Latencies]:
-    """In turn, so that a busy machine slows both alike; a graph on the CPU says nothing about an engine on a GPU."""
-    calls: dict[str, Callable[[], object]] = {"first": lambda: ours.timed(images)}
-    if theirs.kind == ours.kind or (ours.kind, theirs.kind) == ("onnxruntime", "onnx"):
-        calls["second"] = lambda: theirs.timed(images)
+def _latencies(ours: _Opened, theirs: _Opened, images: Floats, inferences: int) -> dict[str, Latencies]:
+    """Latencies of both where they are comparable, else of the first; alternately: load of the machine affects both."""
+    calls: dict[str, Callable[[], object]] = {}
+    for name, side in (("first", ours), ("second", theirs)):
+        if (infer := side.timed) and side.kind in (ours.kind, GRAPH):
+            calls[name] = lambda infer=infer: infer(images)  # type: ignore[misc]
     return interleave(calls, inferences, warmup=20)
 
 
@@ -270,7 +271,7 @@ def _map50(side: _Opened, split: PackedSplit | None) -> float | None:
         return None
     from robot_assets.training.evaluate import evaluate
 
-    return evaluate(side.answer, split, side.network).map50
+    return evaluate(side.infer, split, side.network).map50
 
 
 def _manifest_differences(ours: Manifest | None, theirs: Manifest | None) -> dict[str, tuple[Any, Any]]:

@@ -33,7 +33,7 @@ from robot_assets.models.decode import Detections, decode
 from robot_assets.platforms.memory import Growth, MemoryMeter
 from robot_assets.platforms.meters import Meters, Telemetry
 from robot_assets.platforms.probe import probe
-from robot_assets.runtime.manifest import Manifest, OnnxRuntimeManifest
+from robot_assets.runtime.manifest import Manifest
 from robot_assets.runtime.preprocess import Letterboxed, letterbox
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def run_trial(
             val = PackedSplit(dataset / "val", recorded.indices) if recorded else None
             helpers = _free_cores(loaded.manifest) if helpers is None else helpers
             with Crew(helpers) as crew:
-                with Meters(gpu=loaded.manifest.kind == "tensorrt") as meters:
+                with Meters(gpu=loaded.manifest.uses_gpu) as meters:
                     timed, compared = _timed(split), _pieces(val) if val else []
                     prepared = _prepared([*timed, *compared], network, crew)
                     scored = len(_pieces(split)) if is_scored else 0
@@ -216,5 +216,4 @@ def _score(found: Sequence[Future[list[Detections]]], split: PackedSplit) -> Det
 
 
 def _free_cores(manifest: Manifest) -> int:
-    threads = manifest.threads if isinstance(manifest, OnnxRuntimeManifest) else 1
-    return max(0, min(HELPERS_MAX, len(os.sched_getaffinity(0)) - threads))
+    return max(0, min(HELPERS_MAX, len(os.sched_getaffinity(0)) - manifest.cpu_threads))

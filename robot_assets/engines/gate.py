@@ -14,7 +14,6 @@ from robot_assets.core.verdict import Verdict
 from robot_assets.engines.budgets import BUDGETS, GateSpec
 from robot_assets.engines.evaluation import Trial, run_trial
 from robot_assets.platforms.memory import MIB
-from robot_assets.runtime.manifest import TensorRTManifest
 
 GATES = tuple(BUDGETS)
 
@@ -180,17 +179,15 @@ def _resources(trial: Trial, gate: GateSpec) -> Verdict:
 def _resource_facts(trial: Trial) -> dict[str, Any]:
     """What was measured; a fact that the device does not tell is not among them."""
     manifest, memory = trial.manifest, trial.memory
-    is_shared = manifest.kind == "tensorrt"  # on a Jetson: what the GPU holds is no part of the process
     facts = {
         "load_s": round(trial.load_s, 4),
-        "memory_mib": memory.device_mib if is_shared else memory.process_mib,
+        "memory_mib": memory.process_mib if manifest.memory_of == "process" else memory.device_mib,
         "memory_peak_mib": memory.process_peak_mib,
-        "memory_of": "device" if is_shared else "process",
+        "memory_of": manifest.memory_of,
         "engine_size_mib": round(manifest.engine_size_bytes / MIB, 4),
         **asdict(trial.telemetry),
+        **manifest.resources,
     }
-    if isinstance(manifest, TensorRTManifest):
-        facts["context_memory_mib"] = round(manifest.device_memory_bytes / MIB, 3)
     rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in facts.items()}
     return {name: value for name, value in rounded.items() if value is not None}
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from robot_assets.engines.load import load_manifest
+from robot_assets.engines.registry import engine_kind
 from robot_assets.platforms.probe import probe
 from robot_assets.runtime.engine import refuse_other_bytes
-from robot_assets.runtime.manifest import OnnxRuntimeManifest, load_manifest
 
 
 def describe_engine(engine: Path, *, with_layers: bool = False) -> dict[str, Any]:
@@ -32,9 +33,6 @@ def describe_engine(engine: Path, *, with_layers: bool = False) -> dict[str, Any
         "manifest": manifest.model_dump(mode="json", exclude={"layers"}),
     }
     if with_layers:
-        from robot_assets.engines.comparison import layers_of
-
-        found["layers"] = [layer.model_dump(mode="json") for layer in layers_of(engine, manifest)]
-    if isinstance(manifest, OnnxRuntimeManifest):
-        found["threads"] = manifest.threads
+        layers = engine_kind(manifest.kind).layers(engine, manifest)
+        found["layers"] = [layer.model_dump(mode="json") for layer in layers]
     return found

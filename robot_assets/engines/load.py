@@ -1,12 +1,27 @@
-"""Load an engine of any kind, after checking that it is what its manifest says and was built for this device."""
+"""Reads the manifest of an engine of any kind, and loads an engine after checking its bytes and its platform."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from robot_assets.core.errors import EngineError
-from robot_assets.runtime.engine import Engine
-from robot_assets.runtime.manifest import TensorRTManifest, load_manifest
+from robot_assets.engines.registry import engine_kind
+from robot_assets.platforms.probe import probe
+from robot_assets.runtime.engine import Engine, refuse_other_bytes, refuse_other_platform
+from robot_assets.runtime.manifest import MANIFEST, Manifest, read_manifest
+
+
+def load_manifest(engine: Path) -> Manifest:
+    """Read ``manifest.json`` of the engine directory ``engine``.
+
+    Raises:
+        EngineError: It is missing, is not a manifest, was edited, or is of an engine kind that is not installed.
+    """
+
+    def class_of(kind: str) -> type[Manifest]:
+        manifest: type[Manifest] = engine_kind(kind, origin=f"{engine / MANIFEST}: ").manifest
+        return manifest
+
+    return read_manifest(engine, class_of)
 
 
 def load_engine(engine: Path, threads: int | None = None) -> Engine:
@@ -14,23 +29,14 @@ def load_engine(engine: Path, threads: int | None = None) -> Engine:
 
     Args:
         engine: Directory of the engine.
-        threads: Intra-op threads of an engine for ONNX Runtime; by default as many as its manifest says.
+        threads: CPU threads of an engine that runs on some; by default as many as its manifest says.
 
     Raises:
         EngineError: The manifest, the engine's hash or the platform does not match, both values are named; the runtime
             is missing or refuses the engine; or ``threads`` was given for an engine that runs on none.
     """
     manifest = load_manifest(engine)
-    if isinstance(manifest, TensorRTManifest):
-        from robot_assets.engines.tensorrt.run import load_engine as load_tensorrt
-
-        if threads is not None:
-            raise EngineError(
-                f"threads={threads} for {engine}, which runs on the GPU",
-                needed="a number of threads for engines of ONNX Runtime alone",
-                fix="leave the threads away",
-            )
-        return load_tensorrt(engine)
-    from robot_assets.engines.onnxruntime_engine import load_engine as load_onnxruntime
-
-    return load_onnxruntime(engine, threads)
+    refuse_other_bytes(engine / manifest.engine_file, manifest.engine_md5)
+    refuse_other_platform(engine, manifest, probe())
+    loaded: Engine = engine_kind(manifest.kind).load(engine, manifest, threads)
+    return loaded

@@ -50,8 +50,8 @@ class TargetEntry(Spec):
 def _entries() -> TypeAdapter[TargetEntry]:
     """Validates an entry as the class that its ``kind`` names."""
     classes = [_entry_class(kind) for kind in engine_kinds().values()]
-    union: Any = Annotated[reduce(or_, classes), Field(discriminator="kind")] if len(classes) > 1 else classes[0]
-    return TypeAdapter(union)
+    union: Any = reduce(or_, classes)
+    return TypeAdapter(Annotated[union, Field(discriminator="kind")])
 
 
 def _entry_class(kind: AnyEngineKind) -> type[TargetEntry]:

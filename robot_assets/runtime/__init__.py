@@ -1,1 +1,1 @@
-"""What an engine is to whoever runs it: manifest, interface, preprocessing. No torch, onnx, matplotlib or Dagster."""
+"""What a robot needs to run an engine: manifest, interface, preprocessing. No torch, onnx, matplotlib or Dagster."""

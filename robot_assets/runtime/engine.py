@@ -1,4 +1,4 @@
-"""What every engine can do, whichever runtime it is for. Needs no torch."""
+"""The interface of a loaded engine of any kind, and the checks before one is loaded. Needs no torch."""
 
 from __future__ import annotations
 
@@ -23,17 +23,23 @@ class Engine(ABC):
     """A verified engine, ready to run. One thread calls it at a time.
 
     Attributes:
-        manifest: What it is made of.
+        manifest: Its manifest.
     """
 
     manifest: Manifest
 
     @abstractmethod
     def infer(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Images float32 (N, 3, H, W) RGB in [0, 1] -> raw heads in the order of ``output_names``; N is mostly 1.
+        """Run one batch.
+
+        Args:
+            images: float32 (N, 3, H, W) RGB in [0, 1]; N is 1 unless the manifest allows more.
+
+        Returns:
+            Raw heads float32 in the order of ``output_names``.
 
         Raises:
-            EngineError: The shape or type is another than the engine takes, or the device failed.
+            EngineError: The shape or type is not what the engine takes, or the device failed.
         """
 
     def detect(self, image: NDArray[np.uint8], score_min: float = 0.3) -> Detections:
@@ -46,8 +52,8 @@ class Engine(ABC):
         heads = self.infer(to_input([boxed.image]))
         return decode(heads, network, score_min=score_min)[0].in_image(boxed)
 
-    def close(self) -> None:  # noqa: B027 - an engine that holds nothing on a device has nothing to give back
-        """Give back what the engine holds on the device. It cannot run after that."""
+    def close(self) -> None:  # noqa: B027 - an engine that holds nothing on a device has nothing to release
+        """Release what the engine holds on a device. It cannot run after that."""
 
     def __enter__(self) -> Self:
         return self
@@ -59,45 +65,45 @@ class Engine(ABC):
 
 
 def refuse_other_input(images: NDArray[np.float32], shape: tuple[int, ...], batch_max: int = 1) -> None:
-    """Make sure that ``images`` are what an engine takes.
+    """Check the input of an engine.
 
     Args:
-        images: To be float32 (N, 3, H, W).
-        shape: That of one image, with its leading 1.
-        batch_max: The most images of one call.
+        images: Should be float32 (N, 3, H, W).
+        shape: Shape of one image, with its leading 1.
+        batch_max: Most images per call.
 
     Raises:
-        EngineError: They are not; says what was found and what is needed.
+        EngineError: Shape or type differs; names both.
     """
     count = images.shape[0] if images.ndim else 0
     if images.dtype == np.float32 and images.shape[1:] == shape[1:] and 1 <= count <= batch_max:
         return
     needed = f"float32 {shape}" if batch_max == 1 else f"float32 (1 to {batch_max}, {str(shape[1:])[1:]}"
+    per_call = "one image per call" if batch_max == 1 else f"at most {batch_max} images per call"
     raise EngineError(
         f"input {images.dtype} {images.shape}",
         needed=needed,
-        fix="letterbox the image with robot_assets.runtime.preprocess"
-        + (", one image a call" if batch_max == 1 else f", at most {batch_max} images a call"),
+        fix=f"letterbox the image with robot_assets.runtime.preprocess, {per_call}",
     )
 
 
 def refuse_other_bytes(path: Path, md5: str) -> None:
-    """Make sure that an engine's file is the one that its manifest describes.
+    """Check that a file of an engine is the one that its manifest describes.
 
     Raises:
-        EngineError: It is another or missing; names both hashes.
+        EngineError: It is missing or differs; names both hashes.
     """
-    found = md5_of(path) if path.is_file() else "nothing"
+    found = md5_of(path) if path.is_file() else None
     if found != md5:
         raise EngineError(
-            f"{path} has md5 {found}, its manifest says {md5}",
+            f"{path} has md5 {found}, its manifest says {md5}" if found else f"no {path}, its manifest says md5 {md5}",
             needed="the engine that the manifest describes",
             fix=f"build the engine again, or restore the whole of {path.parent} from the store",
         )
 
 
 def refuse_other_platform(engine: Path, manifest: Manifest, here: Platform) -> None:
-    """Make sure that an engine was built for a device like ``here``.
+    """Check that an engine was built for a device like ``here``.
 
     Raises:
         EngineError: It was not; names both fingerprints and what differs.

@@ -1,23 +1,26 @@
-"""What an engine is made of, where it may run, and how to talk to it. Light to import; needs no torch.
+"""``manifest.json``: what an engine is made of, where it runs, and what it takes and gives. Light to import.
 
-No timing is in it: an engine that rebuilds to the same bytes makes nothing downstream stale.
+A manifest has no times, so that an engine that rebuilds to the same bytes makes nothing downstream stale. Each engine
+kind has a class of its own with what it adds (``robot_assets.engines``).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, TypeVar
 
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field, ValidationError
 
+from robot_assets.core.documents import write_json
 from robot_assets.core.errors import EngineError
 from robot_assets.core.spec import Spec
+from robot_assets.core.validation import mistakes
 from robot_assets.models.spec import NetworkSpec
 
-ENGINE = "engine.onnx"
-PLAN = "engine.plan"
 MANIFEST = "manifest.json"
 
 
@@ -29,7 +32,7 @@ class Tensor(Spec):
 
 
 class Kernels(Spec):
-    """What really runs, by arithmetic: operators of the graph as ONNX Runtime has optimized it, or TensorRT layers."""
+    """How many operators run in which arithmetic once the runtime has optimized the graph."""
 
     int8: dict[str, int] = Field(description="integer arithmetic, by operator")
     float32: dict[str, int] = Field(description="float arithmetic, by operator")
@@ -38,37 +41,30 @@ class Kernels(Spec):
     @property
     def int8_convolutions(self) -> int:
         """Convolutions in integer arithmetic."""
-        return _convolutions(self.int8)
+        return convolutions(self.int8)
 
     @property
     def float_convolutions(self) -> int:
-        """Convolutions that stayed in float."""
-        return _convolutions(self.float32)
+        """Convolutions in float arithmetic."""
+        return convolutions(self.float32)
 
 
-class Layers(Kernels):
-    """Layers of a TensorRT engine by arithmetic; what runs on a DLA is one layer, whatever it was made of."""
-
-    float16: dict[str, int] = Field(description="half precision, by kind of layer")
-    dla: dict[str, int] = Field(default={}, description="on a deep learning accelerator, by kind of layer")
-
-    @property
-    def float_convolutions(self) -> int:
-        """Convolutions that stayed in float, of either width."""
-        return _convolutions(self.float32) + _convolutions(self.float16)
+def convolutions(counts: dict[str, int]) -> int:
+    """How many of the counted operators are convolutions."""
+    return sum(count for name, count in counts.items() if "conv" in name.lower())
 
 
 Arithmetic: TypeAlias = Literal["int8", "float16", "float32", "dla", "data_movement"]
-"""A field of :class:`Layers`."""
+"""``dla``: on a deep learning accelerator, in whatever type that computes."""
 
 
 class Layer(Spec):
-    """One layer of an engine: of TensorRT, or a node of the graph as ONNX Runtime has optimized it.
+    """One layer of an engine, as its runtime has optimized the graph.
 
     Attributes:
-        name: Of the layer; in TensorRT made of the names of the ONNX nodes that are in it.
+        name: Where the runtime fuses nodes, made of the names of the ONNX nodes in it.
         kind: Such as ``Convolution`` or ``QLinearConv``.
-        arithmetic: What it calculates in, by what it reads.
+        arithmetic: By the type of its inputs.
     """
 
     name: str
@@ -76,8 +72,8 @@ class Layer(Spec):
     arithmetic: Arithmetic
 
 
-class Manifest(Spec):
-    """What the ``manifest.json`` of every kind of engine says."""
+class Manifest(Spec, ABC):
+    """What the ``manifest.json`` of every kind of engine says, and what is known of every engine of a kind."""
 
     format: int = 1
     kind: str
@@ -94,108 +90,77 @@ class Manifest(Spec):
     kernels: Kernels
 
     @property
+    @abstractmethod
     def engine_file(self) -> str:
-        """Name of the file that is the engine."""
-        return {"onnxruntime": ENGINE, "tensorrt": PLAN}[self.kind]
+        """Name of the file that ``engine_md5`` is of, such as ``engine.plan``."""
+
+    @property
+    @abstractmethod
+    def cpu_threads(self) -> int:
+        """CPU threads that one inference keeps busy, waiting for a device included."""
+
+    @property
+    @abstractmethod
+    def runs_on(self) -> str:
+        """Threads, GPU or accelerator that the engine runs on, such as ``2 threads``."""
+
+    @property
+    @abstractmethod
+    def uses_gpu(self) -> bool:
+        """Whether the power and temperature of a GPU are those of the engine."""
+
+    @property
+    @abstractmethod
+    def memory_of(self) -> Literal["process", "device"]:
+        """Whose memory the engine takes: that of its process, or memory that CPU and GPU share, as on a Jetson."""
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """Resources of the engine that its runtime states, by name with unit; none unless the kind has some."""
+        return {}
 
 
-class OnnxRuntimeManifest(Manifest):
-    """The ``manifest.json`` of an engine for ONNX Runtime."""
-
-    kind: Literal["onnxruntime"]
-    threads: int
-    activations_from_zero: int
-    activations_shifted: int
-
-
-class CudaDevice(Spec):
-    """The GPU that an engine was built on, as CUDA says it."""
-
-    name: str
-    compute_capability: str
-
-
-class Binding(Spec):
-    """An input or output of a TensorRT engine.
-
-    Attributes:
-        name: As in the ONNX.
-        shape: With -1 where it is dynamic.
-        dtype: Of the buffer, such as ``float32``.
-        scale: Quantization step of the tensor where the graph quantizes it at once; None where it does not.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    scale: float | None = None
-
-
-class TensorRTManifest(Manifest):
-    """The ``manifest.json`` of a TensorRT engine.
-
-    ``input`` and ``outputs`` have the shapes of one image; ``bindings`` say what the engine takes.
-    """
-
-    kind: Literal["tensorrt"]
-    tensorrt: str
-    gpu: CudaDevice
-    typing: Literal["weak", "strong"]
-    settings: dict[str, Any] = Field(description="the target's parameters that the build read")
-    bindings: tuple[Binding, ...]
-    batch_max: int
-    device_memory_bytes: int = Field(description="scratch memory of one execution context")
-    kernels: Layers
-    layers: tuple[Layer, ...] = Field(description="in the order they run; layers.json tells all of them")
-    build_log_md5: str
-    layers_md5: str
-    timing_cache_md5: str | None = Field(description="the measurements that its tactics were chosen by; None: afresh")
-    weights_md5: str | None = Field(default=None, description="of the ONNX whose weights a stripped plan needs")
-
-
-_AnyManifest: TypeAdapter[OnnxRuntimeManifest | TensorRTManifest] = TypeAdapter(
-    Annotated[OnnxRuntimeManifest | TensorRTManifest, Field(discriminator="kind")]
-)
+_M = TypeVar("_M", bound=Manifest)
 
 
 def save_manifest(folder: Path, manifest: Manifest) -> None:
     """Write ``manifest.json``, sealed with a digest of its own content, into ``folder``."""
     document = manifest.model_dump(mode="json")
-    document["digest"] = _digest(document)
-    (folder / MANIFEST).write_text(json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")
+    write_json(folder / MANIFEST, {**document, "digest": _digest(document)})
 
 
-def load_manifest(engine: Path) -> OnnxRuntimeManifest | TensorRTManifest:
+def read_manifest(engine: Path, class_of: Callable[[str], type[_M]]) -> _M:
     """Read ``manifest.json`` of the engine directory ``engine``.
 
+    Args:
+        engine: Directory of an engine.
+        class_of: Class of the manifests of an engine kind. It raises EngineError for a kind that it does not know.
+
     Raises:
-        EngineError: It is missing, is no manifest, or its content is not what its digest says.
+        EngineError: The file is missing, is not a manifest, is one of an unknown kind, or was edited: its content has
+            another digest than it says.
     """
     path = engine / MANIFEST
     fix = f"build the engine again, or restore the whole of {engine} from the store"
     try:
         document: dict[str, Any] = json.loads(path.read_bytes())
-        written = document.pop("digest")
-        manifest = _AnyManifest.validate_python(document)
+        stated = document.pop("digest")
+        manifest = class_of(document["kind"]).model_validate(document)
     except FileNotFoundError:
         raise EngineError(f"no {path}", needed="an engine directory", fix=fix) from None
-    except (ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
+    except ValidationError as error:
+        found = f"{path} is not the manifest of an engine: {'; '.join(mistakes(error))}"
+        raise EngineError(found, needed="the file that the build wrote", fix=fix) from None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        found = f"{path} is not the manifest of an engine ({type(error).__name__}: {error})"
+        raise EngineError(found, needed="the file that the build wrote", fix=fix) from None
+    if (computed := _digest(document)) != stated:
         raise EngineError(
-            f"{path} is not the manifest of an engine: {error}",
-            needed="the file that the build wrote",
-            fix=fix,
-        ) from None
-    if (computed := _digest(document)) != written:
-        raise EngineError(
-            f"{path}: its content has digest {computed}, and it says {written}",
+            f"{path}: its content has digest {computed}, and it says {stated}",
             needed="a manifest that nobody has edited",
             fix=fix,
         )
     return manifest
-
-
-def _convolutions(counts: dict[str, int]) -> int:
-    return sum(count for name, count in counts.items() if "conv" in name.lower())
 
 
 def _digest(document: dict[str, Any]) -> str:

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from robot_assets.core.errors import EngineError
-from robot_assets.engines import cuda
+from robot_assets.engines.tensorrt import cuda
 from tests.tensorrt_api.use import absent, standin
 
 
@@ -48,7 +48,7 @@ def test_a_device_says_what_it_is(monkeypatch):
 def test_a_child_forked_after_cuda_was_initialized_is_told_so():
     program = (
         "import os, sys\n"
-        "from robot_assets.engines import cuda\n"
+        "from robot_assets.engines.tensorrt import cuda\n"
         "cuda.open_device()\n"
         "child = os.fork()\n"
         "if child == 0:\n"

@@ -77,7 +77,7 @@ def test_an_engine_that_is_not_there_is_refused(street, tmp_path):
 
 
 def test_an_asset_name_is_resolved_by_whoever_knows_the_instance(street, tmp_path, monkeypatch):
-    monkeypatch.setattr(engine_cli, "asset_resolver", {"small/engine/cpu": whole().engine}.__getitem__)
+    monkeypatch.setattr(engine_cli, "open_asset", {"small/engine/cpu": whole().engine}.__getitem__)
     assert invoke("run", "small/engine/cpu", street, "--out", tmp_path / "drawn").exit_code == 0
 
 

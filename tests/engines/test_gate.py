@@ -19,7 +19,7 @@ from robot_assets.engines.evaluation import INFERENCES_MIN, Trial, run_trial
 from robot_assets.engines.gate import GATES, check_engine, judge
 from robot_assets.export.onnx_export import export_float
 from robot_assets.lineage.code_version import Code
-from robot_assets.lineage.graph import build_graph
+from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.params import parse_params
 from robot_assets.platforms.meters import Telemetry
 from tests.detector_chain import whole

@@ -9,8 +9,9 @@ from typer.testing import CliRunner
 
 from robot_assets.cli import inspecting
 from robot_assets.core.errors import EngineError
+from robot_assets.engines.load import load_manifest
 from robot_assets.export.onnx_export import export_float
-from robot_assets.runtime.manifest import load_manifest, save_manifest
+from robot_assets.runtime.manifest import save_manifest
 from tests.detector_chain import whole
 
 app = Typer()

@@ -9,9 +9,10 @@ import pytest
 
 from robot_assets.core.digests import md5_of
 from robot_assets.core.errors import EngineError
-from robot_assets.engines.onnxruntime_engine import build_engine, load_engine
+from robot_assets.engines.load import load_engine, load_manifest
+from robot_assets.engines.onnxruntime.build import build_engine
 from robot_assets.export.onnx_export import export_float
-from robot_assets.runtime.manifest import load_manifest, save_manifest
+from robot_assets.runtime.manifest import save_manifest
 from tests.alter import flip_bit
 from tests.detector_chain import CLASSES, NETWORK, TARGET, whole
 
@@ -138,7 +139,7 @@ def test_engines_load_and_run_without_torch():
         "import sys, numpy as np\n"
         "sys.modules['torch'] = None\n"
         "from pathlib import Path\n"
-        "from robot_assets.engines.onnxruntime_engine import load_engine\n"
+        "from robot_assets.engines.load import load_engine\n"
         "from robot_assets.engines import benchmark, gate\n"
         f"engine = load_engine(Path({str(whole().engine)!r}))\n"
         "engine.detect(np.zeros((64, 96, 3), np.uint8))\n"

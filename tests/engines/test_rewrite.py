@@ -8,7 +8,7 @@ import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from robot_assets.engines.rewrite import rewrite
+from robot_assets.engines.onnxruntime.rewrite import rewrite
 from tests.detector_chain import whole
 
 

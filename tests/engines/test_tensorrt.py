@@ -14,25 +14,21 @@ from robot_assets.core.digests import md5_of
 from robot_assets.core.errors import EngineError
 from robot_assets.engines.budgets import GateSpec
 from robot_assets.engines.gate import GATES, check_engine
-from robot_assets.engines.load import load_engine
-from robot_assets.engines.spec import TensorRTTarget
+from robot_assets.engines.kind import BuildContext
+from robot_assets.engines.load import load_engine, load_manifest
 from robot_assets.engines.tensorrt.build import build_engine
+from robot_assets.engines.tensorrt.kind import KIND
+from robot_assets.engines.tensorrt.spec import TensorRTTarget
 from robot_assets.engines.tensorrt.timing_cache_store import StoredTimingCaches
 from robot_assets.lineage.code_version import Code
 from robot_assets.platforms.probe import probe
-from robot_assets.platforms.spec import TensorRTEntry
-from robot_assets.runtime.manifest import load_manifest, save_manifest
+from robot_assets.runtime.manifest import save_manifest
 from robot_assets.store import Store
 from tests.alter import flip_bit
 from tests.detector_chain import CLASSES, NETWORK, whole
 from tests.tensorrt_api.use import VERSIONS, absent, standin
 
 BUNDLE = ["build.log", "engine.plan", "layers.json", "manifest.json"]
-GATE = {"accuracy_drop_points_max": 1.0, "latency_ms_p95_max": 1000}
-
-
-def target(**settings) -> TensorRTTarget:
-    return TensorRTTarget(kind="tensorrt", gate=GATE, **settings)
 
 
 def images(count: int = 1) -> np.ndarray:
@@ -71,7 +67,7 @@ def trt10(monkeypatch):
 @pytest.fixture
 def engine(trt10, tmp_path):
     """One of 10.3 that a test may damage."""
-    build_engine(whole().onnx, target(), tmp_path / "engine")
+    build_engine(whole().onnx, TensorRTTarget(), tmp_path / "engine")
     return tmp_path / "engine"
 
 
@@ -87,7 +83,7 @@ def edited_export(tmp_path: Path, edit) -> Path:
 
 
 def test_every_version_builds_an_engine_that_answers_as_the_graph_does(trt, tmp_path):
-    summary = build_engine(whole().onnx, target(precision="int8_fp32"), tmp_path / "engine")
+    summary = build_engine(whole().onnx, TensorRTTarget(precision="int8_fp32"), tmp_path / "engine")
     assert sorted(path.name for path in (tmp_path / "engine").iterdir()) == BUNDLE
     assert summary.manifest.tensorrt == trt.__version__
     with load_engine(tmp_path / "engine") as loaded:
@@ -97,7 +93,7 @@ def test_every_version_builds_an_engine_that_answers_as_the_graph_does(trt, tmp_
 
 
 def test_the_flags_are_those_that_the_version_wants(trt, tmp_path):
-    build_engine(whole().onnx, target(), tmp_path / "engine")
+    build_engine(whole().onnx, TensorRTTarget(), tmp_path / "engine")
     plan = plan_of(tmp_path / "engine")
     is_strong = trt.__version__.startswith("11")
     assert (plan.typing, plan.flags) == (("strong", []) if is_strong else ("weak", ["FP16", "INT8"]))
@@ -107,14 +103,14 @@ def test_the_flags_are_those_that_the_version_wants(trt, tmp_path):
 
 
 def test_without_half_the_exported_bytes_are_parsed_and_no_flag_asks_for_it(trt, tmp_path):
-    build_engine(whole().onnx, target(precision="int8_fp32"), tmp_path / "engine")
+    build_engine(whole().onnx, TensorRTTarget(precision="int8_fp32"), tmp_path / "engine")
     plan = plan_of(tmp_path / "engine")
     assert "FP16" not in plan.flags
     assert plan.model == onnx.load(whole().onnx / "model.onnx")
 
 
 def test_strong_typing_on_ten_leaves_the_flags_away(trt10, tmp_path):
-    build_engine(whole().onnx, target(typing="strong"), tmp_path / "engine")
+    build_engine(whole().onnx, TensorRTTarget(typing="strong"), tmp_path / "engine")
     assert (plan_of(tmp_path / "engine").typing, plan_of(tmp_path / "engine").flags) == ("strong", [])
 
 
@@ -122,19 +118,19 @@ def test_strong_typing_on_ten_leaves_the_flags_away(trt10, tmp_path):
 def test_a_typing_that_the_version_does_not_have_is_refused(monkeypatch, tmp_path, version, typing):
     trt = standin(monkeypatch, version)
     with pytest.raises(EngineError, match=f"typing is {typing}, and TensorRT {trt.__version__}") as caught:
-        build_engine(whole().onnx, target(typing=typing), tmp_path / "engine")
+        build_engine(whole().onnx, TensorRTTarget(typing=typing), tmp_path / "engine")
     assert "auto" in caught.value.fix
     assert not (tmp_path / "engine").exists()
 
 
 def test_the_target_decides_workspace_level_and_that_layers_are_told_in_detail(trt, tmp_path):
-    build_engine(whole().onnx, target(workspace_mib=64, optimization_level=5), tmp_path / "engine")
+    build_engine(whole().onnx, TensorRTTarget(workspace_mib=64, optimization_level=5), tmp_path / "engine")
     plan = plan_of(tmp_path / "engine")
     assert (plan.workspace, plan.optimization_level, plan.verbosity) == (64 << 20, 5, "DETAILED")
 
 
 def test_the_manifest_says_what_the_engine_is_made_of(trt, tmp_path):
-    build_engine(whole().onnx, target(), tmp_path / "engine")
+    build_engine(whole().onnx, TensorRTTarget(), tmp_path / "engine")
     manifest = load_manifest(tmp_path / "engine")
     assert manifest.onnx_md5 == md5_of(whole().onnx / "model.onnx")
     assert manifest.engine_md5 == md5_of(tmp_path / "engine" / "engine.plan")
@@ -147,19 +143,17 @@ def test_the_manifest_says_what_the_engine_is_made_of(trt, tmp_path):
     shapes = {binding.name: (binding.shape, binding.dtype) for binding in manifest.bindings}
     assert shapes["images"] == ((1, 3, 64, 96), "float32")
     assert 0 < manifest.bindings[0].scale <= 1 / 127
-    assert "gate" not in manifest.settings
 
 
-def test_what_builds_nothing_is_no_part_of_the_settings(trt10, tmp_path):
-    entry = TensorRTEntry(kind="tensorrt", gate=GATE, platform="reported", timing_cache=False)
-    build_engine(whole().onnx, entry, tmp_path / "engine")
+def test_the_settings_are_the_keys_that_decide_the_plan(trt10, tmp_path):
+    build_engine(whole().onnx, TensorRTTarget(timing_cache=False), tmp_path / "engine")
     settings = load_manifest(tmp_path / "engine").settings
-    assert set(settings) == set(TensorRTTarget.model_fields) - {"gate", "timing_cache"}
+    assert set(settings) == set(TensorRTTarget.model_fields) - {"timing_cache"}
 
 
 def test_the_gates_judge_such_an_engine_for_real(trt, tmp_path):
     chain = whole()
-    build_engine(chain.onnx, target(), tmp_path / "engine")
+    build_engine(chain.onnx, TensorRTTarget(), tmp_path / "engine")
     gate = GateSpec(accuracy_drop_points_max=8, latency_ms_p95_max=10_000, parity_differing_share_max=0.2)
     verdicts = check_engine(
         tmp_path / "engine", gate, GATES, dataset=chain.dataset, checkpoint=chain.checkpoint, onnx=chain.onnx
@@ -169,19 +163,20 @@ def test_the_gates_judge_such_an_engine_for_real(trt, tmp_path):
 
 
 def test_its_page_tells_its_latency_and_what_its_layers_run_in(trt10, tmp_path):
-    from dagster_project.producing import pages as metadata
-
-    summary = build_engine(whole().onnx, target(), tmp_path / "engine", StoredTimingCaches(Store(tmp_path / "store")))
-    headline, page = metadata.engine(summary, tmp_path / "engine", whole().onnx, tmp_path)
-    assert headline.endswith(" ms, 28 of 29 layers in int8")
-    assert page["int8_convolutions"] == 23
-    assert page["timing_cache_md5"] == summary.manifest.timing_cache_md5
-    assert "| int8 | 28 |" in page["report"].value
-    assert "data:image/png" in page["report"].value
+    context = BuildContext(Store(tmp_path / "store"), note=lambda line: None)
+    summary = KIND.build(whole().onnx, TensorRTTarget(), tmp_path / "engine", context)
+    facts = KIND.facts(summary)
+    assert facts.headline.startswith("int8 23 of 23 convolutions, ")
+    assert facts.values["timing_cache_md5"] == summary.manifest.timing_cache_md5
+    page = KIND.page(summary, tmp_path / "engine", whole().onnx, tmp_path)
+    assert page.headline.endswith(" ms, 28 of 29 layers in int8")
+    picture, table, *_ = page.blocks
+    assert picture.png.startswith(b"\x89PNG")
+    assert table.rows["int8"] == {"layers": 28}
 
 
 def test_it_finds_drawn_boxes_in_an_image_of_another_size(trt, tmp_path):
-    build_engine(whole().onnx, target(), tmp_path / "engine")
+    build_engine(whole().onnx, TensorRTTarget(), tmp_path / "engine")
     pixels = np.random.default_rng(3).integers(0, 90, (64, 96, 3), dtype=np.uint8)
     pixels[15:40, 30:55] = (220, 40, 40)
     with load_engine(tmp_path / "engine") as loaded:
@@ -190,7 +185,7 @@ def test_it_finds_drawn_boxes_in_an_image_of_another_size(trt, tmp_path):
 
 
 def test_a_dynamic_batch_answers_as_image_by_image(trt, tmp_path):
-    settings = target(batch={"max": 4, "optimal": 2}, precision="int8_fp32")
+    settings = TensorRTTarget(batch={"max": 4, "optimal": 2}, precision="int8_fp32")
     build_engine(whole().onnx, settings, tmp_path / "engine")
     assert [shape[0] for shape in plan_of(tmp_path / "engine").profile] == [1, 2, 4]
     with load_engine(tmp_path / "engine") as loaded:
@@ -209,7 +204,7 @@ def test_a_node_that_fixes_the_batch_is_named(trt10, tmp_path):
         model.graph.node[-1].op_type = "Reshape"
 
     with pytest.raises(EngineError, match=r"\(Reshape\) fixes the number of images"):
-        build_engine(edited_export(tmp_path, reshape), target(batch={"max": 2}), tmp_path / "engine")
+        build_engine(edited_export(tmp_path, reshape), TensorRTTarget(batch={"max": 2}), tmp_path / "engine")
 
 
 def test_a_static_engine_takes_one_image(engine):
@@ -224,10 +219,10 @@ def bundle(folder: Path) -> dict[str, bytes]:
 
 def test_two_builds_without_a_timing_cache_may_differ_and_with_one_they_do_not(trt, tmp_path):
     caches = StoredTimingCaches(Store(tmp_path / "store"))
-    afresh = [build_engine(whole().onnx, target(), tmp_path / f"afresh{number}") for number in range(2)]
-    assert afresh[0].engine_md5 != afresh[1].engine_md5
+    afresh = [build_engine(whole().onnx, TensorRTTarget(), tmp_path / f"afresh{number}") for number in range(2)]
+    assert afresh[0].manifest.engine_md5 != afresh[1].manifest.engine_md5
     assert afresh[0].manifest.timing_cache_md5 is None
-    cached = [build_engine(whole().onnx, target(), tmp_path / f"cached{number}", caches) for number in range(2)]
+    cached = [build_engine(whole().onnx, TensorRTTarget(), tmp_path / f"cached{number}", caches) for number in range(2)]
     assert bundle(tmp_path / "cached0") == bundle(tmp_path / "cached1")
     assert "of this graph reused" in cached[1].notes[-1]
     assert not any("reused" in note for note in cached[0].notes)
@@ -235,19 +230,19 @@ def test_two_builds_without_a_timing_cache_may_differ_and_with_one_they_do_not(t
 
 def test_another_engine_starts_from_what_the_device_has_measured_and_takes_nothing_away(trt10, tmp_path):
     caches = StoredTimingCaches(Store(tmp_path / "store"))
-    first = build_engine(whole().onnx, target(), tmp_path / "first", caches)
-    other = build_engine(whole().onnx, target(workspace_mib=64), tmp_path / "other", caches)
+    first = build_engine(whole().onnx, TensorRTTarget(), tmp_path / "first", caches)
+    other = build_engine(whole().onnx, TensorRTTarget(workspace_mib=64), tmp_path / "other", caches)
     assert "of other graphs reused" in other.notes[-1]
     tactics = [[layer["TacticValue"] for layer in plan_of(tmp_path / name).layers] for name in ("first", "other")]
     assert tactics[0] == tactics[1]
-    again = build_engine(whole().onnx, target(), tmp_path / "again", caches)
+    again = build_engine(whole().onnx, TensorRTTarget(), tmp_path / "again", caches)
     assert again.manifest == first.manifest
 
 
 def test_building_again_leaves_what_others_have_added_as_the_latest(trt10, tmp_path):
     store = Store(tmp_path / "store")
     for number, settings in enumerate(({}, {"typing": "strong"}, {})):
-        build_engine(whole().onnx, target(**settings), tmp_path / str(number), StoredTimingCaches(store))
+        build_engine(whole().onnx, TensorRTTarget(**settings), tmp_path / str(number), StoredTimingCaches(store))
         [latest] = (tmp_path / "store" / "names").rglob("latest")
         built = load_manifest(tmp_path / str(number)).timing_cache_md5
         assert (latest.read_text() == built) == (number < 2)
@@ -256,9 +251,9 @@ def test_building_again_leaves_what_others_have_added_as_the_latest(trt10, tmp_p
 def test_a_timing_cache_is_a_version_in_the_store_and_travels_by_the_remote(trt10, tmp_path):
     remote = tmp_path / "remote"
     here, there = (Store(tmp_path / name, str(remote)) for name in ("here", "there"))
-    first = build_engine(whole().onnx, target(), tmp_path / "first", StoredTimingCaches(here))
+    first = build_engine(whole().onnx, TensorRTTarget(), tmp_path / "first", StoredTimingCaches(here))
     assert here.open(first.manifest.timing_cache_md5).is_file()
-    second = build_engine(whole().onnx, target(), tmp_path / "second", StoredTimingCaches(there))
+    second = build_engine(whole().onnx, TensorRTTarget(), tmp_path / "second", StoredTimingCaches(there))
     assert bundle(tmp_path / "first") == bundle(tmp_path / "second")
     assert second.manifest.timing_cache_md5 == first.manifest.timing_cache_md5
 
@@ -266,11 +261,11 @@ def test_a_timing_cache_is_a_version_in_the_store_and_travels_by_the_remote(trt1
 def test_another_version_of_tensorrt_or_another_gpu_measures_afresh(monkeypatch, tmp_path):
     caches = StoredTimingCaches(Store(tmp_path / "store"))
     standin(monkeypatch, "10.3.0")
-    build_engine(whole().onnx, target(), tmp_path / "ten", caches)
+    build_engine(whole().onnx, TensorRTTarget(), tmp_path / "ten", caches)
     standin(monkeypatch, "10.3.0", name="Thor (stand-in)")
-    assert not build_engine(whole().onnx, target(), tmp_path / "thor", caches).notes
+    assert not build_engine(whole().onnx, TensorRTTarget(), tmp_path / "thor", caches).notes
     standin(monkeypatch, "8.6.1")
-    assert not build_engine(whole().onnx, target(), tmp_path / "eight", caches).notes
+    assert not build_engine(whole().onnx, TensorRTTarget(), tmp_path / "eight", caches).notes
 
 
 class Wrong:
@@ -285,14 +280,14 @@ class Wrong:
 
 def test_a_timing_cache_that_tensorrt_refuses_is_left_aside(trt, tmp_path):
     caches = Wrong()
-    summary = build_engine(whole().onnx, target(), tmp_path / "engine", caches)
+    summary = build_engine(whole().onnx, TensorRTTarget(), tmp_path / "engine", caches)
     assert "refused; everything was measured afresh" in summary.notes[-1]
     assert json.loads(caches.kept)["entries"]
 
 
 def test_a_damaged_timing_cache_fails_no_build(trt10, tmp_path):
     store = Store(tmp_path / "store")
-    first = build_engine(whole().onnx, target(), tmp_path / "first", StoredTimingCaches(store))
+    first = build_engine(whole().onnx, TensorRTTarget(), tmp_path / "first", StoredTimingCaches(store))
     digest = first.manifest.timing_cache_md5
     for path in (tmp_path / "store").rglob(digest[2:]):
         path.chmod(0o644)
@@ -300,14 +295,14 @@ def test_a_damaged_timing_cache_fails_no_build(trt10, tmp_path):
     for path in (tmp_path / "store" / "opened").rglob("*"):
         if path.is_file() and digest in str(path):
             path.unlink()
-    build_engine(whole().onnx, target(), tmp_path / "second", StoredTimingCaches(store))
+    build_engine(whole().onnx, TensorRTTarget(), tmp_path / "second", StoredTimingCaches(store))
     with load_engine(tmp_path / "second") as loaded:
         loaded.infer(images())
 
 
 def test_a_target_without_timing_cache_reads_and_leaves_none(trt10, tmp_path):
     caches = StoredTimingCaches(Store(tmp_path / "store"))
-    summary = build_engine(whole().onnx, target(timing_cache=False), tmp_path / "engine", caches)
+    summary = build_engine(whole().onnx, TensorRTTarget(timing_cache=False), tmp_path / "engine", caches)
     assert summary.manifest.timing_cache_md5 is None
     assert not (tmp_path / "store").exists()
 
@@ -319,7 +314,7 @@ def test_where_timing_caches_are_kept_changes_no_engine():
 
 
 def test_a_dla_gets_the_quantization_as_ranges_until_ten_and_as_qdq_from_eleven(trt, tmp_path):
-    build_engine(whole().onnx, target(dla={"core": 1}), tmp_path / "engine")
+    build_engine(whole().onnx, TensorRTTarget(dla={"core": 1}), tmp_path / "engine")
     plan = plan_of(tmp_path / "engine")
     operators = {node.op_type for node in plan.model.graph.node}
     assert plan.dla_core == 1
@@ -335,7 +330,7 @@ def test_a_dla_gets_the_quantization_as_ranges_until_ten_and_as_qdq_from_eleven(
 @pytest.mark.parametrize("version", ["8.6.1", "10.3.0"])
 def test_the_range_of_a_tensor_is_127_of_its_steps(monkeypatch, tmp_path, version):
     standin(monkeypatch, version)
-    build_engine(whole().onnx, target(dla={}), tmp_path / "engine")
+    build_engine(whole().onnx, TensorRTTarget(dla={}), tmp_path / "engine")
     model = onnx.load(whole().onnx / "model.onnx")
     steps = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
     expected = {
@@ -349,7 +344,7 @@ def test_the_range_of_a_tensor_is_127_of_its_steps(monkeypatch, tmp_path, versio
 @pytest.mark.parametrize("version", VERSIONS)
 def test_layers_that_a_dla_cannot_run_go_to_the_gpu_and_are_named(monkeypatch, tmp_path, version):
     standin(monkeypatch, version, dla_lacks=("Resize",))
-    summary = build_engine(whole().onnx, target(dla={}), tmp_path / "engine")
+    summary = build_engine(whole().onnx, TensorRTTarget(dla={}), tmp_path / "engine")
     assert any("1 layers run on the GPU" in note and "upsample" in note for note in summary.notes), summary.notes
     assert "upsample" in (tmp_path / "engine" / "build.log").read_text()
 
@@ -358,7 +353,7 @@ def test_layers_that_a_dla_cannot_run_go_to_the_gpu_and_are_named(monkeypatch, t
 def test_without_fallback_a_layer_that_a_dla_cannot_run_is_refused_by_name(monkeypatch, tmp_path, version):
     standin(monkeypatch, version, dla_lacks=("Resize",))
     with pytest.raises(EngineError, match="upsample") as caught:
-        build_engine(whole().onnx, target(dla={"gpu_fallback": False}), tmp_path / "engine")
+        build_engine(whole().onnx, TensorRTTarget(dla={"gpu_fallback": False}), tmp_path / "engine")
     assert "gpu_fallback" in caught.value.fix or "change the network" in caught.value.fix
 
 
@@ -366,19 +361,19 @@ def test_without_fallback_a_layer_that_a_dla_cannot_run_is_refused_by_name(monke
 def test_a_device_without_that_dla_core_says_how_many_it_has(monkeypatch, tmp_path, version):
     standin(monkeypatch, version, dla_cores=0)
     with pytest.raises(EngineError, match=r"dla.core is 0, and this device has 0 DLA cores"):
-        build_engine(whole().onnx, target(dla={}), tmp_path / "engine")
+        build_engine(whole().onnx, TensorRTTarget(dla={}), tmp_path / "engine")
 
 
 def test_strong_typing_and_a_dla_do_not_go_together_on_ten(trt10, tmp_path):
     with pytest.raises(EngineError, match="takes no Q/DQ"):
-        build_engine(whole().onnx, target(dla={}, typing="strong"), tmp_path / "engine")
+        build_engine(whole().onnx, TensorRTTarget(dla={}, typing="strong"), tmp_path / "engine")
 
 
 @pytest.mark.parametrize("version", ["10.3.0", "11.4.0"])
 def test_a_stripped_plan_is_small_and_answers_like_a_whole_one(monkeypatch, tmp_path, version):
     standin(monkeypatch, version)
-    build_engine(whole().onnx, target(), tmp_path / "whole")
-    build_engine(whole().onnx, target(weight_stripped=True), tmp_path / "stripped")
+    build_engine(whole().onnx, TensorRTTarget(), tmp_path / "whole")
+    build_engine(whole().onnx, TensorRTTarget(weight_stripped=True), tmp_path / "stripped")
     assert plan_of(tmp_path / "stripped").flags[-2:] == ["REFIT_IDENTICAL", "STRIP_PLAN"]
     sizes = [load_manifest(tmp_path / name).engine_size_bytes for name in ("whole", "stripped")]
     assert sizes[1] < sizes[0] / 2
@@ -389,12 +384,12 @@ def test_a_stripped_plan_is_small_and_answers_like_a_whole_one(monkeypatch, tmp_
 
 def test_the_weights_of_a_stripped_plan_are_the_exported_file_where_nothing_had_to_be_changed(trt10, tmp_path):
     """The store has those bytes once, for the model and for all its engines."""
-    build_engine(whole().onnx, target(weight_stripped=True), tmp_path / "engine")
+    build_engine(whole().onnx, TensorRTTarget(weight_stripped=True), tmp_path / "engine")
     assert md5_of(tmp_path / "engine" / "weights.onnx") == md5_of(whole().onnx / "model.onnx")
 
 
 def test_other_weights_are_refused_before_they_are_read(trt10, tmp_path):
-    build_engine(whole().onnx, target(weight_stripped=True), tmp_path / "engine")
+    build_engine(whole().onnx, TensorRTTarget(weight_stripped=True), tmp_path / "engine")
     with (tmp_path / "engine" / "weights.onnx").open("ab") as file:
         file.write(b"x")
     with pytest.raises(EngineError, match=r"weights.onnx has md5"):
@@ -404,7 +399,7 @@ def test_other_weights_are_refused_before_they_are_read(trt10, tmp_path):
 def test_eight_six_cannot_leave_weights_out(monkeypatch, tmp_path):
     standin(monkeypatch, "8.6.1")
     with pytest.raises(EngineError, match="cannot leave weights out of a plan"):
-        build_engine(whole().onnx, target(weight_stripped=True), tmp_path / "engine")
+        build_engine(whole().onnx, TensorRTTarget(weight_stripped=True), tmp_path / "engine")
 
 
 def test_one_changed_byte_of_the_plan_is_refused_with_both_hashes(engine):
@@ -454,23 +449,13 @@ def test_threads_are_not_for_a_gpu(engine):
         load_engine(engine, threads=2)
 
 
-def test_an_engine_of_another_kind_is_sent_elsewhere(engine):
-    from robot_assets.engines import onnxruntime_engine
-    from robot_assets.engines.tensorrt import run
-
-    with pytest.raises(EngineError, match="is an engine for tensorrt"):
-        onnxruntime_engine.load_engine(engine)
-    with pytest.raises(EngineError, match="is an engine for onnxruntime"):
-        run.load_engine(whole().engine)
-
-
 def test_an_operator_that_tensorrt_lacks_is_named_with_its_node(trt, tmp_path):
     def unknown(model):
         node = next(node for node in model.graph.node if node.op_type == "Relu")
         node.op_type, node.name = "Det", "the_odd_one"
 
     with pytest.raises(EngineError, match=r"node 'the_odd_one' \(Det\): unsupported node") as caught:
-        build_engine(edited_export(tmp_path, unknown), target(precision="int8_fp32"), tmp_path / "engine")
+        build_engine(edited_export(tmp_path, unknown), TensorRTTarget(precision="int8_fp32"), tmp_path / "engine")
     assert "preflight.py" in caught.value.fix
     assert not (tmp_path / "engine").exists()
 
@@ -491,13 +476,16 @@ def test_an_operator_that_tensorrt_lacks_is_named_with_its_node(trt, tmp_path):
 def test_what_goes_wrong_in_a_build_is_explained(monkeypatch, tmp_path, version, fault, found, fix):
     standin(monkeypatch, version, fault=fault)
     with pytest.raises(EngineError, match=found) as caught:
-        build_engine(whole().onnx, target(workspace_mib=512, optimization_level=2), tmp_path / "engine")
+        build_engine(whole().onnx, TensorRTTarget(workspace_mib=512, optimization_level=2), tmp_path / "engine")
     assert fix in caught.value.fix
 
 
 def test_without_a_cuda_device_nothing_of_tensorrt_is_touched(monkeypatch, tmp_path, engine):
     standin(monkeypatch, "10.3.0", devices=0)
-    for attempt in (lambda: build_engine(whole().onnx, target(), tmp_path / "other"), lambda: load_engine(engine)):
+    for attempt in (
+        lambda: build_engine(whole().onnx, TensorRTTarget(), tmp_path / "other"),
+        lambda: load_engine(engine),
+    ):
         with pytest.raises(EngineError, match="no CUDA device: CUDA_ERROR_NO_DEVICE") as caught:
             attempt()
         assert "runtime class nvidia" in caught.value.fix
@@ -507,7 +495,7 @@ def test_without_tensorrt_the_error_says_where_it_is(monkeypatch, tmp_path):
     absent(monkeypatch)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(EngineError, match="TensorRT does not import") as caught:
-        build_engine(whole().onnx, target(), tmp_path / "engine")
+        build_engine(whole().onnx, TensorRTTarget(), tmp_path / "engine")
     assert "JetPack" in caught.value.needed
 
 
@@ -519,7 +507,7 @@ def test_a_null_pointer_of_tensorrt_is_an_error_with_its_words(trt10, monkeypatc
 
     monkeypatch.setattr(trt10, kind, null)
     with pytest.raises(EngineError, match=f"cannot make its {kind}: CUDA initialization failure with error: 35"):
-        build_engine(whole().onnx, target(), tmp_path / "engine")
+        build_engine(whole().onnx, TensorRTTarget(), tmp_path / "engine")
 
 
 def test_a_device_that_fails_while_running_says_so(engine, monkeypatch):

@@ -22,12 +22,12 @@ PROGRAM = """
 import json, sys
 from pathlib import Path
 import onnx, tensorrt_rtx as trt
-from robot_assets.engines.spec import TensorRTTarget
+from robot_assets.engines.tensorrt.spec import TensorRTTarget
 from robot_assets.engines.tensorrt import api, graph, network
 from robot_assets.core.errors import EngineError
 
 path, settings, broken = Path(sys.argv[1]), json.loads(sys.argv[2]), sys.argv[3:]
-target = TensorRTTarget(kind="tensorrt", gate={"latency_ms_p95_max": 1}, **settings)
+target = TensorRTTarget(**settings)
 features = api.features_of(trt)
 log, logger = api.open_log(trt)
 builder = trt.Builder(logger)

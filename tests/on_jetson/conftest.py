@@ -4,7 +4,7 @@ import importlib.util
 
 import pytest
 
-from robot_assets.engines.cuda import find_device
+from robot_assets.engines.tensorrt.cuda import find_device
 from robot_assets.platforms.probe import Platform, probe
 from tests.on_jetson.exported import write_export
 

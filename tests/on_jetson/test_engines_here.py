@@ -22,10 +22,6 @@ from tests.on_jetson.exported import HEIGHT, WIDTH, write_export
 INVENTORIES = Path(__file__).parents[1] / "tensorrt_api" / "inventories"
 
 
-def target(**settings) -> TensorRTTarget:
-    return TensorRTTarget(kind="tensorrt", gate={"latency_ms_p95_max": 1000}, **settings)
-
-
 def images(count: int = 1) -> np.ndarray:
     return np.random.default_rng(5).random((count, 3, HEIGHT, WIDTH), dtype=np.float32)
 
@@ -45,7 +41,7 @@ def agree(exported: Path, found: list[np.ndarray], batch: np.ndarray) -> None:
 @pytest.fixture(scope="module")
 def engine(exported, tmp_path_factory):
     folder = tmp_path_factory.mktemp("engine")
-    build_engine(exported, target(), folder / "engine")
+    build_engine(exported, TensorRTTarget(), folder / "engine")
     return folder / "engine"
 
 
@@ -89,13 +85,13 @@ def test_every_typing_that_the_version_has_answers_right(exported, tmp_path, pre
     features = features_of(import_tensorrt())
     if not (features.has_precision_flags if typing == "weak" else features.has_strong_typing):
         pytest.skip(f"TensorRT {features.version} has no {typing} typing")
-    build_engine(exported, target(precision=precision, typing=typing), tmp_path / "engine")
+    build_engine(exported, TensorRTTarget(precision=precision, typing=typing), tmp_path / "engine")
     with load_engine(tmp_path / "engine") as loaded:
         agree(exported, loaded.infer(images()), images())
 
 
 def test_a_dynamic_batch_answers_as_image_by_image(exported, tmp_path):
-    build_engine(exported, target(batch={"max": 4, "optimal": 2}), tmp_path / "engine")
+    build_engine(exported, TensorRTTarget(batch={"max": 4, "optimal": 2}), tmp_path / "engine")
     with load_engine(tmp_path / "engine") as loaded:
         for count in (4, 1, 3):
             agree(exported, loaded.infer(images(count)), images(count))
@@ -103,8 +99,8 @@ def test_a_dynamic_batch_answers_as_image_by_image(exported, tmp_path):
 
 def test_the_same_build_with_its_timing_cache_gives_the_same_bytes(exported, tmp_path):
     caches = StoredTimingCaches(Store(tmp_path / "store"))
-    first = build_engine(exported, target(), tmp_path / "first", caches)
-    second = build_engine(exported, target(), tmp_path / "second", caches)
+    first = build_engine(exported, TensorRTTarget(), tmp_path / "first", caches)
+    second = build_engine(exported, TensorRTTarget(), tmp_path / "second", caches)
     assert any("reused" in note for note in second.notes)
     for name in ("build.log", "layers.json", "engine.plan", "manifest.json"):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
@@ -115,7 +111,7 @@ def test_a_stripped_plan_answers_like_a_whole_one(exported, tmp_path):
     features = features_of(import_tensorrt())
     if not features.has_stripped_plans:
         pytest.skip(f"TensorRT {features.version} has no plans without weights")
-    build_engine(exported, target(weight_stripped=True), tmp_path / "engine")
+    build_engine(exported, TensorRTTarget(weight_stripped=True), tmp_path / "engine")
     with load_engine(tmp_path / "engine") as loaded:
         agree(exported, loaded.infer(images()), images())
 
@@ -123,7 +119,7 @@ def test_a_stripped_plan_answers_like_a_whole_one(exported, tmp_path):
 def test_an_engine_on_a_dla_answers_right(jetson, exported, tmp_path):
     if not jetson.dla_cores:
         pytest.skip("this device has no DLA that is switched on")
-    build_engine(exported, target(dla={"core": 0}), tmp_path / "engine")
+    build_engine(exported, TensorRTTarget(dla={"core": 0}), tmp_path / "engine")
     print(f"\n{load_manifest(tmp_path / 'engine').kernels.model_dump()}")
     with load_engine(tmp_path / "engine") as loaded:
         agree(exported, loaded.infer(images()), images())
@@ -139,7 +135,7 @@ def test_two_engines_share_the_device(exported, engine):
 def test_engines_are_profiled_together_at_the_rates_of_their_sensors(jetson, exported, engine, tmp_path):
     engines = {"camera": engine, "depth": engine}
     if jetson.dla_cores:
-        build_engine(exported, target(dla={"core": 0}), tmp_path / "dla")
+        build_engine(exported, TensorRTTarget(dla={"core": 0}), tmp_path / "dla")
         engines["dla"] = tmp_path / "dla"
     rates = {"camera": 15, "depth": 10, "dla": 15}
     streams = [
@@ -156,11 +152,11 @@ def test_engines_are_profiled_together_at_the_rates_of_their_sensors(jetson, exp
 def test_an_operator_that_tensorrt_lacks_is_named_with_its_node(tmp_path):
     write_export(tmp_path, odd_operator="Det")
     with pytest.raises(EngineError, match="the_odd_one"):
-        build_engine(tmp_path, target(), tmp_path / "engine")
+        build_engine(tmp_path, TensorRTTarget(), tmp_path / "engine")
 
 
 def test_an_altered_plan_is_refused(exported, tmp_path):
-    build_engine(exported, target(), tmp_path / "engine")
+    build_engine(exported, TensorRTTarget(), tmp_path / "engine")
     with (tmp_path / "engine" / "engine.plan").open("r+b") as file:
         file.seek(100)
         file.write(b"altered")

@@ -58,8 +58,8 @@ def test_what_a_version_lacks_is_an_attribute_error(monkeypatch, version, path):
 
 def opened(monkeypatch, version):
     """TensorRT with CUDA initialized, and a logger."""
-    from robot_assets.engines.cuda import open_device
     from robot_assets.engines.tensorrt.api import open_log
+    from robot_assets.engines.tensorrt.cuda import open_device
 
     trt = standin(monkeypatch, version)
     open_device()

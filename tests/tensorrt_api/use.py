@@ -42,7 +42,7 @@ def absent(monkeypatch: pytest.MonkeyPatch) -> None:
     """Forget what is loaded of TensorRT and CUDA, and have it back after the test."""
     for name in [name for name in sys.modules if name.partition(".")[0] in _NAMES]:
         monkeypatch.delitem(sys.modules, name)
-    monkeypatch.setattr("robot_assets.engines.cuda._opened_in", None)
+    monkeypatch.setattr("robot_assets.engines.tensorrt.cuda._opened_in", None)
 
 
 if __name__ == "__main__":

@@ -1,1 +1,1 @@
-"""Engines for TensorRT 8.6 to 11: build on the device, run there. Nothing of NVIDIA is imported before it is needed."""
+"""Engine kind ``tensorrt``: TensorRT 8.6 to 11, built and run on the device. Imports NVIDIA's libraries when needed."""

@@ -1,8 +1,8 @@
-"""Build a TensorRT engine from the Q/DQ graph, on the device that it is for. Needs no torch.
+"""Builds a TensorRT engine from the Q/DQ graph, on the device that it is for. Needs onnx, not torch.
 
-The bundle holds nothing that differs from one build to the next for other reasons than the engine: no times, no dates,
-no free memory. TensorRT chooses tactics by measuring, so two builds may differ in bytes; a build with the timing cache
-of an earlier build of the same graph takes the same tactics (``timing_cache.py``).
+Files of the artifact differ between two builds only where the engines differ: they have no times, no dates and no free
+memory. TensorRT chooses tactics by measuring, so two builds may differ in bytes; a build with the timing cache of an
+earlier build of the same graph takes the same tactics (``timing_cache.py``).
 """
 
 from __future__ import annotations
@@ -17,12 +17,14 @@ from typing import TYPE_CHECKING, Any
 from robot_assets.core.digests import md5_of
 from robot_assets.core.errors import EngineError
 from robot_assets.core.publishing import publishing_directory
-from robot_assets.engines.cuda import Device, open_device
+from robot_assets.engines.kind import BuildSummary
 from robot_assets.engines.onnx_artifact import MODEL, interface, read_export
 from robot_assets.engines.tensorrt.api import Features, Log, features_of, import_tensorrt, made, open_log
+from robot_assets.engines.tensorrt.cuda import Device, open_device
 from robot_assets.engines.tensorrt.explain import failure, listed
 from robot_assets.engines.tensorrt.graph import Prepared, input_scales, prepare
 from robot_assets.engines.tensorrt.layers import Inspected, read_layers
+from robot_assets.engines.tensorrt.manifest import PLAN, Binding, CudaDevice, TensorRTManifest
 from robot_assets.engines.tensorrt.network import (
     Parsing,
     Typing,
@@ -35,12 +37,12 @@ from robot_assets.engines.tensorrt.network import (
 )
 from robot_assets.engines.tensorrt.timing_cache import CacheKey, TimingCaches, cache_key, md5_of_bytes
 from robot_assets.platforms.probe import Platform, probe
-from robot_assets.runtime.manifest import PLAN, Binding, CudaDevice, TensorRTManifest, save_manifest
+from robot_assets.runtime.manifest import save_manifest
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from robot_assets.engines.spec import TensorRTTarget
+    from robot_assets.engines.tensorrt.spec import TensorRTTarget
 
 LOG = "build.log"
 LAYERS = "layers.json"
@@ -56,45 +58,25 @@ _DECISIVE = {
     "dla",
     "weight_stripped",
 }
-"""Keys of a target that decide what is built; the others tell of gates, of observing, and of keeping measurements."""
+"""Keys of a target that decide what is built; ``timing_cache`` decides only how long that takes."""
 
 _CHANGING = re.compile(r"\d[\d.,]*(?:e[+-]?\d+)?\s*(?:[num]?s|sec|seconds|[KMG]i?B|bytes)\b|0x[0-9a-f]{8,}")
-"""What TensorRT's log has of times, memory and addresses."""
+"""Times, sizes of memory and addresses in TensorRT's log."""
 
 
 @dataclass(frozen=True)
-class EngineSummary:
-    """What was built.
-
-    Attributes:
-        manifest: Everything that the engine's manifest says.
-        notes: What is worth knowing about this one build, one line each.
-        log: All that TensorRT said, with its times.
-    """
-
-    manifest: TensorRTManifest
-    notes: tuple[str, ...] = ()
-    log: str = ""
-
-    @property
-    def engine_md5(self) -> str:
-        """Of ``engine.plan``."""
-        return self.manifest.engine_md5
-
-
-@dataclass(frozen=True)
-class _Bench:
-    """What a build works with.
+class _Session:
+    """The objects of one build.
 
     Attributes:
         trt: TensorRT's module.
-        logger: Its logger, which has to outlive all that was made with it.
-        log: What the logger collects.
+        logger: Its logger, which has to outlive every object that was created with it.
+        log: Messages of the logger.
         builder: Its builder.
-        features: What this version can do.
+        features: Capabilities of this version.
         device: The GPU.
         platform: The device.
-        target: What is asked for.
+        target: The target.
     """
 
     trt: Any
@@ -117,7 +99,9 @@ class _Built:
     notes: tuple[str, ...]
 
 
-def build_engine(onnx: Path, target: TensorRTTarget, out: Path, caches: TimingCaches | None = None) -> EngineSummary:
+def build_engine(
+    onnx: Path, target: TensorRTTarget, out: Path, caches: TimingCaches | None = None
+) -> BuildSummary[TensorRTManifest]:
     """Build an engine for this device.
 
     Args:
@@ -125,20 +109,19 @@ def build_engine(onnx: Path, target: TensorRTTarget, out: Path, caches: TimingCa
         target: How TensorRT is to build.
         out: Directory to publish: ``engine.plan``, ``manifest.json``, ``layers.json``, ``build.log``, and for a plan
             without weights ``weights.onnx``.
-        caches: Where timing caches are kept; without, everything is measured afresh.
+        caches: Where timing caches are kept; None: everything is measured afresh.
 
     Raises:
-        EngineError: The graph does not load, this TensorRT or this device cannot build it, or there is no device; says
-            what to do.
+        EngineError: The graph does not load, this TensorRT or this device cannot build it, or there is no device.
     """
     card, model = read_export(onnx)
-    bench = _open_bench(target)
-    built = _build(bench, onnx / MODEL, model, caches if target.timing_cache else None)
+    session = _open_session(target)
+    built = _build(session, onnx / MODEL, model, caches if target.timing_cache else None)
     with publishing_directory(out) as staging:
         (staging / PLAN).write_bytes(built.plan)
         if target.weight_stripped:
             (staging / WEIGHTS).write_bytes(built.prepared.content)
-        inspected, engine_facts = _inspect(bench, built.plan, model)
+        inspected, engine_facts = _inspect(session, built.plan, model)
         (staging / LAYERS).write_text(json.dumps(inspected.document, indent=1, sort_keys=True) + "\n")
         (staging / LOG).write_text(built.lasting_log)
         manifest = TensorRTManifest(
@@ -146,11 +129,11 @@ def build_engine(onnx: Path, target: TensorRTTarget, out: Path, caches: TimingCa
             onnx_md5=md5_of(onnx / MODEL),
             engine_md5=md5_of(staging / PLAN),
             engine_size_bytes=len(built.plan),
-            platform=bench.platform.as_json(),
-            platform_fingerprint=bench.platform.fingerprint,
+            platform=session.platform.as_json(),
+            platform_fingerprint=session.platform.fingerprint,
             **interface(card),
-            tensorrt=bench.features.version,
-            gpu=CudaDevice(name=bench.device.name, compute_capability=bench.device.compute_capability),
+            tensorrt=session.features.version,
+            gpu=CudaDevice(name=session.device.name, compute_capability=session.device.compute_capability),
             typing=built.typing,
             settings=_settings(target),
             batch_max=target.batch.max,
@@ -164,19 +147,19 @@ def build_engine(onnx: Path, target: TensorRTTarget, out: Path, caches: TimingCa
         )
         _check_interface(manifest)
         save_manifest(staging, manifest)
-    return EngineSummary(manifest, built.notes, bench.log.text())
+    return BuildSummary(manifest, built.notes, session.log.text())
 
 
-def _open_bench(target: TensorRTTarget) -> _Bench:
+def _open_session(target: TensorRTTarget) -> _Session:
     trt = import_tensorrt()
-    device = open_device()  # first: without CUDA the objects of TensorRT end the process when they are touched
+    device = open_device()  # first: without CUDA the objects of TensorRT end the process when they are used
     log, logger = open_log(trt)
     builder = made("Builder", trt, logger, log)
-    return _Bench(trt, logger, log, builder, features_of(trt), device, probe(), target)
+    return _Session(trt, logger, log, builder, features_of(trt), device, probe(), target)
 
 
-def _build(bench: _Bench, onnx: Path, model: ModelProto, caches: TimingCaches | None) -> _Built:
-    target, features = bench.target, bench.features
+def _build(session: _Session, onnx: Path, model: ModelProto, caches: TimingCaches | None) -> _Built:
+    target, features = session.target, session.features
     typing = typing_of(target, features)
     prepared = prepare(
         onnx.read_bytes(),
@@ -185,28 +168,29 @@ def _build(bench: _Bench, onnx: Path, model: ModelProto, caches: TimingCaches | 
         to_half=typing == "strong" and target.precision == "int8_fp16",
         without_quantization=target.dla is not None and features.has_dynamic_ranges,
     )
-    config = configure(bench.trt, bench.builder, target, features, typing)
+    config = configure(session.trt, session.builder, target, features, typing)
     parsing = Parsing(config, target.dla, model_to_change, onnx)
-    network, parser = parse(bench.trt, bench.builder, bench.logger, prepared, features, typing, parsing)
+    network, parser = parse(session.trt, session.builder, session.logger, prepared, features, typing, parsing)
     notes = list(prepared.notes)
     if target.batch.is_dynamic:
-        add_batch_profile(bench.builder, config, network, target.batch.profile)
+        add_batch_profile(session.builder, config, network, target.batch.profile)
     if target.dla is not None and (left := place_on_dla(network, config, target.dla)):
         notes.append(f"{len(left)} layers run on the GPU, the DLA cannot: {listed(left)}")
-    key = cache_key(bench.platform.fingerprint, bench.device.name, features.version, md5_of(onnx), _settings(target))
-    lasting = _lasting(bench, typing, notes)
+    fingerprint, gpu = session.platform.fingerprint, session.device.name
+    key = cache_key(fingerprint, gpu, features.version, md5_of(onnx), _settings(target))
+    lasting = _lasting(session, typing, notes)
     given, said = _give_cache(config, caches, key)
-    plan = build_plan(bench.builder, network, config, bench.log, target, onnx)
+    plan = build_plan(session.builder, network, config, session.log, target, onnx)
     del parser  # whose memory the network's weights are in: it had to live until here
     kept = _keep_cache(config, caches, key, given)
     return _Built(plan, typing, prepared, kept, lasting, (*notes, *said))
 
 
 def _give_cache(config: Any, caches: TimingCaches | None, key: CacheKey) -> tuple[bytes | None, tuple[str, ...]]:
-    """Give the builder what earlier builds have measured.
+    """Give the builder a timing cache of earlier builds.
 
     Returns:
-        The cache that this very engine was built with before, when it is used again; and what to tell about it.
+        The cache that this same engine was built with before, when it is used again; and notes about it.
     """
     if caches is None:
         return None, ()
@@ -220,7 +204,7 @@ def _give_cache(config: Any, caches: TimingCaches | None, key: CacheKey) -> tupl
 
 
 def _keep_cache(config: Any, caches: TimingCaches | None, key: CacheKey, given: bytes | None) -> str | None:
-    """Keep what was measured; give the hash of the cache that a build of the same bytes needs."""
+    """Keep the measurements; return the hash of the cache that a build of the same bytes needs."""
     if caches is None:
         return None
     content = bytes(memoryview(config.get_timing_cache().serialize()))
@@ -230,23 +214,23 @@ def _keep_cache(config: Any, caches: TimingCaches | None, key: CacheKey, given: 
     return md5_of_bytes(content)
 
 
-def _inspect(bench: _Bench, plan: bytes, model: ModelProto) -> tuple[Inspected, dict[str, Any]]:
-    """Load the plan once to read its layers, its inputs and outputs, and the memory that it takes."""
-    runtime = made("Runtime", bench.trt, bench.logger, bench.log)
-    if bench.target.dla is not None:
-        runtime.DLA_core = bench.target.dla.core
+def _inspect(session: _Session, plan: bytes, model: ModelProto) -> tuple[Inspected, dict[str, Any]]:
+    """Load the plan once to read its layers, its inputs and outputs, and its scratch memory."""
+    runtime = made("Runtime", session.trt, session.logger, session.log)
+    if session.target.dla is not None:
+        runtime.DLA_core = session.target.dla.core
     engine = runtime.deserialize_cuda_engine(plan)
     if engine is None:
-        raise failure("loading the engine that was just built", bench.log)
+        raise failure("loading the engine that was just built", session.log)
     inspector = engine.create_engine_inspector()
-    inspected = read_layers(inspector.get_engine_information(bench.trt.LayerInformationFormat.JSON))
+    inspected = read_layers(inspector.get_engine_information(session.trt.LayerInformationFormat.JSON))
     scales = input_scales(model)
     names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
     bindings = tuple(
         Binding(
             name=name,
             shape=tuple(engine.get_tensor_shape(name)),
-            dtype=str(bench.trt.nptype(engine.get_tensor_dtype(name)).__name__),
+            dtype=str(session.trt.nptype(engine.get_tensor_dtype(name)).__name__),
             scale=scales.get(name),
         )
         for name in names
@@ -271,13 +255,13 @@ def _settings(target: TensorRTTarget) -> dict[str, Any]:
     return target.model_dump(mode="json", include=_DECISIVE)
 
 
-def _lasting(bench: _Bench, typing: Typing, notes: Sequence[str]) -> str:
-    """The log as it is before tactics are chosen, without figures that change: it says the same for the same build.
+def _lasting(session: _Session, typing: Typing, notes: Sequence[str]) -> str:
+    """The log until tactics are chosen, without figures that change: the same build gives the same text.
 
-    What TensorRT says later depends on what it had to measure, and goes to the log of the run.
+    Later messages depend on what had to be measured; they go to the log of the run.
     """
-    lines = [f"TensorRT {bench.features.version}, {typing} typing, {bench.target.precision}", *notes]
-    said = [f"[{severity}] {message}" for severity, message in bench.log.lines if severity != "INFO"]
+    lines = [f"TensorRT {session.features.version}, {typing} typing, {session.target.precision}", *notes]
+    said = [f"[{severity}] {message}" for severity, message in session.log.lines if severity != "INFO"]
     lines += dict.fromkeys(_CHANGING.sub("...", line) for line in said)
     return "".join(f"{line}\n" for line in lines)
 

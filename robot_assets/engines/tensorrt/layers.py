@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from robot_assets.core.errors import EngineError
-from robot_assets.runtime.manifest import Arithmetic, Layer, Layers
+from robot_assets.engines.tensorrt.manifest import Layers
+from robot_assets.runtime.manifest import Arithmetic, Layer
 
 _MOVERS = ("reformat", "shuffle", "noop", "copy", "constant", "slice", "concat", "resize", "cast", "quantize")
 """Kinds of layers that calculate nothing."""

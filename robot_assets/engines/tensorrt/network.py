@@ -13,8 +13,8 @@ from robot_assets.engines.tensorrt.explain import failure, listed, refused_by_pa
 if TYPE_CHECKING:
     from onnx import ModelProto
 
-    from robot_assets.engines.spec import DlaSpec, TensorRTTarget
     from robot_assets.engines.tensorrt.graph import Prepared
+    from robot_assets.engines.tensorrt.spec import DlaSpec, TensorRTTarget
 
 Typing = Literal["weak", "strong"]
 

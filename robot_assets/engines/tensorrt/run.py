@@ -1,7 +1,7 @@
-"""Load a TensorRT engine and run it. Needs no torch.
+"""Loads a TensorRT engine and runs it. Needs no torch.
 
-A plan carries code for the host and the GPU: only one whose hash, platform, GPU and TensorRT are those of its manifest
-is given to TensorRT at all.
+A plan contains code for the host and the GPU: TensorRT gets only a plan whose hash, platform, GPU and TensorRT match
+its manifest.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.core.errors import EngineError
-from robot_assets.engines.cuda import Buffer, Device, Stream, open_device
 from robot_assets.engines.tensorrt.api import Log, import_tensorrt, made, open_log
+from robot_assets.engines.tensorrt.cuda import Buffer, Device, Stream, open_device
 from robot_assets.engines.tensorrt.explain import failure
-from robot_assets.platforms.probe import probe
-from robot_assets.runtime.engine import Engine, refuse_other_bytes, refuse_other_input, refuse_other_platform
-from robot_assets.runtime.manifest import PLAN, Tensor, TensorRTManifest, load_manifest
+from robot_assets.engines.tensorrt.manifest import PLAN, TensorRTManifest
+from robot_assets.runtime.engine import Engine, refuse_other_bytes, refuse_other_input
+from robot_assets.runtime.manifest import Tensor
 
 WEIGHTS = "weights.onnx"
 
 
 class TensorRTEngine(Engine):
-    """A verified engine on the GPU, with a stream and buffers of its own. One thread calls it at a time; any may.
+    """A verified engine on the GPU, with a stream and buffers of its own. Any thread may call it, one at a time.
 
     Attributes:
-        manifest: What it is made of.
+        manifest: Its manifest.
     """
 
     manifest: TensorRTManifest
@@ -38,7 +38,7 @@ class TensorRTEngine(Engine):
         self._loaded = loaded
         self._context: Any = loaded.engine.create_execution_context()
         if self._context is None:
-            raise failure("making an execution context", loaded.log)
+            raise failure("creating an execution context", loaded.log)
         with ExitStack() as held:
             self._stream = held.enter_context(closing(Stream(loaded.device)))
             self._images = held.enter_context(closing(self._buffer(manifest.input)))
@@ -48,10 +48,10 @@ class TensorRTEngine(Engine):
         self._batch = 0
 
     def infer(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Images float32 (N, 3, H, W) RGB in [0, 1] -> raw heads; N from 1 to the manifest's ``batch_max``.
+        """Run images float32 (N, 3, H, W) RGB in [0, 1] -> raw heads; N from 1 to the manifest's ``batch_max``.
 
         Raises:
-            EngineError: The shape or type is another than the manifest's, the device failed, or it is closed.
+            EngineError: The shape or type is not that of the manifest, the device failed, or the engine is closed.
         """
         manifest = self.manifest
         refuse_other_input(images, manifest.input.shape, manifest.batch_max)
@@ -74,7 +74,7 @@ class TensorRTEngine(Engine):
         ]
 
     def close(self) -> None:
-        """Give the device's memory back. The engine cannot run after that."""
+        """Free the memory of the device. The engine cannot run after that."""
         if self._context is None:
             return
         self._loaded.device.make_current()
@@ -89,48 +89,54 @@ class TensorRTEngine(Engine):
         tensors = (self.manifest.input, *self.manifest.outputs)
         for tensor, buffer in zip(tensors, (self._images, *self._heads), strict=True):
             if not self._context.set_tensor_address(tensor.name, buffer.address):
-                raise failure(f"giving {tensor.name} its buffer", self._loaded.log)
+                raise failure(f"setting the buffer of {tensor.name}", self._loaded.log)
 
     def _set_batch(self, count: int) -> None:
         if count == self._batch:
             return
         shape = (count, *self.manifest.input.shape[1:])
         if not self._context.set_input_shape(self.manifest.input.name, shape):
-            raise failure(f"taking {count} images", self._loaded.log)
+            raise failure(f"setting a batch of {count} images", self._loaded.log)
         self._batch = count
 
 
 class _Loaded:
-    """What TensorRT has to keep alive while an engine runs: whoever drops the runtime drops the engine."""
+    """The objects that an engine needs alive while it runs: TensorRT frees an engine with its runtime."""
 
     def __init__(self, device: Device, log: Log, logger: Any, runtime: Any, engine: Any) -> None:
         self.device, self.log, self.logger, self.runtime, self.engine = device, log, logger, runtime, engine
 
 
-def load_engine(engine: Path) -> TensorRTEngine:
-    """Load an engine after checking that it is what its manifest says and was built for this device.
+def refuse_threads(engine: Path, threads: int | None) -> None:
+    """Refuse a number of CPU threads, which an engine on the GPU does not have.
+
+    Raises:
+        EngineError: One was given.
+    """
+    if threads is not None:
+        raise EngineError(
+            f"threads={threads} for {engine}, which runs on the GPU",
+            needed="no number of threads: only engines that run on the CPU have one",
+            fix="omit the threads",
+        )
+
+
+def load_verified(engine: Path, manifest: TensorRTManifest) -> TensorRTEngine:
+    """Load an engine whose bytes and platform have been compared with its manifest.
 
     Args:
         engine: A directory that ``build_engine`` wrote.
+        manifest: Its manifest.
 
     Raises:
-        EngineError: The manifest, the engine's hash, the platform, the GPU or the version of TensorRT does not match,
-            both values are named; there is no device; or TensorRT refuses the plan.
+        EngineError: The hash of its weights, the GPU or the version of TensorRT differs from the manifest, both values
+            are named; there is no device; or TensorRT refuses the plan.
     """
-    manifest = load_manifest(engine)
-    if not isinstance(manifest, TensorRTManifest):
-        raise EngineError(
-            f"{engine} is an engine for {manifest.kind}",
-            needed="an engine for tensorrt",
-            fix="load it with robot_assets.engines.load, which knows all kinds",
-        )
-    refuse_other_bytes(engine / PLAN, manifest.engine_md5)
     if manifest.weights_md5 is not None:
         refuse_other_bytes(engine / WEIGHTS, manifest.weights_md5)
-    refuse_other_platform(engine, manifest, probe())
     trt = import_tensorrt()
     _refuse_other(engine, "TensorRT", manifest.tensorrt, str(trt.__version__))
-    device = open_device()  # before anything of TensorRT: without CUDA its Runtime ends the process when it is touched
+    device = open_device()  # before any TensorRT object: without CUDA its Runtime ends the process when it is used
     _refuse_other(engine, "compute capability", manifest.gpu.compute_capability, device.compute_capability)
     return TensorRTEngine(manifest, _deserialize(trt, engine, manifest, device))
 
@@ -149,12 +155,12 @@ def _deserialize(trt: Any, engine: Path, manifest: TensorRTManifest, device: Dev
 
 
 def _refit(trt: Any, loaded: Any, logger: Any, log: Log, weights: Path) -> None:
-    """Put the weights back into a plan that was built without."""
+    """Refit a plan that was built without its weights."""
     refitter = trt.Refitter(loaded, logger)
     parser = trt.OnnxParserRefitter(refitter, logger)
     if not parser.refit_from_bytes(weights.read_bytes()) or not refitter.refit_cuda_engine():
         missing = refitter.get_missing_weights()
-        raise failure(f"putting the weights of {weights} back" + (f" ({len(missing)} missing)" if missing else ""), log)
+        raise failure(f"refitting the plan with {weights}" + (f" ({len(missing)} missing)" if missing else ""), log)
 
 
 def _refuse_other(engine: Path, what: str, built: str, here: str) -> None:

@@ -1,12 +1,12 @@
-"""Timing caches: what earlier builds have measured, so that the next one need not measure it again.
+"""Timing caches: measurements of earlier builds, which the next build does not repeat.
 
-A timing cache belongs to one device and one version of TensorRT. It is no input of an engine in lineage: it is made by
-builds, and an engine that depended on it would be stale by its own making. So the engine names it by its hash, and
-these two rules keep that hash still:
+A timing cache belongs to one device and one version of TensorRT. It is not an input of an engine in lineage: builds
+write it, and an engine that depended on it would become stale by its own build. The manifest names it by its hash, and
+two rules keep that hash constant:
 
 - An engine that is built again from the same graph with the same settings gets the cache that it was built with before,
-  and that cache is not changed. Its tactics are the same, its bytes are the same, and nothing after it is stale.
-- Any other engine starts from the latest cache of the device; what it adds becomes the latest.
+  and that cache is not changed. Its tactics are the same, its bytes are the same, and nothing downstream is stale.
+- Any other engine starts from the latest cache of the device; that cache with its additions becomes the latest.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from typing import Any, Protocol
 
 @dataclass(frozen=True)
 class CacheKey:
-    """Whose measurements they are.
+    """What measurements belong to.
 
     Attributes:
-        device: Fingerprint of the platform and the GPU, and version of TensorRT: 32 hex digits.
-        engine: Of the graph and the settings that are built with them: 32 hex digits.
+        device: Digest of the platform, the GPU and the version of TensorRT, 32 hex digits.
+        engine: Digest of the graph and the settings, 32 hex digits.
     """
 
     device: str
@@ -37,20 +37,20 @@ class TimingCaches(Protocol):
     def find(self, device: str, engine: str | None) -> bytes | None:
         """The cache that ``engine`` was built with on ``device``, or the latest of ``device``; None when there is none.
 
-        Never raises for a cache that cannot be had: a build can do without.
+        Never raises for a cache that cannot be read: a build does not need one.
         """
 
     def keep(self, device: str, engine: str, content: bytes) -> None:
-        """Keep ``content`` as what ``engine`` was built with, and as the latest of ``device``."""
+        """Keep ``content`` as the cache that ``engine`` was built with, and as the latest of ``device``."""
 
 
 def cache_key(fingerprint: str, gpu: str, tensorrt: str, onnx_md5: str, settings: Mapping[str, Any]) -> CacheKey:
-    """Whose measurements a build on this device reads and writes."""
+    """The key of the measurements that a build on this device reads and writes."""
     return CacheKey(_md5([fingerprint, gpu, tensorrt]), _md5([onnx_md5, dict(settings)]))
 
 
 def md5_of_bytes(content: bytes) -> str:
-    """Md5 as DVC computes it, which is the version of a cache in the store."""
+    """Md5 as DVC computes it: the version of a cache in the store."""
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 

@@ -1,25 +1,13 @@
-"""Parameters of a target: the device that an engine is built for, and the budget it has to keep.
-
-No engine's code reaches this module at run time: a builder reads the values, which are part of its stage's parameters.
-So a new key of one kind of target leaves the engines of the other kind alone.
-"""
+"""Parameters of a target whose engines TensorRT builds and runs."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, TypeAlias
+from typing import Literal
 
 from pydantic import Field, model_validator
 
 from robot_assets.core.spec import Spec
-from robot_assets.engines.budgets import GateSpec
-
-
-class OnnxRuntimeTarget(Spec):
-    """A target whose engines ONNX Runtime runs on the CPU."""
-
-    kind: Literal["onnxruntime"]
-    threads: int = Field(default=1, ge=1, le=64, description="intra-op threads of one inference")
-    gate: GateSpec
+from robot_assets.engines.kind import TargetSpec
 
 
 class DlaSpec(Spec):
@@ -32,7 +20,7 @@ class DlaSpec(Spec):
 
 
 class BatchSpec(Spec):
-    """How many images one call may carry. One is always among them: that is what gates and robots ask for."""
+    """How many images one call may carry; always one as well, which is what gates and robots ask for."""
 
     max: int = Field(default=1, ge=1, le=64, description="above 1 the engine has a dynamic batch")
     optimal: int | None = Field(default=None, ge=1, le=64, description="what TensorRT tunes for; default: max")
@@ -45,19 +33,19 @@ class BatchSpec(Spec):
 
     @property
     def is_dynamic(self) -> bool:
-        """Whether a call may carry another number of images than one."""
+        """Whether a call may carry more than one image."""
         return self.max > 1
 
     @property
     def profile(self) -> tuple[int, int, int]:
-        """Images a call: least, optimal, most."""
+        """Images per call: minimum, optimum, maximum."""
         return 1, self.optimal or self.max, self.max
 
 
-class TensorRTTarget(Spec):
+class TensorRTTarget(TargetSpec):
     """A target whose engines TensorRT builds and runs on the device itself: a Jetson."""
 
-    kind: Literal["tensorrt"]
+    kind: Literal["tensorrt"] = "tensorrt"
     precision: Literal["int8_fp16", "int8_fp32"] = Field(
         default="int8_fp16", description="what is quantized runs in int8; this is what the rest runs in"
     )
@@ -78,7 +66,6 @@ class TensorRTTarget(Spec):
     weight_stripped: bool = Field(
         default=False, description="a plan without weights, which are put back from the ONNX on load; from 10.0"
     )
-    gate: GateSpec
 
     @model_validator(mode="after")
     def _fits_the_accelerator(self) -> TensorRTTarget:
@@ -91,7 +78,3 @@ class TensorRTTarget(Spec):
         if self.weight_stripped:
             raise ValueError("weight_stripped is true with dla; needed false: weights on a DLA cannot be put back")
         return self
-
-
-TargetSpec: TypeAlias = Annotated[OnnxRuntimeTarget | TensorRTTarget, Field(discriminator="kind")]
-"""One entry of ``targets`` in params.yaml, by its ``kind``."""

@@ -1,0 +1,49 @@
+"""The manifest of an engine for ONNX Runtime."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from robot_assets.runtime.manifest import Manifest
+
+ENGINE = "engine.onnx"
+
+
+class OnnxRuntimeManifest(Manifest):
+    """The ``manifest.json`` of an engine for ONNX Runtime.
+
+    Attributes:
+        threads: Intra-op threads of one inference.
+        activations_from_zero: Activations in uint8 with zero point 0.
+        activations_shifted: Activations in uint8 with zero point 128.
+    """
+
+    kind: Literal["onnxruntime"]
+    threads: int
+    activations_from_zero: int
+    activations_shifted: int
+
+    @property
+    def engine_file(self) -> str:
+        """``engine.onnx``."""
+        return ENGINE
+
+    @property
+    def cpu_threads(self) -> int:
+        """Its intra-op threads, of which the calling thread is one."""
+        return self.threads
+
+    @property
+    def runs_on(self) -> str:
+        """Its threads."""
+        return "1 thread" if self.threads == 1 else f"{self.threads} threads"
+
+    @property
+    def uses_gpu(self) -> bool:
+        """It never does."""
+        return False
+
+    @property
+    def memory_of(self) -> Literal["process"]:
+        """All of it is resident memory of the process."""
+        return "process"
