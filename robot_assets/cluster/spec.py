@@ -13,7 +13,6 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from robot_assets.cluster.quantity import in_bytes
 from robot_assets.core.spec import Spec
-from robot_assets.platforms.spec import TargetEntry
 
 Architecture = Literal["amd64", "arm64"]
 
@@ -252,10 +251,13 @@ def concurrency_limit(pools: Mapping[str, PoolSpec], name: str) -> int | None:
     return given if given is not None or name == GENERAL else 1
 
 
-def check_placement(
-    execution: ExecutionSpec, pools: Mapping[str, PoolSpec], targets: Mapping[str, TargetEntry]
-) -> None:
+def check_placement(execution: ExecutionSpec, pools: Mapping[str, PoolSpec], targets: Mapping[str, str]) -> None:
     """Check pools against the targets and against one another.
+
+    Args:
+        execution: Where steps run.
+        pools: By name.
+        targets: Target -> how its device is observed: here, reported or node.
 
     Raises:
         ValueError: The first contradiction, with the field to change.
@@ -271,7 +273,7 @@ def check_placement(
         _check_cluster(execution, pools, targets)
 
 
-def _check_cluster(execution: ExecutionSpec, pools: Mapping[str, PoolSpec], targets: Mapping[str, TargetEntry]) -> None:
+def _check_cluster(execution: ExecutionSpec, pools: Mapping[str, PoolSpec], targets: Mapping[str, str]) -> None:
     for name in (TRAINING, *targets):
         if name not in pools:
             raise ValueError(f"pools.{name}: missing; needed with execution.kind kubernetes")
@@ -280,14 +282,14 @@ def _check_cluster(execution: ExecutionSpec, pools: Mapping[str, PoolSpec], targ
         if image_of(execution, pool) is None:
             needed = f"pools.{name}.image or execution.images.{pool.architecture}"
             raise ValueError(f"pools.{name} has no image; needed {needed}")
-    for name, target in targets.items():
-        _check_target(name, target, pools[name])
+    for name, platform in targets.items():
+        _check_target(name, platform, pools[name])
 
 
-def _check_target(name: str, target: TargetEntry, pool: PoolSpec) -> None:
-    if target.platform == "here":
+def _check_target(name: str, platform: str, pool: PoolSpec) -> None:
+    if platform == "here":
         raise ValueError(
-            f"targets.{name}.platform is {target.platform}: the machine of the code location, which runs no step with "
+            f"targets.{name}.platform is {platform}: the machine of the code location, which runs no step with "
             "execution.kind kubernetes; needed node or reported"
         )
     if not pool.node_labels:
@@ -295,7 +297,7 @@ def _check_target(name: str, target: TargetEntry, pool: PoolSpec) -> None:
             f"pools.{name}.node_labels is empty, but engines are built on their device; needed the label of the nodes "
             f"of {name}: kubectl label node NODE {TARGET_LABEL}={name}"
         )
-    if target.platform == "node" and pool.node_labels.get(TARGET_LABEL) != (name,):
+    if platform == "node" and pool.node_labels.get(TARGET_LABEL) != (name,):
         raise ValueError(
             f"pools.{name}.node_labels has no {TARGET_LABEL}: {name}, but targets.{name}.platform is node: the nodes "
             "with that label publish the platform; needed the label, or platform reported"
