@@ -190,7 +190,7 @@ def float_share(model: ModelProto, counts: Mapping[str, int]) -> float:
         model: A Q/DQ graph.
         counts: Multiply-accumulates by output of each convolution.
     """
-    from robot_assets.engines.rewrite import float_convolutions, rewrite
+    from robot_assets.engines.onnxruntime.rewrite import float_convolutions, rewrite
 
     rewritten = deepcopy(model)
     rewrite(rewritten)

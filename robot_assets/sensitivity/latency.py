@@ -12,7 +12,7 @@ import numpy as np
 
 from robot_assets.engines.benchmark import Latencies, interleave
 from robot_assets.engines.onnx_artifact import read_export
-from robot_assets.engines.onnxruntime_engine import open_session
+from robot_assets.engines.onnxruntime.run import open_session
 from robot_assets.export.qdq_layers import keep_quantized, layers_of
 
 if TYPE_CHECKING:
@@ -86,7 +86,7 @@ def _fastest(latencies: Latencies) -> float:
 
 
 def _session(model: ModelProto, threads: int) -> Any:
-    from robot_assets.engines.rewrite import rewrite
+    from robot_assets.engines.onnxruntime.rewrite import rewrite
 
     rewrite(model)
     with tempfile.TemporaryDirectory() as scratch:
