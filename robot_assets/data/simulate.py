@@ -1,7 +1,7 @@
-"""A data set of a simulated sidewalk: ``simulate`` renders, labels and writes it from a seed.
+"""Renders a raw data set of a simulated sidewalk from a seed.
 
-Each recording session has a street, a weather, a light, a camera mounting and a random generator of its own,
-so that session 3 of seed 7 is the same however many others there are.
+Each recording session has its own street, weather, light, camera mount and random generator: session 3 of seed 7 is
+the same whatever the number of sessions.
 """
 
 from __future__ import annotations
@@ -21,34 +21,34 @@ from PIL import Image
 
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
-from robot_assets.data.simulation.fabrics import Fabrics
-from robot_assets.data.simulation.furniture import Prop, furnish
+from robot_assets.data.simulation.furniture import Prop, place_props
 from robot_assets.data.simulation.labels import Label, label
-from robot_assets.data.simulation.render import IDS, Engine, Item, Stage, View
+from robot_assets.data.simulation.render import IDS, Item, Renderer, Scene, View
 from robot_assets.data.simulation.sensor import Sensor
 from robot_assets.data.simulation.sky import Sky
-from robot_assets.data.simulation.street import Place, Street, choose_place
+from robot_assets.data.simulation.street import Street, StreetLayout, choose_layout
+from robot_assets.data.simulation.texture_library import TextureLibrary
 from robot_assets.data.simulation.textures import Grain
-from robot_assets.data.simulation.traffic import ACTORS_AHEAD, SHADOWS_AHEAD, Actor, Traffic, Wardrobe
-from robot_assets.data.simulation.weather import Weather, choose_weather, clearness_map, clearness_of
+from robot_assets.data.simulation.traffic import ACTORS_AHEAD, SHADOWS_AHEAD, Actor, MeshLibrary, Traffic
+from robot_assets.data.simulation.weather import Weather, choose_weather, transmittance_map, transmittance_of
 from robot_assets.data.spec import SIMULATED_CLASSES, SimulationSource
 
 JPEG_QUALITY = 88
 
 _FIRST_PROP = 32  # ids below belong to actors
-_PROPS_AHEAD = 30.0  # metres; what is farther away is left out
+_PROPS_AHEAD = 30.0  # metres; props farther away are not drawn
 
 
 @dataclass(frozen=True)
 class SimulationSummary:
-    """What was simulated.
+    """Figures of a simulation.
 
     Attributes:
         images: number of images.
         sessions: names of the sessions, in order.
-        objects: labelled objects of each class.
-        images_with: images that show at least one object of each class.
-        seconds: wall-clock time of the whole.
+        objects: number of labelled objects by class.
+        images_with: number of images with at least one object, by class.
+        seconds: wall-clock time.
         images_per_second: images / seconds.
     """
 
@@ -63,51 +63,50 @@ class SimulationSummary:
 def simulate(source: SimulationSource, out: Path) -> SimulationSummary:
     """Render a raw data set into the directory ``out``: JPEG images and ``annotations.json`` (COCO).
 
-    The same source gives the same bytes. Boxes are those of the visible pixels; an actor with fewer than 24
-    visible pixels, or of which less than a quarter is visible, gets no label. Not for two threads at a time:
-    the renderer is one to a process.
+    The same source gives the same bytes. Boxes bound the visible pixels; an actor with fewer than 24 visible pixels,
+    or of which less than a quarter is visible, gets no label. Not thread-safe: a process has one renderer.
 
     Args:
         source: number and size of the images, number of sessions, seed.
-        out: directory to publish; what stands there is replaced when all is done.
+        out: directory to publish; replaced when the simulation is complete.
 
     Raises:
         DataError: Panda3D is missing, or has no software renderer.
     """
     started = time.perf_counter()
     shares = _images_of_sessions(source)
-    ledger = _Ledger()
-    with publishing_directory(out) as staging, closing(Engine(source.width, source.height)) as engine:
+    collector = _CocoCollector()
+    with publishing_directory(out) as staging, closing(Renderer(source.width, source.height)) as renderer:
         images = staging / "images"
         grain = Grain(source.seed)
-        stock = _Stock(engine, Wardrobe(source.seed), grain, Fabrics(source.seed, grain, engine))
+        shared = _SharedAssets(renderer, MeshLibrary(source.seed), grain, TextureLibrary(source.seed, grain, renderer))
         for index, count in enumerate(shares):
             name = f"sim{source.seed:02d}/s{index + 1:02d}"
             (images / name).mkdir(parents=True)
-            for number, (image, labels) in enumerate(_recording(source, index, count, stock), start=1):
+            for number, (image, labels) in enumerate(_render_session(source, index, count, shared), start=1):
                 file = f"{name}/frame_{number:04d}.jpg"
                 _write(f"{images}/{file}", _jpeg(image))
-                ledger.add(file, name, (image.height, image.width), labels)
+                collector.add(file, name, (image.height, image.width), labels)
             report("simulating", sum(shares[: index + 1]), source.images, name)
-        document = json.dumps(ledger.coco(), sort_keys=True, allow_nan=False)
+        document = json.dumps(collector.coco(), sort_keys=True, allow_nan=False)
         (staging / "annotations.json").write_text(document + "\n", encoding="utf-8")
     seconds = time.perf_counter() - started
-    return ledger.summary(seconds)
+    return collector.summary(seconds)
 
 
 def _images_of_sessions(source: SimulationSource) -> list[int]:
-    """Spread the images over the sessions, the first ones getting what is left over."""
+    """Number of images of each session; the first sessions get the remainder."""
     each, over = divmod(source.images, source.sessions)
     return [each + (1 if index < over else 0) for index in range(source.sessions)]
 
 
 def _jpeg(image: Image.Image) -> bytes:
-    """Encode a picture. ``Image.save`` gives the same bytes, a fifth of its time spent around the encoder."""
+    """Encode an image. ``Image.save`` gives the same bytes, with 25 % overhead around the encoder."""
     return image.tobytes("jpeg", "RGB", JPEG_QUALITY)
 
 
 def _write(path: str, data: bytes) -> None:
-    """Write a new file with three system calls; thousands of images are written."""
+    """Write a new file with three system calls: faster than ``Path.write_bytes`` for thousands of images."""
     file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         done = os.write(file, data)
@@ -118,114 +117,114 @@ def _write(path: str, data: bytes) -> None:
 
 
 @dataclass(frozen=True)
-class _Stock:
-    """What all sessions of a simulation share."""
+class _SharedAssets:
+    """Shared by all sessions of a simulation."""
 
-    engine: Engine
-    wardrobe: Wardrobe
+    renderer: Renderer
+    meshes: MeshLibrary
     grain: Grain
-    fabrics: Fabrics
+    textures: TextureLibrary
 
 
-def _recording(
-    source: SimulationSource, index: int, count: int, stock: _Stock
+def _render_session(
+    source: SimulationSource, index: int, count: int, shared: _SharedAssets
 ) -> Iterator[tuple[Image.Image, list[Label]]]:
-    """Drive along one street and yield each image with its labels."""
+    """Render one session: yield each image with its labels."""
     rng = np.random.default_rng([source.seed, 0, index])
-    place = choose_place(rng)
-    weather = _sun_over_the_road(choose_weather(rng), place)
-    mount = _Mount.choose(rng)
-    views = mount.drive(rng, place, count)
+    layout = choose_layout(rng)
+    weather = _sun_on_road_side(choose_weather(rng), layout)
+    mount = _CameraMount.choose(rng)
+    views = mount.drive(rng, layout, count)
     travel = views[-1].x
     with closing(
-        Stage(stock.engine, source.width, source.height, mount.field_of_view, weather.light.towards_sun)
-    ) as stage:
-        street = Street(rng, stock.fabrics, stage, place, weather, travel)
-        props = _Props(furnish(rng, stage, place, weather.light, travel), stage)
-        traffic = Traffic(rng, stage, place, weather.light, stock.wardrobe, math.tan(mount.field_of_view / 2))
+        Scene(shared.renderer, source.width, source.height, mount.field_of_view, weather.light.towards_sun)
+    ) as scene:
+        street = Street(rng, shared.textures, scene, layout, weather, travel)
+        props = _Props(place_props(rng, scene, layout, weather.light, travel), scene)
+        traffic = Traffic(rng, scene, layout, weather.light, shared.meshes, math.tan(mount.field_of_view / 2))
         size = (source.height, source.width)
-        sensor = Sensor(rng, weather, stock.grain, *size)
-        sky = Sky(rng, weather, stock.grain.cloud(rng), size, stage.focal, mount.pitch)
-        empty = clearness_of(street.distances(mount.height, mount.pitch), weather.haze)
+        sensor = Sensor(rng, weather, shared.grain, *size)
+        sky = Sky(rng, weather, shared.grain.cloud(rng), size, scene.focal, mount.pitch)
+        empty = transmittance_of(street.distances(mount.height, mount.pitch), weather.haze)
         for view in views:
             actors = traffic.step(view)
-            standing = props.around(view)
-            frame = stage.look(view)
-            before_items = clearness_of(_distances(view, actors, standing), weather.haze)
-            clearness = clearness_map(frame, empty, before_items)
-            labels = label(stage, view, frame, actors)
-            yield sensor.develop(frame, sky.behind(view.heading), clearness, rng), labels
+            visible_props = props.update(view)
+            frame = scene.render(view)
+            before_items = transmittance_of(_distances(view, actors, visible_props), weather.haze)
+            transmittance = transmittance_map(frame, empty, before_items)
+            labels = label(scene, view, frame, actors)
+            yield sensor.capture(frame, sky.behind(view.heading), transmittance, rng), labels
 
 
 @dataclass(frozen=True)
-class _Mount:
-    """How the camera sits on the robot of one session: metres and radians."""
+class _CameraMount:
+    """Camera mount of one session: metres and radians."""
 
     height: float
     pitch: float
     field_of_view: float
 
     @classmethod
-    def choose(cls, rng: np.random.Generator) -> _Mount:
+    def choose(cls, rng: np.random.Generator) -> _CameraMount:
         return cls(
             float(rng.uniform(0.6, 0.9)),
             math.radians(float(rng.uniform(-5, 3))),
             math.radians(float(rng.uniform(56, 72))),
         )
 
-    def drive(self, rng: np.random.Generator, place: Place, count: int) -> list[View]:
-        """Plan where the camera is in each frame: the robot keeps to the sidewalk and wanders a little."""
-        x, y, heading = 0.0, float(rng.uniform(-0.4, 0.4)) * place.half_width, 0.0
+    def drive(self, rng: np.random.Generator, layout: StreetLayout, count: int) -> list[View]:
+        """Camera pose in each frame, along a slightly random path on the sidewalk."""
+        x, y, heading = 0.0, float(rng.uniform(-0.4, 0.4)) * layout.half_width, 0.0
         views = []
         for _ in range(count):
             x += float(rng.uniform(0.4, 1.1))
-            y = min(max(y + float(rng.uniform(-0.35, 0.35)), -0.5 * place.half_width), 0.5 * place.half_width)
+            y = min(max(y + float(rng.uniform(-0.35, 0.35)), -0.5 * layout.half_width), 0.5 * layout.half_width)
             heading = min(max(heading * 0.6 + float(rng.uniform(-0.09, 0.09)), -0.16), 0.16)
             views.append(View(x, y, self.height, heading, self.pitch + float(rng.uniform(-0.012, 0.012))))
         return views
 
 
-def _sun_over_the_road(weather: Weather, place: Place) -> Weather:
-    """Move a sun that stands behind the houses to the road side: the sidewalk is then not all shade."""
+def _sun_on_road_side(weather: Weather, layout: StreetLayout) -> Weather:
+    """Mirror a sun behind the houses to the road side, so that the sidewalk is not entirely in shade."""
     x, y, z = weather.light.towards_sun
-    if y * place.side >= -0.15 * z:
+    if y * layout.side >= -0.15 * z:
         return weather
     return replace(weather, light=replace(weather.light, towards_sun=(x, -y, z)))
 
 
 class _Props:
-    """Keeps on the stage those unlabelled things that the camera can see."""
+    """Keeps the props near the camera in the scene."""
 
-    def __init__(self, props: list[Prop], stage: Stage) -> None:
-        self._waiting = props[::-1]
-        self._standing: list[tuple[Prop, Item]] = []
+    def __init__(self, props: list[Prop], scene: Scene) -> None:
+        self._pending = props[::-1]
+        self._shown: list[tuple[Prop, Item]] = []
         self._free = list(range(IDS, _FIRST_PROP - 1, -1))
-        self._stage = stage
+        self._scene = scene
 
-    def around(self, view: View) -> list[tuple[Prop, Item]]:
-        """Let go of what is behind the camera and put up what comes into reach."""
-        for prop, item in [pair for pair in self._standing if pair[0].x < view.x - 4.0]:
+    def update(self, view: View) -> list[tuple[Prop, Item]]:
+        """Remove props behind the camera, add those that come into range; return those in the scene."""
+        for prop, item in [pair for pair in self._shown if pair[0].x < view.x - 4.0]:
             item.remove()
             self._free.append(item.ident)
-            self._standing.remove((prop, item))
-        while self._waiting and self._free and self._waiting[-1].x < view.x + _PROPS_AHEAD:
-            prop = self._waiting.pop()
-            item = self._stage.add_item(self._free.pop(), prop.geometry)
+            self._shown.remove((prop, item))
+        while self._pending and self._free and self._pending[-1].x < view.x + _PROPS_AHEAD:
+            prop = self._pending.pop()
+            item = self._scene.add_item(self._free.pop(), prop.geometry)
             item.place(prop.x, prop.y, prop.z)
             item.show_in_masks(False)
-            self._standing.append((prop, item))
-        for prop, item in self._standing:
+            self._shown.append((prop, item))
+        for prop, item in self._shown:
             if prop.is_near and prop.x < view.x + ACTORS_AHEAD:
                 item.show_in_masks(True)
                 if prop.x < view.x + SHADOWS_AHEAD:
                     item.cast_shadow()
-        return self._standing
+        return self._shown
 
 
 def _distances(
     view: View, actors: list[Actor], props: list[tuple[Prop, Item]]
 ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Distance of each instance id, float32 (256,), metres."""
+    """Distance of each instance id from the camera, float32 (256,), metres."""
     table = np.zeros(256, np.float32)
     for actor in actors:
         table[actor.item.ident] = math.sqrt((actor.x - view.x) ** 2 + (actor.y - view.y) ** 2)
@@ -234,7 +233,7 @@ def _distances(
     return table
 
 
-class _Ledger:
+class _CocoCollector:
     """Collects images and labels into a COCO document."""
 
     def __init__(self) -> None:

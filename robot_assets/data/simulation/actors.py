@@ -1,4 +1,4 @@
-"""The labelled classes and their builders; cones and bins themselves.
+"""The labelled classes with their mesh builders, and the builders of cones and bins.
 
 A builder takes a random generator and returns a mesh that faces +x and stands on z = 0.
 """
@@ -9,12 +9,12 @@ from collections.abc import Callable
 
 from robot_assets.data.simulation.palette import RUBBER, Random, between, pick
 from robot_assets.data.simulation.people import cyclist, pedestrian
-from robot_assets.data.simulation.shapes import Mesh, box, lathe, merge, placed, tube, wheel
+from robot_assets.data.simulation.shapes import Mesh, box, lathe, merge, transformed, tube, wheel
 from robot_assets.data.simulation.vehicles import car, robot
 
 
 def cone(rng: Random) -> Mesh:
-    """A traffic cone with one to three reflecting bands on a flat base."""
+    """A traffic cone with one to three reflective bands on a flat base."""
     height = between(rng, 0.5, 0.95)
     colour = pick(rng, ((0.95, 0.33, 0.06), (0.93, 0.28, 0.05), (0.9, 0.2, 0.1), (0.85, 0.85, 0.1)), 0.03)
     base = height * 0.27
@@ -35,7 +35,7 @@ def litter_bin(rng: Random) -> Mesh:
     """A bin: a wheeled household bin, a round litter bin, or a litter bin on a post."""
     kind = int(rng.choice(3, p=[0.5, 0.35, 0.15]))
     build = (_wheelie, _drum, _post_bin)[kind]
-    return placed(merge(build(rng)), scale=between(rng, 0.92, 1.12))
+    return transformed(merge(build(rng)), scale=between(rng, 0.92, 1.12))
 
 
 def _wheelie(rng: Random) -> list[Mesh]:
@@ -75,4 +75,4 @@ BUILDERS: dict[str, Callable[[Random], Mesh]] = {
     "cone": cone,
     "bin": litter_bin,
 }
-"""Class name -> builder; the names and their order are those of ``SIMULATED_CLASSES``."""
+"""Class name -> builder, in the order of ``SIMULATED_CLASSES``."""

@@ -1,4 +1,4 @@
-"""Things of a street that nobody labels: trees, lamps, signs, bollards, benches, tubs and scooters."""
+"""Unlabelled street furniture: trees, lamps, signs, bollards, benches, planters and scooters."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from robot_assets.data.simulation.palette import PAINT, RUBBER, Random, pick
-from robot_assets.data.simulation.render import Stage
+from robot_assets.data.simulation.render import Scene
 from robot_assets.data.simulation.shapes import (
     Light,
     Mesh,
@@ -17,13 +17,13 @@ from robot_assets.data.simulation.shapes import (
     box,
     face_areas,
     lathe,
-    lit,
     merge,
     normals,
-    placed,
+    transformed,
     tube,
+    vertex_colours,
 )
-from robot_assets.data.simulation.street import Place
+from robot_assets.data.simulation.street import StreetLayout
 
 
 def tree(rng: Random) -> Mesh:
@@ -73,7 +73,7 @@ def sign(rng: Random) -> Mesh:
 
 
 def bollard(rng: Random) -> Mesh:
-    """A bollard, easily taken for a bin or a cone from afar."""
+    """A bollard, which looks like a bin or a cone from a distance."""
     colour = pick(rng, ((0.15, 0.15, 0.16), (0.5, 0.5, 0.5), (0.5, 0.14, 0.1)), 0.02)
     parts = [lathe((0, 0, 0), ((0.09, 0), (0.085, 0.82), (0.1, 0.84), (0.1, 0.9), (0.05, 0.95)), colour, 8)]
     parts.append(lathe((0, 0, 0.66), ((0.088, 0), (0.088, 0.1)), (0.88, 0.88, 0.86), 8))
@@ -91,7 +91,7 @@ def bench(rng: Random) -> Mesh:
 
 
 def planter(rng: Random) -> Mesh:
-    """A flower tub."""
+    """A planter with flowers."""
     tub = pick(rng, ((0.55, 0.52, 0.48), (0.5, 0.3, 0.22), (0.25, 0.26, 0.28)), 0.03)
     parts = [box((0, 0, 0.24), (0.62, 0.62, 0.48), tub, taper=1.15)]
     for _ in range(4):
@@ -115,9 +115,9 @@ def scooter(rng: Random) -> Mesh:
 
 @dataclass(frozen=True)
 class Prop:
-    """A thing without a label that stands at a place for the whole session.
+    """A static, unlabelled object of a session.
 
-    ``is_near`` ones stand on the robot's side of the road: they cast shadows and may hide an actor.
+    ``is_near``: on the robot's side of the road, where it casts a shadow and may occlude actors.
     """
 
     geometry: Any
@@ -127,31 +127,32 @@ class Prop:
     is_near: bool
 
 
-def furnish(rng: Random, stage: Stage, place: Place, light: Light, travel: float) -> list[Prop]:
-    """Choose and place the unlabelled things along the street, in the order of x."""
+def place_props(rng: Random, scene: Scene, layout: StreetLayout, light: Light, travel: float) -> list[Prop]:
+    """Choose and place the props along the street, ordered by x."""
     props: list[Prop] = []
-    kerb_row, far_row = place.kerb - 0.35, place.far_kerb + 0.5
-    wall_row = -place.half_width + 0.35
+    kerb_row, far_row = layout.kerb - 0.35, layout.far_kerb + 0.5
+    wall_row = -layout.half_width + 0.35
 
     def models(build: Callable[[Random], Mesh], count: int, turn: float = 0.0) -> list[Any]:
         made = []
         for _ in range(count):
-            mesh = placed(build(rng), turn=turn if place.side > 0 else -turn)
-            if place.side < 0:
+            mesh = transformed(build(rng), turn=turn if layout.side > 0 else -turn)
+            if layout.side < 0:
                 mesh = Mesh(
                     mesh.points * np.array([1, -1, 1], np.float32),
                     mesh.triangles[:, ::-1],
                     mesh.colours,
                     mesh.glow,
                 )
-            made.append(stage.geometry(mesh.points, mesh.triangles, lit(mesh, normals(mesh, face_areas(mesh)), light)))
+            colours = vertex_colours(mesh, normals(mesh, face_areas(mesh)), light)
+            made.append(scene.geometry(mesh.points, mesh.triangles, colours))
         return made
 
     def row(choices: list[Any], y: float, step: tuple[float, float], wander: float, is_near: bool = True) -> None:
         x = float(rng.uniform(1, step[1]))
         while x < travel + 60:
             across = y + float(rng.uniform(-wander, wander))
-            props.append(Prop(choices[int(rng.integers(len(choices)))], x, across * place.side, 0.0, is_near))
+            props.append(Prop(choices[int(rng.integers(len(choices)))], x, across * layout.side, 0.0, is_near))
             x += float(rng.uniform(*step))
 
     if rng.random() < 0.75:

@@ -1,4 +1,4 @@
-"""Boxes out of instance masks: what can be seen of an actor, and whether that is enough for a label."""
+"""Bounding boxes from instance masks, for actors that are visible enough to be labelled."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from robot_assets.data.simulation.render import Frame, Stage, View
+from robot_assets.data.simulation.render import Frame, Scene, View
 from robot_assets.data.simulation.traffic import Actor
 
 PIXELS_MIN = 24
-"""An actor with fewer visible pixels than this gets no label: nobody could tell what it is."""
+"""Fewer visible pixels give no label: the actor would be unrecognizable."""
 
 VISIBLE_MIN = 0.25
-"""An actor of which less than this share can be seen, behind others or beyond the border, gets no label."""
+"""A smaller visible share, because of occlusion or the image border, gives no label."""
 
 
 @dataclass(frozen=True)
@@ -24,8 +24,8 @@ class Label:
 
     Attributes:
         name: class.
-        box: x, y, width, height in pixels, of what is visible.
-        area: visible pixels.
+        box: x, y, width, height in pixels of the visible part.
+        area: number of visible pixels.
     """
 
     name: str
@@ -34,8 +34,8 @@ class Label:
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """Visible pixels of one actor, and its projected bounds (left, top, right, bottom), uncut."""
+class _VisibleActor:
+    """Visible pixels of one actor, and its projected bounds (left, top, right, bottom), not clipped to the image."""
 
     actor: Actor
     box: tuple[int, int, int, int]
@@ -43,26 +43,26 @@ class _Seen:
     bounds: tuple[float, float, float, float]
 
 
-def label(stage: Stage, view: View, frame: Frame, actors: Sequence[Actor]) -> list[Label]:
-    """Label what is visible enough, in the order of the instance ids.
+def label(scene: Scene, view: View, frame: Frame, actors: Sequence[Actor]) -> list[Label]:
+    """Label the actors that are visible enough, ordered by instance id.
 
-    The share that is visible is (visible pixels / pixels of the silhouette with nothing before it) times the
-    share of its projected bounds that lies within the image.
+    The visible share is (visible pixels / pixels of the unoccluded silhouette) times the share of the projected
+    bounds inside the image.
 
     Args:
-        stage: with the actors on it.
-        view: that ``frame`` was taken from.
+        scene: the scene with the actors.
+        view: the view of ``frame``.
         frame: as rendered.
-        actors: who is there.
+        actors: the actors in the scene.
     """
     visible = _visible(frame, [actor.item.ident for actor in actors])
     shown = sorted((actor for actor in actors if actor.item.ident in visible), key=lambda actor: actor.item.ident)
-    bounds = _bounds(stage, view, shown)
-    seen = [_Seen(actor, *visible[actor.item.ident], own) for actor, own in zip(shown, bounds, strict=True)]
-    inside = [_inside(stage, one.bounds) for one in seen]
-    share = [one.area / _most(frame, one) for one in seen]
+    bounds = _bounds(scene, view, shown)
+    seen = [_VisibleActor(actor, *visible[actor.item.ident], own) for actor, own in zip(shown, bounds, strict=True)]
+    inside = [_inside(scene, one.bounds) for one in seen]
+    share = [one.area / _max_silhouette(frame, one) for one in seen]
     doubtful = [i for i in range(len(seen)) if share[i] * inside[i] < VISIBLE_MIN <= inside[i]]
-    silhouettes = stage.silhouettes([seen[i].actor.item for i in doubtful])
+    silhouettes = scene.silhouettes([seen[i].actor.item for i in doubtful])
     for i, total in zip(doubtful, silhouettes, strict=True):
         share[i] = min(seen[i].area / max(total, 1), 1.0)
     return [
@@ -73,7 +73,7 @@ def label(stage: Stage, view: View, frame: Frame, actors: Sequence[Actor]) -> li
 
 
 def _visible(frame: Frame, wanted: Sequence[int]) -> dict[int, tuple[tuple[int, int, int, int], int]]:
-    """Box and pixel count of each wanted id that has enough pixels in the mask."""
+    """Box and pixel count of each wanted id with at least ``PIXELS_MIN`` pixels in the mask."""
     owners, width = frame.owners.tobytes(), frame.ids.shape[1]
     found = {}
     for ident in wanted:
@@ -93,8 +93,8 @@ def _visible(frame: Frame, wanted: Sequence[int]) -> dict[int, tuple[tuple[int, 
 _CORNERS = np.array([[x, y, z] for x in (0, 1) for y in (0, 1) for z in (0, 1)], np.bool_)
 
 
-def _bounds(stage: Stage, view: View, actors: Sequence[Actor]) -> list[tuple[float, float, float, float]]:
-    """Project the corners of the actors' bounds: left, top, right, bottom of each in pixels."""
+def _bounds(scene: Scene, view: View, actors: Sequence[Actor]) -> list[tuple[float, float, float, float]]:
+    """Project the actors' bounds: left, top, right, bottom of each in pixels."""
     if not actors:
         return []
     low = np.array([actor.low for actor in actors])[:, None]
@@ -105,9 +105,9 @@ def _bounds(stage: Stage, view: View, actors: Sequence[Actor]) -> list[tuple[flo
     cos, sin = math.cos(view.heading), math.sin(view.heading)
     nod, rise = math.cos(view.pitch), math.sin(view.pitch)
     forward, left = x * cos + y * sin, y * cos - x * sin
-    scale = stage.focal / np.maximum(forward * nod + z * rise, 0.15)
-    u = stage.width / 2 - left * scale
-    v = stage.height / 2 - (z * nod - forward * rise) * scale
+    scale = scene.focal / np.maximum(forward * nod + z * rise, 0.15)
+    u = scene.width / 2 - left * scale
+    v = scene.height / 2 - (z * nod - forward * rise) * scale
     edges = np.stack([u.min(axis=1), v.min(axis=1), u.max(axis=1), v.max(axis=1)], axis=1)
     return [(a, b, c, d) for a, b, c, d in edges.tolist()]
 
@@ -116,18 +116,18 @@ def _area(bounds: tuple[float, float, float, float]) -> float:
     return (bounds[2] - bounds[0]) * (bounds[3] - bounds[1])
 
 
-def _inside(stage: Stage, bounds: tuple[float, float, float, float]) -> float:
-    """Share of the projected bounds that lies within the image."""
+def _inside(scene: Scene, bounds: tuple[float, float, float, float]) -> float:
+    """Share of the projected bounds inside the image."""
     left, top, right, bottom = bounds
-    width = max(min(right, stage.width) - max(left, 0.0), 0.0)
-    height = max(min(bottom, stage.height) - max(top, 0.0), 0.0)
+    width = max(min(right, scene.width) - max(left, 0.0), 0.0)
+    height = max(min(bottom, scene.height) - max(top, 0.0), 0.0)
     return width * height / max(_area(bounds), 1e-6)
 
 
-def _most(frame: Frame, seen: _Seen) -> int:
-    """Pixels that the silhouette of an actor has at most: its own, and those of any other item in its bounds.
+def _max_silhouette(frame: Frame, seen: _VisibleActor) -> int:
+    """Upper bound of the pixels of an actor's silhouette: the pixels of all items in its bounds.
 
-    Only items can hide an actor, and where one does, an item is what the mask shows.
+    Only items can occlude an actor, and an occluded pixel has the id of an item in the mask.
     """
     left, top, right, bottom = seen.bounds
     rows = slice(max(math.floor(top) - 1, 0), max(math.ceil(bottom) + 1, 0))

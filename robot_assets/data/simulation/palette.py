@@ -1,4 +1,4 @@
-"""Colours of skin, clothes and paint, albedo RGB, and how they are drawn."""
+"""Colours of skin, clothes and paint (RGB albedo), and random choices."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ GLASS = (0.13, 0.17, 0.21)
 
 
 def pick(rng: Random, choices: Sequence[Colour], spread: float = 0.05) -> Colour:
-    """Choose one colour and shift it a little."""
+    """Choose a colour and shift each channel by at most ``spread``."""
     base = choices[int(rng.integers(len(choices)))]
     shift = rng.uniform(-spread, spread, 3)
     r, g, b = (min(max(c + float(s), 0.02), 0.97) for c, s in zip(base, shift, strict=True))
@@ -63,5 +63,5 @@ def pick(rng: Random, choices: Sequence[Colour], spread: float = 0.05) -> Colour
 
 
 def between(rng: Random, low: float, high: float) -> float:
-    """Draw a number."""
+    """Draw a number from a uniform distribution."""
     return float(rng.uniform(low, high))

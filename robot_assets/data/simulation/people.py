@@ -11,7 +11,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from robot_assets.data.simulation.palette import CLOTHES, HAIR, PAINT, RUBBER, SKIN, TROUSERS, Random, between, pick
-from robot_assets.data.simulation.shapes import Colour, Mesh, Point, ball, box, hoop, lathe, loft, merge, placed, tube
+from robot_assets.data.simulation.shapes import (
+    Colour,
+    Mesh,
+    Point,
+    ball,
+    box,
+    hoop,
+    lathe,
+    loft,
+    merge,
+    transformed,
+    tube,
+)
 
 
 def _head(rng: Random, centre: Point, radius: float, skin: Colour, helmet: Colour | None = None) -> list[Mesh]:
@@ -47,7 +59,7 @@ def _torso(hip: Point, neck: Point, depth: float, width: float, colour: Colour) 
 
 
 def _limb(points: Sequence[Point], radius: float, colours: Sequence[Colour], tip: float = 0.8) -> list[Mesh]:
-    """Chain of tubes through ``points``, getting thinner; one colour a segment."""
+    """Chain of tapering tubes through ``points``; one colour per segment."""
     parts = []
     for start, end, colour in zip(points[:-1], points[1:], colours, strict=True):
         parts.append(tube(start, end, radius, colour, tip=tip, is_open=True))
@@ -56,7 +68,7 @@ def _limb(points: Sequence[Point], radius: float, colours: Sequence[Colour], tip
 
 
 def pedestrian(rng: Random) -> Mesh:
-    """A person who walks or stands, 1.15 to 1.95 m tall, in varied clothes, some with a bag or a hat."""
+    """A walking or standing person, 1.15 to 1.95 m tall, in varied clothes, some with a bag or a cap."""
     child = between(rng, 0, 1) < 0.12
     height = between(rng, 1.15, 1.4) if child else between(rng, 1.55, 1.95)
     girth = between(rng, 0.88, 1.2)
@@ -87,7 +99,7 @@ def pedestrian(rng: Random) -> Mesh:
     parts.append(tube((lean, 0, 1.46), (lean + 0.01, 0, 1.58), 0.055, skin, is_open=True))
     parts += _head(rng, (lean + 0.03, 0.0, 1.66), 0.105, skin)
     parts += _baggage(rng, lean, girth)
-    return placed(merge(parts), scale=height / 1.79)
+    return transformed(merge(parts), scale=height / 1.79)
 
 
 def _arms(rng: Random, lean: float, swing: float, girth: float, sleeve: Colour, skin: Colour) -> list[Mesh]:
@@ -119,7 +131,7 @@ def _baggage(rng: Random, lean: float, girth: float) -> list[Mesh]:
 
 
 def cyclist(rng: Random) -> Mesh:
-    """A person who rides a bicycle: upright or leaning, with or without a helmet, basket or child seat."""
+    """A person on a bicycle: upright or leaning, with or without a helmet, backpack, rack box or basket."""
     frame, skin, top, bottom = pick(rng, PAINT), pick(rng, SKIN), pick(rng, CLOTHES), pick(rng, TROUSERS)
     parts = _bicycle(rng, frame)
     lean = between(rng, 0.05, 0.42)
@@ -140,9 +152,9 @@ def cyclist(rng: Random) -> Mesh:
     extra = between(rng, 0, 1)
     if extra < 0.25:
         parts.append(box((-0.32, 0, 1.3), (0.22, 0.3, 0.4), pick(rng, CLOTHES), taper=0.85))
-    elif extra < 0.45:  # a courier's box on the rack
+    elif extra < 0.45:  # box on the rack
         parts.append(box((-0.62, 0, 1.05), (0.42, 0.42, 0.42), pick(rng, CLOTHES)))
-    return placed(merge(parts), scale=between(rng, 0.95, 1.07))
+    return transformed(merge(parts), scale=between(rng, 0.95, 1.07))
 
 
 def _bicycle(rng: Random, frame: Colour) -> list[Mesh]:

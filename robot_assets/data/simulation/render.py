@@ -1,7 +1,7 @@
-"""Panda3D's software renderer behind a small stage: colour frames, instance masks and silhouettes.
+"""Renders scenes with Panda3D's software renderer: colour frames, instance masks and silhouettes.
 
-Only the graphics engine is used, never ``ShowBase``: nothing global stays behind, and a stage can be
-opened again in the same process. No display and no GL driver are needed.
+Uses the graphics engine only, never ``ShowBase``, which leaves global state: several scenes can be opened in one
+process. Needs no display and no GL driver.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from robot_assets.data.simulation.shapes import Floats, Ints, Point
 Bytes = NDArray[np.uint8]
 
 IDS = 254
-"""Items have ids from 1 to this one; in a mask 0 is the street and the sky."""
+"""Highest id of an item; the lowest is 1. In a mask, 0 is the street and the sky."""
 
 SHADOW = 255
-"""In a mask, ground that an item keeps the sun from."""
+"""In a mask, ground in the shadow of an item."""
 
-_SAMPLES = (1, 1)  # per pixel, across and down: most edges of a street are upright
-_TILES = 3  # how many silhouettes one atlas holds
+_SAMPLES = (1, 1)  # per pixel, across and down
+_TILES = 3  # silhouettes per atlas
 _NEAR, _FAR = 0.12, 260.0
 
 
 @dataclass(frozen=True)
 class View:
-    """Where the camera stands: metres, and radians (heading counter-clockwise from +x, pitch upwards)."""
+    """Pose of the camera: metres, and radians (heading counter-clockwise from +x, pitch upwards)."""
 
     x: float
     y: float
@@ -43,13 +43,12 @@ class View:
 
 @dataclass(frozen=True)
 class Frame:
-    """What one look at the stage gives.
+    """A rendered image of a scene with its instance mask.
 
     Attributes:
-        colour: uint8 (height, width, 4), BGRA; alpha is the share of the pixel that is not sky, and the
-            colour is already multiplied by it.
-        ids: uint8 (height, width), instance ids; 0 is the street and the sky, ``SHADOW`` ground in the shadow.
-        is_item: bool (height, width), where an item is seen.
+        colour: uint8 (height, width, 4), BGRA, premultiplied; alpha is the share of the pixel that is not sky.
+        ids: uint8 (height, width), instance ids; 0 is the street and the sky, ``SHADOW`` ground in shadow.
+        is_item: bool (height, width), whether the pixel shows an item.
         pixels: int64 (n,), flat positions of those pixels, ascending.
         owners: uint8 (n,), the id in each of ``pixels``.
     """
@@ -62,14 +61,14 @@ class Frame:
 
 
 class Item:
-    """One thing on the stage that has an id: an actor, a tree, a lamp. It starts without a shadow."""
+    """An object of the scene with an id: an actor, a tree, a lamp. Casts no shadow until ``cast_shadow``."""
 
-    def __init__(self, ident: int, scene: Any, geometry: Any, ground: Any, mask_bit: Any) -> None:
+    def __init__(self, ident: int, node: Any, geometry: Any, ground: Any, mask_bit: Any) -> None:
         self.ident = ident
-        self.scene = scene
-        """Node under which only this item stands."""
+        self.node = node
+        """Node that contains this item only."""
         self._geometry, self._ground, self._mask_bit = geometry, ground, mask_bit
-        self._pose = scene.attach_new_node("pose")
+        self._pose = node.attach_new_node("pose")
         self._pose.attach_new_node(geometry)
         self._shadow: Any = None
 
@@ -80,49 +79,49 @@ class Item:
             self._shadow.set_transform(self._pose.get_transform())
 
     def cast_shadow(self) -> None:
-        """Throw a shadow from now on."""
+        """Cast a shadow from now on."""
         if self._shadow is None:
             self._shadow = self._ground.attach_new_node("shadow")
             self._shadow.attach_new_node(self._geometry)
             self._shadow.set_transform(self._pose.get_transform())
 
     def show_in_masks(self, is_shown: bool) -> None:
-        """Draw the item into the masks, or leave it out."""
+        """Draw the item into the masks, or not."""
         if is_shown:
-            self.scene.show(self._mask_bit)
+            self.node.show(self._mask_bit)
         else:
-            self.scene.hide(self._mask_bit)
+            self.node.hide(self._mask_bit)
 
     def remove(self) -> None:
-        """Take the item off the stage."""
-        self.scene.remove_node()
+        """Remove the item from the scene."""
+        self.node.remove_node()
         if self._shadow is not None:
             self._shadow.remove_node()
 
 
-class Stage:
+class Scene:
     """Street, items and cameras of one recording session.
 
     Args:
         width: of the images, pixels.
         height: of the images, pixels.
         field_of_view: horizontal, radians.
-        towards_sun: unit vector; shadows fall away from it.
+        towards_sun: unit vector to the sun.
     """
 
-    def __init__(self, engine: Engine, width: int, height: int, field_of_view: float, towards_sun: Point) -> None:
+    def __init__(self, renderer: Renderer, width: int, height: int, field_of_view: float, towards_sun: Point) -> None:
         from panda3d import core
 
-        self._core, self._engine = core, engine
+        self._core, self._renderer = core, renderer
         self.width, self.height = width, height
         self.focal = width / 2 / math.tan(field_of_view / 2)
-        self._root = core.NodePath("stage")
+        self._root = core.NodePath("scene")
         self._root.set_two_sided(False)
         self._shadows = {level: self._shadow_plane(towards_sun, level) for level in (0.0, -0.12)}
-        engine.aim(self._root, self.focal)
+        renderer.aim(self._root, self.focal)
 
     def _shadow_plane(self, towards_sun: Point, level: float) -> Any:
-        """Node that flattens what stands under it onto the ground, along the rays of the sun."""
+        """Node that projects its children onto the ground along the rays of the sun."""
         x, y, z = towards_sun
         flat = 0.001
         plane = self._root.attach_new_node("shadows")
@@ -134,36 +133,36 @@ class Stage:
         plane.set_tag("instance", str(SHADOW))
         plane.set_two_sided(True)
         plane.set_bin("fixed", 0)
-        plane.hide(self._engine.colour_bit)
+        plane.hide(self._renderer.colour_bit)
         return plane
 
     def add_surface(self, points: Floats, triangles: Ints, colours: Bytes, uvs: Floats, texture: Any) -> None:
         """Add a textured part of the street: float32 (n, 3), int32 (m, 3), uint8 (n, 4), float32 (n, 2).
 
-        The masks leave it out: nothing of the street stands before an item.
+        It is not drawn into the masks: the street never occludes an item.
         """
         node = self._root.attach_new_node(self.geometry(points, triangles, colours, uvs))
         node.set_texture(texture)
         node.set_two_sided(True)
-        # One colour a quad: the renderer's flat loop is much faster than the one that interpolates.
+        # One colour per quad: the renderer's flat loop is much faster than the interpolating one.
         node.set_attrib(self._core.ShadeModelAttrib.make(self._core.ShadeModelAttrib.M_flat))
-        node.hide(self._engine.mask_bit)
-        # Drawn in the order of their making: Panda's usual order is that of addresses in memory, which decides
+        node.hide(self._renderer.mask_bit)
+        # Drawn in order of creation: Panda's default order depends on memory addresses, which would decide the
         # pixels where two surfaces meet.
         node.set_bin("fixed", 0)
 
     def add_item(self, ident: int, geometry: Any, ground: float = 0.0) -> Item:
-        """Add a thing.
+        """Add an item.
 
         Args:
             ident: value of its pixels in the mask, 1 to ``IDS``.
             geometry: from ``geometry``; several items may share one.
-            ground: height of what it stands on, metres: 0 or -0.12.
+            ground: height of the ground below it, metres: 0 or -0.12.
         """
-        scene = self._root.attach_new_node("item")
-        scene.set_bin("background", 0)  # before the street that it covers
-        scene.set_tag("instance", str(ident))
-        return Item(ident, scene, geometry, self._shadows[ground], self._engine.mask_bit)
+        node = self._root.attach_new_node("item")
+        node.set_bin("background", 0)  # before the street that it covers
+        node.set_tag("instance", str(ident))
+        return Item(ident, node, geometry, self._shadows[ground], self._renderer.mask_bit)
 
     def geometry(self, points: Floats, triangles: Ints, colours: Bytes, uvs: Floats | None = None) -> Any:
         """Upload a mesh: float32 (n, 3), int32 (m, 3), uint8 (n, 4) RGBA; textured: float32 (n, 2)."""
@@ -186,26 +185,26 @@ class Stage:
         node.add_geom(geom)
         return node
 
-    def look(self, view: View) -> Frame:
-        """Draw the stage as seen from ``view``."""
-        return self._engine.draw(view)
+    def render(self, view: View) -> Frame:
+        """Draw the scene as seen from ``view``."""
+        return self._renderer.draw(view)
 
     def silhouettes(self, items: Sequence[Item]) -> list[int]:
-        """Count the pixels that each item would cover with nothing before it, from the last view.
+        """Count the pixels of each item's unoccluded silhouette in the last view.
 
-        Counted at half the resolution and scaled, so good to a few pixels.
+        Counted at half the resolution and scaled: accurate to a few pixels.
         """
         counts: list[int] = []
         for start in range(0, len(items), _TILES):
-            counts += self._engine.silhouettes([item.scene for item in items[start : start + _TILES]])
+            counts += self._renderer.silhouettes([item.node for item in items[start : start + _TILES]])
         return counts
 
     def close(self) -> None:
-        """Take everything off the stage."""
+        """Remove everything from the scene."""
         self._root.remove_node()
 
 
-class Engine:
+class Renderer:
     """The renderer and its three off-screen buffers; one for all sessions of a simulation.
 
     Raises:
@@ -250,7 +249,7 @@ class Engine:
         buffer = self._engine.make_output(self._pipe, name, 0, pixels, size, core.GraphicsPipe.BF_refuse_window)
         if buffer is None:
             raise DataError(
-                f"the renderer has no buffer of {width}x{height} pixels",
+                f"the renderer cannot allocate a buffer of {width}x{height} pixels",
                 needed="an image size that fits into memory",
                 fix="lower width and height of the simulation in params.yaml",
             )
@@ -268,7 +267,7 @@ class Engine:
         return node
 
     def _tile_camera(self, index: int) -> Any:
-        """Build the camera of one tile of the atlas: everything that it sees is white."""
+        """Build the camera of one tile of the atlas; it renders everything white."""
         camera = self._core.Camera(f"tile{index}")
         camera.set_lens(self._lens)
         camera.set_camera_mask(self.mask_bit)
@@ -296,13 +295,13 @@ class Engine:
             camera.set_tag_state(str(value), core.RenderState.make(core.ColorAttrib.make_flat(red), 200))
 
     def aim(self, root: Any, focal: float) -> None:
-        """Point all cameras at a stage; ``focal`` in pixels of the image."""
+        """Move all cameras into a scene; ``focal`` in pixels of the image."""
         self._lens.set_film_size(self.width, self.height)
         self._lens.set_focal_length(focal)
         self._rig.reparent_to(root)
 
     def draw(self, view: View) -> Frame:
-        """Draw colour and masks of the stage that was aimed at last."""
+        """Draw colour and masks of the scene that ``aim`` set."""
         # Panda's cameras look along +y; ours along +x.
         self._rig.set_pos_hpr(view.x, view.y, view.z, math.degrees(view.heading) - 90.0, math.degrees(view.pitch), 0)
         self._engine.render_frame()
@@ -316,25 +315,25 @@ class Engine:
             colour = _averaged(colour[:, 0::2], colour[:, 1::2])
         return Frame(colour[::-1], ids, is_item, pixels, ids.ravel()[pixels])
 
-    def silhouettes(self, scenes: Sequence[Any]) -> list[int]:
-        """Pixels (of the full resolution) that each scene alone covers."""
+    def silhouettes(self, nodes: Sequence[Any]) -> list[int]:
+        """Pixels (at full resolution) that each node alone covers."""
         core = self._core
         nothing = core.NodePath("nothing")
         for index, camera in enumerate(self._tile_cameras):
-            camera.node().set_scene(scenes[index] if index < len(scenes) else nothing)
+            camera.node().set_scene(nodes[index] if index < len(nodes) else nothing)
         self._only(self._atlas[0])
         self._engine.render_frame()
         self._only(self._colour[0], self._mask[0])
         tiles = _pixels(self._atlas[1])[:, :, 2].reshape(_TILES, self._tile[1], self._tile[0])
         counts = np.count_nonzero(tiles, axis=(1, 2))
-        return [4 * int(count) for count in counts[: len(scenes)]]
+        return [4 * int(count) for count in counts[: len(nodes)]]
 
     def _only(self, *active: Any) -> None:
         for buffer, _ in (self._colour, self._mask, self._atlas):
             buffer.set_active(buffer in active)
 
     def texture(self, pixels: Bytes) -> Any:
-        """Upload an uint8 (h, w, 3) RGB texture; h and w are powers of two. Row 0 is its top."""
+        """Upload a texture, uint8 (h, w, 3) RGB; h and w are powers of two, row 0 is the top."""
         core = self._core
         texture = core.Texture()
         height, width, _ = pixels.shape
@@ -358,7 +357,7 @@ def _panda3d() -> Any:
     except ImportError as error:
         raise DataError(
             f"Panda3D cannot be imported: {error}",
-            needed="panda3d 1.10.16, which the simulation renders with",
+            needed="panda3d 1.10.16, the renderer of the simulation",
             fix="pip install 'robot-assets[training]'",
         ) from None
     return core

@@ -1,4 +1,4 @@
-"""The camera's own flaws, chosen once a session and applied to every frame in 16-bit integers."""
+"""Camera effects, chosen once per session and applied to every frame in 16-bit integers."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from robot_assets.data.simulation.weather import BRIGHTEST, Levels, Weather
 
 
 class Sensor:
-    """The camera of one session: exposure, white balance, vignette, noise, blur, and rain before the lens.
+    """The camera of one session: exposure, white balance, vignette, noise, blur and rain streaks.
 
     Args:
         rng: of the session.
@@ -37,7 +37,7 @@ class Sensor:
         self._scratch = np.empty((height, width), np.uint16)
 
     def _tone_curves(self, rng: Random) -> list[bytes]:
-        """Build one table of 256 bytes a channel: exposure, white balance, contrast, as a camera would."""
+        """Build a lookup table of 256 bytes per channel: exposure, white balance and contrast."""
         exposure = float(rng.uniform(0.88, 1.18))
         warmth, green = float(rng.uniform(-0.05, 0.05)), float(rng.uniform(-0.02, 0.02))
         contrast = float(rng.uniform(0.1, 0.55))
@@ -51,14 +51,14 @@ class Sensor:
         return [curve.tobytes() for curve in curves]
 
     def _vignetting(self, rng: Random) -> Levels:
-        """Share of light that the lens lets through, in 256ths."""
+        """Share of light that the lens transmits, in 256ths."""
         y = np.linspace(-1, 1, self._height, dtype=np.float32)[:, None]
         x = np.linspace(-1, 1, self._width, dtype=np.float32)[None, :]
         falloff = 1 - np.float32(rng.uniform(0.04, 0.2)) * (x * x + y * y) * np.float32(0.6)
         return (falloff * 256).astype(np.uint16)
 
     def _noise_bank(self, rng: Random, grain: Grain) -> NDArray[np.int16]:
-        """Noise of which each frame takes another window: grain that is half grey, half coloured."""
+        """Film grain of which each frame uses a different window."""
         strength = float(rng.uniform(1.2, 3.6)) * (1.7 if self._weather.kind == "dusk" else 1.0)
         size = (self._height + 64, self._width + 64)
         bank = grain.film(*size) * np.float32(strength)
@@ -66,7 +66,7 @@ class Sensor:
         return rounded
 
     def _rain_bank(self, rng: Random) -> NDArray[np.int16]:
-        """Slanted streaks, int16 (h, w), of which each frame takes another window."""
+        """Slanted streaks, int16 (h, w), of which each frame uses a different window."""
         height, width = self._height + 64, self._width + 64
         bank = np.zeros((height, width), np.float32)
         slant = float(rng.uniform(-0.35, 0.35))
@@ -78,19 +78,19 @@ class Sensor:
         bank[:, 1:] += bank[:, :-1] * np.float32(0.5)
         return bank.astype(np.int16)
 
-    def develop(self, frame: Frame, sky: Levels, clearness: Levels, rng: Random) -> Image.Image:
-        """Turn a rendered frame into what the camera records.
+    def capture(self, frame: Frame, sky: Levels, transmittance: Levels, rng: Random) -> Image.Image:
+        """Convert a rendered frame to a camera image.
 
         Args:
             frame: as rendered.
-            sky: uint16 (3, rows, width), RGB in [0, 250]; the sky behind the uppermost rows of the image.
-            clearness: uint16 (height, width), light that comes through the haze in 256ths.
-            rng: of the session; moves noise and rain from frame to frame.
+            sky: uint16 (3, rows, width), RGB in [0, 250]; the sky behind the top rows of the image.
+            transmittance: uint16 (height, width), share of light that passes through the haze, in 256ths.
+            rng: of the session; shifts noise and rain from frame to frame.
 
         Returns:
-            The picture, RGB.
+            The image, RGB.
         """
-        through: Levels = (clearness * self._vignette) >> np.uint16(8)
+        through: Levels = (transmittance * self._vignette) >> np.uint16(8)
         veil = self._vignette - through
         _shade(through, frame.ids == SHADOW, self._shadow)
         rows = sky.shape[1]
@@ -120,7 +120,7 @@ class Sensor:
 
 
 def _shade(through: Levels, shadow: NDArray[np.bool_], strength: np.uint8) -> None:
-    """Darken ``through`` in place where ground is in the shadow; only the rows that have any are touched."""
+    """Darken ``through`` in place where the ground is in shadow; skips rows without shadow."""
     rows = np.flatnonzero(shadow.any(axis=1))
     if len(rows):
         part = slice(max(int(rows[0]) - 1, 0), int(rows[-1]) + 2)
@@ -129,8 +129,8 @@ def _shade(through: Levels, shadow: NDArray[np.bool_], strength: np.uint8) -> No
 
 
 def _softened(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
-    """Blur a mask with a 3x3 tent, so that shadows have soft edges; 0 to 16."""
-    # Sums of pairs, twice: a tent, without shifts, which NumPy does byte by byte.
+    """Blur a mask with a 3x3 tent filter, for soft shadow edges; 0 to 16."""
+    # Two sums of pairs make a tent without bit shifts, which NumPy does not vectorize for bytes.
     source = mask.view(np.uint8)
     wide = source * np.uint8(4)
     pairs = source[:, :-1] + source[:, 1:]
@@ -142,7 +142,7 @@ def _softened(mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
 
 
 def _blur(plane: NDArray[np.int16], halvings: int, scratch: NDArray[np.int16]) -> None:
-    """Mix each pixel with the one below, in place: one half of it, or a quarter; overwrites ``scratch``."""
+    """Mix 1/2**``halvings`` of the pixel below into each pixel, in place; overwrites ``scratch``."""
     step = np.subtract(plane[1:], plane[:-1], out=scratch[1:])
     step >>= halvings
     plane[:-1] += step

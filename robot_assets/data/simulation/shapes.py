@@ -1,7 +1,7 @@
-"""Triangle meshes out of boxes, tubes, ellipsoids and lofts, and the light that is baked into their colours.
+"""Triangle meshes from boxes, tubes, ellipsoids and lofts, with lighting baked into vertex colours.
 
-Nothing here touches a BLAS product or a transcendental function of NumPy on the way to a pixel: their last
-bit depends on the processor, and the same seed has to give the same bytes.
+No pixel depends on a BLAS product or on a transcendental function of NumPy: their last bit varies between
+processors, and the same seed has to give the same bytes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Mesh:
         points: float32 (n, 3), metres.
         triangles: int32 (m, 3), counter-clockwise seen from outside.
         colours: float32 (n, 3), albedo RGB in [0, 1].
-        glow: float32 (n,), 0 for a lit surface, 1 for one that shines by itself (a lamp).
+        glow: float32 (n,), 0 for a lit surface, 1 for an emissive one (a lamp).
     """
 
     points: Floats
@@ -45,7 +45,7 @@ class Light:
         towards_sun: unit vector.
         sun: RGB of direct light.
         sky: RGB of light from above.
-        ground: RGB of light that the ground throws back.
+        ground: RGB of light reflected by the ground.
     """
 
     towards_sun: Point
@@ -55,7 +55,7 @@ class Light:
 
 
 def merge(parts: Sequence[Mesh]) -> Mesh:
-    """Put several meshes into one."""
+    """Merge meshes into one."""
     offsets = np.cumsum([0] + [len(part.points) for part in parts[:-1]])
     return Mesh(
         np.concatenate([part.points for part in parts]),
@@ -65,15 +65,15 @@ def merge(parts: Sequence[Mesh]) -> Mesh:
     )
 
 
-def placed(mesh: Mesh, turn: float = 0.0, move: Point = (0.0, 0.0, 0.0), scale: float = 1.0) -> Mesh:
-    """Scale, then turn about z by ``turn`` radians, then move."""
+def transformed(mesh: Mesh, turn: float = 0.0, move: Point = (0.0, 0.0, 0.0), scale: float = 1.0) -> Mesh:
+    """Scale, then rotate about z by ``turn`` radians, then translate by ``move``."""
     cos, sin = math.cos(turn) * scale, math.sin(turn) * scale
     x, y, z = mesh.points.T
     points = np.stack([x * cos - y * sin + move[0], x * sin + y * cos + move[1], z * scale + move[2]], axis=1)
     return Mesh(points.astype(np.float32), mesh.triangles, mesh.colours, mesh.glow)
 
 
-def _painted(points: Floats, triangles: Ints, colour: Colour, glow: float = 0.0) -> Mesh:
+def _coloured(points: Floats, triangles: Ints, colour: Colour, glow: float = 0.0) -> Mesh:
     colours = np.empty((len(points), 3), np.float32)
     colours[:] = colour
     return Mesh(points, triangles, colours, np.full(len(points), glow, np.float32))
@@ -86,11 +86,11 @@ _BOX_TRIANGLES = np.array([[4 * f + i for i in t] for f in range(6) for t in ((0
 
 
 def box(centre: Point, size: Point, colour: Colour, *, taper: float = 1.0, glow: float = 0.0) -> Mesh:
-    """Build a box with flat sides; its top is ``taper`` times as wide as its bottom."""
+    """Build a box whose top is ``taper`` times as wide as its bottom."""
     points = _BOX_POINTS * np.asarray(size, np.float32)
     if taper != 1.0:
         points[_BOX_POINTS[:, 2] > 0, :2] *= np.float32(taper)
-    return _painted(points + np.asarray(centre, np.float32), _BOX_TRIANGLES, colour, glow)
+    return _coloured(points + np.asarray(centre, np.float32), _BOX_TRIANGLES, colour, glow)
 
 
 @lru_cache(maxsize=64)
@@ -100,8 +100,8 @@ def _circle(sides: int) -> Floats:
 
 
 @lru_cache(maxsize=64)
-def _skin(rings: int, sides: int) -> Ints:
-    """Triangles between consecutive rings, and fans from a centre point at both ends."""
+def _ring_triangles(rings: int, sides: int) -> Ints:
+    """Triangles between consecutive rings, and triangle fans that close both ends."""
     triangles = []
     for ring in range(rings - 1):
         for side in range(sides):
@@ -116,17 +116,17 @@ def _skin(rings: int, sides: int) -> Ints:
 
 
 def loft(rings: Floats, colour: Colour, *, is_open: bool = False) -> Mesh:
-    """Skin a stack of rings, float32 (rings, sides, 3), and close both ends unless ``is_open``.
+    """Connect a stack of rings, float32 (rings, sides, 3), and close both ends unless ``is_open``.
 
-    Each ring runs counter-clockwise seen from the last ring.
+    Rings are counter-clockwise seen from the last ring.
     """
     count, sides, _ = rings.shape
     if is_open:
-        skin = _skin(count, sides)[: 2 * sides * (count - 1)]
-        return _painted(np.ascontiguousarray(rings.reshape(-1, 3)), skin, colour)
+        skin = _ring_triangles(count, sides)[: 2 * sides * (count - 1)]
+        return _coloured(np.ascontiguousarray(rings.reshape(-1, 3)), skin, colour)
     ends = rings[:: count - 1].mean(axis=1)
     points = np.concatenate([rings.reshape(-1, 3), ends])
-    return _painted(points, _skin(count, sides), colour)
+    return _coloured(points, _ring_triangles(count, sides), colour)
 
 
 def lathe(
@@ -136,7 +136,7 @@ def lathe(
     sides: int = 10,
     squash: float = 1.0,
 ) -> Mesh:
-    """Turn a profile of (radius, height) about z; ``squash`` scales the result along y."""
+    """Rotate a profile of (radius, height) about z; ``squash`` scales the result along y."""
     circle = _circle(sides) * np.array([1.0, squash], np.float32)
     rings = np.empty((len(profile), sides, 3), np.float32)
     for ring, (radius, height) in zip(rings, profile, strict=True):
@@ -189,11 +189,11 @@ def disc(centre: Point, radius: float, side: int, colour: Colour, sides: int = 1
     points[:-1, 0] = circle[:, 0] * np.float32(radius)
     points[:-1, 2] = circle[:, 1] * np.float32(radius)
     fan = [(sides, (i + 1) % sides, i) if side > 0 else (sides, i, (i + 1) % sides) for i in range(sides)]
-    return _painted(points + np.asarray(centre, np.float32), np.array(fan, np.int32), colour)
+    return _coloured(points + np.asarray(centre, np.float32), np.array(fan, np.int32), colour)
 
 
 def wheel(centre: Point, radius: float, width: float, side: int, tyre: Colour, hub: Colour) -> Mesh:
-    """Build a wheel that rolls along x: a tyre, and a hub on the face that looks to ``side`` (1 is +y)."""
+    """Build a wheel that rolls along x: a tyre, and a hub on the face towards ``side`` (1 is +y)."""
     x, y, z = centre
     half = width / 2
     face = y + side * half
@@ -223,7 +223,7 @@ def hoop(centre: Point, radius: float, thickness: float, colour: Colour, sides: 
             a, b = ring * 3 + side, ring * 3 + (side + 1) % 3
             c, d = (a + 3) % (sides * 3), (b + 3) % (sides * 3)
             triangles += [(a, b, d), (a, d, c)]
-    return _painted(points, np.array(triangles, np.int32), colour)
+    return _coloured(points, np.array(triangles, np.int32), colour)
 
 
 def _cross(a: Sequence[float], b: Sequence[float]) -> Point:
@@ -236,7 +236,7 @@ def _unit(a: Point) -> Point:
 
 
 def face_areas(mesh: Mesh) -> Floats:
-    """Normals of the triangles, as long as each triangle's area in square metres; float32 (m, 3)."""
+    """Normals of the triangles, with the area in square metres as length; float32 (m, 3)."""
     a, b, c = (mesh.points[mesh.triangles[:, i]] for i in range(3))
     u, v = b - a, c - a
     halves: Floats = np.float32(0.5) * np.stack(
@@ -260,14 +260,14 @@ def normals(mesh: Mesh, faces: Floats) -> Floats:
     return unit
 
 
-def lit(mesh: Mesh, normal: Floats, light: Light, turn: float = 0.0) -> NDArray[np.uint8]:
-    """Vertex colours under ``light``: hemispheric sky and ground, a sun, and darkening near the ground.
+def vertex_colours(mesh: Mesh, normal: Floats, light: Light, turn: float = 0.0) -> NDArray[np.uint8]:
+    """Vertex colours under ``light``: hemispheric sky and ground light, sun, and darkening near the ground.
 
     Args:
-        mesh: to be lit.
+        mesh: the mesh to light.
         normal: its vertex normals, from ``normals``.
         light: sun and sky.
-        turn: heading that the mesh will have on the street, radians.
+        turn: heading of the mesh in the scene, radians.
 
     Returns:
         uint8 (n, 4), RGBA.

@@ -12,9 +12,9 @@ from robot_assets.data.simulation.weather import BRIGHTEST, Levels, Weather
 
 
 class Sky:
-    """The sky of one session, a little wider than the image, so that it can turn with the robot.
+    """The sky of one session, wider than the image, so that it can shift with the heading.
 
-    Clouds lie on a plane far above, which gives them their perspective.
+    Clouds lie on a high plane, which gives them perspective.
 
     Args:
         rng: of the session.
@@ -57,14 +57,14 @@ class Sky:
             self._planes[channel] = np.clip(cloudy, 0, 1) * BRIGHTEST
 
     def behind(self, heading: float) -> Levels:
-        """Sky behind the upper rows of the image, uint16 (3, rows, width) in [0, 250]."""
+        """Sky behind the top rows of the image, uint16 (3, rows, width) in [0, 250]."""
         turned = self._margin - round(self._focal * math.tan(heading))
         left = min(max(turned, 0), 2 * self._margin)
         return self._planes[:, :, left : left + self._width]
 
 
 def _sampled(field: Floats, rows: Floats, columns: Floats) -> Floats:
-    """Sample a tiling field between its grid points; ``rows`` and ``columns`` broadcast."""
+    """Sample a tiling field bilinearly; ``rows`` and ``columns`` broadcast."""
     size = len(field)
     top, left = np.floor(rows).astype(np.int64), np.floor(columns).astype(np.int64)
     down, right = rows - top, columns - left

@@ -1,4 +1,4 @@
-"""The street of one session: ground, kerbs, road marks, houses, sky, and the things that nobody labels."""
+"""The street of one session: ground, kerbs, road markings, houses and hedges."""
 
 from __future__ import annotations
 
@@ -8,33 +8,31 @@ from typing import Any
 
 import numpy as np
 
-from robot_assets.data.simulation.fabrics import Fabrics
 from robot_assets.data.simulation.palette import Random, pick
-from robot_assets.data.simulation.render import Stage
-from robot_assets.data.simulation.shapes import (
-    Floats,
-)
+from robot_assets.data.simulation.render import Scene
+from robot_assets.data.simulation.shapes import Floats
+from robot_assets.data.simulation.texture_library import TextureLibrary
 from robot_assets.data.simulation.weather import Weather
 
 ROAD_LEVEL = -0.12
 """Height of the road surface, metres; the sidewalk is at 0."""
 
-_BEHIND, _AHEAD = 12.0, 110.0  # how far the street reaches behind the first and beyond the last frame
+_BEHIND, _AHEAD = 12.0, 110.0  # metres of street behind the first and beyond the last frame
 
 
 @dataclass(frozen=True)
-class Place:
-    """Cross-section of a street, metres; all distances are from the middle of the sidewalk.
+class StreetLayout:
+    """Cross-section of a street, metres; positions are measured from the middle of the sidewalk.
 
     Attributes:
-        side: +1 where the road is on the left hand of the robot, -1 on the right.
+        side: +1 if the road is on the robot's left, -1 on its right.
         half_width: of the sidewalk.
         verge: width of the grass between sidewalk and kerb, 0 for none.
         setback: from the edge of the sidewalk to the houses.
         bike_lane: width, 0 for none.
         parking: width, 0 for none.
         lane: width of each of the two lanes.
-        gardens: whether hedges and lawns are before the houses.
+        gardens: whether there are hedges and lawns in front of the houses.
     """
 
     side: int
@@ -48,24 +46,24 @@ class Place:
 
     @property
     def kerb(self) -> float:
-        """Where the kerb is."""
+        """Position of the kerb."""
         return self.half_width + self.verge
 
     @property
     def lanes_from(self) -> float:
-        """Where the first driving lane begins."""
+        """Position of the near edge of the first driving lane."""
         return self.kerb + 0.2 + self.bike_lane + self.parking
 
     @property
     def far_kerb(self) -> float:
-        """Where the sidewalk on the other side of the road begins."""
+        """Position of the kerb on the other side of the road."""
         return self.lanes_from + 2 * self.lane + 0.4
 
 
-def choose_place(rng: Random) -> Place:
-    """Draw a street."""
+def choose_layout(rng: Random) -> StreetLayout:
+    """Draw a random street layout."""
     gardens = bool(rng.random() < 0.4)
-    return Place(
+    return StreetLayout(
         side=1 if rng.random() < 0.5 else -1,
         half_width=float(rng.uniform(1.5, 2.4)),
         verge=float(rng.uniform(0.9, 1.6)) if rng.random() < 0.4 else 0.0,
@@ -78,27 +76,27 @@ def choose_place(rng: Random) -> Place:
 
 
 class Street:
-    """Builds a place onto a stage and says how far away its surfaces are."""
+    """Builds a street into a scene, and computes the distances of its surfaces."""
 
     def __init__(
         self,
         rng: Random,
-        fabrics: Fabrics,
-        stage: Stage,
-        place: Place,
+        textures: TextureLibrary,
+        scene: Scene,
+        layout: StreetLayout,
         weather: Weather,
         travel: float,
     ) -> None:
-        self._rng, self._fabrics, self._stage = rng, fabrics, stage
-        self.place, self._weather = place, weather
+        self._rng, self._textures, self._scene = rng, textures, scene
+        self.layout, self._weather = layout, weather
         self._start, self._end = -_BEHIND, travel + _AHEAD
-        # What stands in front is drawn first: the renderer shades only what passes the depth test.
+        # Near surfaces first: the renderer shades only pixels that pass the depth test.
         self._houses()
         self._marks()
         self._ground()
 
     def _shade(self, normal: tuple[float, float, float], dim: float = 1.0) -> tuple[float, float, float]:
-        """Light that arrives on a surface."""
+        """RGB of the light on a surface, times ``dim``."""
         light = self._weather.light
         facing = max(sum(n * s for n, s in zip(normal, light.towards_sun, strict=True)), 0.0)
         up = (normal[2] + 1) / 2
@@ -115,18 +113,18 @@ class Street:
         colours: list[Any],
         texture: Any,
     ) -> None:
-        """Add quads, each of four corners given in order around it."""
-        side = self.place.side
+        """Add quads, each with four corners in order around it."""
+        side = self.layout.side
         points = np.array(corners, np.float32).reshape(-1, 3) * np.array([1, side, 1], np.float32)
         first = np.arange(len(corners), dtype=np.int32)[:, None] * 4
         triangles = (first[:, :, None] + np.array([[0, 1, 2], [0, 2, 3]], np.int32)[None]).reshape(-1, 3)
         rgba = np.full((len(points), 4), 255, np.uint8)
         rgba[:, :3] = np.repeat(np.array(colours, np.float32) * 255, 4, axis=0)
-        self._stage.add_surface(points, triangles, rgba, np.array(uvs, np.float32).reshape(-1, 2), texture)
+        self._scene.add_surface(points, triangles, rgba, np.array(uvs, np.float32).reshape(-1, 2), texture)
 
     def _strip(self, y0: float, y1: float, z0: float, z1: float, texture: Any, metres: float, dim: float = 1.0) -> None:
-        """Band along the whole street, from (y0, z0) to (y1, z1); the texture repeats every ``metres``."""
-        normal = (0.0, 0.0, 1.0) if abs(z1 - z0) < 0.01 else (0.0, 1.0 * self.place.side, 0.0)
+        """Add a strip along the whole street, from (y0, z0) to (y1, z1); the texture repeats every ``metres``."""
+        normal = (0.0, 0.0, 1.0) if abs(z1 - z0) < 0.01 else (0.0, 1.0 * self.layout.side, 0.0)
         corners, uvs = [], []
         reach = abs(y1 - y0) + abs(z1 - z0)
         x = self._start
@@ -139,47 +137,47 @@ class Street:
         self._quads(corners, uvs, [self._shade(normal, dim)] * len(corners), texture)
 
     def _ground(self) -> None:
-        rng, place = self._rng, self.place
-        paving, lawn, stone, road = (self._fabrics.choose(rng, kind) for kind in ("paving", "lawn", "kerb", "asphalt"))
+        rng, layout = self._rng, self.layout
+        paving, lawn, stone, road = (self._textures.choose(rng, kind) for kind in ("paving", "lawn", "kerb", "asphalt"))
         wet = 0.78 if self._weather.rain else 1.0
-        edge = place.half_width
+        edge = layout.half_width
         self._strip(-edge, edge, 0, 0, paving, 2.4, wet)
-        front = lawn if place.gardens else paving
-        self._strip(-edge - place.setback - 0.2, -edge, 0, 0, front, 3.0, wet)
-        if place.verge:
-            self._strip(edge, place.kerb, 0, 0, lawn, 3.0, wet)
-        self._strip(place.kerb, place.kerb + 0.18, 0.0, 0.0, stone, 4.0, wet)
-        self._strip(place.kerb + 0.18, place.kerb + 0.2, 0.0, ROAD_LEVEL, stone, 4.0, 0.8 * wet)
-        self._strip(place.kerb + 0.2, place.far_kerb, ROAD_LEVEL, ROAD_LEVEL, road, 5.0, wet * 0.92)
-        self._strip(place.far_kerb, place.far_kerb + 0.02, ROAD_LEVEL, 0.0, stone, 4.0, 0.85 * wet)
-        self._strip(place.far_kerb, place.far_kerb + 3.2, 0.0, 0.0, paving, 2.4, wet * 0.95)
+        front = lawn if layout.gardens else paving
+        self._strip(-edge - layout.setback - 0.2, -edge, 0, 0, front, 3.0, wet)
+        if layout.verge:
+            self._strip(edge, layout.kerb, 0, 0, lawn, 3.0, wet)
+        self._strip(layout.kerb, layout.kerb + 0.18, 0.0, 0.0, stone, 4.0, wet)
+        self._strip(layout.kerb + 0.18, layout.kerb + 0.2, 0.0, ROAD_LEVEL, stone, 4.0, 0.8 * wet)
+        self._strip(layout.kerb + 0.2, layout.far_kerb, ROAD_LEVEL, ROAD_LEVEL, road, 5.0, wet * 0.92)
+        self._strip(layout.far_kerb, layout.far_kerb + 0.02, ROAD_LEVEL, 0.0, stone, 4.0, 0.85 * wet)
+        self._strip(layout.far_kerb, layout.far_kerb + 3.2, 0.0, 0.0, paving, 2.4, wet * 0.95)
 
     def _marks(self) -> None:
-        """Lane marks, the edge of a bicycle lane, a zebra crossing."""
-        rng, place = self._rng, self.place
+        """Add lane markings, the edge of a bicycle lane and zebra crossings."""
+        rng, layout = self._rng, self.layout
         z = ROAD_LEVEL + 0.012
         white, bike = [], []
-        middle = place.lanes_from + place.lane
+        middle = layout.lanes_from + layout.lane
         x = self._start
         while x < self._end:
             white.append((x, middle - 0.06, x + 3.0, middle + 0.06))
             x += 6.0
-        if place.parking:
-            y = place.lanes_from
+        if layout.parking:
+            y = layout.lanes_from
             white.append((self._start, y - 0.06, self._end, y + 0.06))
-        if place.bike_lane:
-            edge = place.kerb + 0.2 + place.bike_lane
+        if layout.bike_lane:
+            edge = layout.kerb + 0.2 + layout.bike_lane
             white.append((self._start, edge - 0.06, self._end, edge + 0.06))
             if rng.random() < 0.6:
-                bike.append((self._start, place.kerb + 0.25, self._end, edge - 0.1))
+                bike.append((self._start, layout.kerb + 0.25, self._end, edge - 0.1))
         x = float(rng.uniform(6, 30))
         while x < self._end:
-            y = place.kerb + 0.5
-            while y < place.far_kerb - 0.5:
+            y = layout.kerb + 0.5
+            while y < layout.far_kerb - 0.5:
                 white.append((x, y, x + 3.2, y + 0.5))
                 y += 1.0
             x += float(rng.uniform(45, 80))
-        tone = self._fabrics.choose(rng, "paint")
+        tone = self._textures.choose(rng, "paint")
         self._marking(bike, z - 0.006, tone, pick(rng, ((0.62, 0.25, 0.2), (0.25, 0.45, 0.3)), 0.03))
         self._marking(white, z, tone, (1.0, 1.0, 1.0))
 
@@ -200,11 +198,11 @@ class Street:
         self._quads(pieces, uvs, [tuple(s * c for s, c in zip(shade, colour, strict=True))] * len(pieces), texture)
 
     def _houses(self) -> None:
-        rng, place = self._rng, self.place
-        walls, fronts = zip(*(self._fabrics.house(rng, self._weather.lit) for _ in range(2)), strict=True)
+        rng, layout = self._rng, self.layout
+        walls, fronts = zip(*(self._textures.house(rng, self._weather.lit) for _ in range(2)), strict=True)
         tall = float(rng.uniform(6, 17))
-        near, far = -(place.half_width + place.setback), place.far_kerb + 3.2
-        if place.gardens:
+        near, far = -(layout.half_width + layout.setback), layout.far_kerb + 3.2
+        if layout.gardens:
             self._hedges(near)
         for wall_y, inwards in ((near, 1.0), (far, -1.0)):
             faces: list[list[Any]] = [[] for _ in range(4)]
@@ -223,7 +221,7 @@ class Street:
     def _house(
         self,
         faces: list[list[Any]],
-        look: int,
+        style: int,
         span: tuple[float, float],
         y: float,
         inwards: float,
@@ -231,40 +229,40 @@ class Street:
     ) -> None:
         """Append front, gable and cornice of one house; ``inwards`` is the sign of y towards the street.
 
-        Only what the camera can see is built: the gable that faces it, above the neighbour's roof.
+        Builds only faces that the camera can see: of the gables the one that faces it, above the neighbour's roof.
         """
         x0, x1 = span
         covered, height = heights
-        side = self.place.side
+        side = self.layout.side
         tone = float(self._rng.uniform(0.88, 1.05))
         front = self._shade((0.0, inwards * side, 0.0), tone)
         u0 = float(self._rng.integers(4)) / 4
         u1 = u0 + (x1 - x0) / 12
         base = [(x0, y, -0.12), (x1, y, -0.12), (x1, y, 4.0), (x0, y, 4.0)]
-        faces[2 + look].append((base, [(u0, 0), (u1, 0), (u1, 1), (u0, 1)], front))
+        faces[2 + style].append((base, [(u0, 0), (u1, 0), (u1, 1), (u0, 1)], front))
         upper = [(x0, y, 4.0), (x1, y, 4.0), (x1, y, height), (x0, y, height)]
         top = (height - 4.0) / 12
-        faces[look].append((upper, [(u0, 0), (u1, 0), (u1, top), (u0, top)], front))
+        faces[style].append((upper, [(u0, 0), (u1, 0), (u1, top), (u0, top)], front))
         if covered < height:
             back, low = y - inwards * 9, covered or -0.12
             gable = [(x0, y, low), (x0, back, low), (x0, back, height), (x0, y, height)]
             v0, v1 = low / 12, height / 12
             shade = self._shade((-1.0, 0.0, 0.0), tone * 0.9)
-            faces[look].append((gable, [(0, v0), (0.75, v0), (0.75, v1), (0, v1)], shade))
+            faces[style].append((gable, [(0, v0), (0.75, v0), (0.75, v1), (0, v1)], shade))
         out = y + inwards * 0.35
         dark = tuple(c * 0.75 for c in front)
         for z in (3.9, height):
             cornice = [(x0, out, z), (x1, out, z), (x1, out, z + 0.25), (x0, out, z + 0.25)]
-            faces[look].append((cornice, [(0.01, 0.01)] * 4, front))
+            faces[style].append((cornice, [(0.01, 0.01)] * 4, front))
             under = [(x0, out, z), (x1, out, z), (x1, y, z), (x0, y, z)]
-            faces[look].append((under, [(0.01, 0.01)] * 4, dark))
+            faces[style].append((under, [(0.01, 0.01)] * 4, dark))
 
     def _hedges(self, wall_y: float) -> None:
-        """Hedges and low walls along the edge of the sidewalk, with gaps for the gates."""
+        """Add hedges along the edge of the sidewalk, with gaps between them."""
         rng = self._rng
-        leaves = self._fabrics.choose(rng, "hedge")
-        y, depth = -self.place.half_width - 0.25, 0.7
-        front, top = self._shade((0.0, float(self.place.side), 0.0)), self._shade((0, 0, 1))
+        leaves = self._textures.choose(rng, "hedge")
+        y, depth = -self.layout.half_width - 0.25, 0.7
+        front, top = self._shade((0.0, float(self.layout.side), 0.0)), self._shade((0, 0, 1))
         end_shade = self._shade((-1.0, 0.0, 0.0))
         corners, uvs, colours = [], [], []
         x = self._start
@@ -283,19 +281,19 @@ class Street:
         self._quads(corners, uvs, colours, leaves)
 
     def distances(self, camera_height: float, pitch: float) -> Floats:
-        """Distance of the empty street in every pixel, float32 (height, width), metres; 150 for the sky."""
-        stage, place = self._stage, self.place
-        v = (np.arange(stage.height, dtype=np.float32)[:, None] + np.float32(0.5 - stage.height / 2)) / np.float32(
-            stage.focal
+        """Distance of the empty street in each pixel, float32 (height, width), metres; 150 for the sky."""
+        scene, layout = self._scene, self.layout
+        v = (np.arange(scene.height, dtype=np.float32)[:, None] + np.float32(0.5 - scene.height / 2)) / np.float32(
+            scene.focal
         )
-        u = (np.arange(stage.width, dtype=np.float32)[None, :] + np.float32(0.5 - stage.width / 2)) / np.float32(
-            stage.focal
+        u = (np.arange(scene.width, dtype=np.float32)[None, :] + np.float32(0.5 - scene.width / 2)) / np.float32(
+            scene.focal
         )
         down = v * np.float32(math.cos(pitch)) - np.float32(math.sin(pitch))
         ahead = np.maximum(np.float32(math.cos(pitch)) + v * np.float32(math.sin(pitch)), 0.05)
-        left = -u * np.float32(place.side)  # towards the road
+        left = -u * np.float32(layout.side)  # towards the road
         ground = np.where(down > 1e-4, np.float32(camera_height) / np.maximum(down, 1e-4), np.float32(1e4))
-        wall = np.where(left > 0, place.far_kerb + 3.2, place.half_width + place.setback)
+        wall = np.where(left > 0, layout.far_kerb + 3.2, layout.half_width + layout.setback)
         sideways = wall.astype(np.float32) / np.maximum(np.abs(left), 1e-4)
         reach: Floats = np.minimum(np.minimum(ground, sideways) * ahead, 150).astype(np.float32)
         return reach

@@ -1,4 +1,4 @@
-"""Procedural textures, drawn with NumPy from a random generator. All are uint8 RGB and tile both ways."""
+"""Procedural textures from a random generator. All are uint8 RGB and tile in both directions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def clouds(rng: Random, height: int, width: int, coarsest: int = 4) -> Floats:
 
 
 class Grain:
-    """A few fields of noise for a whole simulation; each texture takes one of them, shifted and mirrored."""
+    """Noise fields shared by a simulation; each texture uses one of them, shifted and maybe mirrored."""
 
     def __init__(self, seed: int) -> None:
         rng = np.random.default_rng([seed, 2])
@@ -40,7 +40,7 @@ class Grain:
         self._film: dict[tuple[int, int], Floats] = {}
 
     def film(self, height: int, width: int) -> Floats:
-        """Return film grain, float32 (3, height, width) of unit variance: half grey, half coloured."""
+        """Return film grain, float32 (3, height, width) with about unit variance: half grey, half coloured."""
         if (height, width) not in self._film:
             rng = np.random.default_rng([self._seed, 4])
             grey = rng.standard_normal((1, height, width), dtype=np.float32)
@@ -53,7 +53,7 @@ class Grain:
         return _shifted(rng, self._fields[int(rng.integers(0, 3) if coarse else rng.integers(3, 6))])
 
     def speckle(self, rng: Random, amount: float) -> Floats:
-        """Return independent grain around 1, float32 (SIZE, SIZE)."""
+        """Return per-pixel noise around 1, float32 (SIZE, SIZE)."""
         noise = _shifted(rng, self._speckles[int(rng.integers(0, 4))])
         return 1 + (noise - np.float32(0.5)) * np.float32(amount)
 
@@ -83,7 +83,7 @@ def _finished(shade: Floats, colour: Colour) -> Bytes:
 
 
 def _tinted(shade: Floats, colour: Colour) -> Floats:
-    """Multiply a grey shade into RGB in [0, 255], one channel after the other: the inner loop is then a long one."""
+    """Multiply a grey shade into RGB in [0, 255], per channel: NumPy's inner loop is then long."""
     rgb = np.empty((*shade.shape, 3), np.float32)
     for channel in range(3):
         np.multiply(shade, np.float32(colour[channel]) * np.float32(255), out=rgb[:, :, channel])
@@ -130,7 +130,7 @@ def paving(rng: Random, grain: Grain, style: str) -> Bytes:
     y, x = np.arange(SIZE), np.arange(SIZE)
     row = y * rows // SIZE
     shift = SIZE // columns // 2 if style in ("running", "cobbles") else 0
-    # Along x there are but two patterns: that of the even rows and that of the odd ones.
+    # Along x there are two patterns only: of even rows and of odd rows.
     along = (x + np.array([[0], [shift]])) % SIZE * columns
     tone = rng.uniform(0.86, 1.1, (rows, columns)).astype(np.float32)
     shade *= tone[row[:, None], (along // SIZE)[row % 2]]
@@ -147,13 +147,13 @@ def grass(rng: Random, grain: Grain) -> Bytes:
 
 
 def leaves(rng: Random, grain: Grain) -> Bytes:
-    """Dense foliage: a hedge seen from the side."""
+    """Dense foliage: the side of a hedge."""
     shade = grain.speckle(rng, 0.7) * (0.45 + 1.1 * grain.cloud(rng, coarse=False))
     return _finished(shade, pick(rng, ((0.16, 0.3, 0.12), (0.22, 0.34, 0.14), (0.14, 0.26, 0.14)), 0.02))
 
 
 def concrete(rng: Random, grain: Grain) -> Bytes:
-    """Kerb stones, with a joint every quarter of the texture."""
+    """Kerb stones, with four joints per texture."""
     shade = grain.speckle(rng, 0.15) * (0.85 + 0.3 * grain.cloud(rng))
     shade[:, :: SIZE // 4] *= np.float32(0.6)
     shade[:, 1 :: SIZE // 4] *= np.float32(0.7)
@@ -161,13 +161,13 @@ def concrete(rng: Random, grain: Grain) -> Bytes:
 
 
 @dataclass(frozen=True)
-class FacadeLook:
-    """Wall of a house.
+class FacadeStyle:
+    """Style of a house's facade.
 
     Attributes:
         material: "brick", "plaster", "concrete" or "glass".
         colour: of the wall.
-        lit: share of windows with the light on.
+        lit: share of lit windows.
     """
 
     material: str
@@ -189,26 +189,26 @@ _WALLS: dict[str, tuple[Colour, ...]] = {
 }
 
 
-def facade_look(rng: Random, lit: float) -> FacadeLook:
-    """Choose a wall."""
+def facade_style(rng: Random, lit: float) -> FacadeStyle:
+    """Draw a random facade style."""
     material = ("brick", "plaster", "concrete", "glass")[int(rng.choice(4, p=[0.35, 0.35, 0.18, 0.12]))]
-    return FacadeLook(material, pick(rng, _WALLS[material], 0.04), lit)
+    return FacadeStyle(material, pick(rng, _WALLS[material], 0.04), lit)
 
 
-def _wall(rng: Random, grain: Grain, look: FacadeLook) -> Floats:
+def _wall(rng: Random, grain: Grain, style: FacadeStyle) -> Floats:
     """Wall without openings, float32 (SIZE, SIZE, 3) in [0, 255]."""
     shade = grain.speckle(rng, 0.12) * (0.86 + 0.28 * grain.cloud(rng))
-    if look.material == "brick":
+    if style.material == "brick":
         y, x = np.arange(SIZE), np.arange(SIZE)
         row = y // 4
         along = (x + np.array([[0], [4]])) % SIZE  # even and odd rows
         shade *= rng.uniform(0.8, 1.15, (64, 32)).astype(np.float32)[row[:, None], (along // 8)[row % 2]]
         joint = (y % 4 == 3)[:, None] | (along % 8 == 7)[row % 2]
         np.multiply(shade, np.float32(1.15), out=shade, where=joint)
-    elif look.material == "concrete":
+    elif style.material == "concrete":
         shade[::64] *= np.float32(0.75)
         shade[:, ::64] *= np.float32(0.8)
-    return _tinted(shade, look.colour)
+    return _tinted(shade, style.colour)
 
 
 def _pane(rng: Random, height: int, width: int, lit: bool) -> Floats:
@@ -230,20 +230,20 @@ def _pane(rng: Random, height: int, width: int, lit: bool) -> Floats:
     return pane
 
 
-def facade(rng: Random, grain: Grain, look: FacadeLook) -> Bytes:
+def facade(rng: Random, grain: Grain, style: FacadeStyle) -> Bytes:
     """Upper floors: four floors of four windows; covers 12 m by 12 m."""
-    rgb = _wall(rng, grain, look)
+    rgb = _wall(rng, grain, style)
     cell = SIZE // 4
-    wide = int(rng.integers(22, 40)) if look.material != "glass" else 58
-    high = int(rng.integers(32, 44)) if look.material != "glass" else 56
+    wide = int(rng.integers(22, 40)) if style.material != "glass" else 58
+    high = int(rng.integers(32, 44)) if style.material != "glass" else 56
     left, top = (cell - wide) // 2, (cell - high) // 2
     frame = np.array(pick(rng, ((0.9, 0.9, 0.88), (0.2, 0.2, 0.2), (0.35, 0.24, 0.16))), np.float32) * 255
-    balcony = look.material != "glass" and rng.random() < 0.35
+    balcony = style.material != "glass" and rng.random() < 0.35
     for row in range(4):
         for column in range(4):
             y, x = row * cell + top, column * cell + left
             rgb[y - 2 : y + high + 2, x - 2 : x + wide + 2] = frame
-            rgb[y : y + high, x : x + wide] = _pane(rng, high, wide, bool(rng.random() < look.lit))
+            rgb[y : y + high, x : x + wide] = _pane(rng, high, wide, bool(rng.random() < style.lit))
             rgb[y : y + high, x + wide // 2 - 1 : x + wide // 2 + 1] = frame
             rgb[y + high // 3, x : x + wide] = frame
             rgb[y + high + 2 : y + high + 5, x - 4 : x + wide + 4] *= np.float32(1.2)
@@ -255,9 +255,9 @@ def facade(rng: Random, grain: Grain, look: FacadeLook) -> Bytes:
     return _bytes(rgb)
 
 
-def shopfront(rng: Random, grain: Grain, look: FacadeLook) -> Bytes:
+def shopfront(rng: Random, grain: Grain, style: FacadeStyle) -> Bytes:
     """Ground floor: doors, shop windows, an awning or a sign; covers 12 m by 4 m."""
-    rgb = _wall(rng, grain, look)
+    rgb = _wall(rng, grain, style)
     plinth = SIZE - 22
     rgb[plinth:] *= np.float32(0.6)
     at = int(rng.integers(6, 16))
@@ -265,7 +265,7 @@ def shopfront(rng: Random, grain: Grain, look: FacadeLook) -> Bytes:
         if rng.random() < 0.35:
             at += _door(rng, rgb, at)
         else:
-            at += _shop_window(rng, rgb, at, look)
+            at += _shop_window(rng, rgb, at, style)
         at += int(rng.integers(8, 22))
     if rng.random() < 0.55:
         _sign(rng, rgb)
@@ -283,12 +283,12 @@ def _door(rng: Random, rgb: Floats, left: int) -> int:
     return width
 
 
-def _shop_window(rng: Random, rgb: Floats, left: int, look: FacadeLook) -> int:
+def _shop_window(rng: Random, rgb: Floats, left: int, style: FacadeStyle) -> int:
     width = min(int(rng.integers(44, 84)), SIZE - left - 6)
     top, bottom = int(rng.integers(84, 104)), SIZE - 34
     frame = np.array(pick(rng, ((0.15, 0.15, 0.16), (0.85, 0.85, 0.82), (0.35, 0.22, 0.14))), np.float32) * 255
     rgb[top - 4 : bottom + 4, left - 3 : left + width + 3] = frame
-    rgb[top:bottom, left : left + width] = _pane(rng, bottom - top, width, bool(rng.random() < look.lit * 1.3))
+    rgb[top:bottom, left : left + width] = _pane(rng, bottom - top, width, bool(rng.random() < style.lit * 1.3))
     for _ in range(int(rng.integers(2, 6))):  # goods behind the glass
         h, w = int(rng.integers(12, 46)), int(rng.integers(6, 16))
         x = left + int(rng.integers(0, max(width - w, 1)))
@@ -304,7 +304,7 @@ def _sign(rng: Random, rgb: Floats) -> None:
     rgb[46:74] = np.array(board, np.float32) * 255
     ink = np.float32(235 if sum(board) < 1.4 else 40)
     at = int(rng.integers(20, 60))
-    for _ in range(int(rng.integers(5, 14))):  # strokes that read as letters from afar
+    for _ in range(int(rng.integers(5, 14))):  # strokes that look like letters from a distance
         width = int(rng.integers(4, 10))
         rgb[52:68, at : at + 2] = ink
         rgb[52 if rng.random() < 0.5 else 66, at : at + width] = ink

@@ -18,12 +18,12 @@ from robot_assets.data.simulation.shapes import (
     lathe,
     loft,
     merge,
-    placed,
+    transformed,
     tube,
     wheel,
 )
 
-_CARS = {  # length, width, height; bonnet end, windscreen top, roof end, tail: shares from the front
+_CARS = {  # length, width, height in metres; bonnet end, windscreen top, roof end, tail as shares from the front
     "hatch": (3.9, 1.74, 1.5, 0.27, 0.42, 0.86, 0.97),
     "sedan": (4.6, 1.82, 1.45, 0.29, 0.43, 0.7, 0.84),
     "estate": (4.6, 1.82, 1.5, 0.28, 0.42, 0.88, 0.97),
@@ -78,7 +78,7 @@ def _car_body(length: float, width: float, belt: float, bonnet: float, tail: flo
     rings = np.empty((len(stations), 10, 3), np.float32)
     for ring, (share, top, low, half) in zip(rings, stations, strict=True):
         w, middle = half * width, low + (top - low) * 0.55
-        # Counter-clockwise seen from the nose, where +y is on the left hand of the driver.
+        # Counter-clockwise seen from the nose; +y is on the driver's left.
         outline = (
             (-w * 0.9, low),
             (w * 0.9, low),
@@ -178,7 +178,7 @@ def robot(rng: Random) -> Mesh:
     """A delivery robot: a low six-wheeled carrier, a tall cabinet with a screen, or a walking quadruped."""
     kind = int(rng.choice(3, p=[0.45, 0.35, 0.2]))
     build = (_carrier, _cabinet, _quadruped)[kind]
-    return placed(merge(build(rng)), scale=between(rng, 0.92, 1.15))
+    return transformed(merge(build(rng)), scale=between(rng, 0.92, 1.15))
 
 
 _SHELL = (

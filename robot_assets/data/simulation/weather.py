@@ -1,4 +1,4 @@
-"""Weather and light of a session, and how far one sees in it."""
+"""Weather, light and visibility of a session."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from robot_assets.data.simulation.shapes import Colour, Floats, Light, Point
 Levels = NDArray[np.uint16]
 
 BRIGHTEST = 250
-"""Of sky and haze: sums of products by 256 then stay within 16 bits."""
+"""Maximum of sky and haze: keeps sums of their products with 256 within 16 bits."""
 
 KINDS = ("clear", "fair", "overcast", "dusk", "fog", "rain")
 _SHARES = (0.26, 0.22, 0.2, 0.12, 0.08, 0.12)
@@ -23,19 +23,19 @@ _SHARES = (0.26, 0.22, 0.2, 0.12, 0.08, 0.12)
 
 @dataclass(frozen=True)
 class Weather:
-    """What the sky does during one session.
+    """Weather of one session.
 
     Attributes:
         kind: one of ``KINDS``.
-        light: what the surfaces are lit with.
+        light: light on the surfaces.
         zenith: RGB of the sky overhead.
-        horizon: RGB of the sky low down, and of the haze.
+        horizon: RGB of the sky at the horizon, and of the haze.
         cloud: RGB of the clouds.
-        cover: share of the sky under cloud.
-        shadow: how much darker the ground is in shadow, 0 to 1.
-        haze: per metre; 0.003 is a clear day, 0.05 a thick fog.
-        rain: streaks in a frame; 0 when it is dry.
-        lit: share of windows with the light on.
+        cover: cloud cover, 0 to 1.
+        shadow: darkening of the ground in shadow, 0 to 1.
+        haze: extinction per metre; 0.003 is a clear day, 0.05 thick fog.
+        rain: streaks per frame; 0 when it is dry.
+        lit: share of lit windows.
     """
 
     kind: str
@@ -60,7 +60,7 @@ def _sun(rng: Random, elevation: float) -> Point:
 
 
 def choose_weather(rng: Random, kind: str | None = None) -> Weather:
-    """Draw the weather of a session; ``kind`` fixes what is otherwise drawn by its usual share."""
+    """Draw the weather of a session; ``kind`` overrides the random choice of the kind."""
     drawn = KINDS[int(rng.choice(len(KINDS), p=_SHARES))]
     return {"clear": _clear, "fair": _fair, "overcast": _overcast, "dusk": _dusk, "fog": _fog, "rain": _rain}[
         kind or drawn
@@ -184,23 +184,23 @@ def _rain(rng: Random) -> Weather:
     )
 
 
-def clearness_of(distances: Floats, haze: float) -> Levels:
-    """Light that comes through ``distances`` metres of haze, in 256ths.
+def transmittance_of(distances: Floats, haze: float) -> Levels:
+    """Share of light that passes through ``distances`` metres of haze, in 256ths.
 
-    A rational curve in place of the exponential: its bits are the same on every processor.
+    A rational approximation of the exponential, with the same bits on every processor.
     """
     depth = distances * np.float32(haze)
     return (256 / (1 + depth + depth * depth * np.float32(0.5))).astype(np.uint16)
 
 
-def clearness_map(frame: Frame, street: Levels, of_item: Levels) -> Levels:
-    """Clearness of every pixel: the street's own, overridden where an item stands.
+def transmittance_map(frame: Frame, street: Levels, of_item: Levels) -> Levels:
+    """Transmittance of each pixel: of the street, or of the item that covers it.
 
     Args:
         frame: as rendered.
-        street: uint16 (h, w), clearness before the empty street.
-        of_item: uint16 (256,), clearness before each id.
+        street: uint16 (h, w), transmittance to the empty street.
+        of_item: uint16 (256,), transmittance to the item of each id.
     """
-    clearness = street.copy()
-    clearness.ravel()[frame.pixels] = of_item[frame.owners]
-    return clearness
+    transmittance = street.copy()
+    transmittance.ravel()[frame.pixels] = of_item[frame.owners]
+    return transmittance

@@ -1,4 +1,4 @@
-"""The textures of a whole simulation, made when first asked for; each session chooses among them."""
+"""The textures of a simulation, created on first use and shared by its sessions."""
 
 from __future__ import annotations
 
@@ -9,27 +9,27 @@ import numpy as np
 
 from robot_assets.data.simulation import textures
 from robot_assets.data.simulation.palette import Random
-from robot_assets.data.simulation.render import Engine
+from robot_assets.data.simulation.render import Renderer
 from robot_assets.data.simulation.textures import Bytes, Grain
 
 WALLS = 10
-"""Different houses in one simulation."""
+"""Number of different houses in one simulation."""
 
 _VARIANTS = {"paving": 12, "asphalt": 4, "lawn": 4, "kerb": 2, "hedge": 3, "paint": 1}
-_EVENING = (0.04, 0.2, 0.5)  # shares of lit windows that are told apart
+_LIT_SHARES = (0.04, 0.2, 0.5)  # a house is drawn with the nearest of these shares of lit windows
 
 
-class Fabrics:
-    """Makes and keeps textures. Variant k of a kind depends on the seed alone, not on who asks first.
+class TextureLibrary:
+    """Creates and caches textures. Variant k of a kind depends on the seed only, not on the order of requests.
 
     Args:
         seed: of the simulation.
         grain: noise of the simulation.
-        engine: that the textures are uploaded to.
+        renderer: uploads the textures.
     """
 
-    def __init__(self, seed: int, grain: Grain, engine: Engine) -> None:
-        self._seed, self._grain, self._engine = seed, grain, engine
+    def __init__(self, seed: int, grain: Grain, renderer: Renderer) -> None:
+        self._seed, self._grain, self._renderer = seed, grain, renderer
         self._kept: dict[tuple[int, ...], Any] = {}
 
     def choose(self, rng: Random, kind: str) -> Any:
@@ -52,20 +52,20 @@ class Fabrics:
     def house(self, rng: Random, lit: float) -> tuple[Any, Any]:
         """Return upper floors and ground floor of one house, with about the share ``lit`` of windows lit."""
         variant = int(rng.integers(WALLS))
-        hour = min(range(len(_EVENING)), key=lambda index: abs(_EVENING[index] - lit))
-        key = (len(_VARIANTS) + hour, variant)
+        level = min(range(len(_LIT_SHARES)), key=lambda index: abs(_LIT_SHARES[index] - lit))
+        key = (len(_VARIANTS) + level, variant)
 
-        def look(own: Random) -> textures.FacadeLook:
-            return textures.facade_look(own, _EVENING[hour])
+        def style(own: Random) -> textures.FacadeStyle:
+            return textures.facade_style(own, _LIT_SHARES[level])
 
         return (
-            self._texture((*key, 0), lambda own: textures.facade(own, self._grain, look(own))),
-            self._texture((*key, 1), lambda own: textures.shopfront(own, self._grain, look(own))),
+            self._texture((*key, 0), lambda own: textures.facade(own, self._grain, style(own))),
+            self._texture((*key, 1), lambda own: textures.shopfront(own, self._grain, style(own))),
         )
 
     def _texture(self, key: tuple[int, ...], make: Callable[[Random], Bytes]) -> Any:
         if key not in self._kept:
-            # Both floors of a house begin with the same numbers, and so with the same wall.
+            # Both textures of a house use the same random numbers first, and so the same wall.
             own = np.random.default_rng([self._seed, 3, *key[:2]])
-            self._kept[key] = self._engine.texture(make(own))
+            self._kept[key] = self._renderer.texture(make(own))
         return self._kept[key]
