@@ -1,1 +1,1 @@
-"""ONNX out of a quantized model, and the parity gate."""
+"""Exports quantized models to ONNX, and checks parity with torch."""

@@ -1,4 +1,4 @@
-"""Which quantized model goes on: the better of PTQ and QAT on the validation split."""
+"""Chooses the quantized model to export: the better of PTQ and QAT on the validation split."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ from typing import Any
 from robot_assets.quantization.artifact import Method, Quantization
 
 TIE_POINTS = 0.05
-"""mAP@50 points (of 100) of difference up to which the simpler way, PTQ, is taken."""
+"""Difference in mAP@50 points (of 100) up to which PTQ is chosen, because it is simpler."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """The better of PTQ and QAT, and the figures that decided; mAP@50 on val, in [0, 1].
+    """The better of PTQ and QAT, and the metrics behind the choice; mAP@50 on val, in [0, 1].
 
     Attributes:
-        method: What goes on.
-        because: One sentence for a person.
-        map50: By what was measured: ``checkpoint``, ``ptq``, ``qat``, ``fp32_control``.
+        method: The chosen method.
+        because: The reason, in one sentence.
+        map50: mAP@50 of ``checkpoint``, ``ptq``, ``qat`` and ``fp32_control``.
     """
 
     method: Method
@@ -27,7 +27,7 @@ class Choice:
 
     @property
     def qat_gain_points(self) -> float:
-        """mAP@50 points (of 100) that QAT has over PTQ."""
+        """Gain of QAT over PTQ in mAP@50 points (of 100)."""
         return 100 * (self.map50["qat"] - self.map50["ptq"])
 
     def as_json(self) -> dict[str, Any]:
@@ -42,7 +42,7 @@ class Choice:
 
 
 def choose(ptq: Quantization, qat: Quantization) -> Choice:
-    """The better of two quantized models of one checkpoint; a tie goes to PTQ because it needs no training."""
+    """Choose the better of two quantized models of one checkpoint; a tie goes to PTQ, which needs no training."""
     map50 = {
         "checkpoint": float(ptq.val["checkpoint"]["map50"]),
         "ptq": ptq.map50,

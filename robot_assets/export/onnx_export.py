@@ -1,14 +1,18 @@
-"""From quantized torch models to one ONNX file with Q/DQ nodes that every TensorRT from 8.6 takes."""
+"""Exports quantized torch models to one ONNX file with Q/DQ nodes that every TensorRT from 8.6 supports."""
 
 from __future__ import annotations
 
-import hashlib
-import json
+import contextlib
+import io
+import logging
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robot_assets.core.digests import md5_of
+from robot_assets.core.documents import write_json
 from robot_assets.core.errors import ExportError
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
@@ -23,6 +27,8 @@ from robot_assets.export.parity import (
     REFERENCE,
     SCORE_TOLERANCE,
     differing_share,
+    plain_session,
+    read_input,
     reference_indices,
 )
 from robot_assets.export.preflight import IR_VERSION, OPSET, preflight
@@ -39,13 +45,13 @@ INPUT = "images"
 
 @dataclass(frozen=True)
 class ExportSummary:
-    """What was exported and why.
+    """The exported model and the reason for the choice.
 
     Attributes:
-        choice: PTQ or QAT, with the figures.
-        model_md5: Of ``model.onnx``.
-        model_size_bytes: Of ``model.onnx``.
-        nodes: Nodes by operator.
+        choice: PTQ or QAT, with their metrics.
+        model_md5: Md5 of ``model.onnx``.
+        model_size_bytes: Size of ``model.onnx``.
+        nodes: Number of nodes by operator.
         differing_share: Share of head values that differ from torch on the reference images.
     """
 
@@ -60,22 +66,22 @@ def export_onnx(checkpoint: Path, ptq: Path, qat: Path, dataset: Path, out: Path
     """Export the better of PTQ and QAT on val.
 
     Args:
-        checkpoint: The float model that both came from; its config must be theirs.
+        checkpoint: The float model that both were quantized from; its config must be theirs.
         ptq: A directory that ``ptq`` wrote.
         qat: A directory that ``qat`` wrote.
-        dataset: Its val split gives the images that torch's answers are recorded on.
+        dataset: A packed data set; torch's outputs are recorded on images of its val split.
         out: Directory to publish: ``model.onnx`` (batch 1, input ``images`` float32 (1, 3, H, W) RGB in [0, 1],
             outputs as in ``output_names``), ``model.json``, ``parity.json``, ``reference.safetensors``.
 
     Raises:
-        ExportError: The inputs are of different networks, or TensorRT would refuse the graph.
+        ExportError: The inputs are of different networks, or TensorRT would reject the graph.
         QuantizationError: A quantized model does not load.
     """
     from robot_assets.models.checkpoint import load_config
     from robot_assets.quantization.artifact import load_quantization, load_quantized
     from robot_assets.quantization.graph import convert
 
-    _refuse_strangers(load_config(checkpoint), {"ptq": load_config(ptq), "qat": load_config(qat)})
+    _refuse_other_networks(load_config(checkpoint), {"ptq": load_config(ptq), "qat": load_config(qat)})
     choice = choose(load_quantization(ptq), load_quantization(qat))
     prepared, config, _ = load_quantized(ptq if choice.method == "ptq" else qat)
     quantized = convert(prepared)
@@ -86,15 +92,15 @@ def export_onnx(checkpoint: Path, ptq: Path, qat: Path, dataset: Path, out: Path
     with publishing_directory(out) as staging:
         save_onnx(model, staging / MODEL)
         share = _write_reference(staging, quantized, dataset, config.network)
-        _write_json(staging / CARD, _card(model, staging / MODEL, config, choice))
-        _write_json(staging / PARITY, _parity(share))
-        payload = (staging / MODEL).read_bytes()
+        md5, size = md5_of(staging / MODEL), (staging / MODEL).stat().st_size
+        write_json(staging / CARD, _card(model, md5, config, choice))
+        write_json(staging / PARITY, _parity(share))
     report("export", 3, 3)
-    return ExportSummary(choice, _md5(payload), len(payload), _operators(model), share)
+    return ExportSummary(choice, md5, size, _operators(model), share)
 
 
 def export_float(checkpoint: Path, path: Path) -> None:
-    """Write the float checkpoint as ONNX with the same input and outputs, to compare an engine with."""
+    """Export the float checkpoint with the same input and outputs, for comparison with an engine."""
     from robot_assets.models.checkpoint import load_network
 
     network, config = load_network(checkpoint)
@@ -102,10 +108,10 @@ def export_float(checkpoint: Path, path: Path) -> None:
 
 
 def to_onnx(module: nn.Module, spec: NetworkSpec) -> ModelProto:
-    """Translate ``module`` (images float32 (1, 3, H, W) -> raw heads); the same module gives the same bytes.
+    """Convert ``module`` (images float32 (1, 3, H, W) -> raw heads) to ONNX; the same module gives the same bytes.
 
     Raises:
-        ExportError: The exporter did not reach the wanted operator set.
+        ExportError: The exporter returned no model.
     """
     import torch
 
@@ -125,17 +131,17 @@ def to_onnx(module: nn.Module, spec: NetworkSpec) -> ModelProto:
             verbose=False,
         )
     if program is None:
-        raise ExportError("torch returned no program", needed="an ONNX program", fix="install torch as pinned")
+        raise ExportError("torch.onnx.export returned no program", needed="an ONNX program", fix="make setup")
     model: ModelProto = program.model_proto
     _normalize(model)
     return model
 
 
 def save_onnx(model: ModelProto, path: Path) -> None:
-    """Check ``model`` fully and write it as one file.
+    """Check ``model`` with the full ONNX checker and write it as one file.
 
     Raises:
-        ExportError: The ONNX checker refuses it.
+        ExportError: The ONNX checker rejects it.
     """
     import onnx
 
@@ -143,15 +149,15 @@ def save_onnx(model: ModelProto, path: Path) -> None:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise ExportError(
-            f"the ONNX checker refuses {path.name}: {error}",
+            f"the ONNX checker rejects {path.name}: {error}",
             needed="a model that passes the full check",
-            fix="change the network so that the named node goes away",
+            fix="change the network so that it has no such node",
         ) from None
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
 def _normalize(model: ModelProto) -> None:
-    """Remove what depends on where and how the export ran: paths in metadata, versions, recorded types."""
+    """Remove what depends on the machine and the exporter: paths in metadata, versions, inferred types."""
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version, model.doc_string = "robot-assets", "", ""
     graph = model.graph
@@ -163,44 +169,36 @@ def _normalize(model: ModelProto) -> None:
         del item.metadata_props[:]
 
 
-def _quiet_exporter() -> Any:
-    """Silence for the block: the exporter prints its steps and logs what it lacks."""
-    import contextlib
-    import io
-    import logging
-
-    @contextlib.contextmanager
-    def quiet() -> Any:
-        logger = logging.getLogger("torch.onnx")
-        before = logger.level
-        logger.setLevel(logging.ERROR)
-        try:
-            with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-                yield
-        finally:
-            logger.setLevel(before)
-
-    return quiet()
+@contextlib.contextmanager
+def _quiet_exporter() -> Iterator[None]:
+    """Silence the exporter inside the block: it prints its steps and logs missing optional packages."""
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(before)
 
 
-def _refuse_strangers(own: CheckpointConfig, others: dict[str, CheckpointConfig]) -> None:
+def _refuse_other_networks(own: CheckpointConfig, others: dict[str, CheckpointConfig]) -> None:
     for name, config in others.items():
         if config != own:
             raise ExportError(
                 f"the {name} model is of {config}",
-                needed=f"the checkpoint's {own}",
-                fix=f"build {name} again from this checkpoint",
+                needed=f"{own}, as in the checkpoint",
+                fix=f"rebuild {name} from this checkpoint",
             )
 
 
 def _write_reference(staging: Path, quantized: nn.Module, dataset: Path, network: NetworkSpec) -> float:
-    """Record torch's heads on a few images of val; return the share that ONNX Runtime answers differently."""
+    """Record torch's heads on a few images of val; return the share of values that differ in ONNX Runtime."""
     import numpy as np
     import torch
     from safetensors.numpy import save_file
 
     from robot_assets.data.packed import open_split
-    from robot_assets.export.parity import plain_session, read_input
     from robot_assets.models.decode import output_names
 
     val = open_split(dataset, "val")
@@ -221,7 +219,7 @@ def _write_reference(staging: Path, quantized: nn.Module, dataset: Path, network
     return float(np.mean(shares))
 
 
-def _card(model: ModelProto, path: Path, config: CheckpointConfig, choice: Choice) -> dict[str, Any]:
+def _card(model: ModelProto, md5: str, config: CheckpointConfig, choice: Choice) -> dict[str, Any]:
     return {
         "classes": list(config.classes),
         "network": config.network.model_dump(mode="json"),
@@ -229,7 +227,7 @@ def _card(model: ModelProto, path: Path, config: CheckpointConfig, choice: Choic
         "outputs": {value.name: _shape(value) for value in model.graph.output},
         "preprocessing": "letterbox on grey 114, RGB, float32 (1, 3, height, width) in [0, 1]",
         "choice": choice.as_json(),
-        "md5": _md5(path.read_bytes()),
+        "md5": md5,
         "nodes": _operators(model),
         "opset": OPSET,
         "ir_version": IR_VERSION,
@@ -254,11 +252,3 @@ def _shape(value: Any) -> list[int]:
 def _operators(model: ModelProto) -> dict[str, int]:
     names = [node.op_type for node in model.graph.node]
     return {name: names.count(name) for name in sorted(set(names))}
-
-
-def _write_json(path: Path, document: dict[str, Any]) -> None:
-    path.write_text(json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n")
-
-
-def _md5(payload: bytes) -> str:
-    return hashlib.md5(payload, usedforsecurity=False).hexdigest()

@@ -1,8 +1,8 @@
-"""Does the exported ONNX say what the torch graph said? Checked with ONNX Runtime's optimizations off; no torch.
+"""Checks that the exported ONNX gives torch's outputs, in ONNX Runtime without optimizations. Needs no torch.
 
-Single values may differ: a sum in another order lands on the other side of a rounding boundary, and from there
-one int8 step travels on. So the gate is on the share of values that differ and on accuracy, never on the maximum.
-The artifact holds what torch answered on a few images of val, so that the check runs where there is no torch.
+Single values may differ: a sum in another order can fall on the other side of a rounding boundary, and the int8 step
+propagates. The gate is therefore on the share of differing values and on accuracy, not on the largest difference.
+The artifact contains torch's outputs on a few images of val, so that the check runs without torch.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ CARD = "model.json"
 PARITY = "parity.json"
 REFERENCE = "reference.safetensors"
 
-IMAGES = 8
+IMAGES_MAX = 8
 SCORE_TOLERANCE = 0.025
-"""A class head is compared by the scores it stands for. Background logits lie at -10 and beyond, where one int8 step
-is a large difference of logits and none that anybody could see: a trained detector had 10 % of its logits more
-than 0.1 apart, and not one score more than 0.022."""
+"""Class heads are compared by score. Background logits are below -10, where one int8 step is a large difference of
+logits and a negligible one of scores: in a trained detector 10 % of the logits differed by more than 0.1, and no
+score by more than 0.022."""
 BOX_TOLERANCE = 0.1
 """Cells; 0.8 pixels at stride 8."""
 DIFFERING_SHARE_MAX = 0.005
@@ -41,7 +41,7 @@ DROP_POINTS_MAX = 0.2
 
 
 def check_parity(onnx_dir: Path, dataset: Path) -> Verdict:
-    """Run ``model.onnx`` of ``onnx_dir`` against what torch answered, and on the whole val split of ``dataset``.
+    """Compare ``model.onnx`` of ``onnx_dir`` with torch's recorded outputs, and its mAP@50 on val of ``dataset``.
 
     Raises:
         ExportError: The artifact is incomplete.
@@ -78,27 +78,27 @@ def check_parity(onnx_dir: Path, dataset: Path) -> Verdict:
         ""
         if passed
         else (
-            "export again with `robot-assets build`; if it fails again, an operator was translated wrongly: compare "
-            "the heads one by one with ONNX Runtime's optimizations off"
+            "rebuild the onnx asset; if parity fails again, an operator is exported wrongly: compare the heads one by "
+            "one with ONNX Runtime's optimizations off"
         )
     )
     return Verdict(passed, summary, fix, facts)
 
 
 def reference_indices(images: int) -> list[int]:
-    """Evenly spread indices of at most :data:`IMAGES` of ``images`` images."""
-    return sorted({int(index) for index in np.linspace(0, images - 1, min(IMAGES, images))})
+    """Evenly spaced indices of at most :data:`IMAGES_MAX` of ``images`` images."""
+    return sorted({int(index) for index in np.linspace(0, images - 1, min(IMAGES_MAX, images))})
 
 
 def differing_share(
     names: Sequence[str], ours: Sequence[NDArray[np.floating]], theirs: Sequence[NDArray[np.floating]]
 ) -> float:
-    """Share of head values that differ by more than the tolerance of their kind; all that are not finite differ.
+    """Share of head values that differ by more than the tolerance of their kind; a NaN always differs.
 
     Args:
         names: Name of each head: ``cls_...`` for logits, ``box_...`` for raw boxes.
         ours: Heads.
-        theirs: The same heads from elsewhere.
+        theirs: The same heads of another implementation.
     """
     differing = sum(
         int((~(difference <= (SCORE_TOLERANCE if name.startswith("cls") else BOX_TOLERANCE))).sum())
@@ -110,15 +110,15 @@ def differing_share(
 def _differences(
     names: Sequence[str], ours: Sequence[NDArray[np.floating]], theirs: Sequence[NDArray[np.floating]]
 ) -> list[NDArray[np.floating]]:
-    """How far two answers are apart: scores for class heads, cells for boxes."""
+    """Absolute differences of two outputs: in scores for class heads, in cells for boxes."""
     return [
-        np.abs(_scores(one) - _scores(other)) if name.startswith("cls") else np.abs(one - other)
+        np.abs(scores_of(one) - scores_of(other)) if name.startswith("cls") else np.abs(one - other)
         for name, one, other in zip(names, ours, theirs, strict=True)
     ]
 
 
-def _scores(logits: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Sigmoid, without overflow."""
+def scores_of(logits: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Sigmoid of logits of any shape, without overflow."""
     scores: NDArray[np.floating] = 0.5 * (1 + np.tanh(0.5 * logits))
     return scores
 
@@ -126,6 +126,7 @@ def _scores(logits: NDArray[np.floating]) -> NDArray[np.floating]:
 def _compare(
     session: InferenceSession, val: PackedSplit, network: NetworkSpec, reference: dict[str, NDArray[Any]]
 ) -> tuple[float, dict[str, float]]:
+    """The share of differing values, and the largest difference of each kind of head."""
     from robot_assets.models.decode import output_names
 
     names = output_names(network)
@@ -136,9 +137,9 @@ def _compare(
         labels += names
         ours += session.run(None, {"images": read_input(val, index, network)})
         theirs += [reference[name][row : row + 1] for name in names]
-    apart = _differences(labels, ours, theirs)
+    differences = _differences(labels, ours, theirs)
     largest = {
-        kind: max(float(found.max()) for label, found in zip(labels, apart, strict=True) if label.startswith(kind))
+        kind: max(float(one.max()) for label, one in zip(labels, differences, strict=True) if label.startswith(kind))
         for kind in ("cls", "box")
     }
     return differing_share(labels, ours, theirs), largest
@@ -158,7 +159,7 @@ def _map50(session: InferenceSession, val: PackedSplit, network: NetworkSpec) ->
 
 
 def plain_session(path: Path) -> InferenceSession:
-    """A session that runs the graph as written: fused kernels round elsewhere, which is not what is asked."""
+    """Open a session that runs the graph as written, without optimizations: fused kernels round at other places."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -182,7 +183,7 @@ def _read(onnx_dir: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         return card, load((onnx_dir / REFERENCE).read_bytes())
     except (OSError, ValueError, SafetensorError) as error:
         raise ExportError(
-            f"{onnx_dir} is not a whole ONNX artifact ({type(error).__name__}: {error})",
+            f"{onnx_dir} is not a complete ONNX artifact ({type(error).__name__}: {error})",
             needed=f"{MODEL}, {CARD}, {PARITY} and {REFERENCE}",
-            fix="export again, or restore the whole directory from the store",
+            fix="rebuild the onnx asset, or restore its directory from the store",
         ) from None

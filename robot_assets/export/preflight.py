@@ -1,7 +1,7 @@
-"""Would every TensorRT from 8.6 take this graph? Read node by node, before any device sees it.
+"""Checks node by node that every TensorRT from 8.6 supports a graph, before it is built on a device.
 
 Needs onnx, not torch. Sources: the operator list of onnx-tensorrt 8.6, and the section on explicit quantization
-of the TensorRT developer guide: symmetric int8 only, one scale an activation, one an output channel of a weight,
+of the TensorRT developer guide: symmetric int8 only, one scale per activation, one per output channel of a weight,
 float biases.
 """
 
@@ -43,27 +43,28 @@ ALLOWED_OPERATORS = frozenset(
         "Transpose",
     }
 )
-"""Operators that TensorRT 8.6 to 11 run and that a detector needs."""
+"""Operators of detectors that TensorRT 8.6 to 11 support."""
 
 
 def preflight(model: ModelProto, origin: Path) -> None:
-    """Refuse a graph that a TensorRT from 8.6 to 11 would refuse, or would run in float without saying so.
+    """Reject a graph that a TensorRT from 8.6 to 11 would reject, or would silently run in float.
 
     Args:
-        model: The loaded model; its tensors inside, not beside it.
-        origin: The file that errors name.
+        model: The model, with its tensors inside, not in other files.
+        origin: Path of the model, named in errors.
 
     Raises:
-        ExportError: Lists every finding with the name of its node or tensor.
+        ExportError: Lists every problem with the name of its node or tensor.
     """
-    findings = [*_container(model), *_inputs(model), *_nodes(model)]
-    if findings:
-        shown = "\n    ".join(findings[:12]) + (f"\n    and {len(findings) - 12} more" if len(findings) > 12 else "")
+    problems = [*_container(model), *_shapes(model), *_nodes(model)]
+    if problems:
+        count = len(problems)
+        shown = "\n    ".join(problems[:12]) + (f"\n    and {count - 12} more" if count > 12 else "")
         raise ExportError(
-            f"{origin} has {len(findings)} thing(s) that TensorRT would refuse:\n    {shown}",
+            f"{origin} has {count} problem{'' if count == 1 else 's'} for TensorRT:\n    {shown}",
             needed=f"one file, opset {OPSET}, symmetric int8 Q/DQ, and only the operators in "
             "robot_assets/export/preflight.py",
-            fix="change the network or the quantizer so that the named nodes go away, then export again",
+            fix="change the network or the quantizer so that the graph has no such nodes, then rebuild the onnx asset",
         )
 
 
@@ -83,7 +84,7 @@ def _container(model: ModelProto) -> Iterator[str]:
             yield f"node {readers.get(tensor.name, '')!r}: tensor {tensor.name!r} has its data in another file"
 
 
-def _inputs(model: ModelProto) -> Iterator[str]:
+def _shapes(model: ModelProto) -> Iterator[str]:
     for value in (*model.graph.input, *model.graph.output):
         dimensions = value.type.tensor_type.shape.dim
         if not dimensions or not all(dimension.dim_value > 0 for dimension in dimensions):
@@ -97,8 +98,8 @@ def _nodes(model: ModelProto) -> Iterator[str]:
         if node.domain not in ("", "ai.onnx") or node.op_type not in ALLOWED_OPERATORS:
             yield f"node {name!r}: operator {node.domain + '::' if node.domain else ''}{node.op_type}"
         elif node.op_type in ("QuantizeLinear", "DequantizeLinear"):
-            for finding in _quantization(node, tensors):
-                yield f"node {name!r}: {finding}"
+            for problem in _quantization(node, tensors):
+                yield f"node {name!r}: {problem}"
 
 
 def _name(node: NodeProto) -> str:
@@ -107,7 +108,7 @@ def _name(node: NodeProto) -> str:
 
 
 def _tensors(model: ModelProto) -> dict[str, NDArray[Any] | None]:
-    """Constants by name; None where the data lies in another file, which is a finding of its own."""
+    """Constants by name; None for data in another file, which is a problem of its own."""
     from onnx import TensorProto, numpy_helper
 
     return {
@@ -127,25 +128,25 @@ def _quantization(node: NodeProto, tensors: Mapping[str, NDArray[Any] | None]) -
         yield "no constant zero point"
     else:
         yield from _zero_point(zero_point)
-    is_elsewhere = node.input[0] in tensors and tensors[node.input[0]] is None
-    if scale is not None and not is_elsewhere:
+    is_external = node.input[0] in tensors and tensors[node.input[0]] is None
+    if scale is not None and not is_external:
         yield from _granularity(node, scale, tensors.get(node.input[0]))
 
 
 def _zero_point(zero_point: NDArray[Any]) -> Iterator[str]:
     if str(zero_point.dtype) != "int8":
-        why = " (a quantized bias: keep biases float)" if str(zero_point.dtype) == "int32" else ""
-        yield f"quantized type {zero_point.dtype}, needed int8{why}"
+        hint = " (a quantized bias: keep biases float)" if str(zero_point.dtype) == "int32" else ""
+        yield f"quantized type {zero_point.dtype}, needed int8{hint}"
     if (zero_point != 0).any():
         yield f"zero point {zero_point.reshape(-1)[:3].tolist()}, needed 0: int8 must be symmetric"
 
 
 def _granularity(node: NodeProto, scale: NDArray[Any], data: NDArray[Any] | None) -> Iterator[str]:
-    """Activations have one scale; weights one for each slice of axis 0, or one."""
+    """Activations need one scale; weights one per output channel (axis 0), or one."""
     if scale.size == 1:
         return
     axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
     if data is None:
         yield f"{scale.size} scales on an activation, needed one"
     elif axis != 0 or scale.size != data.shape[0]:
-        yield f"{scale.size} scales on axis {axis} of a weight {tuple(data.shape)}, needed one an output channel"
+        yield f"{scale.size} scales on axis {axis} of a weight {tuple(data.shape)}, needed one per output channel"

@@ -1,8 +1,8 @@
-"""The layers of a Q/DQ graph, and the same graph with only some of them quantized. Needs onnx, not torch.
+"""Lists the layers of a Q/DQ graph, and leaves some of them in float. Needs onnx, not torch.
 
-A *layer* is a node that computes with quantized inputs: a convolution with its weights, an addition. What only moves
-values (resizing, pooling, concatenation) is no layer of its own: it works on what its readers want. To leave a layer
-in float is to give it its inputs before they are rounded, and its weights as they were trained.
+A *layer* is a node that computes with quantized inputs: a convolution with its weights, or an addition. Nodes that
+preserve values (resizing, pooling, concatenation) are no layers: they run in the precision of their readers. A layer
+in float reads its inputs before they are quantized, and its weights as they were trained.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     Weights = Mapping[str, NDArray[Any]]
 
 _PAIRS = ("QuantizeLinear", "DequantizeLinear")
-_MOVERS = ("Concat", "Identity", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Transpose")
-_ROUNDING = 0.501
-"""Steps of the int8 grid that a weight may lie from its place on it."""
+_VALUE_PRESERVING = ("Concat", "Identity", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Transpose")
+_ROUNDING_MAX = 0.501
+"""Largest distance of a weight from its quantized value, in steps of the int8 grid."""
 
 
 @dataclass(frozen=True)
@@ -32,9 +32,9 @@ class Layer:
     """A node that computes with quantized inputs.
 
     Attributes:
-        name: After the module that its bias belongs to, such as ``heads.s8.cls``; an addition after the convolution
-            that feeds it, ``stage4.1.second.add``; where there is no such thing, the name of the node.
-        operator: Of the node.
+        name: The module of its bias, such as ``heads.s8.cls``; for an addition that of the convolution before it, such
+            as ``stage4.1.second.add``; otherwise the name of the node.
+        operator: Operator of the node.
     """
 
     name: str
@@ -42,42 +42,42 @@ class Layer:
 
 
 def layers_of(model: ModelProto) -> tuple[Layer, ...]:
-    """The quantized layers of ``model`` in the order they run."""
-    return tuple(Layer(name, node.op_type) for name, node in _layer_nodes(_Wiring(model.graph)).items())
+    """The quantized layers of ``model`` in execution order."""
+    return tuple(Layer(name, node.op_type) for name, node in _layer_nodes(_Index(model.graph)).items())
 
 
 def keep_quantized(model: ModelProto, layers: Collection[str], weights: Weights | None = None) -> ModelProto:
-    """A copy of ``model`` in which only ``layers`` are quantized; all of them: the same bytes.
+    """Copy ``model`` with only ``layers`` quantized. With all of its layers, the copy has the same bytes.
 
     Args:
         model: A Q/DQ graph.
-        layers: Names out of :func:`layers_of`.
-        weights: Float weights by layer, from :func:`float_weights`; a layer without has its int8 weights times scale.
+        layers: Names of :func:`layers_of`.
+        weights: Float weights by layer, from :func:`float_weights`; layers without get their dequantized weights.
 
     Raises:
-        ExportError: ``layers`` names what is not there.
+        ExportError: ``layers`` has a name that the graph does not have.
     """
     changed = deepcopy(model)
-    wiring = _Wiring(changed.graph)
-    nodes = _layer_nodes(wiring)
-    if strange := sorted(set(layers) - set(nodes)):
+    index = _Index(changed.graph)
+    nodes = _layer_nodes(index)
+    if unknown := sorted(set(layers) - set(nodes)):
         raise ExportError(
-            f"no quantized layer {', '.join(strange)} in the graph",
+            f"no quantized layer {', '.join(unknown)} in the graph",
             needed=f"some of {', '.join(nodes)}",
-            fix="build the sensitivity asset again: the graph has changed since it named its layers",
+            fix="rebuild the sensitivity asset: the graph has changed since its layers were listed",
         )
     if len(set(layers)) == len(nodes):
         return changed
-    stays = {nodes[name].output[0] for name in layers}
+    quantized = {nodes[name].output[0] for name in layers}
     names = {node.output[0]: name for name, node in nodes.items()}
-    for node in wiring.movers_into(stays):
-        stays.add(node.output[0])
+    for node in index.value_preserving_before(quantized):
+        quantized.add(node.output[0])
     for node in changed.graph.node:
-        if node.op_type in _PAIRS or node.output[0] in stays:
+        if node.op_type in _PAIRS or node.output[0] in quantized:
             continue
         trained = (weights or {}).get(names.get(node.output[0], ""))
         for position, name in enumerate(node.input):
-            node.input[position] = wiring.in_float(name, trained)
+            node.input[position] = index.in_float(name, trained)
     _remove_unread(changed.graph)
     return changed
 
@@ -86,38 +86,39 @@ def float_weights(model: ModelProto, tensors: Weights) -> dict[str, NDArray[Any]
     """The trained weights of each convolution of ``model``, by layer.
 
     Args:
-        model: A Q/DQ graph as it was exported.
+        model: A Q/DQ graph as exported.
         tensors: The folded weights and biases that it was exported from, by their name in the network.
 
     Raises:
-        ExportError: A weight is missing, or is not the one that was rounded to what the graph has.
+        ExportError: A weight is missing, or does not round to the int8 weight of the graph.
     """
-    wiring = _Wiring(model.graph)
+    index = _Index(model.graph)
     return {
-        name: _trained(name, node, wiring, tensors)
-        for name, node in _layer_nodes(wiring).items()
+        name: _trained(name, node, index, tensors)
+        for name, node in _layer_nodes(index).items()
         if node.op_type == "Conv"
     }
 
 
-def _trained(name: str, node: NodeProto, wiring: _Wiring, tensors: Weights) -> NDArray[Any]:
-    """The weights of one convolution: by the name of its bias, and where it has none, by what rounds to its own."""
+def _trained(name: str, node: NodeProto, index: _Index, tensors: Weights) -> NDArray[Any]:
+    """The weights of one convolution: found by the name of its bias; without a bias, by their quantized values."""
     owner, _, leaf = (node.input[2] if len(node.input) > 2 else "").rpartition(".")
-    key = f"{owner}.{leaf.replace('bias', 'weight')}" if owner else "a weight"
+    key = f"{owner}.{leaf.replace('bias', 'weight')}" if owner else "weight"
     candidates = [tensors[key]] if key in tensors else list(tensors.values())
-    matching = [tensor for tensor in candidates if wiring.rounds_to(tensor, node.input[1])]
+    matching = [tensor for tensor in candidates if index.rounds_to(tensor, node.input[1])]
     if not matching:
         raise ExportError(
-            f"{key} of the quantized model is {'another' if key in tensors else 'missing'}, seen from the layer {name} "
-            "of the graph",
+            f"{key} of the quantized model does not round to the weights of layer {name}"
+            if key in tensors
+            else f"the quantized model has no {key} for layer {name}",
             needed="the weights that the graph was exported from",
-            fix="build the onnx asset again, and then sensitivity",
+            fix="rebuild the onnx asset, then sensitivity",
         )
     return matching[0]
 
 
 def multiply_accumulates(model: ModelProto) -> dict[str, int]:
-    """Multiply-accumulates of one inference, by the output of each convolution; shapes must be fixed."""
+    """Multiply-accumulates of one inference, by the output of each convolution. Shapes must be fixed."""
     import onnx
 
     graph = onnx.shape_inference.infer_shapes(model).graph
@@ -135,30 +136,30 @@ def multiply_accumulates(model: ModelProto) -> dict[str, int]:
     return counts
 
 
-class _Wiring:
-    """Who makes and who reads each tensor of a graph, as it was when this was made."""
+class _Index:
+    """Producer and readers of each tensor of a graph, as of the creation of the index."""
 
     def __init__(self, graph: GraphProto) -> None:
         self.graph = graph
         self.constants: dict[str, TensorProto] = {tensor.name: tensor for tensor in graph.initializer}
-        self.makers: dict[str, NodeProto] = {name: node for node in graph.node for name in node.output}
+        self.producers: dict[str, NodeProto] = {name: node for node in graph.node for name in node.output}
         self.readers: dict[str, list[NodeProto]] = {}
         for node in graph.node:
             for name in node.input:
                 self.readers.setdefault(name, []).append(node)
 
     def is_dequantized(self, name: str) -> bool:
-        maker = self.makers.get(name)
-        return maker is not None and maker.op_type == "DequantizeLinear"
+        producer = self.producers.get(name)
+        return producer is not None and producer.op_type == "DequantizeLinear"
 
     def origin(self, name: str) -> str:
-        """The float tensor that ``name`` was before quantize/dequantize pairs; of weights, the int8 constant."""
-        while (maker := self.makers.get(name)) is not None and maker.op_type in _PAIRS:
-            name = maker.input[0]
+        """The tensor before the quantize/dequantize pairs of ``name``; for weights, the int8 constant."""
+        while (producer := self.producers.get(name)) is not None and producer.op_type in _PAIRS:
+            name = producer.input[0]
         return name
 
     def in_float(self, name: str, trained: NDArray[Any] | None) -> str:
-        """The name of ``name`` without rounding; a float constant is added to the graph where it takes one."""
+        """Name of the tensor ``name`` without rounding; for weights, a float constant is added to the graph."""
         from onnx import numpy_helper
 
         source = self.origin(name)
@@ -172,7 +173,7 @@ class _Wiring:
         return added
 
     def dequantized(self, name: str) -> NDArray[Any]:
-        """The float weights that a DequantizeLinear over a constant gives."""
+        """The float weights of a DequantizeLinear of a constant."""
         import numpy as np
 
         values, scale = self._grid(name)
@@ -183,29 +184,31 @@ class _Wiring:
         import numpy as np
 
         values, scale = self._grid(name)
-        return trained.shape == values.shape and bool((np.abs(trained / scale - values) <= _ROUNDING).all())
+        return trained.shape == values.shape and bool((np.abs(trained / scale - values) <= _ROUNDING_MAX).all())
 
     def _grid(self, name: str) -> tuple[NDArray[Any], NDArray[Any]]:
-        """Int8 values and their scale, shaped to be multiplied."""
+        """Int8 values, and their scale in a shape that broadcasts."""
         from onnx import numpy_helper
 
-        node = self.makers[name]
+        node = self.producers[name]
         values, scale = (numpy_helper.to_array(self.constants[one]) for one in node.input[:2])
         axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
         if scale.ndim:
-            scale = scale.reshape([-1 if index == axis else 1 for index in range(values.ndim)])
+            scale = scale.reshape([-1 if dimension == axis else 1 for dimension in range(values.ndim)])
         return values, scale
 
-    def movers_into(self, stays: Collection[str]) -> Iterator[NodeProto]:
-        """What moves values, through pairs and each other, into a node whose output is in ``stays``."""
-        wanted = set(stays)
+    def value_preserving_before(self, outputs: Collection[str]) -> Iterator[NodeProto]:
+        """Value-preserving nodes that feed, through pairs and each other, a node with one of ``outputs``."""
+        reached = set(outputs)
         for node in reversed(self.graph.node):
-            if node.op_type in _MOVERS and any(reader.output[0] in wanted for reader in self._behind_pairs(node)):
-                wanted.add(node.output[0])
+            if node.op_type not in _VALUE_PRESERVING:
+                continue
+            if any(reader.output[0] in reached for reader in self._quantized_readers(node)):
+                reached.add(node.output[0])
                 yield node
 
-    def _behind_pairs(self, node: NodeProto) -> Iterator[NodeProto]:
-        """The readers of ``node`` that read it quantized."""
+    def _quantized_readers(self, node: NodeProto) -> Iterator[NodeProto]:
+        """The nodes that read an output of ``node`` through quantize/dequantize pairs."""
         pending = [(name, False) for name in node.output]
         while pending:
             name, is_quantized = pending.pop()
@@ -216,38 +219,38 @@ class _Wiring:
                     yield reader
 
 
-def _layer_nodes(wiring: _Wiring) -> dict[str, NodeProto]:
-    """The nodes of layers by name, in the order they run."""
+def _layer_nodes(index: _Index) -> dict[str, NodeProto]:
+    """The nodes of layers by name, in execution order."""
     nodes = [
         node
-        for node in wiring.graph.node
-        if node.op_type not in (*_PAIRS, *_MOVERS) and any(wiring.is_dequantized(name) for name in node.input)
+        for node in index.graph.node
+        if node.op_type not in (*_PAIRS, *_VALUE_PRESERVING) and any(map(index.is_dequantized, node.input))
     ]
     named: dict[str, NodeProto] = {}
     for node in nodes:
-        name = _name(node, wiring)
+        name = _name(node, index)
         named[name if name and name not in named else node.name or node.output[0]] = node
     return named
 
 
-def _name(node: NodeProto, wiring: _Wiring) -> str:
+def _name(node: NodeProto, index: _Index) -> str:
     if node.op_type == "Conv":
         return _module(node)
     for name in reversed(node.input):
-        feeding = wiring.makers.get(wiring.origin(name))
-        if feeding is not None and feeding.op_type == "Conv" and (module := _module(feeding)):
+        before = index.producers.get(index.origin(name))
+        if before is not None and before.op_type == "Conv" and (module := _module(before)):
             return f"{module}.{node.op_type.lower()}"
     return ""
 
 
 def _module(convolution: NodeProto) -> str:
-    """The module that the bias of a convolution belongs to, without the place in a sequence that every one has."""
+    """The module of the bias of a convolution, without the index 0 that it has in its ``Sequential``."""
     bias = convolution.input[2] if len(convolution.input) > 2 else ""
     return bias.rpartition(".")[0].removesuffix(".0")
 
 
 def _remove_unread(graph: GraphProto) -> None:
-    """Remove nodes and constants that nothing reads any more."""
+    """Remove nodes and constants without readers."""
     read = {value.name for value in graph.output}
     kept = []
     for node in reversed(graph.node):
@@ -261,7 +264,7 @@ def _remove_unread(graph: GraphProto) -> None:
 
 
 def load_weights(folder: Path) -> dict[str, NDArray[Any]]:
-    """The folded float weights of a quantized model's directory, by their name in the network; no torch.
+    """Read the folded float weights of a quantized model's directory, by their name in the network, without torch.
 
     Raises:
         ExportError: The file is missing or damaged.
@@ -276,5 +279,5 @@ def load_weights(folder: Path) -> dict[str, NDArray[Any]]:
         raise ExportError(
             f"{path} does not load ({type(error).__name__}: {error})",
             needed="the weights that quantization wrote",
-            fix="build the ptq and qat assets again",
+            fix="rebuild ptq and qat",
         ) from None

@@ -1,6 +1,6 @@
-"""The float graph that a Q/DQ graph came from, by taking the quantization out again.
+"""Removes the quantization from a Q/DQ graph.
 
-What an int8 engine is timed against on the device itself, where there is no torch to export the checkpoint.
+Int8 engines are timed against the float graph on devices without torch, which cannot export the checkpoint.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 
-def write_float_twin(quantized: Path, out: Path) -> None:
-    """Write the float32 twin of the Q/DQ graph at ``quantized`` to ``out``: same nodes, no Q/DQ, float weights."""
+def write_float_graph(quantized: Path, out: Path) -> None:
+    """Write the Q/DQ graph at ``quantized`` to ``out`` as a float graph: same nodes, no Q/DQ, float32 weights."""
     import onnx
 
     model = onnx.load(quantized)
@@ -27,5 +27,5 @@ def write_float_twin(quantized: Path, out: Path) -> None:
 
 
 def remove_quantization(model: ModelProto) -> None:
-    """Take every Q/DQ pair out of ``model``, in place: same nodes otherwise, float weights."""
+    """Remove every Q/DQ pair from ``model``, in place; weights become float32."""
     model.CopyFrom(keep_quantized(model, ()))

@@ -1,4 +1,4 @@
-"""The better of PTQ and QAT goes on; a tie goes to PTQ."""
+"""The better of PTQ and QAT is chosen; a tie goes to PTQ."""
 
 import pytest
 from hypothesis import given
@@ -17,21 +17,20 @@ def models(ptq: float, qat: float) -> tuple[Quantization, Quantization]:
 
 
 @given(share, share)
-def test_what_goes_on_is_never_worse_than_the_other_by_more_than_a_tie(ptq, qat):
+def test_the_chosen_model_is_never_worse_than_the_other_by_more_than_a_tie(ptq, qat):
     choice = choose(*models(ptq, qat))
-    other = max(ptq, qat)
-    assert 100 * (other - choice.map50[choice.method]) <= TIE_POINTS + 1e-9
+    assert 100 * (max(ptq, qat) - choice.map50[choice.method]) <= TIE_POINTS + 1e-9
 
 
 @given(share, share)
-def test_qat_goes_on_exactly_when_it_is_better_by_more_than_a_tie(ptq, qat):
+def test_qat_is_chosen_exactly_when_it_is_better_by_more_than_a_tie(ptq, qat):
     choice = choose(*models(ptq, qat))
     assert (choice.method == "qat") == (round(100 * (qat - ptq), 9) > TIE_POINTS)
     assert choice.because.startswith(choice.method.upper())
 
 
 @pytest.mark.parametrize(("qat", "method"), [(0.5005, "ptq"), (0.5006, "qat"), (0.4, "ptq")])
-def test_the_record_says_by_how_much_and_holds_the_float_figures(qat, method):
+def test_the_record_contains_the_gain_and_the_float_metrics(qat, method):
     record = choose(*models(0.5, qat)).as_json()
     assert record["method"] == method
     assert record["qat_gain_points"] == pytest.approx(100 * (qat - 0.5), abs=1e-4)

@@ -1,4 +1,4 @@
-"""One ONNX file out of real quantized models, and the parity gate that reads it again."""
+"""The ONNX export of real quantized models, and the parity gate."""
 
 import json
 import shutil
@@ -19,7 +19,7 @@ def files_of(folder):
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def test_the_file_is_whole_and_says_what_goes_in_and_out():
+def test_the_file_is_complete_with_the_declared_input_and_outputs():
     model = onnx.load(whole().onnx / "model.onnx", load_external_data=False)
     onnx.checker.check_model(model, full_check=True)
     [images] = model.graph.input
@@ -40,13 +40,13 @@ def test_exporting_again_gives_the_same_bytes(tmp_path):
     assert files_of(tmp_path / "again") == files_of(chain.onnx)
 
 
-def test_nothing_of_the_machine_is_in_the_file():
+def test_the_file_contains_no_trace_of_the_machine():
     payload = (whole().onnx / "model.onnx").read_bytes()
     for trace in (b"/root/", b"/home/", b"site-packages", b".py", str(whole().onnx.parent).encode()):
         assert trace not in payload
 
 
-def test_the_card_says_what_was_chosen_and_why():
+def test_the_card_contains_the_choice_and_its_reason():
     card = json.loads((whole().onnx / "model.json").read_bytes())
     assert card["classes"] == list(CLASSES)
     assert card["choice"]["method"] in ("ptq", "qat")
@@ -54,7 +54,7 @@ def test_the_card_says_what_was_chosen_and_why():
     assert card["choice"]["because"]
 
 
-def test_parity_holds_and_is_computed_from_the_files():
+def test_parity_passes_on_the_exported_files():
     chain = whole()
     verdict = check_parity(chain.onnx, chain.dataset)
     assert verdict.passed, verdict.summary
@@ -62,7 +62,7 @@ def test_parity_holds_and_is_computed_from_the_files():
     assert verdict.facts["differing_share"] <= 0.005
 
 
-def test_parity_fails_on_a_graph_that_computes_something_else(tmp_path):
+def test_parity_fails_on_a_graph_with_other_outputs(tmp_path):
     chain = whole()
     shutil.copytree(chain.onnx, tmp_path / "onnx")
     model = onnx.load(tmp_path / "onnx" / "model.onnx")
@@ -75,15 +75,15 @@ def test_parity_fails_on_a_graph_that_computes_something_else(tmp_path):
     verdict = check_parity(tmp_path / "onnx", chain.dataset)
     assert not verdict.passed
     assert verdict.facts["differing_share"] >= 4 / (4 + len(CLASSES))  # every box, and the scores above background
-    assert "export again" in verdict.fix
+    assert "rebuild the onnx asset" in verdict.fix
 
 
-def test_values_that_are_not_numbers_differ():
+def test_a_nan_differs_from_every_number():
     assert differing_share(["box_s8"], [np.array([np.nan, 0.0])], [np.array([0.0, 0.0])]) == 0.5
     assert differing_share(["cls_s8"], [np.array([np.nan, 0.0])], [np.array([0.0, 0.0])]) == 0.5
 
 
-def test_logits_are_compared_by_their_scores_and_boxes_in_cells():
+def test_logits_are_compared_by_score_and_boxes_in_cells():
     far_background, near_threshold = np.array([-12.0]), np.array([0.0])
     assert differing_share(["cls_s8"], [far_background], [far_background + 1]) == 0.0
     assert differing_share(["cls_s8"], [near_threshold], [near_threshold + 0.2]) == 1.0

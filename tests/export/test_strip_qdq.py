@@ -1,17 +1,17 @@
-"""The float graph that an int8 engine is timed against, made without torch."""
+"""The float graph that int8 engines are timed against, made without torch."""
 
 import numpy as np
 import onnx
 
 from robot_assets.data.packed import open_split
 from robot_assets.export.parity import differing_share, plain_session, read_input
-from robot_assets.export.strip_qdq import write_float_twin
+from robot_assets.export.strip_qdq import write_float_graph
 from robot_assets.models.decode import output_names
 from tests.detector_chain import NETWORK, whole
 
 
-def test_the_twin_has_the_same_nodes_without_quantization(tmp_path):
-    write_float_twin(whole().onnx / "model.onnx", tmp_path / "float.onnx")
+def test_the_float_graph_has_the_same_nodes_without_quantization(tmp_path):
+    write_float_graph(whole().onnx / "model.onnx", tmp_path / "float.onnx")
     operators = [
         [node.op_type for node in onnx.load(path).graph.node]
         for path in (whole().onnx / "model.onnx", tmp_path / "float.onnx")
@@ -25,13 +25,13 @@ def test_the_twin_has_the_same_nodes_without_quantization(tmp_path):
     )
 
 
-def test_the_twin_sees_nearly_what_the_quantized_graph_sees(tmp_path):
+def test_the_float_graph_gives_nearly_the_outputs_of_the_quantized_one(tmp_path):
     chain = whole()
-    write_float_twin(chain.onnx / "model.onnx", tmp_path / "float.onnx")
+    write_float_graph(chain.onnx / "model.onnx", tmp_path / "float.onnx")
     image = {"images": read_input(open_split(chain.dataset, "val"), 0, NETWORK)}
-    quantized, twin = (
+    quantized, in_float = (
         plain_session(path).run(None, image) for path in (chain.onnx / "model.onnx", tmp_path / "float.onnx")
     )
-    assert all(np.isfinite(head).all() for head in twin)
-    assert differing_share(output_names(NETWORK), twin, quantized) < 0.25
-    assert differing_share(output_names(NETWORK), [head + 1 for head in twin], quantized) > 0.25
+    assert all(np.isfinite(head).all() for head in in_float)
+    assert differing_share(output_names(NETWORK), in_float, quantized) < 0.25
+    assert differing_share(output_names(NETWORK), [head + 1 for head in in_float], quantized) > 0.25

@@ -1,10 +1,10 @@
-"""The exported graphs, and bad ones, through a real TensorRT: parser and builder of TensorRT-RTX need no GPU.
+"""Valid and invalid graphs in the parser and builder of TensorRT-RTX, which need no GPU.
 
-It shows that a graph is acceptable, layer by layer. It shows neither the kernels nor the speed of a Jetson, whose
-TensorRT this is not: TensorRT-RTX knows no compute capability 8.7, and a plan is not run here.
+They check that TensorRT supports a graph, layer by layer. They do not check the kernels or the speed of a Jetson, which
+has another TensorRT: TensorRT-RTX does not support compute capability 8.7, and no plan runs here.
 
 The graphs are those of the models in params.yaml at their real sizes. They are not trained: weights and scales do not
-change what a graph is made of, as long as no bias is zero, which the exporter would leave out.
+change the nodes of a graph, except that the exporter omits a bias of zeros.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import pytest
 from onnx import helper, numpy_helper
 
 from robot_assets.core.errors import ExportError
-from robot_assets.engines.rewrite import rewrite
+from robot_assets.engines.onnxruntime.rewrite import rewrite
 from robot_assets.export.preflight import preflight
 from robot_assets.export.qdq_layers import keep_quantized, layers_of
 from robot_assets.pipeline.params import load_params
@@ -42,31 +42,31 @@ needs_tensorrt_rtx = pytest.mark.skipif(
 
 
 @dataclass(frozen=True)
-class Said:
-    """What the parser and the builder of TensorRT-RTX said."""
+class Result:
+    """The result of the parser and the builder of TensorRT-RTX."""
 
     version: str
     is_supported: bool
     supported_nodes: int
-    refused: list[dict[str, str]]
+    errors: list[dict[str, str]]
     plan_sha256: str | None
     log: str
 
 
-def take(model: onnx.ModelProto, folder: Path) -> Said:
-    """Have TensorRT-RTX parse and build ``model``, in a process of its own."""
+def parse_and_build(model: onnx.ModelProto, folder: Path) -> Result:
+    """Parse and build ``model`` with TensorRT-RTX in a separate process."""
     (folder / "model.onnx").write_bytes(model.SerializeToString(deterministic=True))
     script = Path(__file__).with_name("parse_and_build.py")
     done = subprocess.run(
         [sys.executable, str(script), str(folder / "model.onnx")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, f"TensorRT-RTX ended with {done.returncode}: {done.stderr[-2000:]}"
-    return Said(**json.loads(done.stdout))
+    return Result(**json.loads(done.stdout))
 
 
 @functools.cache
 def exported(model: str) -> onnx.ModelProto:
-    """The graph of a model in params.yaml as its stage would export it, untrained."""
+    """The exported graph of a model in params.yaml, untrained."""
     import torch
 
     from robot_assets.export.onnx_export import to_onnx
@@ -87,10 +87,10 @@ def exported(model: str) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize("name", MODELS)
-def test_the_graph_passes_our_own_check(name, tmp_path):
+def test_the_graph_passes_preflight(name, tmp_path):
     model = exported(name)
     preflight(model, tmp_path / "model.onnx")
-    assert all(len(node.input) == 3 for node in model.graph.node if node.op_type == "Conv"), "each has its bias"
+    assert all(len(node.input) == 3 for node in model.graph.node if node.op_type == "Conv"), "a bias is missing"
     network = PARAMS.models[name].network
     size = [dimension.dim_value for dimension in model.graph.input[0].type.tensor_type.shape.dim]
     assert size == [1, 3, network.input_height, network.input_width]
@@ -98,10 +98,10 @@ def test_the_graph_passes_our_own_check(name, tmp_path):
 
 @needs_tensorrt_rtx
 @pytest.mark.parametrize("name", MODELS)
-def test_tensorrt_takes_every_layer_and_builds_the_same_bytes_twice(name, tmp_path):
+def test_tensorrt_supports_every_layer_and_builds_the_same_bytes_twice(name, tmp_path):
     model = exported(name)
-    one, other = take(model, tmp_path), take(model, tmp_path)
-    assert (one.refused, one.log) == ([], "")
+    one, other = parse_and_build(model, tmp_path), parse_and_build(model, tmp_path)
+    assert (one.errors, one.log) == ([], "")
     assert one.is_supported
     assert one.supported_nodes == len(model.graph.node)
     assert one.plan_sha256
@@ -109,23 +109,23 @@ def test_tensorrt_takes_every_layer_and_builds_the_same_bytes_twice(name, tmp_pa
 
 
 @needs_tensorrt_rtx
-def test_tensorrt_takes_a_graph_with_some_layers_in_float(tmp_path):
+def test_tensorrt_supports_a_graph_with_some_layers_in_float(tmp_path):
     model = exported(MODELS[0])
     names = [layer.name for layer in layers_of(model)]
-    for spared in ({"heads.s8.cls", "stage4.1.second.add"}, {"stem"}, set(names)):
-        mixed = keep_quantized(model, set(names) - spared)
+    for in_float in ({"heads.s8.cls", "stage4.1.second.add"}, {"stem"}, set(names)):
+        mixed = keep_quantized(model, set(names) - in_float)
         preflight(mixed, tmp_path / "mixed.onnx")
-        said = take(mixed, tmp_path)
-        assert said.refused == []
-        assert said.supported_nodes == len(mixed.graph.node)
-        assert said.plan_sha256
+        result = parse_and_build(mixed, tmp_path)
+        assert result.errors == []
+        assert result.supported_nodes == len(mixed.graph.node)
+        assert result.plan_sha256
 
 
 def first(model: onnx.ModelProto, operator: str) -> onnx.NodeProto:
     return next(node for node in model.graph.node if node.op_type == operator)
 
 
-def plant(model: onnx.ModelProto, name: str, value: np.ndarray) -> str:
+def add_constant(model: onnx.ModelProto, name: str, value: np.ndarray) -> str:
     model.graph.initializer.append(numpy_helper.from_array(value, name))
     return name
 
@@ -137,7 +137,7 @@ def pair(model: onnx.ModelProto) -> tuple[onnx.NodeProto, onnx.NodeProto]:
 
 
 def uint8_activations(model: onnx.ModelProto) -> str:
-    """What the CPU target is given, given to TensorRT."""
+    """The graph of the CPU target."""
     rewrite(model)
     zero_points = {tensor.name: int(numpy_helper.to_array(tensor)) for tensor in model.graph.initializer[-2:]}
     return next(
@@ -147,7 +147,7 @@ def uint8_activations(model: onnx.ModelProto) -> str:
 
 def zero_point_of_3(model: onnx.ModelProto) -> str:
     quantize, dequantize = pair(model)
-    quantize.input[2] = dequantize.input[2] = plant(model, "three", np.array(3, np.int8))
+    quantize.input[2] = dequantize.input[2] = add_constant(model, "three", np.array(3, np.int8))
     return quantize.name
 
 
@@ -155,9 +155,9 @@ def quantized_bias(model: onnx.ModelProto) -> str:
     convolution = first(model, "Conv")
     [channels] = next(tensor.dims for tensor in model.graph.initializer if tensor.name == convolution.input[2])
     values = [
-        plant(model, "bias", np.zeros(channels, np.int32)),
-        plant(model, "bias_scale", np.full(channels, 0.1, np.float32)),
-        plant(model, "bias_zero_point", np.zeros(channels, np.int32)),
+        add_constant(model, "bias", np.zeros(channels, np.int32)),
+        add_constant(model, "bias_scale", np.full(channels, 0.1, np.float32)),
+        add_constant(model, "bias_zero_point", np.zeros(channels, np.int32)),
     ]
     model.graph.node.insert(0, helper.make_node("DequantizeLinear", values, ["b"], name="bias_dequantize", axis=0))
     convolution.input[2] = "b"
@@ -173,19 +173,19 @@ def data_in_another_file(model: onnx.ModelProto) -> str:
 
 def negative_scale(model: onnx.ModelProto) -> str:
     quantize, _ = pair(model)
-    quantize.input[1] = plant(model, "negative", np.array(-0.5, np.float32))
+    quantize.input[1] = add_constant(model, "negative", np.array(-0.5, np.float32))
     return quantize.name
 
 
-def scales_for_each_channel(model: onnx.ModelProto) -> str:
+def one_scale_per_channel(model: onnx.ModelProto) -> str:
     quantize, _ = pair(model)
-    quantize.input[1] = plant(model, "three_scales", np.full(3, 0.1, np.float32))
+    quantize.input[1] = add_constant(model, "three_scales", np.full(3, 0.1, np.float32))
     return quantize.name
 
 
 def unknown_operator(model: onnx.ModelProto) -> str:
     node = first(model, "Relu")
-    node.op_type, node.domain = "Swoosh", "acme"
+    node.op_type, node.domain = "Unknown", "acme"
     return node.name
 
 
@@ -196,64 +196,64 @@ def batch_of_any_size(model: onnx.ModelProto) -> str:
 
 def one_uint8_activation(model: onnx.ModelProto) -> str:
     quantize, dequantize = pair(model)
-    quantize.input[2] = dequantize.input[2] = plant(model, "unsigned", np.array(0, np.uint8))
+    quantize.input[2] = dequantize.input[2] = add_constant(model, "unsigned", np.array(0, np.uint8))
     return quantize.name
 
 
-def younger_operator(model: onnx.ModelProto) -> str:
+def newer_operator(model: onnx.ModelProto) -> str:
     node = first(model, "Relu")
     node.op_type = "Softplus"
     return node.name
 
 
-def younger_operator_set(model: onnx.ModelProto) -> str:
+def newer_operator_set(model: onnx.ModelProto) -> str:
     model.opset_import[0].version = 18
     return "ai.onnx 17"
 
 
-BOTH_REFUSE = [
+BOTH_REJECT = [
     uint8_activations,
     zero_point_of_3,
     quantized_bias,
     data_in_another_file,
     negative_scale,
-    scales_for_each_channel,
+    one_scale_per_channel,
     unknown_operator,
     batch_of_any_size,
 ]
-ONLY_WE_REFUSE = [one_uint8_activation, younger_operator, younger_operator_set]
-"""TensorRT-RTX is younger than what Jetsons have: it takes uint8 with zero point 0, Softplus and opset 18."""
+ONLY_PREFLIGHT_REJECTS = [one_uint8_activation, newer_operator, newer_operator_set]
+"""TensorRT-RTX is newer than the TensorRT of Jetsons: it supports uint8 with zero point 0, Softplus and opset 18."""
 
 
-def broken(how) -> tuple[onnx.ModelProto, str]:
+def invalid(change) -> tuple[onnx.ModelProto, str]:
     model = deepcopy(exported(MODELS[0]))
-    return model, how(model)
+    return model, change(model)
 
 
-@pytest.mark.parametrize("how", [*BOTH_REFUSE, *ONLY_WE_REFUSE], ids=lambda how: how.__name__)
-def test_our_own_check_refuses_a_bad_graph_and_names_the_node(how, tmp_path):
-    model, name = broken(how)
+@pytest.mark.parametrize("change", [*BOTH_REJECT, *ONLY_PREFLIGHT_REJECTS], ids=lambda change: change.__name__)
+def test_preflight_rejects_an_invalid_graph_with_the_name_of_the_node(change, tmp_path):
+    model, name = invalid(change)
     with pytest.raises(ExportError) as caught:
         preflight(model, tmp_path / "model.onnx")
     assert name in str(caught.value)
 
 
 @needs_tensorrt_rtx
-@pytest.mark.parametrize("how", BOTH_REFUSE, ids=lambda how: how.__name__)
-def test_tensorrt_refuses_the_same_graph(how, tmp_path):
-    model, name = broken(how)
-    said = take(model, tmp_path)
-    assert said.plan_sha256 is None
-    if how is batch_of_any_size:
-        assert "no optimization profile" in said.log
-    elif how is data_in_another_file:
-        assert "Failed to import initializer" in said.refused[0]["words"]
+@pytest.mark.parametrize("change", BOTH_REJECT, ids=lambda change: change.__name__)
+def test_tensorrt_rejects_the_same_graph(change, tmp_path):
+    model, name = invalid(change)
+    result = parse_and_build(model, tmp_path)
+    assert result.plan_sha256 is None
+    if change is batch_of_any_size:
+        assert "no optimization profile" in result.log
+    elif change is data_in_another_file:
+        assert "Failed to import initializer" in result.errors[0]["message"]
     else:
-        assert [one["node"] for one in said.refused] == [name]
+        assert [one["node"] for one in result.errors] == [name]
 
 
 @needs_tensorrt_rtx
-@pytest.mark.parametrize("how", ONLY_WE_REFUSE, ids=lambda how: how.__name__)
-def test_our_own_check_is_stricter_than_tensorrt_rtx_for_the_sake_of_older_jetsons(how, tmp_path):
-    model, _ = broken(how)
-    assert take(model, tmp_path).plan_sha256
+@pytest.mark.parametrize("change", ONLY_PREFLIGHT_REJECTS, ids=lambda change: change.__name__)
+def test_preflight_is_stricter_than_tensorrt_rtx_because_of_older_jetsons(change, tmp_path):
+    model, _ = invalid(change)
+    assert parse_and_build(model, tmp_path).plan_sha256
