@@ -1,8 +1,8 @@
 # syntax=docker/dockerfile:1.7
-# arm64: builds and checks engines on a Jetson. TensorRT comes from NVIDIA's base image, and must be the version that
-# JetPack has on the device. The defaults are JetPack 6.1 and 6.2 (L4T 36.4, TensorRT 10.3). JetPack 7.2 and newer has no
-# l4t image any more: give BASE_IMAGE=nvcr.io/nvidia/tensorrt:YY.MM-py3 and the TENSORRT_TAR of the same version.
-# Built by k8s/images/build, from a commit: what is not committed is not in it. No training extras: no torch.
+# arm64: builds and checks engines on a Jetson. TensorRT comes from NVIDIA's base image and must have the version of
+# JetPack on the device. The defaults fit JetPack 6.1 and 6.2 (L4T 36.4, TensorRT 10.3). JetPack 7.2 and newer has no l4t
+# image: set BASE_IMAGE=nvcr.io/nvidia/tensorrt:YY.MM-py3 and the TENSORRT_TAR of the same version.
+# Built by k8s/images/build from a commit, without uncommitted changes. No training extras: no torch.
 ARG BASE_IMAGE=nvcr.io/nvidia/l4t-tensorrt:r10.3.0-devel
 ARG UV_IMAGE=ghcr.io/astral-sh/uv:0.8.15
 
@@ -32,8 +32,8 @@ ENV PATH=/opt/venv/bin:$PATH \
     NVIDIA_VISIBLE_DEVICES=all \
     NVIDIA_DRIVER_CAPABILITIES=all
 
-# The Python bindings of TensorRT for our Python: JetPack has them for the system's alone. NVIDIA's archive has a wheel
-# for each Python; only that one file is kept.
+# The Python bindings of TensorRT for our Python; JetPack has them only for the Python of the system. NVIDIA's archive has
+# a wheel for each version of Python; only one file is kept.
 FROM base AS tensorrt
 SHELL ["/bin/bash", "-o", "pipefail", "-c"]
 ARG TENSORRT_TAR=https://developer.nvidia.com/downloads/compute/machine-learning/tensorrt/10.3.0/tars/TensorRT-10.3.0.26.l4t.aarch64-gnu.cuda-12.6.tar.gz

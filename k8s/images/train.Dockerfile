@@ -1,8 +1,8 @@
 # syntax=docker/dockerfile:1.7
-# amd64, two images that share their layers:
+# amd64, two images with common layers:
 #   server  webserver, daemon, code location, run workers
 #   train   the same with the training extras; CUDA comes with the torch wheels, the driver with runtime class nvidia
-# Built by k8s/images/build, from a commit: what is not committed is not in it.
+# Built by k8s/images/build from a commit, without uncommitted changes.
 ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
 
 FROM ${PYTHON_IMAGE} AS base
@@ -15,7 +15,7 @@ RUN apt-get update \
     && git config --system --add safe.directory /opt/robot-assets \
     && groupadd --gid 10001 robot \
     && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /tmp --shell /usr/sbin/nologin robot
-# the root file system is read-only: whatever wants a folder of its own gets one below /tmp
+# the root file system is read-only, so caches are below /tmp
 ENV PATH=/opt/venv/bin:$PATH \
     HOME=/tmp \
     XDG_CACHE_HOME=/tmp/cache \
@@ -25,7 +25,7 @@ ENV PATH=/opt/venv/bin:$PATH \
     GIT_OPTIONAL_LOCKS=0 \
     ROBOT_ASSETS_PROJECT=/opt/robot-assets
 
-# Dependencies change seldom, the project with every commit: they have layers of their own.
+# Dependencies change rarely, the project with every commit: separate layers.
 FROM base AS dependencies
 WORKDIR /build
 RUN python -m venv /opt/venv
@@ -43,7 +43,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --disable-pip-version-check --root-user-action=ignore ".[cluster,training]" \
     && pip uninstall --yes --root-user-action=ignore robot-assets
 
-# Exactly the commit, with its .git, so that a record can name it and say that nothing was changed.
+# Exactly the commit, with its .git, so that records have the commit and show that nothing was changed.
 FROM base AS project
 ARG COMMIT
 RUN --mount=type=bind,target=/context \
@@ -74,7 +74,7 @@ COPY --from=project /opt/robot-assets /opt/robot-assets
 COPY --from=project --chown=10001:10001 /opt/dagster /opt/dagster
 RUN pip install --disable-pip-version-check --root-user-action=ignore --no-cache-dir --no-deps --editable /opt/robot-assets \
     && python -m compileall -q /opt/robot-assets/robot_assets /opt/robot-assets/dagster_project
-# what the NVIDIA runtime brings into the container, and where torch keeps what it compiles
+# the driver capabilities of the container, and the folder for code that torch compiles
 ENV ROBOT_ASSETS_IMAGE=${IMAGE} \
     NVIDIA_DRIVER_CAPABILITIES=compute,utility \
     TORCHINDUCTOR_CACHE_DIR=/tmp/inductor

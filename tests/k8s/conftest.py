@@ -1,4 +1,4 @@
-"""A cluster of nodes that a test fills."""
+"""A stand-in API server for nodes."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +10,7 @@ from tests.k8s.node_api import Cluster, running
 
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
-    """An API server whose nodes the test names; the kubeconfig of this process points at it."""
+    """An API server without nodes; KUBECONFIG of this process points to it."""
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     with running(tmp_path) as cluster:
         monkeypatch.setenv("KUBECONFIG", str(cluster.kubeconfig))

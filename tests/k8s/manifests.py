@@ -1,4 +1,4 @@
-"""The manifests under k8s/: as kustomize builds an overlay, and what the tests ask of them."""
+"""The manifests in k8s/ as built by kustomize."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Manifests:
     """The folder k8s/.
 
     Attributes:
-        root: Where it lies.
-        kubectl: A kubectl whose kustomize knows components (1.21 or newer).
+        root: Its path.
+        kubectl: A kubectl whose kustomize supports components (1.21 or newer).
     """
 
     root: Path
     kubectl: str = "kubectl"
 
-    @cache  # noqa: B019 - one for the whole session
+    @cache  # noqa: B019 - one instance per session
     def text(self, overlay: str) -> str:
-        """What ``kubectl apply -k`` would send."""
+        """The objects that ``kubectl apply -k`` would send, as YAML."""
         command = [self.kubectl, "kustomize", str(self.root / "overlays" / overlay)]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
@@ -40,7 +40,7 @@ class Manifests:
 
     @cache  # noqa: B019
     def build(self, overlay: str) -> list[Object]:
-        """Its objects. Every test gets the same ones, and changes none."""
+        """The objects, shared by all tests and not to be changed."""
         return list(yaml.safe_load_all(self.text(overlay)))
 
     def find(self, overlay: str, kind: str, name: str, namespace: str | None = None) -> Object:
@@ -54,7 +54,7 @@ class Manifests:
         return found[0]
 
     def instance(self, overlay: str = "k3s") -> Object:
-        """``dagster.yaml``, as the pods get it."""
+        """``dagster.yaml`` of the ConfigMap that pods mount."""
         maps = [each for each in self.build(overlay) if each["metadata"]["name"].startswith("robot-assets-instance-")]
         assert len(maps) == 1
         return yaml.safe_load(maps[0]["data"]["dagster.yaml"])
@@ -62,7 +62,7 @@ class Manifests:
 
 @cache
 def read(path: Path) -> tuple[Object, ...]:
-    """The documents of a file, as they were written."""
+    """The documents of a YAML file."""
     return tuple(yaml.safe_load_all(path.read_text()))
 
 
@@ -72,14 +72,14 @@ def full_name(thing: Object) -> str:
 
 
 def pods(things: list[Object]) -> Iterator[tuple[str, Object]]:
-    """Name of a workload, and its pod's spec."""
+    """Name and pod spec of each workload."""
     for thing in things:
         if thing["kind"] in WORKLOADS:
             yield full_name(thing), thing["spec"]["template"]["spec"]
 
 
 def containers(things: list[Object]) -> Iterator[tuple[str, Object, Object]]:
-    """Name of a container, its pod's spec, and its own."""
+    """Name, pod spec and container spec of each container."""
     for name, pod in pods(things):
         for container in [*pod.get("initContainers", []), *pod["containers"]]:
             yield f"{name}: {container['name']}", pod, container

@@ -1,6 +1,6 @@
-"""An API server of nodes: the two paths that publishing and reading use, over real HTTP, for the real client.
+"""A stand-in API server for nodes: the two paths that publishing and reading use, over HTTP, for the real client.
 
-``make test-cluster`` does the same against a real API server; this one also breaks on demand.
+``make test-cluster`` does the same with a real API server; this one also fails on demand.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import yaml
 
 @dataclass
 class Cluster:
-    """Nodes by name, each with labels and annotations, and the requests that came for them."""
+    """Nodes by name, each with labels and annotations, and the requests received."""
 
     kubeconfig: Path
     port: int = 0
@@ -49,7 +49,7 @@ class Cluster:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Cluster]:
-    """Serve a cluster without nodes; its kubeconfig is in ``folder``."""
+    """Serve a cluster without nodes; write its kubeconfig into ``folder``."""
     cluster = Cluster(folder / "kubeconfig")
 
     class Handler(BaseHTTPRequestHandler):
@@ -66,7 +66,7 @@ def running(folder: Path) -> Iterator[Cluster]:
         do_GET = do_PATCH = _serve
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """No log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     cluster.port = server.server_address[1]

@@ -1,4 +1,4 @@
-"""docs/kubernetes.md: every file, object and verb that it names is there, and its params.yaml is one."""
+"""docs/kubernetes.md: its params.yaml is valid, and every file, object and command that it names exists."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def commands(page: str) -> str:
     return "\n".join([*blocks, *re.findall(r"`((?:kubectl|robot-assets|k8s/images/build) [^`]+)`", page)])
 
 
-def test_its_parameters_are_valid_beside_those_of_the_repository(page, repository, monkeypatch):
+def test_its_parameters_are_valid_with_those_of_the_repository(page, repository, monkeypatch):
     (block,) = re.findall(r"```yaml params\n(.*?)```", page, re.DOTALL)
     document = yaml.safe_load((repository / "params.yaml").read_text()) | yaml.safe_load(block)
     document["models"]["sidewalk_detector"]["targets"].append("orin_agx")
@@ -38,7 +38,7 @@ def test_its_parameters_are_valid_beside_those_of_the_repository(page, repositor
     assert params.execution.cache.path in (repository / "k8s/nodes/k3s/cache.conf").read_text()
 
 
-def test_its_parameters_name_what_is_deployed(page, manifests, repository):
+def test_its_parameters_name_deployed_objects(page, manifests, repository):
     (block,) = re.findall(r"```yaml params\n(.*?)```", page, re.DOTALL)
     document = yaml.safe_load(block)
     manifests.find("k3s", "ServiceAccount", document["execution"]["service_account"], "robot-assets")
@@ -50,18 +50,18 @@ def test_its_parameters_name_what_is_deployed(page, manifests, repository):
             assert f"- {key}={value}" in labels
 
 
-def test_every_path_that_it_names_is_there(page, repository):
+def test_every_path_that_it_names_exists(page, repository):
     named = set(re.findall(r"\bk8s/[\w./-]*\w", page))
     assert len(named) > 12
     missing = [path for path in named if not (repository / path).exists()]
     assert missing == []
 
 
-def test_every_overlay_is_told_of(page):
+def test_every_overlay_is_mentioned(page):
     assert {*re.findall(r"k8s/overlays/([\w-]+)", page)} == {*OVERLAYS}
 
 
-def test_every_object_that_a_command_names_is_deployed(commands, manifests):
+def test_every_object_in_a_command_is_deployed(commands, manifests):
     things = {
         (thing["kind"].lower(), thing["metadata"]["name"]) for name in OVERLAYS for thing in manifests.build(name)
     }
@@ -78,7 +78,7 @@ def test_every_object_that_a_command_names_is_deployed(commands, manifests):
     assert labels - deployed == {("app.kubernetes.io/component", "step_worker")}
 
 
-def test_the_secrets_of_the_page_are_those_that_the_pods_want(commands, manifests):
+def test_the_secrets_of_the_page_are_those_that_the_pods_need(commands, manifests):
     made = set(re.findall(r"create secret (?:generic|tls) ([\w-]+)", commands))
     text = manifests.text("k3s-login")
     wanted = set(re.findall(r"secretKeyRef:\s+key: \S+\s+name: (\S+)", text))
@@ -89,15 +89,15 @@ def test_the_secrets_of_the_page_are_those_that_the_pods_want(commands, manifest
         assert f"--from-file={key}" in commands
 
 
-def test_every_verb_of_ours_exists(commands):
-    verbs = set(re.findall(r"robot-assets (key create|engine get|verify|platform publish)\b", commands))
-    assert {"key create", "engine get", "verify"} <= verbs
-    for verb in verbs:
-        command = [str(Path(sys.executable).with_name("robot-assets")), *verb.split(), "--help"]
-        assert subprocess.run(command, capture_output=True, check=False).returncode == 0, verb
+def test_every_command_of_ours_exists(commands):
+    names = set(re.findall(r"robot-assets (key create|engine get|verify|platform publish)\b", commands))
+    assert {"key create", "engine get", "verify"} <= names
+    for name in names:
+        command = [str(Path(sys.executable).with_name("robot-assets")), *name.split(), "--help"]
+        assert subprocess.run(command, capture_output=True, check=False).returncode == 0, name
 
 
-def test_what_was_not_tried_is_marked_and_said(page):
+def test_untested_steps_are_marked(page):
     assert "**no step below has been done on a real k3s" in " ".join(page.split())
     assert page.count("†") > 5
 
@@ -107,8 +107,8 @@ def test_the_rights_of_the_page_are_those_of_the_roles(page):
 
     rows = dict(re.findall(r"^\| `([\w-]+)` \| [^|]+ \| ([^|]+) \|$", page, re.MULTILINE))
     for account, rights in (("webserver", WEBSERVER), ("daemon", DAEMON), ("run", RUN)):
-        told = rows[f"robot-assets-{account}"]
-        assert ("create" in told) == ("create" in rights["jobs"])
-        assert ("logs" in told) == ("pods/log" in rights)
-        assert ("events" in told) == ("events" in rights)
+        row = rows[f"robot-assets-{account}"]
+        assert ("create" in row) == ("create" in rights["jobs"])
+        assert ("logs" in row) == ("pods/log" in rights)
+        assert ("events" in row) == ("events" in rights)
     assert rows["robot-assets-step"] == "nothing"

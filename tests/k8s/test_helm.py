@@ -1,7 +1,7 @@
-"""The values for Dagster's Helm chart say the same as the kustomize base, wherever both say something.
+"""The values for Dagster's Helm chart agree with the kustomize base.
 
-``rendered`` is what the chart's templates make of these values (helm/dagster/templates/helpers/instance of Dagster
-1.13): which key becomes which. The chart itself is not needed, and not in this repository.
+``rendered`` maps values to dagster.yaml like the templates of the chart (helm/dagster/templates/helpers/instance of
+Dagster 1.13). The chart itself is not needed, and not in this repository.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def values(repository: Path) -> dict:
 
 
 def snake(document: Any) -> Any:
-    """camelCase keys as the chart writes them into dagster.yaml."""
+    """Keys in snake_case, as the chart writes them into dagster.yaml."""
     if isinstance(document, dict):
         return {re.sub(r"(?<!^)([A-Z])", r"_\1", key).lower(): snake(value) for key, value in document.items()}
     return document
@@ -46,7 +46,7 @@ def without_nulls(document: dict) -> dict:
 
 
 def rendered(values: dict) -> dict:
-    """The chart's dagster.yaml, as far as these values decide it."""
+    """The chart's dagster.yaml, as far as these values determine it."""
     daemon = values["dagsterDaemon"]
     assert values["runLauncher"]["type"] == "CustomRunLauncher"
     concurrency = {key: value for key, value in values["concurrency"].items() if key != "enabled"}
@@ -74,15 +74,15 @@ def rendered(values: dict) -> dict:
 
 
 @pytest.mark.parametrize("section", SAME)
-def test_a_section_of_the_instance_is_the_same(manifests, values, section):
+def test_a_section_of_the_instance_is_equal(manifests, values, section):
     assert rendered(values)[section] == manifests.instance()[section]
 
 
-def test_no_section_of_the_instance_is_forgotten(manifests):
+def test_all_sections_of_the_instance_are_compared(manifests):
     assert manifests.instance().keys() == {*SAME, "storage"}
 
 
-def test_what_the_chart_fills_in_is_what_the_base_has(manifests, values):
+def test_settings_that_the_chart_inserts_are_equal(manifests, values):
     config = manifests.instance()["run_launcher"]["config"]
     assert values["global"]["dagsterHome"] == config["dagster_home"]
     assert values["global"]["postgresqlSecretName"] == config["postgres_password_secret"]
@@ -105,7 +105,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("name", PARTS)
-def test_a_part_has_the_same_image_environment_node_and_resources(manifests, values, name):
+def test_a_deployment_has_the_same_image_environment_node_and_resources(manifests, values, name):
     part: Any = values
     for step in PARTS[name]:
         part = part[step]
@@ -128,7 +128,7 @@ def test_a_part_has_the_same_image_environment_node_and_resources(manifests, val
     assert part["volumeMounts"] == [each for each in container["volumeMounts"] if each["name"] != "instance"]
 
 
-def test_the_code_location_is_served_the_same(manifests, values):
+def test_the_code_location_is_served_in_the_same_way(manifests, values):
     deployment = values["dagster-user-deployments"]["deployments"][0]
     pod = manifests.find("k3s", "Deployment", "robot-assets-code-location")["spec"]["template"]["spec"]
     (container,) = pod["containers"]
@@ -138,24 +138,24 @@ def test_the_code_location_is_served_the_same(manifests, values):
     assert service == deployment["name"]
 
 
-def test_the_ui_is_for_the_inside_of_the_cluster(values):
+def test_the_ui_is_reachable_within_the_cluster_only(values):
     assert values["dagsterWebserver"]["service"]["type"] == "ClusterIP"
     assert "ingress" not in values
 
 
-def test_every_block_of_values_has_a_sentence_above_it(repository):
+def test_every_block_of_values_has_a_comment(repository):
     lines = (repository / "k8s/helm/values.yaml").read_text().splitlines()
     blocks = [number for number, line in enumerate(lines) if re.match(r"[a-zA-Z-]+:", line)]
     assert len(blocks) > 10
     assert [lines[number] for number in blocks if not lines[number - 1].startswith("# ")] == []
 
 
-def test_the_chart_is_of_the_version_of_dagster(repository):
+def test_the_chart_has_the_version_of_dagster(repository):
     text = (repository / "k8s/helm/values.yaml").read_text()
     assert re.findall(r"--version (\S+)", text) == [dagster.__version__]
 
 
-def test_beside_the_chart_there_is_what_it_has_not(manifests):
+def test_the_companion_has_what_the_chart_lacks(manifests):
     companion = manifests.build("../helm")
     kinds = {(thing["kind"], thing["metadata"]["name"]) for thing in companion}
     assert {

@@ -1,4 +1,4 @@
-"""The Dockerfiles: linted, and their steps run as far as they go without a container engine."""
+"""The Dockerfiles are linted, and their steps run as far as possible without a container engine."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 NAMES = ("train", "edge")
 FINAL = {"train": ("server", "train"), "edge": ("edge",)}
 MANYLINUX = [f"manylinux_2_{minor}_aarch64" for minor in range(17, 36)] + ["manylinux2014_aarch64"]
-"""What pip may install on the edge image's base, Ubuntu 22.04 with glibc 2.35."""
+"""Wheel tags for the base of the edge image, Ubuntu 22.04 with glibc 2.35."""
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,8 @@ class Stage:
     """One FROM of a Dockerfile.
 
     Attributes:
-        base: What it starts from.
-        steps: Its instructions in order, each with its text on one line.
+        base: Its base image or stage.
+        steps: Instructions in order, each with its arguments on one line.
     """
 
     base: str
@@ -59,13 +59,13 @@ def dockerfile(repository: Path, name: str) -> Path:
     return repository / "k8s/images" / f"{name}.Dockerfile"
 
 
-def test_hadolint_has_nothing_to_say(dockerfile):
+def test_hadolint_finds_nothing(dockerfile):
     hadolint = Path(sys.executable).with_name("hadolint")
     done = subprocess.run([hadolint, "--no-color", dockerfile], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout
 
 
-def test_no_image_runs_as_root_and_each_says_its_commit(dockerfile, name):
+def test_no_image_runs_as_root_and_each_has_its_commit(dockerfile, name):
     found = stages(dockerfile)
     for final in FINAL[name]:
         assert found[final].all("USER") == ["10001:10001"], final
@@ -74,8 +74,8 @@ def test_no_image_runs_as_root_and_each_says_its_commit(dockerfile, name):
         assert found[final].all("WORKDIR") == ["/opt/robot-assets"]
 
 
-def test_dependencies_are_a_layer_that_a_commit_does_not_touch(dockerfile, name):
-    """Nothing but pyproject.toml comes before the installation; the commit comes after, in a stage of its own."""
+def test_the_dependencies_are_a_layer_without_the_commit(dockerfile, name):
+    """Only pyproject.toml is copied before the installation; the commit is in a separate stage."""
     found = stages(dockerfile)
     copied = found["dependencies"].all("COPY")
     assert copied == ["pyproject.toml ./"]
@@ -84,7 +84,7 @@ def test_dependencies_are_a_layer_that_a_commit_does_not_touch(dockerfile, name)
         assert all(text.startswith("--from=project") for text in found[final].all("COPY"))
 
 
-def test_a_jetson_gets_no_training_extras_and_a_gpu_node_does(repository):
+def test_the_edge_image_has_no_training_extras(repository):
     extras = {
         path.stem: re.findall(r'"\.\[([a-z,]+)\]"', path.read_text())
         for path in (repository / "k8s/images").glob("*.Dockerfile")
@@ -104,7 +104,7 @@ def test_the_user_and_its_folders_are_those_of_the_manifests(dockerfile, manifes
     assert mounted - {"/tmp"} == set(re.findall(r"install --directory \S+ \S+ (\S+) (\S+)", made)[0])
 
 
-# steps that run
+# instructions that are run
 
 
 def run(script: str, folder: Path, **variables: str) -> subprocess.CompletedProcess[str]:
@@ -112,7 +112,7 @@ def run(script: str, folder: Path, **variables: str) -> subprocess.CompletedProc
     return subprocess.run(["bash", "-e", "-c", script], cwd=folder, env=environment, capture_output=True, text=True)
 
 
-def test_the_project_stage_takes_the_commit_and_nothing_else(dockerfile, repository, tmp_path):
+def test_the_project_stage_has_the_commit_without_changes(dockerfile, repository, tmp_path):
     (step,) = stages(dockerfile)["project"].all("RUN")
     context, root = tmp_path / "context", tmp_path / "root"
     git = ["git", "-C", str(context), "-c", "user.name=Robot", "-c", "user.email=robot@example.com"]
@@ -131,7 +131,7 @@ def test_the_project_stage_takes_the_commit_and_nothing_else(dockerfile, reposit
     made = root / "opt/robot-assets"
     assert (made / "params.yaml").read_text() == "committed\n"
     assert not (made / "untracked").exists()
-    # what a record asks git for
+    # as a record reads it
     status = subprocess.run(
         ["git", "-C", str(made), "status", "--porcelain", "--untracked-files=no"],
         check=True,
@@ -147,20 +147,20 @@ def test_the_project_stage_takes_the_commit_and_nothing_else(dockerfile, reposit
 
 @pytest.fixture(scope="module")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The python of an environment with pip and nothing else."""
+    """The Python of an environment with nothing but pip."""
     folder = tmp_path_factory.mktemp("clean") / "venv"
     venv.create(folder, with_pip=True)
     return folder / "bin/python"
 
 
 def install_steps(dockerfile: Path) -> list[str]:
-    """The arguments of each ``pip install`` that takes the project by its pyproject.toml."""
+    """Arguments of each ``pip install`` of the project."""
     text = "\n".join(step for stage in stages(dockerfile).values() for step in stage.all("RUN"))
     return re.findall(r'pip install ((?:--\S+ )*"\.\[[a-z,]+\]")', text)
 
 
-def test_the_project_builds_from_its_pyproject_alone(repository, clean, tmp_path):
-    """As the dependencies stage has it: no code yet, and an empty README."""
+def test_the_project_builds_from_its_pyproject_toml(repository, clean, tmp_path):
+    """As in the dependencies stage: without code, and with an empty README."""
     step = install_steps(repository / "k8s/images/edge.Dockerfile")[0]
     (tmp_path / "pyproject.toml").write_text((repository / "pyproject.toml").read_text())
     (tmp_path / "README.md").touch()
@@ -171,7 +171,7 @@ def test_the_project_builds_from_its_pyproject_alone(repository, clean, tmp_path
 
 
 def test_every_dependency_of_the_edge_image_has_a_wheel_for_arm64(repository, clean, tmp_path):
-    """Resolved for what the Jetson's image is, not for this machine; a source distribution would need a compiler."""
+    """Resolved for the edge image, not for this machine; a source distribution would need a compiler."""
     project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *extras["cluster"], *extras["edge"]]
@@ -192,7 +192,7 @@ def test_every_dependency_of_the_edge_image_has_a_wheel_for_arm64(repository, cl
 
 def _skip_without_index(done: subprocess.CompletedProcess[str]) -> None:
     if re.search(r"NewConnectionError|Name or service not known|Temporary failure in name resolution", done.stderr):
-        pytest.skip("no package index can be reached from here")
+        pytest.skip("no package index is reachable")
 
 
 def test_the_tensorrt_wheel_is_for_the_python_of_the_image(repository):
@@ -202,7 +202,7 @@ def test_the_tensorrt_wheel_is_for_the_python_of_the_image(repository):
     assert python == ".".join(wheel)
 
 
-def test_the_build_script_is_sound_and_refuses_what_is_not_a_commit(repository, tmp_path):
+def test_the_build_script_refuses_uncommitted_changes(repository, tmp_path):
     script = (repository / "k8s/images/build").read_text()
     copy = tmp_path / "checkout/k8s/images/build"
     copy.parent.mkdir(parents=True)
@@ -214,7 +214,7 @@ def test_the_build_script_is_sound_and_refuses_what_is_not_a_commit(repository, 
     subprocess.run([*git, "add", "."], check=True)
     subprocess.run([*git, "commit", "--quiet", "--message", "one"], check=True)
     assert "error: no registry" in run(f"{copy}", tmp_path).stderr
-    assert "error: no image is called jetson" in run(f"{copy} registry.lab jetson", tmp_path).stderr
+    assert "error: unknown image: jetson" in run(f"{copy} registry.lab jetson", tmp_path).stderr
     copy.write_text(script + "\n# edited\n")
     refused = run(f"{copy} registry.lab", tmp_path)
     assert refused.returncode != 0
@@ -222,7 +222,7 @@ def test_the_build_script_is_sound_and_refuses_what_is_not_a_commit(repository, 
 
 
 def test_the_build_script_builds_each_image_for_its_machine_and_prints_its_digest(repository, tmp_path):
-    """With a docker that writes down how it was called: there is no container engine here."""
+    """With a stand-in for docker that records its arguments."""
     checkout = tmp_path / "checkout"
     subprocess.run(["git", "clone", "--quiet", "--depth", "1", repository.as_uri(), str(checkout)], check=True)
     (checkout / "k8s/images/build").write_text((repository / "k8s/images/build").read_text())

@@ -1,4 +1,4 @@
-"""The instance that is deployed: it works on a real database and object store, and its pods hold what they must."""
+"""The deployed instance with a real database and a stand-in object store, and the pods of its runs and steps."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from tests.synthetic.postgres import NoPostgres, Server, running_postgres
 
 BUCKET = "robot-logs"
 MODULE = "dagster_project.kubernetes.run_launcher"
-OWN_OF_A_PROCESS = {"DAGSTER_PG_PASSWORD", "ROBOT_ASSETS_NAMESPACE"}
+OWN_VARIABLES = {"DAGSTER_PG_PASSWORD", "ROBOT_ASSETS_NAMESPACE"}
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def postgres() -> Iterator[Server]:
 
 @pytest.fixture
 def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """An S3 server; the process finds it as a pod would, by its environment."""
+    """An S3 server, configured by environment variables as in a pod."""
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
     host, port = server.get_host_and_port()
@@ -62,7 +62,7 @@ def object_store(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @pytest.fixture
 def instance(manifests, cluster, postgres, object_store, tmp_path, monkeypatch) -> Iterator[dg.DagsterInstance]:
-    """The instance of the k3s overlay, word for word; only the cluster is another."""
+    """The instance of the k3s overlay, unchanged except for the address of the cluster."""
     postgres.new_database("dagster_deployed")
     for name, value in {
         "DAGSTER_PG_HOST": "127.0.0.1",
@@ -80,10 +80,10 @@ def instance(manifests, cluster, postgres, object_store, tmp_path, monkeypatch) 
         yield instance
 
 
-def test_runs_are_kept_in_postgresql_and_output_in_the_object_store(instance):
+def test_runs_are_stored_in_postgresql_and_output_in_the_object_store(instance):
     @dg.asset
     def engine() -> None:
-        print("built")  # what a step prints
+        print("built")
 
     result = dg.materialize([engine], instance=instance)
     assert result.success
@@ -92,7 +92,7 @@ def test_runs_are_kept_in_postgresql_and_output_in_the_object_store(instance):
     assert any(key.startswith("compute-logs/") and result.run_id in key for key in keys)
 
 
-def test_runs_are_queued_watched_and_limited_as_the_file_says(instance):
+def test_runs_are_queued_monitored_and_limited(instance):
     assert type(instance.run_coordinator).__name__ == "QueuedRunCoordinator"
     assert instance.run_monitoring_enabled
     assert instance.run_monitoring_max_resume_run_attempts == 3
@@ -104,7 +104,7 @@ def test_runs_are_queued_watched_and_limited_as_the_file_says(instance):
 
 
 def reaching(cluster: Cluster, document: dict) -> dict:
-    """An instance whose launcher talks to ``cluster``, as this process is in none."""
+    """The configuration with a launcher that uses ``cluster``."""
     document = deepcopy(document)
     document["run_launcher"]["config"] |= {
         "load_incluster_config": False,
@@ -121,8 +121,8 @@ with dg.DagsterInstance.from_config(sys.argv[1]) as instance:
 """
 
 
-def test_a_step_opens_the_instance_without_a_token_and_without_the_client_of_kubernetes(manifests, instance, tmp_path):
-    """Word for word, as in a pod: this process is in no cluster, so whoever looks for its token fails."""
+def test_a_step_opens_the_instance_without_a_token_and_without_the_kubernetes_client(manifests, instance, tmp_path):
+    """Unchanged, as in a pod: this process is in no cluster, so reading the token would fail."""
     folder = tmp_path / "step"
     folder.mkdir()
     (folder / "dagster.yaml").write_text(yaml.safe_dump(manifests.instance()))
@@ -135,7 +135,7 @@ def test_a_step_opens_the_instance_without_a_token_and_without_the_client_of_kub
     assert "ConfigException: Service host/port is not set" in other.stderr
 
 
-# what hangs together
+# references between objects
 
 
 def variables(document: object) -> set[str]:
@@ -161,7 +161,7 @@ def test_every_variable_of_the_instance_is_in_the_environment(manifests, overlay
     assert wanted <= given
 
 
-def test_the_launcher_names_what_is_there(manifests):
+def test_the_objects_that_the_launcher_names_exist(manifests):
     config = manifests.instance()["run_launcher"]["config"]
     for name in config["env_config_maps"]:
         manifests.find("k3s", "ConfigMap", name, "robot-assets")
@@ -207,7 +207,7 @@ PARAMS = {
 
 @pytest.fixture
 def launcher(manifests, cluster, monkeypatch) -> K8sRunLauncher:
-    """The launcher of the deployed instance; only the cluster that it would ask is another."""
+    """The launcher of the deployed instance, with the address of the stand-in cluster."""
     monkeypatch.setenv("ROBOT_ASSETS_NAMESPACE", "robot-assets")
     config = reaching(cluster, manifests.instance())["run_launcher"]["config"]
     data = ConfigurableClassData(MODULE, "ClusterRunLauncher", yaml.safe_dump(config))
@@ -216,21 +216,21 @@ def launcher(manifests, cluster, monkeypatch) -> K8sRunLauncher:
     return launcher
 
 
-def test_a_run_is_not_given_up_while_nobody_can_say_how_it_is(launcher, cluster):
-    """A second worker beside one that still works would make the run fail."""
+def test_a_run_is_alive_while_the_api_server_cannot_be_asked(launcher, cluster):
+    """A second worker beside one that is still alive would fail the run."""
     run = dg.DagsterRun("job", run_id="0e1c3a5e-0000-4000-8000-000000000000", status=dg.DagsterRunStatus.STARTED)
     with dg.DagsterInstance.ephemeral() as instance:
         launcher.register_instance(instance)
         gone = launcher.check_run_worker_health(run)
         cluster.forbidden = True
         unknown = launcher.check_run_worker_health(run)
-    assert gone.status is WorkerStatus.UNKNOWN, "the server has answered: there is no such Job"
+    assert gone.status is WorkerStatus.UNKNOWN, "the server answered that there is no such Job"
     assert unknown.status is WorkerStatus.RUNNING
     assert "403" in unknown.msg
 
 
 def job(launcher: K8sRunLauncher, *layers: dict) -> dict:
-    """The Job that Dagster would create, with further layers of configuration on top of the launcher's."""
+    """The Job that Dagster would create, with layers of configuration on top of the launcher's."""
     context = K8sContainerContext(
         image_pull_policy=launcher.image_pull_policy,
         service_account_name=launcher.service_account_name,
@@ -257,7 +257,7 @@ def job(launcher: K8sRunLauncher, *layers: dict) -> dict:
 
 @pytest.fixture
 def step(launcher, monkeypatch) -> dict:
-    """An engine's step, as its placement and the view of its device make it."""
+    """The Job of an engine's step, with its placement and mounts."""
     monkeypatch.setenv("ROBOT_ASSETS_EDGE_IMAGE", "registry.lab/edge:1")
     params = parse_params(PARAMS)
     return job(launcher, edge_affinity(params, "orin"), *mounts_of(params, "orin"))
@@ -268,7 +268,7 @@ def test_run_and_step_are_valid_jobs(launcher, step):
         kubernetes_validate.validate(each, "1.37", strict=True)
 
 
-def test_a_step_stays_locked_down_under_its_placement(launcher, step):
+def test_placement_keeps_the_security_context_of_a_step(launcher, step):
     for each in (job(launcher), step):
         pod = each["spec"]["template"]["spec"]
         (container,) = pod["containers"]
@@ -283,25 +283,25 @@ def test_a_step_stays_locked_down_under_its_placement(launcher, step):
         }
 
 
-def test_a_step_can_write_where_the_project_writes_and_knows_the_instance(step):
+def test_a_step_has_its_writable_folders_and_the_environment_of_the_instance(step):
     pod = step["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["workingDir"] == "/opt/robot-assets"
     volumes = {volume["name"]: volume for volume in pod["volumes"]}
     writable = {mount["mountPath"] for mount in container["volumeMounts"] if "emptyDir" in volumes[mount["name"]]}
     assert writable == {"/opt/dagster/dagster_home", "/tmp", "/opt/robot-assets/.robot_assets"}
-    assert {variable["name"] for variable in container["env"]} >= {*OWN_OF_A_PROCESS, "DAGSTER_HOME"}
+    assert {variable["name"] for variable in container["env"]} >= {*OWN_VARIABLES, "DAGSTER_HOME"}
     sources = [next(iter(source.values()))["name"] for source in container["envFrom"]]
     assert sources == ["robot-assets-environment", "robot-assets-images", "robot-assets-s3"]
 
 
-def test_a_step_shares_the_cache_of_its_node_and_keeps_what_its_pod_has_beside_it(launcher, step, monkeypatch):
+def test_a_step_mounts_the_cache_of_its_node_beside_its_own_volumes(launcher, step, monkeypatch):
     pod = step["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert {"name": "ROBOT_ASSETS_CACHE", "value": "/var/lib/robot-assets/cache"} in container["env"]
     assert {"name": "ROBOT_ASSETS_CACHE_LIMIT", "value": "8Gi"} in container["env"]
     volume = next(volume for volume in pod["volumes"] if volume["name"] == "artifact-cache")
-    # a folder that the kubelet makes is root's, and no step could write to it
+    # a folder created by the kubelet would belong to root, and no step could write to it
     assert volume["hostPath"] == {"path": "/var/lib/robot-assets/cache", "type": "Directory"}
     assert {"name": "artifact-cache", "mountPath": "/var/lib/robot-assets/cache"} in container["volumeMounts"]
     names = [volume["name"] for volume in pod["volumes"]]
@@ -321,7 +321,7 @@ def test_a_step_may_write_to_no_host_path_but_its_cache(step):
     assert of_the_node & writable == {"artifact-cache"}
 
 
-def test_a_step_on_a_jetson_sees_its_device_and_asks_for_what_its_pool_says(step):
+def test_a_step_on_a_jetson_mounts_the_device_files_and_requests_the_resources_of_its_pool(step):
     pod = step["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert container["image"] == "registry.lab/edge:1"
@@ -329,7 +329,7 @@ def test_a_step_on_a_jetson_sees_its_device_and_asks_for_what_its_pool_says(step
     mounted = {mount["mountPath"] for mount in container["volumeMounts"] if mount.get("readOnly")}
     assert mounted >= {"/device/proc/device-tree", "/device/proc/cpuinfo", "/etc/nv_tegra_release"}
     assert {"name": "ROBOT_ASSETS_PROC", "value": "/device/proc"} in container["env"]
-    # what the record of the engine says
+    # for the record of the engine
     assert {"name": "ROBOT_ASSETS_IMAGE", "value": "registry.lab/edge:1"} in container["env"]
     assert any(variable["name"] == "ROBOT_ASSETS_NODE" for variable in container["env"])
     assert pod["runtimeClassName"] == "nvidia"
@@ -340,20 +340,20 @@ def test_a_run_has_a_token_and_a_step_has_none(launcher, step):
     assert step["spec"]["template"]["spec"]["automountServiceAccountToken"] is False
 
 
-def test_nothing_of_the_run_is_inherited_that_would_keep_a_step_from_its_node(step):
+def test_a_step_inherits_no_node_selector_and_no_cpu_limit(step):
     pod = step["spec"]["template"]["spec"]
     assert not pod.get("nodeSelector")
     assert "cpu" not in pod["containers"][0]["resources"]["limits"]
 
 
-def test_the_signing_key_is_for_steps_of_targets_alone_and_readable_by_their_user(launcher, step, monkeypatch):
+def test_only_steps_of_targets_have_the_signing_key_and_their_user_can_read_it(launcher, step, monkeypatch):
     pod = step["spec"]["template"]["spec"]
     (container,) = pod["containers"]
     assert {"name": "ROBOT_ASSETS_SIGNING_KEY", "value": "/run/robot-assets/signing.pem"} in container["env"]
     assert {"name": "signing-key", "mountPath": "/run/robot-assets", "readOnly": True} in container["volumeMounts"]
     volume = next(volume for volume in pod["volumes"] if volume["name"] == "signing-key")
     assert volume["secret"] == {"secretName": "robot-assets-signing-key", "defaultMode": 0o400}
-    # without a group, Kubernetes lets nobody but root read a secret
+    # without a group, only root could read the Secret
     assert pod["securityContext"]["fsGroup"] == pod["securityContext"]["runAsGroup"]
     params = parse_params(PARAMS)
     monkeypatch.setenv("ROBOT_ASSETS_TRAIN_IMAGE", "registry.lab/train:1")

@@ -1,4 +1,4 @@
-"""What every overlay must hold: valid, least rights, nothing as root, no secret, no way in."""
+"""Rules for every overlay: valid objects, least privilege, no root, no Secrets, no public access."""
 
 import re
 from pathlib import Path
@@ -10,10 +10,10 @@ import yaml
 from tests.k8s.manifests import OVERLAYS, Manifests, containers, full_name, pods, read
 
 RELEASES = ("1.32", "1.37")
-"""The oldest release of Kubernetes that all of it needs, and the newest whose schemas there are."""
+"""The oldest supported release of Kubernetes, and the newest with published schemas."""
 
 ROOT_ALLOWED = {"DaemonSet robot-assets-nodes/nvidia-device-plugin: nvidia-device-plugin"}
-"""The kubelet's socket belongs to root."""
+"""The socket of the kubelet belongs to root."""
 
 DAGSTER = ("webserver", "daemon", "code-location")
 
@@ -34,7 +34,7 @@ def test_every_object_is_valid(built, release):
         kubernetes_validate.validate(thing, release, strict=True)
 
 
-def test_no_object_is_there_twice_and_all_have_their_namespace(built):
+def test_names_are_unique_and_all_objects_have_their_namespace(built):
     names = [full_name(thing) for thing in built]
     assert len(names) == len(set(names))
     cluster_wide = {"Namespace", "ClusterRole", "ClusterRoleBinding", "ValidatingAdmissionPolicy"}
@@ -46,7 +46,7 @@ def test_no_object_is_there_twice_and_all_have_their_namespace(built):
 # containers
 
 
-def test_nothing_runs_as_root_or_may_become_it(built):
+def test_no_container_runs_as_root_or_may_become_root(built):
     assert_all(
         built,
         lambda pod, container: (
@@ -56,11 +56,11 @@ def test_nothing_runs_as_root_or_may_become_it(built):
             and container["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             and "runAsUser" not in container["securityContext"]
         ),
-        but=ROOT_ALLOWED,
+        exceptions=ROOT_ALLOWED,
     )
 
 
-def test_even_what_has_to_be_root_has_no_capability_and_cannot_write(built):
+def test_no_container_has_capabilities_or_a_writable_root_file_system(built):
     assert_all(
         built,
         lambda pod, container: (
@@ -73,25 +73,25 @@ def test_even_what_has_to_be_root_has_no_capability_and_cannot_write(built):
     )
 
 
-def test_every_container_asks_for_what_it_needs_and_is_looked_after(built):
+def test_every_container_has_resources_and_probes(built):
     assert_all(
         built,
         lambda _, container: (
             container["resources"]["requests"].keys() >= {"cpu", "memory", "ephemeral-storage"}
             and "memory" in container["resources"]["limits"]
             and "livenessProbe" in container
-            # what serves nothing is ready once it has started
+            # a container without ports is ready when it has started
             and ("readinessProbe" if "ports" in container else "livenessProbe") in container
         ),
     )
 
 
-def test_every_image_is_of_a_fixed_version(built):
+def test_every_image_has_a_fixed_version(built):
     assert_all(built, lambda _, container: is_fixed(container["image"]))
 
 
 @pytest.mark.parametrize("image", ["postgres", "postgres:latest", "registry:5000/train", "registry:5000/train:latest"])
-def test_an_image_of_no_fixed_version_would_be_found(image):
+def test_an_image_without_a_fixed_version_is_recognized(image):
     assert not is_fixed(image)
 
 
@@ -101,7 +101,7 @@ def is_fixed(image: str) -> bool:
     return bool(digest) or (bool(tag) and tag != "latest")
 
 
-def test_a_token_is_mounted_only_where_kubernetes_is_asked(built):
+def test_a_token_is_mounted_only_for_pods_that_use_the_api_server(built):
     with_token = {name for name, pod in pods(built) if pod["automountServiceAccountToken"]}
     assert with_token == {
         *(f"Deployment robot-assets/robot-assets-{name}" for name in DAGSTER),
@@ -112,7 +112,7 @@ def test_a_token_is_mounted_only_where_kubernetes_is_asked(built):
     assert all(account["automountServiceAccountToken"] is False for account in accounts)
 
 
-def test_only_what_belongs_to_nodes_mounts_their_files(built):
+def test_only_daemon_sets_mount_files_of_their_node(built):
     found = {
         (name, volume["hostPath"]["path"])
         for name, pod in pods(built)
@@ -132,10 +132,10 @@ def test_only_what_belongs_to_nodes_mounts_their_files(built):
                 assert mount["readOnly"] is True, name
 
 
-def assert_all(built: list[dict], holds, but: set[str] = frozenset()) -> None:
+def assert_all(built: list[dict], holds, exceptions: set[str] = frozenset()) -> None:
     broken = {name for name, pod, container in containers(built) if not holds(pod, container)}
     present = {name for name, _, _ in containers(built)}
-    assert broken == but & present
+    assert broken == exceptions & present
 
 
 # secrets
@@ -144,7 +144,7 @@ def assert_all(built: list[dict], holds, but: set[str] = frozenset()) -> None:
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN|ACCESS_KEY|PRIVATE|CREDENTIAL", re.IGNORECASE)
 
 
-def test_no_secret_is_made_and_none_is_written_down(built):
+def test_no_secret_is_created_and_no_value_is_in_a_manifest(built):
     assert not [thing for thing in built if thing["kind"] == "Secret"]
     for name, _, container in containers(built):
         for variable in container.get("env", []):
@@ -154,24 +154,24 @@ def test_no_secret_is_made_and_none_is_written_down(built):
             assert not SECRET_NAME.search(key), full_name(thing)
 
 
-def test_no_file_holds_a_key_or_a_password(repository: Path):
+def test_no_file_has_a_key_or_a_password(repository: Path):
     files = [path for path in (repository / "k8s").rglob("*") if path.is_file()]
     assert len(files) > 20
     for path in files:
         assert not re.search(r"-----BEGIN|AKIA[0-9A-Z]{16}|password: *[a-z0-9]", path.read_text()), path
 
 
-# ways in
+# access
 
 
-def test_services_are_for_the_inside_of_the_cluster(built):
+def test_services_are_reachable_within_the_cluster_only(built):
     services = [thing for thing in built if thing["kind"] == "Service"]
     assert services
     assert {service["spec"]["type"] for service in services} == {"ClusterIP"}
     assert not any("nodePort" in port for service in services for port in service["spec"]["ports"])
 
 
-def test_the_only_way_in_is_through_the_login(manifests, overlay, built):
+def test_the_only_ingress_is_that_of_the_login(manifests, overlay, built):
     ingresses = [thing for thing in built if thing["kind"] == "Ingress"]
     if overlay != "k3s-login":
         assert not ingresses
@@ -186,10 +186,10 @@ def test_the_only_way_in_is_through_the_login(manifests, overlay, built):
     assert proxy["OAUTH2_PROXY_REDIRECT_URL"] == f"https://{rule['host']}/oauth2/callback"
 
 
-# what hangs together
+# references between objects
 
 
-def test_every_service_finds_its_pods_by_a_port_that_they_have(built):
+def test_every_service_selects_pods_with_its_port(built):
     for service in (thing for thing in built if thing["kind"] == "Service"):
         wanted = service["spec"]["selector"].items()
         matching = [
@@ -204,7 +204,7 @@ def test_every_service_finds_its_pods_by_a_port_that_they_have(built):
         assert {port["targetPort"] for port in service["spec"]["ports"]} <= {port["name"] for port in ports}
 
 
-def test_every_account_config_map_and_claim_that_a_pod_names_is_there(built):
+def test_every_account_and_config_map_that_a_pod_names_exists(built):
     present = {(thing["kind"], thing["metadata"].get("namespace"), thing["metadata"]["name"]) for thing in built}
     for thing in built:
         if "template" not in thing.get("spec", {}):
@@ -220,17 +220,17 @@ def test_every_account_config_map_and_claim_that_a_pod_names_is_there(built):
             assert ("ConfigMap", namespace, name) in present, (full_name(thing), name)
 
 
-def test_a_drain_waits_for_runs_and_steps_and_for_nothing_that_could_move(built):
+def test_a_drain_waits_for_runs_and_steps_only(built):
     budgets = {thing["metadata"]["name"]: thing["spec"] for thing in built if thing["kind"] == "PodDisruptionBudget"}
     (work,) = budgets["robot-assets-work"]["selector"]["matchExpressions"]
     assert set(work["values"]) == {"run_worker", "step_worker"}
-    # pods of Jobs have no scale to take a share of: Kubernetes accepts an absolute minAvailable alone
+    # pods of Jobs have no scale: Kubernetes accepts an absolute minAvailable only
     assert isinstance(budgets["robot-assets-work"]["minAvailable"], int)
     assert budgets["robot-assets-work"]["minAvailable"] > 1000
     assert not {f"robot-assets-{name}" for name in DAGSTER} & budgets.keys()
 
 
-def test_the_publisher_of_a_jetson_sees_what_a_step_on_it_sees(manifests, overlay):
+def test_the_publisher_of_a_jetson_has_the_mounts_of_a_step_on_it(manifests, overlay):
     from dagster_project.kubernetes.mounts import device_view
 
     pod = manifests.find(overlay, "DaemonSet", "platform-publisher")["spec"]["template"]["spec"]
@@ -247,7 +247,7 @@ def test_the_publisher_of_a_jetson_sees_what_a_step_on_it_sees(manifests, overla
     assert pod["runtimeClassName"] == "nvidia"
 
 
-def test_what_runs_the_project_is_of_one_version(manifests, overlay):
+def test_all_images_of_the_project_have_one_version(manifests, overlay):
     images = manifests.find(overlay, "ConfigMap", "robot-assets-images")["data"]
     for name in DAGSTER:
         pod = manifests.find(overlay, "Deployment", f"robot-assets-{name}")["spec"]["template"]["spec"]
@@ -255,7 +255,7 @@ def test_what_runs_the_project_is_of_one_version(manifests, overlay):
     assert len({image.rpartition(":")[2] for image in images.values()}) == 1
 
 
-def test_node_files_say_what_the_manifests_select(repository, manifests):
+def test_node_files_have_the_labels_that_the_manifests_select(repository, manifests):
     nodes = repository / "k8s/nodes/k3s"
     gpu, jetson, server = ({*read(nodes / f"{name}.yaml")[0]["node-label"]} for name in ("gpu", "jetson", "server"))
     assert "robot-assets/role=train" in gpu
@@ -267,8 +267,8 @@ def test_node_files_say_what_the_manifests_select(repository, manifests):
     assert publisher["tolerations"] == [{"key": "robot-assets/edge", "operator": "Exists", "effect": "NoSchedule"}]
 
 
-def test_every_yaml_file_belongs_to_something(repository, manifests):
-    """A manifest that no kustomization names is never applied, and nobody sees."""
+def test_every_yaml_file_belongs_to_a_kustomization(repository, manifests):
+    """A manifest outside of all kustomizations would never be applied."""
     for folder in sorted(path.parent for path in (repository / "k8s").rglob("kustomization.yaml")):
         document = yaml.safe_load((folder / "kustomization.yaml").read_text())
         named = {

@@ -1,4 +1,4 @@
-"""Who may talk to whom, as a network policy controller would decide it."""
+"""Connections that the network policies allow, evaluated as by a network policy controller."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ class Pod:
 
 @dataclass(frozen=True)
 class Network:
-    """The policies of a cluster, and what they come to."""
+    """The network policies of a cluster."""
 
     policies: tuple[dict, ...]
 
     def allows(self, source: Pod | None, target: Pod | None, port: int, address: str = "203.0.113.5") -> bool:
-        """Whether a connection comes about; None is outside of the cluster, at ``address``."""
-        out = source is None or self._lets(source, target, port, "Egress", address)
-        return out and (target is None or self._lets(target, source, port, "Ingress", address))
+        """Whether a connection is allowed; None is outside of the cluster, at ``address``."""
+        leaves = source is None or self._permits(source, target, port, "Egress", address)
+        return leaves and (target is None or self._permits(target, source, port, "Ingress", address))
 
-    def _lets(self, pod: Pod, other: Pod | None, port: int, direction: str, address: str) -> bool:
+    def _permits(self, pod: Pod, other: Pod | None, port: int, direction: str, address: str) -> bool:
         selecting = [
             policy["spec"]
             for policy in self.policies
@@ -110,7 +110,7 @@ def test_every_namespace_with_pods_denies_by_default(manifests, overlay, network
 
 
 @pytest.mark.parametrize("component", ALL)
-def test_dagster_reaches_names_the_object_store_and_the_database(overlay, network, component):
+def test_dagster_reaches_dns_the_object_store_and_the_database(overlay, network, component):
     pod = dagster(component)
     assert network.allows(pod, DNS, 53)
     assert network.allows(pod, None, 443)
@@ -136,23 +136,23 @@ def test_only_webserver_and_daemon_reach_the_code_location(network):
         assert not network.allows(dagster(component), dagster("code-location"), 4000)
 
 
-def test_the_webserver_is_reached_through_the_login_or_not_at_all(overlay, network):
+def test_the_webserver_is_reachable_only_from_the_login(overlay, network):
     webserver = dagster("webserver")
     for source in (*map(dagster, ALL), STRANGER, TRAEFIK, PUBLISHER, None):
         assert not network.allows(source, webserver, 3000)
     assert network.allows(LOGIN, webserver, 3000) == (overlay == "k3s-login")
 
 
-def test_a_step_reaches_no_other_step_and_nothing_else_on_the_network(network):
+def test_a_step_reaches_no_other_step_and_no_other_port(network):
     step = dagster("step_worker")
     assert not network.allows(step, dagster("step_worker"), 443)
     for port in (22, 80, 5000, 8080, 10250):
         assert not network.allows(step, None, port)
-    # what clouds tell about themselves, credentials included
+    # the metadata service of cloud providers, which has credentials
     assert not network.allows(step, None, 80, "169.254.169.254")
 
 
-def test_the_database_answers_and_never_asks(overlay, network):
+def test_the_database_accepts_connections_of_dagster_and_opens_none(overlay, network):
     if overlay == "external-postgres":
         return
     assert not network.allows(dagster("postgres"), None, 443)

@@ -1,4 +1,4 @@
-"""A node publishes what its device is, and the sensor ``platforms`` makes an observation of it."""
+"""Nodes publish their platform, and the sensor ``platforms`` records observations of it."""
 
 import json
 import os
@@ -46,7 +46,7 @@ def patches(cluster: Cluster) -> list[str]:
 # publish
 
 
-def test_a_node_is_patched_when_its_device_changed_and_only_then(cluster):
+def test_a_node_is_patched_only_when_its_platform_changed(cluster):
     orin_nodes(cluster, "orin-1")
     assert publish("orin-1", ORIN).before is None
     assert not publish("orin-1", ORIN).changed
@@ -55,7 +55,7 @@ def test_a_node_is_patched_when_its_device_changed_and_only_then(cluster):
     assert patches(cluster) == ["PATCH /api/v1/nodes/orin-1"] * 2
 
 
-def test_nothing_but_the_annotation_is_touched(cluster):
+def test_only_the_annotation_is_changed(cluster):
     orin_nodes(cluster, "orin-1")
     publish("orin-1", ORIN)
     node = cluster.nodes["orin-1"]
@@ -65,14 +65,14 @@ def test_nothing_but_the_annotation_is_touched(cluster):
 
 
 @pytest.mark.parametrize("garbage", ["", "{}", "not json", '{"fingerprint": "0", "platform": {}}'])
-def test_what_this_version_cannot_read_is_written_anew(cluster, garbage):
+def test_an_unreadable_annotation_is_replaced(cluster, garbage):
     orin_nodes(cluster, "orin-1")
     cluster.nodes["orin-1"]["annotations"][ANNOTATION] = garbage
     assert publish("orin-1", ORIN).before is None
     assert read_device("orin")[0] == ORIN
 
 
-def test_a_node_that_is_not_there_and_an_account_that_may_not_are_said(cluster):
+def test_a_missing_node_and_missing_rights_are_reported(cluster):
     with pytest.raises(PlatformError, match='404 Not Found about node orin-1: nodes "orin-1" not found'):
         publish("orin-1", ORIN)
     cluster.forbidden = True
@@ -80,7 +80,7 @@ def test_a_node_that_is_not_there_and_an_account_that_may_not_are_said(cluster):
         read_device("orin")
 
 
-def test_a_cluster_that_does_not_answer_and_no_cluster_at_all_are_said(tmp_path, monkeypatch):
+def test_an_unreachable_cluster_and_a_missing_configuration_are_reported(tmp_path, monkeypatch):
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     monkeypatch.setenv("KUBECONFIG", str(tmp_path / "missing"))
     with pytest.raises(PlatformError, match="no cluster is configured here"):
@@ -96,7 +96,7 @@ def test_a_cluster_that_does_not_answer_and_no_cluster_at_all_are_said(tmp_path,
 # read_device
 
 
-def test_one_device_is_read_off_all_nodes_of_its_target(cluster):
+def test_the_platform_is_read_from_all_nodes_of_a_target(cluster):
     orin_nodes(cluster, "orin-2", "orin-1")
     cluster.add("gpu-1", {"robot-assets/role": "train"})
     for name in ("orin-1", "orin-2"):
@@ -104,13 +104,13 @@ def test_one_device_is_read_off_all_nodes_of_its_target(cluster):
     assert read_device("orin") == (ORIN, "nodes orin-1, orin-2")
 
 
-def test_a_node_that_has_just_joined_stops_nobody(cluster):
+def test_a_node_that_has_not_published_yet_is_ignored(cluster):
     orin_nodes(cluster, "orin-1", "orin-2")
     publish("orin-2", ORIN)
     assert read_device("orin") == (ORIN, "node orin-2")
 
 
-def test_nodes_that_disagree_are_named_with_what_is_different(cluster):
+def test_nodes_with_different_platforms_are_reported_with_the_differences(cluster):
     orin_nodes(cluster, "orin-1", "orin-2")
     publish("orin-1", ORIN)
     publish("orin-2", REFLASHED)
@@ -124,7 +124,7 @@ def test_nodes_that_disagree_are_named_with_what_is_different(cluster):
     assert "kubectl label node orin-2 robot-assets/target=OTHER --overwrite" in caught.value.fix
 
 
-def test_no_node_and_nodes_that_say_nothing_are_told_apart(cluster):
+def test_no_node_and_no_published_platform_are_different_errors(cluster):
     with pytest.raises(PlatformError, match="no node has the label robot-assets/target=orin"):
         read_device("orin")
     orin_nodes(cluster, "orin-1")
@@ -133,7 +133,7 @@ def test_no_node_and_nodes_that_say_nothing_are_told_apart(cluster):
     assert "logs -l app.kubernetes.io/component=platform-publisher" in caught.value.fix
 
 
-def test_an_edited_annotation_is_refused_by_the_name_of_its_node(cluster):
+def test_an_edited_annotation_is_refused_with_its_node(cluster):
     orin_nodes(cluster, "orin-1")
     publish("orin-1", ORIN)
     annotations = cluster.nodes["orin-1"]["annotations"]
@@ -145,7 +145,7 @@ def test_an_edited_annotation_is_refused_by_the_name_of_its_node(cluster):
 # the sensor
 
 
-class Look:
+class PlatformsSensor:
     """The sensor ``platforms`` of a project with one target on nodes."""
 
     def __init__(self, root: Path) -> None:
@@ -173,39 +173,39 @@ class Look:
 
 
 @pytest.fixture
-def look(tmp_path: Path) -> Look:
+def platforms(tmp_path: Path) -> PlatformsSensor:
     (tmp_path / "project").mkdir()
-    return Look(tmp_path / "project")
+    return PlatformsSensor(tmp_path / "project")
 
 
-def test_what_the_nodes_say_is_observed_when_it_changes_and_only_then(cluster, look):
+def test_a_published_platform_is_recorded_only_when_it_changed(cluster, platforms):
     orin_nodes(cluster, "orin-1")
     publish("orin-1", ORIN)
-    assert look.tick() == f"recorded platform/orin: nothing -> {ORIN.fingerprint[:8]} (node orin-1)"
-    assert look.tick() == "1 platform is as before: platform/orin"
+    assert platforms.tick() == f"recorded platform/orin: nothing -> {ORIN.fingerprint[:8]} (node orin-1)"
+    assert platforms.tick() == "1 platform is as before: platform/orin"
     publish("orin-1", REFLASHED)
-    assert look.tick() == (
+    assert platforms.tick() == (
         f"recorded platform/orin: {ORIN.fingerprint[:8]} -> {REFLASHED.fingerprint[:8]} (l4t: 36.4.3 -> 36.4.4, "
         "libnvinfer: 10.3.0.30-1+cuda12.5 -> 10.7.0.23-1+cuda12.6)"
     )
-    assert look.versions() == [REFLASHED.fingerprint, ORIN.fingerprint]
+    assert platforms.versions() == [REFLASHED.fingerprint, ORIN.fingerprint]
 
 
-def test_nodes_that_disagree_fail_the_tick_and_change_no_version(cluster, look):
+def test_nodes_with_different_platforms_fail_the_tick_and_change_no_version(cluster, platforms):
     orin_nodes(cluster, "orin-1", "orin-2")
     publish("orin-1", ORIN)
-    look.tick()
+    platforms.tick()
     publish("orin-2", REFLASHED)
     with pytest.raises(ObservationFailed, match="the nodes of orin are different devices"):
-        look.tick()
-    assert look.versions() == [ORIN.fingerprint]
+        platforms.tick()
+    assert platforms.versions() == [ORIN.fingerprint]
 
 
-def test_a_step_asks_the_instance_and_never_the_nodes(cluster, look):
+def test_a_step_reads_the_instance_and_never_the_nodes(cluster, platforms):
     orin_nodes(cluster, "orin-1")
     publish("orin-1", ORIN)
     before = list(cluster.requests)
-    assert observed_version(look.project, "platform/orin") is None
+    assert observed_version(platforms.project, "platform/orin") is None
     assert cluster.requests == before
 
 
@@ -233,7 +233,7 @@ def test_the_command_publishes_this_machine(cluster):
     assert "fix: kubectl get nodes --show-labels" in failed.stderr
 
 
-def test_the_publisher_of_a_node_goes_on_after_an_error_and_ends_when_told(cluster, tmp_path):
+def test_the_publisher_continues_after_an_error_and_ends_on_sigterm(cluster, tmp_path):
     mark = tmp_path / "published"
     publisher = subprocess.Popen(
         command("publish", "--node", "late", "--every", "1", "--mark", str(mark)), stdout=subprocess.PIPE, text=True
@@ -245,11 +245,11 @@ def test_the_publisher_of_a_node_goes_on_after_an_error_and_ends_when_told(clust
         wait_for(mark.exists)
         assert ANNOTATION in cluster.nodes["late"]["annotations"]
         publisher.send_signal(signal.SIGTERM)
-        said, _ = publisher.communicate(timeout=30)
+        output, _ = publisher.communicate(timeout=30)
     finally:
         publisher.kill()
     assert publisher.returncode == 0
-    assert said == f"node late is {probe().fingerprint[:8]}: published for the first time\n"
+    assert output == f"node late is {probe().fingerprint[:8]}: published for the first time\n"
 
 
 def wait_for(condition) -> None:

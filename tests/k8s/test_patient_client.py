@@ -1,4 +1,4 @@
-"""Jobs are made although the API server is away for a while, and exactly once. Over real HTTP, with the real client."""
+"""Jobs are created exactly once while the API server is unavailable for some time. Over HTTP, with the real client."""
 
 import json
 import threading
@@ -20,7 +20,7 @@ CREATED = 201
 
 @contextmanager
 def answering(*codes: int) -> Iterator[tuple[PatientClient, list[int]]]:
-    """A client of a server that answers with these codes in turn, and the codes that are left."""
+    """A client of a server that responds with these codes in turn, and the remaining codes."""
     left = list(codes)
 
     class Handler(BaseHTTPRequestHandler):
@@ -38,7 +38,7 @@ def answering(*codes: int) -> Iterator[tuple[PatientClient, list[int]]]:
             self.wfile.write(text)
 
         def log_message(self, *_: object) -> None:
-            """Nobody reads it."""
+            """No log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever).start()
@@ -53,27 +53,27 @@ def answering(*codes: int) -> Iterator[tuple[PatientClient, list[int]]]:
 
 
 @pytest.fixture(autouse=True)
-def hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patient_client, "_PAUSE_S", 0)
 
 
 @pytest.mark.parametrize(
     "codes", [(CREATED,), (403, CREATED), (503, 500, DROPPED, 403, CREATED), (DROPPED, 409), (503, 403, 409)]
 )
-def test_a_job_is_made_once_the_server_takes_it(codes):
+def test_a_job_is_created_exactly_once_when_the_server_accepts_it(codes):
     with answering(*codes) as (client, left):
         client.create_namespaced_job_with_retries(JOB, "robot-assets", wait_time_between_attempts=0)
     assert left == []
 
 
-def test_a_job_that_the_server_will_never_take_is_refused_at_once():
+def test_an_invalid_job_is_refused_at_once():
     with answering(422, CREATED) as (client, left):
         with pytest.raises(DagsterK8sUnrecoverableAPIError):
             client.create_namespaced_job_with_retries(JOB, "robot-assets", wait_time_between_attempts=0)
         assert left == [CREATED]
 
 
-def test_patience_ends(monkeypatch):
+def test_attempts_end_after_the_limit(monkeypatch):
     monkeypatch.setattr(patient_client, "_PATIENCE_S", -1)
     with answering(403, CREATED) as (client, left):
         with pytest.raises(DagsterK8sUnrecoverableAPIError):

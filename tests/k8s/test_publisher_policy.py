@@ -1,4 +1,4 @@
-"""The admission policy of the publisher, evaluated as an API server would: one annotation, of its own node."""
+"""The admission policy of the publisher, evaluated as by an API server."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def decide(repository) -> Callable[..., str]:
             "oldObject": celpy.json_to_cel(old),
         }
         if not all(evaluate(each["expression"], activation) for each in policy["matchConditions"]):
-            return "not its business"
+            return "not matched"
         variables = {
             celpy.celtypes.StringType(each["name"]): evaluate(each["expression"], activation)
             for each in policy["variables"]
@@ -59,7 +59,7 @@ def annotate(key: str, value: str = "x") -> Callable[[dict], object]:
     return lambda node: node["metadata"].setdefault("annotations", {}).update({key: value})
 
 
-def test_its_annotation_may_be_written_and_changed(decide):
+def test_the_annotation_may_be_created_and_changed(decide):
     assert decide(annotate("robot-assets/platform")) == "allowed"
     published = deepcopy(NODE)
     annotate("robot-assets/platform", "before")(published)
@@ -69,31 +69,31 @@ def test_its_annotation_may_be_written_and_changed(decide):
 
 
 @pytest.mark.parametrize("where", ["orin-2", None])
-def test_another_node_may_not_and_a_token_of_no_node_may_nothing(decide, where):
-    assert decide(annotate("robot-assets/platform"), where=where).endswith("only of the node that it runs on")
+def test_another_node_and_a_token_without_a_node_are_denied(decide, where):
+    assert decide(annotate("robot-assets/platform"), where=where).endswith("only the node that it runs on")
 
 
 @pytest.mark.parametrize(
     ("edit", "message"),
     [
-        (annotate("other"), "no annotation but robot-assets/platform"),
-        (annotate("k3s.io/hostname", "orin-9"), "no annotation but robot-assets/platform"),
-        (lambda node: node["metadata"]["annotations"].clear(), "no annotation but robot-assets/platform"),
-        (lambda node: node["metadata"]["labels"].update({"robot-assets/target": "cpu"}), "and not the labels"),
-        (lambda node: node["metadata"].pop("labels"), "and not the labels"),
-        (lambda node: node["spec"].update({"taints": []}), "and not the spec"),
-        (lambda node: node["spec"].update({"unschedulable": True}), "and not the spec"),
+        (annotate("other"), "not other annotations"),
+        (annotate("k3s.io/hostname", "orin-9"), "not other annotations"),
+        (lambda node: node["metadata"]["annotations"].clear(), "not other annotations"),
+        (lambda node: node["metadata"]["labels"].update({"robot-assets/target": "cpu"}), "not labels"),
+        (lambda node: node["metadata"].pop("labels"), "not labels"),
+        (lambda node: node["spec"].update({"taints": []}), "not the spec"),
+        (lambda node: node["spec"].update({"unschedulable": True}), "not the spec"),
     ],
 )
-def test_anything_else_is_denied_with_what_it_is(decide, edit, message):
+def test_any_other_change_is_denied_with_the_reason(decide, edit, message):
     assert decide(edit).endswith(message)
 
 
-def test_nobody_else_is_concerned(decide):
-    assert decide(lambda node: node["spec"].update({"taints": []}), user="system:node:orin-1") == "not its business"
+def test_other_users_are_not_affected(decide):
+    assert decide(lambda node: node["spec"].update({"taints": []}), user="system:node:orin-1") == "not matched"
 
 
-def test_the_policy_knows_the_publisher_by_its_account(manifests):
+def test_the_policy_has_the_account_of_the_publisher(manifests):
     for overlay in ("k3s", "external-postgres"):
         daemon_set = manifests.find(overlay, "DaemonSet", "platform-publisher")
         account = daemon_set["spec"]["template"]["spec"]["serviceAccountName"]

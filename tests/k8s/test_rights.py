@@ -1,4 +1,4 @@
-"""Who may do what in the cluster: exactly this, and each verb because Dagster's code asks for it."""
+"""The roles grant exactly the listed rights, and each verb is used by Dagster's client."""
 
 import ast
 from pathlib import Path
@@ -43,7 +43,7 @@ CALLS = {
     "read_namespaced_pod_log": ("pods/log", "get"),
     "list_namespaced_event": ("events", "list"),
 }
-"""Every call of dagster_k8s' client, and the right that it needs."""
+"""Each call of dagster_k8s' client -> the right that it needs."""
 
 
 def granted(role: dict) -> dict[str, set[str]]:
@@ -57,7 +57,7 @@ def granted(role: dict) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_the_roles_are_exactly_these(manifests, overlay):
+def test_the_roles_grant_exactly_the_listed_rights(manifests, overlay):
     found = {}
     for thing in manifests.build(overlay):
         if thing["kind"] in ("Role", "ClusterRole"):
@@ -68,7 +68,7 @@ def test_the_roles_are_exactly_these(manifests, overlay):
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
-def test_every_role_is_bound_to_its_own_account_and_to_nothing_else(manifests, overlay):
+def test_every_role_is_bound_only_to_its_own_account(manifests, overlay):
     found = set()
     for thing in manifests.build(overlay):
         if thing["kind"] in ("RoleBinding", "ClusterRoleBinding"):
@@ -84,14 +84,14 @@ def test_every_role_is_bound_to_its_own_account_and_to_nothing_else(manifests, o
     }
 
 
-def test_nothing_where_a_run_could_borrow_it_may_touch_nodes_or_secrets():
-    """Whoever creates a Job may run it as any account of its namespace: there, nobody may write nodes."""
+def test_no_account_in_the_namespace_of_runs_has_rights_on_nodes_or_secrets():
+    """Whoever creates a Job may run it as any account of its namespace."""
     for resources in (WEBSERVER, DAEMON, RUN):
         assert resources.keys() <= {"jobs", "jobs/status", "pods", "pods/log", "events"}
 
 
-def test_dagster_s_client_makes_these_calls_and_no_others():
-    """When a new version makes another call, somebody has to decide who gets the right."""
+def test_the_client_of_dagster_makes_exactly_the_listed_calls():
+    """Another call in a new version needs a decision about its right."""
     tree = ast.parse(Path(dagster_k8s.client.__file__).read_text())
     made = {
         node.func.attr
@@ -104,7 +104,7 @@ def test_dagster_s_client_makes_these_calls_and_no_others():
     assert made == CALLS.keys()
 
 
-def test_no_verb_is_granted_that_dagster_does_not_use_and_none_is_missing():
+def test_the_granted_rights_are_exactly_those_that_dagster_uses():
     used = set(CALLS.values())
     given = {
         (resource, verb) for role in (WEBSERVER, DAEMON, RUN) for resource, verbs in role.items() for verb in verbs
@@ -112,7 +112,7 @@ def test_no_verb_is_granted_that_dagster_does_not_use_and_none_is_missing():
     assert given == used
 
 
-def test_every_verb_says_which_call_needs_it(repository):
+def test_every_verb_has_a_comment_with_its_call(repository):
     text = (repository / "k8s/base/rbac.yaml").read_text()
     verbs = [line for line in text.splitlines() if line.strip().startswith("- ") and "verbs" not in line]
     verbs = [line for line in verbs if line.split("#")[0].strip("- \t") in {"get", "list", "create", "delete"}]
