@@ -1,8 +1,8 @@
 """Audit: follow the records of an artifact, step by step, down to what was recorded on robots.
 
 The chain has what was read when the artifact was made, not the present versions. Each record names the hash of every
-input that its build opened; the audit goes from these hashes to the materializations that gave them. Each link lists its
-problems: what cannot be found, and what would not hold in front of an auditor, one sentence each.
+input that its build opened; the audit goes from these hashes to the materializations that gave them. Each link lists
+its problems: what cannot be found, and what would not hold in front of an auditor, one sentence each.
 """
 
 from __future__ import annotations
@@ -165,9 +165,9 @@ _Key = tuple[str, str]
 def _follow(head: _Key, graph: Mapping[str, Stage], place: Mapping[str, int], history: History) -> dict[_Key, _Step]:
     """Every version that can be reached from the artifact through the inputs of records.
 
-    Readers are followed before their inputs, in the order of ``graph``: the first reader of a version decides which of its
-    materializations is meant. Where the graph was another one at that time, this may pick a younger materialization of the
-    same bytes, and never other bytes.
+    Readers are followed before their inputs, in the order of ``graph``: the first reader of a version decides which
+    of its materializations is meant. Where the graph was another one at that time, this may pick a younger
+    materialization of the same bytes, and never other bytes.
     """
     steps = {head: _Step(*head)}
     waiting = [(-place.get(head[0], len(place)), head)]

@@ -1,7 +1,8 @@
 """Stages and gates: what an asset is made of, by which code, with which parameters, and what it has to pass.
 
-Plain data that knows no kind of stage. Whoever describes a project (``robot_assets.pipeline``) makes the stages; asset
-definitions, staleness, plans and audits are all derived from them, so that they cannot disagree about what depends on what.
+Plain data that knows no kind of stage. Whoever describes a project (``robot_assets.pipeline``) makes the stages;
+asset definitions, staleness, plans and audits are all derived from them, so that they cannot disagree about what
+depends on what.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class AssetTraits:
 def with_ancestors(graph: Mapping[str, Stage], names: Iterable[str]) -> tuple[str, ...]:
     """``names`` and everything that they are made of, in graph order."""
     wanted = set(names)
-    for stage in reversed(graph.values()):
+    for stage in reversed(list(graph.values())):
         if stage.asset in wanted:
             wanted.update(stage.inputs)
     return tuple(name for name in graph if name in wanted)

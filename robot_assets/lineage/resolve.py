@@ -1,7 +1,7 @@
 """Which version a person means: by the name of an asset, by files on a disk, or by a hash.
 
-An asset's version is the hash of a whole directory. A robot may have no more than one file of it, so a file is also looked
-up in the listings of all versions of assets that are known by such a file, the latest first.
+An asset's version is the hash of a whole directory. A robot may have no more than one file of it, so a file is also
+looked up in the listings of all versions of assets that are known by such a file, the latest first.
 """
 
 from __future__ import annotations

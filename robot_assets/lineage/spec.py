@@ -58,14 +58,12 @@ class RebuildSpec(Spec):
     policy: dict[str, Policy] = Field(
         default={}, description="who starts a rebuild, by kind of stage; every kind has a default"
     )
-    tries: int = Field(
-        default=3, ge=1, le=100, description="attempts to build one desired state before it is left alone"
-    )
+    tries: int = Field(default=3, ge=1, le=100, description="attempts at one desired state before it is left alone")
     backoff_s: float = Field(
         default=60,
         ge=0,
         le=LONGEST_BACKOFF_S,
-        description="wait after the first failure; doubles with each, up to a day",
+        description="wait after the first failure; doubles, up to a day",
     )
     runs_per_tick: int = Field(default=10, ge=1, description="runs that one tick may start")
     runs_per_pool: int = Field(default=1, ge=1, description="simultaneous rebuilds on one node pool")

@@ -1,9 +1,9 @@
 """What is stale. Pure functions on plain records; stale is a level, not an edge.
 
-An asset is *missing* when it was never built, and *stale* when the state that it was built in (its code and the hash of
-every input that it read) is not the state that it would be built in now. It is *behind* when only an ancestor is stale:
-whether it has to be rebuilt is not known before the ancestor was, since a rebuild may give the same bytes. An asset that
-is stale and waits for an ancestor is stale, and ``waits_for`` names the ancestor.
+An asset is *missing* when it was never built, and *stale* when the state that it was built in (its code and the hash
+of every input that it read) is not the state that it would be built in now. It is *behind* when only an ancestor is
+stale: whether it has to be rebuilt is not known before the ancestor was, since a rebuild may give the same bytes. An
+asset that is stale and waits for an ancestor is stale, and ``waits_for`` names the ancestor.
 
 One digest decides (:func:`~robot_assets.lineage.record.desired_state`), so that the status of thousands of assets needs
 one short value of each from the history. Why something is stale: ``robot_assets.lineage.causes``.

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robot_assets.core.publishing import publishing_directory
+from robot_assets.engines.load import load_manifest
 from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.provenance.subjects import BUNDLE, read_subjects, version_of
 from robot_assets.provenance.verify import read_envelopes, stored_version
-from robot_assets.runtime.manifest import MANIFEST, load_manifest
+from robot_assets.runtime.manifest import MANIFEST
 from robot_assets.store import Store
 
 

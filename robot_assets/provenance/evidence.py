@@ -1,7 +1,8 @@
 """Verified statements of trusted keys about exactly these files, the newest of each kind.
 
 A bundle may contain envelopes of other engines, of other signers and of other tools, in any order. Those are skipped
-(https://github.com/in-toto/attestation/blob/main/spec/v1/bundle.md), and the reasons kept for the case that none is left.
+(https://github.com/in-toto/attestation/blob/main/spec/v1/bundle.md), and the reasons kept for the case that none is
+left.
 """
 
 from __future__ import annotations

@@ -36,8 +36,8 @@ class _Faults:
 def intact(chain: Chain, store: Store, trusted: Trust) -> Verdict:
     """Check that everything that an engine was made of is in the store, and that its provenance holds.
 
-    Every version of the chain is in the store; the bytes of the engine itself are read and compared with their hashes; all
-    code was committed; a trusted key has signed the engine's provenance; the chain has no problem.
+    Every version of the chain is in the store; the bytes of the engine itself are read and compared with their
+    hashes; all code was committed; a trusted key has signed the engine's provenance; the chain has no problem.
 
     Args:
         chain: The engine and everything below it.

@@ -1,8 +1,8 @@
 """The signing key: an ed25519 pair in a PEM file that only its owner can read.
 
-The file is the one that ``$ROBOT_ASSETS_SIGNING_KEY`` names, else one in the state folder of the checkout, created when the
-first engine is signed. The private half is only ever in this file and in the memory of the signing process: no store, log,
-metadata or error text contains it.
+The file is the one that ``$ROBOT_ASSETS_SIGNING_KEY`` names, else one in the state folder of the checkout, created
+when the first engine is signed. The private half is only ever in this file and in the memory of the signing process:
+no store, log, metadata or error text contains it.
 """
 
 from __future__ import annotations
@@ -155,8 +155,8 @@ def _read_private(path: Path) -> bytes:
 def _is_mounted_secret(handle: int, facts: os.stat_result) -> bool:
     """Whether the file is a Kubernetes secret, mounted for a process that is not root.
 
-    Such a file always belongs to root. Another user reads it through its group, the ``fsGroup`` of the pod, on a read-only
-    mount. A file of root that a group may read is not a secret anywhere else.
+    Such a file always belongs to root. Another user reads it through its group, the ``fsGroup`` of the pod, on a
+    read-only mount. A file of root that a group may read is not a secret anywhere else.
     """
     is_for_group_alone = facts.st_mode & _OTHERS == stat.S_IRGRP
     is_of_root = facts.st_uid == 0 and os.geteuid() != 0

@@ -6,8 +6,8 @@ Two statements, both about the files of one engine directory:
 * the results of its gates: test result v0.1,
   https://github.com/in-toto/attestation/blob/main/spec/predicates/test-result.md
 
-Only fields of those specifications are written; fields of our own are in ``annotations`` and in the parameters, which are
-open. ``docs/provenance.md`` describes the build type.
+Only fields of those specifications are written; fields of our own are in ``annotations`` and in the parameters, which
+are open. ``docs/provenance.md`` describes the build type.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ def provenance_statement(chain: Chain, subjects: Sequence[Subject]) -> bytes:
 def gates_statement(chain: Chain, subjects: Sequence[Subject]) -> bytes:
     """The statement about the results of the gates of the engine at the head of ``chain``.
 
-    The result is PASSED when all gates that the chain has an evaluation of have passed. ``configuration`` has every gate
-    that params.yaml describes, so that a statement about one gate names the other expected ones.
+    The result is PASSED when all gates that the chain has an evaluation of have passed. ``configuration`` has every
+    gate that params.yaml describes, so that a statement about one gate names the other expected ones.
 
     Args:
         chain: The engine with its gates.

@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.errors import EngineError
+from robot_assets.engines.load import load_manifest
 from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.provenance.evidence import Evidence, gather
 from robot_assets.provenance.public_key import Trust
 from robot_assets.provenance.subjects import BUNDLE, Subject, differences, read_subjects, version_of
-from robot_assets.runtime.manifest import MANIFEST, Manifest, load_manifest
+from robot_assets.runtime.manifest import MANIFEST, Manifest
 
 if TYPE_CHECKING:
     from robot_assets.platforms.probe import Platform
@@ -124,7 +125,7 @@ def read_envelopes(engine: Path, store: Store | None = None) -> list[bytes]:
 
 
 def stored_version(engine: Path, store: Store) -> str:
-    """Data version of an engine: by its path when it is a checkout of the store, so that damage shows, else by its bytes.
+    """Data version of an engine: from its path in a checkout of the store, so that damage shows, else from its bytes.
 
     Raises:
         ProvenanceError: It cannot be read.

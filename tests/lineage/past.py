@@ -1,4 +1,4 @@
-"""A history in plain dicts, for tests of what follows from one."""
+"""A history in plain dicts, for tests of audits, reports and look-ups."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 from robot_assets.lineage.audit import Materialization
 from robot_assets.lineage.chain import GateRecord
 from robot_assets.lineage.errors import LineageError
-from robot_assets.lineage.graph import Gate, Kind, Stage
+from robot_assets.lineage.graph import AssetTraits, Gate, Stage
 from robot_assets.lineage.record import Record, desired_state
 
 START = datetime(2026, 3, 1, 8, tzinfo=UTC)
@@ -26,6 +26,7 @@ RAW, DATA, CHECKPOINT, ONNX, DEVICE, ENGINE = (
     "platform/cpu",
     "mower/engine/cpu",
 )
+GATES = ("no_leakage", "accuracy", "latency")
 
 
 def version_of(text: str) -> str:
@@ -35,27 +36,36 @@ def version_of(text: str) -> str:
 
 def yard_graph() -> dict[str, Stage]:
     """Recorded data, a data set with a gate, a checkpoint, an ONNX, a device and an engine with two gates."""
-    module = "robot_assets.training.loop"
+    code = ("robot_assets.core.verdict:Verdict",)
+    no_leakage, accuracy, latency = (Gate(name, f"The {name} is right.", code) for name in GATES)
     stages = [
-        Stage(RAW, Kind.RAW, None),
-        Stage(DATA, Kind.DATASET, module, inputs=(RAW,), gates=(Gate("no_leakage", module),)),
-        Stage(DEVICE, Kind.PLATFORM, None),
-        Stage(CHECKPOINT, Kind.CHECKPOINT, module, inputs=(DATA,)),
-        Stage(ONNX, Kind.ONNX, module, inputs=(CHECKPOINT, DATA)),
-        Stage(
-            ENGINE,
-            Kind.ENGINE,
-            module,
-            inputs=(ONNX, DEVICE),
-            gates=(Gate("accuracy", module), Gate("latency", module)),
-        ),
+        Stage(RAW, "raw"),
+        Stage(DATA, "dataset", code, inputs=(RAW,), gates=(no_leakage,)),
+        Stage(DEVICE, "platform"),
+        Stage(CHECKPOINT, "checkpoint", code, inputs=(DATA,)),
+        Stage(ONNX, "onnx", code, inputs=(CHECKPOINT, DATA)),
+        Stage(ENGINE, "engine", code, inputs=(ONNX, DEVICE), gates=(accuracy, latency)),
     ]
     return {stage.asset: stage for stage in stages}
 
 
+TRAITS = {
+    "raw": AssetTraits("Raw data"),
+    "datasets": AssetTraits("Data set"),
+    "platform": AssetTraits("Device", holds_bytes=False),
+    "checkpoint": AssetTraits("Checkpoint"),
+    "engine": AssetTraits("Engine", files=("engine.*",)),
+}
+
+
+def yard_traits(asset: str) -> AssetTraits:
+    """Traits by the words of a name; those of a plain asset where none is known, as of the ONNX."""
+    return next((TRAITS[word] for word in asset.split("/") if word in TRAITS), AssetTraits())
+
+
 @dataclass
 class Past:
-    """Builds, observations and evaluations, one after the other; each takes ten seconds of its own clock."""
+    """Builds, observations and evaluations in sequence; each takes ten seconds of its own clock."""
 
     now: datetime = START
     made: dict[tuple[str, str], list[tuple[int, datetime]]] = field(default_factory=dict)
@@ -166,8 +176,8 @@ def built_yard() -> Past:
 
 
 @dataclass
-class Shelf:
-    """Where bytes are, in a set of what is gone."""
+class GivenStore:
+    """A store that has all bytes but the lost ones."""
 
     lost: set[str] = field(default_factory=set)
 

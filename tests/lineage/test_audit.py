@@ -1,4 +1,4 @@
-"""An audit follows what builds read, names every ancestor once, and says what it would not defend."""
+"""An audit follows the inputs that builds read, names every ancestor once, and lists the problems of each."""
 
 from datetime import datetime, timedelta
 
@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from robot_assets.core.errors import StoreError
 from robot_assets.lineage.audit import audit
 from robot_assets.lineage.chain import Chain
-from robot_assets.lineage.graph import Kind, Stage
+from robot_assets.lineage.graph import AssetTraits, Stage
 from tests.lineage.past import (
     CHECKPOINT,
     DATA,
@@ -17,16 +17,19 @@ from tests.lineage.past import (
     ENGINE,
     ONNX,
     RAW,
+    GivenStore,
     Past,
-    Shelf,
     built_yard,
     version_of,
     yard_graph,
+    yard_traits,
 )
 
+CODE = ("robot_assets.core.verdict:Verdict",)
 
-def audited(past: Past, asset: str = ENGINE, shelf: Shelf | None = None) -> Chain:
-    return audit(asset, past.latest[asset], yard_graph(), past, shelf or Shelf())
+
+def audited(past: Past, asset: str = ENGINE, store: GivenStore | None = None) -> Chain:
+    return audit(asset, past.latest[asset], yard_graph(), past, store or GivenStore(), yard_traits)
 
 
 def problems(chain: Chain, asset: str) -> tuple[str, ...]:
@@ -41,7 +44,18 @@ def test_a_clean_history_gives_a_chain_without_problems_the_artifact_first():
     assert chain.links[-1].observed_at is not None
 
 
-def test_what_counts_is_what_was_read_and_not_what_stands_now():
+def test_each_link_has_the_role_of_its_kind_and_an_unknown_name_is_an_asset():
+    assert [(link.role, link.holds_bytes) for link in audited(built_yard()).links] == [
+        ("Engine", True),
+        ("Asset", True),
+        ("Checkpoint", True),
+        ("Data set", True),
+        ("Raw data", True),
+        ("Device", False),
+    ]
+
+
+def test_the_chain_has_the_versions_that_were_read_and_not_the_present_ones():
     past = built_yard()
     read = past.latest[DATA]
     past.build(DATA, [RAW])
@@ -50,7 +64,7 @@ def test_what_counts_is_what_was_read_and_not_what_stands_now():
     assert versions[DATA] == read != past.latest[DATA]
 
 
-def test_of_several_materializations_of_one_version_the_newest_that_its_reader_can_have_read_counts():
+def test_of_several_materializations_of_a_version_the_newest_before_its_reader_counts():
     past = Past()
     past.observe(RAW, version_of("recordings"))
     same = past.build(DATA, [RAW], node="first")
@@ -62,7 +76,7 @@ def test_of_several_materializations_of_one_version_the_newest_that_its_reader_c
     assert data.record.node == "second"
 
 
-def test_a_materialization_that_was_still_running_when_the_reader_began_is_not_what_it_read():
+def test_a_materialization_that_ended_after_its_reader_began_does_not_count():
     past = Past()
     past.observe(RAW, version_of("recordings"))
     same = past.build(DATA, [RAW], node="done")
@@ -74,7 +88,7 @@ def test_a_materialization_that_was_still_running_when_the_reader_began_is_not_w
     assert data.record.node == "done"
 
 
-def test_the_first_of_several_readers_decides_which_materialization_is_meant():
+def test_the_first_of_several_readers_decides_which_materialization_counts():
     past = Past()
     past.observe(RAW, version_of("recordings"))
     same = past.build(DATA, [RAW], node="before")
@@ -87,7 +101,7 @@ def test_the_first_of_several_readers_decides_which_materialization_is_meant():
 
 
 @pytest.mark.parametrize(("older", "younger"), [("a", "b"), ("b", "a")])
-def test_of_two_versions_of_one_reader_the_one_that_began_first_decides_whatever_their_hashes(older, younger):
+def test_of_two_versions_of_a_reader_the_earlier_one_decides_whatever_their_hashes(older, younger):
     past = Past()
     same = past.build(RAW, node="before")
     past.build(DATA, [RAW], version=32 * older)
@@ -123,7 +137,7 @@ def test_a_version_that_was_recorded_after_it_was_read_is_a_problem():
         ({"asset": "mower/other"}, "its record is about mower/other"),
     ],
 )
-def test_a_record_that_nobody_would_defend_is_a_problem(changes, words):
+def test_a_damaged_or_unaccountable_record_is_a_problem(changes, words):
     past = built_yard()
     past.records[2] = past.records[2].model_copy(update=changes)
     found = problems(audited(past), CHECKPOINT)
@@ -163,19 +177,19 @@ def test_a_produced_asset_that_was_only_observed_is_a_problem():
 
 def test_bytes_that_the_store_has_lost_are_a_problem_and_a_device_has_none():
     past = built_yard()
-    lost = Shelf({past.latest[DATA], past.latest[RAW], past.latest[DEVICE]})
-    assert audited(past, shelf=lost).problems == (
+    lost = GivenStore({past.latest[DATA], past.latest[RAW], past.latest[DEVICE]})
+    assert audited(past, store=lost).problems == (
         f"{DATA}: its bytes are no longer in the store",
         f"{RAW}: the store does not have the bytes that its pointer named",
     )
 
 
-def test_a_store_that_cannot_be_asked_is_a_problem_and_no_end():
-    class Unreachable(Shelf):
+def test_a_store_that_cannot_be_reached_is_a_problem_and_the_audit_goes_on():
+    class Unreachable(GivenStore):
         def has(self, digest: str) -> bool:
             raise StoreError("s3://bucket cannot be reached", needed="a connection", fix="connect")
 
-    chain = audited(built_yard(), shelf=Unreachable())
+    chain = audited(built_yard(), store=Unreachable())
     assert "s3://bucket cannot be reached" in problems(chain, ENGINE)[0]
     assert len(chain.links) == 6
 
@@ -190,7 +204,7 @@ def test_a_gate_that_failed_and_one_that_never_ran_are_problems():
     )
 
 
-def test_a_gate_that_judged_with_other_data_than_the_chain_has_is_a_problem():
+def test_a_gate_that_read_another_version_than_the_chain_has_is_a_problem():
     past = built_yard()
     past.judge(ENGINE, "accuracy", read={ENGINE: past.latest[ENGINE], DATA: "0" * 32})
     [problem] = problems(audited(past), ENGINE)
@@ -216,12 +230,12 @@ def test_an_asset_that_params_yaml_no_longer_has_is_still_followed():
     past = Past()
     past.observe("platform/gone", "a" * 32)
     past.build("old/engine/gone", ["platform/gone"])
-    chain = audit("old/engine/gone", past.latest["old/engine/gone"], {}, past, Shelf())
+    chain = audit("old/engine/gone", past.latest["old/engine/gone"], {}, past, GivenStore(), yard_traits)
     assert chain.problems == ()
     assert [link.asset for link in chain.links] == ["old/engine/gone", "platform/gone"]
 
 
-def test_a_history_that_runs_in_a_circle_ends():
+def test_an_audit_of_a_circular_history_terminates():
     past = Past()
     one, other = version_of("one"), version_of("other")
     past.build(ONNX, {CHECKPOINT: other}, version=one)
@@ -234,10 +248,15 @@ def test_a_chain_of_thousands_of_steps_is_followed_to_its_end():
     past, graph = Past(), {}
     for number in range(3000):
         inputs = (f"step/{number - 1}",) if number else ()
-        graph[f"step/{number}"] = Stage(f"step/{number}", Kind.DATASET, "robot_assets.data.dataset", inputs=inputs)
+        graph[f"step/{number}"] = Stage(f"step/{number}", "toy", CODE, inputs=inputs)
         past.build(f"step/{number}", inputs)
-    chain = audit("step/2999", past.latest["step/2999"], graph, past, Shelf())
+    chain = audit("step/2999", past.latest["step/2999"], graph, past, GivenStore(), plain)
     assert [link.asset for link in chain.links] == [f"step/{number}" for number in reversed(range(3000))]
+
+
+def plain(_asset: str) -> AssetTraits:
+    """Traits where no name is known."""
+    return AssetTraits()
 
 
 @st.composite
@@ -249,8 +268,7 @@ def histories(draw: st.DrawFn) -> tuple[dict[str, Stage], Past]:
         draw(st.sets(st.sampled_from(names[:number]), max_size=3)) if number else set() for number in range(count)
     ]
     graph = {
-        name: Stage(name, Kind.DATASET, "robot_assets.data.dataset", inputs=tuple(sorted(read)))
-        for name, read in zip(names, inputs, strict=True)
+        name: Stage(name, "toy", CODE, inputs=tuple(sorted(read))) for name, read in zip(names, inputs, strict=True)
     }
     past = Past()
     versions: dict[str, list[str]] = {}
@@ -262,11 +280,11 @@ def histories(draw: st.DrawFn) -> tuple[dict[str, Stage], Past]:
 
 
 @given(histories())
-def test_each_ancestor_is_there_once_at_exactly_the_version_that_was_read(history):
+def test_each_ancestor_is_in_the_chain_once_at_exactly_the_version_that_was_read(history):
     graph, past = history
     for asset in graph:
         past.asked.clear()
-        chain = audit(asset, past.latest[asset], graph, past, Shelf())
+        chain = audit(asset, past.latest[asset], graph, past, GivenStore(), plain)
         place = {(link.asset, link.version): number for number, link in enumerate(chain.links)}
         assert len(place) == len(chain.links) == past.asked["record"]
         read = {key: number for number, link in enumerate(chain.links) for key in link.record.inputs.items()}
@@ -275,10 +293,10 @@ def test_each_ancestor_is_there_once_at_exactly_the_version_that_was_read(histor
 
 
 @given(histories())
-def test_every_record_is_that_of_the_newest_materialization_that_the_first_reader_can_have_read(history):
+def test_every_record_is_that_of_the_newest_materialization_before_the_first_reader(history):
     graph, past = history
     for asset in graph:
-        chain = audit(asset, past.latest[asset], graph, past, Shelf())
+        chain = audit(asset, past.latest[asset], graph, past, GivenStore(), plain)
         for link in chain.links:
             key = (link.asset, link.version)
             began = [one.record.started_at for one in chain.links if key in one.record.inputs.items()]

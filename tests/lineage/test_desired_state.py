@@ -1,4 +1,4 @@
-"""The name of a desired state is written as JSON, quickly; a run key must not depend on how."""
+"""The text of a desired state is JSON, written without the json module; a run key must not depend on that."""
 
 import hashlib
 import json

@@ -1,9 +1,9 @@
-"""Licences ask that a notice travels with derived works; artifacts are derived works."""
+"""Licences require the notice of a work in every derived work; artifacts are derived works."""
 
 from robot_assets.lineage.license_notice import carry_notice
 
 
-def test_a_notice_travels_with_what_is_made_of_it(tmp_path):
+def test_the_notice_of_an_input_is_copied_into_the_output(tmp_path):
     for name, text in {"one": "by one", "two": "by two", "three": None, "output": None}.items():
         (tmp_path / name).mkdir()
         if text:

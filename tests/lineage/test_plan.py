@@ -1,4 +1,4 @@
-"""A plan says what is not as it should be, why, what goes first, and what it is expected to cost."""
+"""A plan has what is not fresh, why, in which order it is rebuilt, and the expected cost."""
 
 from __future__ import annotations
 
@@ -7,42 +7,41 @@ from collections.abc import Mapping, Sequence
 import pytest
 from hypothesis import given, settings
 
-from robot_assets.lineage.graph import Gate, Kind, Stage
-from robot_assets.lineage.plan import Cost, Step, costs, make_plan
-from robot_assets.lineage.spec import PolicySpec
+from robot_assets.lineage.graph import Gate, Stage
+from robot_assets.lineage.plan import Cost, Step, common_causes, costs, make_plan
+from robot_assets.lineage.record import Cause, CauseKind
 from robot_assets.lineage.staleness import Built, State, Status
 from tests.lineage.worlds import World, worlds
 
-MODULE = "robot_assets.core.verdict"
+CODE = ("robot_assets.core.verdict:Verdict",)
+PARITY = Gate("parity", "The graph gives the answers of the checkpoint.", CODE)
 GRAPH = {
     stage.asset: stage
     for stage in (
-        Stage("raw/yard", Kind.RAW, None),
-        Stage("platform/orin", Kind.PLATFORM, None, pool="orin"),
-        Stage("datasets/yard", Kind.DATASET, MODULE, {}, ("raw/yard",)),
-        Stage("yard/checkpoint", Kind.CHECKPOINT, MODULE, {}, ("datasets/yard",), pool="training"),
-        Stage("yard/ptq", Kind.PTQ, MODULE, {}, ("yard/checkpoint", "datasets/yard"), pool="training"),
-        Stage("yard/onnx", Kind.ONNX, MODULE, {}, ("yard/checkpoint", "yard/ptq"), (Gate("parity", MODULE),)),
-        Stage("yard/engine/orin", Kind.ENGINE, MODULE, {}, ("yard/onnx", "platform/orin"), pool="orin"),
+        Stage("raw/yard", "raw"),
+        Stage("platform/orin", "platform", pool="orin"),
+        Stage("datasets/yard", "dataset", CODE, {}, ("raw/yard",)),
+        Stage("yard/checkpoint", "checkpoint", CODE, {}, ("datasets/yard",), pool="training", policy="manual"),
+        Stage("yard/ptq", "ptq", CODE, {}, ("yard/checkpoint", "datasets/yard"), pool="training"),
+        Stage("yard/onnx", "onnx", CODE, {}, ("yard/checkpoint", "yard/ptq"), (PARITY,)),
+        Stage("yard/engine/orin", "engine", CODE, {}, ("yard/onnx", "platform/orin"), pool="orin"),
     )
 }
 SECONDS = (None, None, 5, 3600, 60, 4, 30.25)
 BUILT = {name: Built("bytes", duration_s=took) for name, took in zip(GRAPH, SECONDS, strict=True)}
-POLICY = PolicySpec()
 
 
 def planned(
     unfresh: Mapping[str, State],
     built: Mapping[str, Built] = BUILT,
     causes: Mapping[str, Sequence[str]] | None = None,
-    policy: PolicySpec = POLICY,
 ) -> dict[str, Step]:
     """The plan when these assets are not fresh: each waits for those of its inputs that are not."""
     found = {
         name: Status(unfresh.get(name, State.FRESH), tuple(above for above in stage.inputs if above in unfresh))
         for name, stage in GRAPH.items()
     }
-    return {step.asset: step for step in make_plan(GRAPH, found, built, causes or {}, policy)}
+    return {step.asset: step for step in make_plan(GRAPH, found, built, causes or {})}
 
 
 def test_there_is_no_plan_for_what_is_fresh():
@@ -82,26 +81,26 @@ def test_a_gate_is_a_root_and_costs_nothing_of_its_asset(state):
     assert costs(tuple(steps.values()))["general"] == Cost(certain_s=0, at_most_s=0, unknown=0)
 
 
-def test_causes_are_those_of_the_root_and_waiting_is_said_by_what_it_comes_after():
+def test_causes_are_those_of_the_roots_and_waiting_is_in_the_order_alone():
     causes = {
         "yard/checkpoint": ("training.epochs: 1 -> 2",),
-        "yard/ptq": ("code of robot_assets.quantization.ptq is new", "waits for yard/checkpoint"),
+        "yard/ptq": ("code of robot_assets.quantization.ptq:ptq is new", "waits for yard/checkpoint"),
         "yard/onnx": ("waits for yard/checkpoint", "waits for yard/ptq"),
     }
     steps = planned({"yard/checkpoint": State.STALE, "yard/ptq": State.STALE, "yard/onnx": State.BEHIND}, causes=causes)
     assert steps["yard/checkpoint"].causes == ("training.epochs: 1 -> 2",)
-    assert steps["yard/ptq"].causes == ("code of robot_assets.quantization.ptq is new",)
+    assert steps["yard/ptq"].causes == ("code of robot_assets.quantization.ptq:ptq is new",)
     assert steps["yard/onnx"].causes == ()
 
 
-def test_each_step_says_where_it_runs_and_who_starts_it():
-    steps = planned(dict.fromkeys(GRAPH, State.MISSING), policy=PolicySpec(ptq="manual", checkpoint="auto"))
+def test_each_step_has_its_pool_and_who_starts_it():
+    steps = planned(dict.fromkeys(GRAPH, State.MISSING))
     assert {name: (step.pool, step.policy) for name, step in steps.items()} == {
         "raw/yard": ("general", "manual"),
         "platform/orin": ("orin", "manual"),
         "datasets/yard": ("general", "auto"),
-        "yard/checkpoint": ("training", "auto"),
-        "yard/ptq": ("training", "manual"),
+        "yard/checkpoint": ("training", "manual"),
+        "yard/ptq": ("training", "auto"),
         "yard/onnx": ("general", "auto"),
         "yard/engine/orin": ("orin", "auto"),
     }
@@ -126,7 +125,7 @@ def test_what_was_never_timed_is_counted_and_not_guessed():
     }
 
 
-def test_looking_at_a_device_costs_nothing():
+def test_an_observation_costs_nothing():
     steps = planned({"platform/orin": State.MISSING, "yard/engine/orin": State.BEHIND}, built={})
     assert steps["platform/orin"].expected_s == 0
     assert costs((steps["platform/orin"],)) == {"orin": Cost(certain_s=0, at_most_s=0, unknown=0)}
@@ -146,10 +145,30 @@ def test_a_machine_reads_the_same_as_a_person():
     assert costs([step])["training"].as_json() == {"certain_s": 60, "at_most_s": 60, "unknown": 0}
 
 
+RULE = str(Cause(kind=CauseKind.CODE_RULE, what="yard/ptq", old="1", new="2"))
+
+
+def test_assets_with_only_a_changed_rule_are_one_line_and_all_others_keep_theirs():
+    stale = ("datasets/yard", "yard/checkpoint", "yard/ptq", "yard/onnx")
+    causes = {name: (RULE, "waits for datasets/yard") for name in stale}
+    causes["yard/ptq"] = ("ptq.images: 100 -> 200", RULE)
+    steps = planned(dict.fromkeys(stale, State.STALE) | {"yard/engine/orin": State.BEHIND}, causes=causes)
+    [common] = common_causes(tuple(steps.values()))
+    assert common.assets == ("datasets/yard", "yard/checkpoint", "yard/onnx")
+    assert str(common) == "3 assets: code version rule changed (1 -> 2), see docs/migration.md"
+    assert steps["yard/checkpoint"].as_json()["causes"] == [RULE]
+
+
+def test_a_cause_of_one_asset_and_any_other_cause_is_no_common_cause():
+    causes = {"yard/checkpoint": (RULE,), "yard/ptq": ("datasets/yard is new",), "yard/onnx": ("datasets/yard is new",)}
+    steps = planned(dict.fromkeys(causes, State.STALE), causes=causes)
+    assert common_causes(tuple(steps.values())) == ()
+
+
 @given(worlds())
 @settings(max_examples=100, deadline=None)
 def test_every_root_of_a_plan_is_in_it_earlier_and_is_not_behind(world: World):
-    steps = make_plan(world.graph, world.found, world.built, {}, PolicySpec())
+    steps = make_plan(world.graph, world.found, world.built, {})
     assert [step.asset for step in steps] == list(world.unfresh)
     before: dict[str, Step] = {}
     for step in steps:

@@ -1,4 +1,4 @@
-"""An audit shown: nothing is cut or run, whatever was recorded; problems come first; the picture can be read."""
+"""The forms of an audit: nothing is cut or executed, whatever was recorded; problems come first."""
 
 import json
 import re
@@ -10,18 +10,29 @@ from hypothesis import strategies as st
 
 from robot_assets.lineage.audit import audit
 from robot_assets.lineage.chain import Chain, Link
-from robot_assets.lineage.graph import Kind, Stage
+from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.lineage.report.layout import Point, Sizes, lay_out
 from robot_assets.lineage.report.page import page
 from robot_assets.lineage.report.summary import summary
 from robot_assets.lineage.report.terminal import COLUMNS, plain
-from tests.lineage.past import CHECKPOINT, DATA, ENGINE, ONNX, Past, Shelf, built_yard, version_of, yard_graph
+from tests.lineage.past import (
+    CHECKPOINT,
+    DATA,
+    ENGINE,
+    ONNX,
+    GivenStore,
+    Past,
+    built_yard,
+    version_of,
+    yard_graph,
+    yard_traits,
+)
 
 HOSTILE = "<script>alert(1)</script>\x1b[31m|`**\"'&"
 
 
 def audited(past: Past, asset: str = ENGINE) -> Chain:
-    return audit(asset, past.latest[asset], yard_graph(), past, Shelf())
+    return audit(asset, past.latest[asset], yard_graph(), past, GivenStore(), yard_traits)
 
 
 @pytest.fixture
@@ -51,11 +62,12 @@ def hostile() -> Chain:
         git_commit=HOSTILE,
         params={HOSTILE: {HOSTILE: [HOSTILE]}},
         libraries={HOSTILE: HOSTILE},
+        code={HOSTILE: HOSTILE},
         modules={HOSTILE: HOSTILE},
     )
     past.judge(ENGINE, "latency", passed=False, **{HOSTILE: HOSTILE})
     chain = audited(past)
-    strange = Link(asset=HOSTILE, version=HOSTILE, problems=(HOSTILE,), expected_gates=(HOSTILE,))
+    strange = Link(asset=HOSTILE, version=HOSTILE, role=HOSTILE, problems=(HOSTILE,), expected_gates=(HOSTILE,))
     return Chain(links=(*chain.links, strange))
 
 
@@ -98,18 +110,18 @@ def test_the_text_gives_every_hash_in_full(clean):
             assert link.record.run_id in text
 
 
-def test_the_text_unfolds_each_step_once(clean):
+def test_the_text_shows_the_inputs_of_each_step_once(clean):
     tree = plain(clean).split("\n\n")[1]
     assert tree.count(f"{DATA}  ") == 1
     assert tree.count(", above") == 1
 
 
-def test_a_terminal_is_given_no_escape_sequence_from_a_record(hostile):
+def test_no_escape_sequence_of_a_record_reaches_a_terminal(hostile):
     assert "\x1b" not in plain(hostile)
     assert "\\x1b[31m" in plain(hostile)
 
 
-def test_a_page_runs_nothing_and_asks_nobody(hostile):
+def test_a_page_runs_no_script_and_makes_no_request(hostile):
     found = Page(page(hostile))
     assert {tag for tag, _ in found.tags}.isdisjoint({"script", "img", "link", "iframe", "object"})
     assert not [name for _, attributes in found.tags for name in attributes if name.startswith("on")]
@@ -118,7 +130,7 @@ def test_a_page_runs_nothing_and_asks_nobody(hostile):
     assert not re.search(r"https?://|url\((?!#)", page(hostile))
 
 
-def test_every_node_and_every_problem_of_a_page_leads_to_a_step(dirty):
+def test_every_node_and_every_problem_of_a_page_links_to_a_step(dirty):
     found = Page(page(dirty))
     steps = {attributes["id"] for attributes in found.all("section") if "id" in attributes}
     targets = [link["href"][1:] for link in found.all("a")]
@@ -128,7 +140,7 @@ def test_every_node_and_every_problem_of_a_page_leads_to_a_step(dirty):
     assert len(nodes) == len(dirty.links)
 
 
-def test_a_page_says_first_whether_all_is_well(clean, dirty):
+def test_a_page_begins_with_the_verdict(clean, dirty):
     assert "Complete and clean" in Page(page(clean)).text[: Page(page(clean)).text.index("What it was made of")]
     head = Page(page(dirty)).text.partition("What it was made of")[0]
     assert "3 problems in 2 of 5 steps" in head
@@ -144,12 +156,28 @@ def test_a_page_gives_every_hash_parameter_and_library(clean):
     assert "numpy" in text
 
 
-def test_a_page_of_a_chain_without_any_record_reads():
+def test_a_page_lists_the_definitions_of_a_new_record_and_the_modules_of_an_old_one():
+    for fields in ({"code": {"pkg.mod:train": "0a1b"}, "code_rule": 2}, {"modules": {"pkg.mod:train": "0a1b"}}):
+        past = built_yard()
+        past.records[2] = past.records[2].model_copy(update=fields)
+        text = Page(page(audited(past))).text
+        assert ("Definitions of its code (1)" in text) == ("code" in fields)
+        assert ("Modules of its code (1)" in text) == ("modules" in fields)
+        assert "pkg.mod:train" in text
+
+
+def test_a_page_names_the_role_of_each_step(clean):
+    text = Page(page(clean)).text
+    assert "Audit of an Engine" in text
+    assert all(role in text for role in ("Checkpoint", "Data set", "Raw data", "Device"))
+
+
+def test_a_page_of_a_chain_without_any_record_is_drawn():
     alone = Chain(links=(Link(asset=ENGINE, version=version_of("x"), problems=("has no record",)),))
     assert "1 problem in 1 of 1 step" in Page(page(alone)).text
 
 
-def test_json_reads_back_as_the_same_chain(dirty):
+def test_json_parses_back_to_the_same_chain(dirty):
     assert Chain.model_validate(json.loads(dirty.model_dump_json())) == dirty
 
 
@@ -173,9 +201,10 @@ def chains(draw: st.DrawFn) -> Chain:
     for number in range(count):
         inputs = sorted(draw(st.sets(st.integers(0, number - 1), max_size=4))) if number else []
         names = tuple(f"s/{one}" for one in inputs)
-        graph[f"s/{number}"] = Stage(f"s/{number}", Kind.DATASET, "robot_assets.data.dataset", inputs=names)
+        graph[f"s/{number}"] = Stage(f"s/{number}", "toy", ("robot_assets.core.verdict:Verdict",), inputs=names)
         past.build(f"s/{number}", names)
-    return audit(f"s/{count - 1}", past.latest[f"s/{count - 1}"], graph, past, Shelf())
+    head = f"s/{count - 1}"
+    return audit(head, past.latest[head], graph, past, GivenStore(), lambda _: AssetTraits())
 
 
 @given(chains())

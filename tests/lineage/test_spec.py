@@ -1,7 +1,6 @@
 """The ``rebuild`` section of params.yaml: a mistake is named with its key, and no time is guessed."""
 
 from datetime import time
-from pathlib import Path
 
 import pytest
 import yaml
@@ -9,19 +8,15 @@ import yaml
 from robot_assets.core.errors import ParamsError
 from robot_assets.pipeline.params import load_params, parse_params
 
-ROOT = Path(__file__).parents[2]
-
 
 @pytest.fixture
 def document() -> dict:
-    return yaml.safe_load((ROOT / "params.yaml").read_text())
+    return {"store": {"url": ".robot_assets/store"}, "datasets": {}, "models": {}, "targets": {}}
 
 
 def test_without_a_section_the_defaults_hold(document):
-    document.pop("rebuild", None)
     rebuild = parse_params(document).rebuild
-    assert (rebuild.tries, rebuild.quiet) == (3, None)
-    assert (rebuild.policy.engine, rebuild.policy.checkpoint) == ("auto", "manual")
+    assert (rebuild.tries, rebuild.quiet, rebuild.policy) == (3, None, {})
 
 
 def test_a_whole_section_is_read(document):
@@ -31,7 +26,8 @@ def test_a_whole_section_is_read(document):
         "quiet": {"start": "22:30", "end": "06:00", "timezone": "Europe/Berlin"},
     }
     rebuild = parse_params(document).rebuild
-    assert (rebuild.policy.checkpoint, rebuild.policy.engine, rebuild.policy.ptq) == ("auto", "manual", "auto")
+    assert rebuild.policy == {"checkpoint": "auto", "engine": "manual"}
+    assert rebuild.tries == 5
     assert (rebuild.quiet.start, rebuild.quiet.end) == (time(22, 30), time(6))
 
 
@@ -63,7 +59,7 @@ def test_a_mistake_is_named_with_its_key(document, section, message):
 
 
 @pytest.mark.parametrize("zone", ["Mars/Olympus", "Europe", "", "../etc/passwd", "/etc/localtime", "berlin\0"])
-def test_a_time_zone_that_is_none_is_named(document, zone):
+def test_an_unknown_time_zone_is_named(document, zone):
     document["rebuild"] = {"quiet": {"start": "22:00", "end": "06:00", "timezone": zone}}
     with pytest.raises(ParamsError, match=r"rebuild\.quiet\.timezone: needed a time zone such as Europe/Berlin"):
         parse_params(document)
@@ -73,7 +69,6 @@ def test_a_time_zone_that_is_none_is_named(document, zone):
 def test_a_time_without_quotes_that_yaml_reads_as_a_number_is_refused(tmp_path, document, start):
     """YAML 1.1 takes 22:00 for 22 * 60: as seconds, it would be 22 minutes past midnight."""
     path = tmp_path / "params.yaml"
-    document.pop("rebuild", None)
     path.write_text(yaml.safe_dump(document) + f"rebuild: {{quiet: {{start: {start}, end: 05:00}}}}\n")
     with pytest.raises(ParamsError, match=r'rebuild\.quiet\.start: needed a time in quotes, such as "22:00"'):
         load_params(path)

@@ -24,7 +24,7 @@ from tests.lineage.worlds import (
     made_now,
     one_of,
     started,
-    thing,
+    subject,
     worlds,
 )
 
@@ -33,7 +33,7 @@ thorough = settings(max_examples=120, deadline=None, suppress_health_check=[Heal
 
 
 def as_the_rules_say(world: World) -> dict[str, State]:
-    """The rules once more, on the facts themselves: no digests, no order, every ancestor looked at."""
+    """The rules stated a second time, on the facts themselves: no digests, no order, all ancestors."""
     return {name: _state(world, name) for name in world.graph}
 
 
@@ -55,11 +55,11 @@ def _state(world: World, name: str) -> State:
 def _is_right_itself(world: World, name: str) -> bool:
     stage, made = world.graph[name], world.made[name]
     inputs = {above: world.version(above) for above in stage.inputs}
-    return made.is_stored and made.code == world.code.version(stage.module, stage.params) and made.inputs == inputs
+    return made.is_stored and made.code == world.code.version(stage.code, stage.params) and made.inputs == inputs
 
 
 def _judgement(world: World, name: str, gate_name: str) -> bool | None:
-    """How a gate ended on what stands now; None when it has not run on it."""
+    """Whether a gate passed on the present versions; None when it has not run on them."""
     gate = next(one for one in world.graph[name].gates if one.name == gate_name)
     judged = world.made[name].judged.get(gate_name)
     now = world.judging(name, gate, True)
@@ -71,7 +71,7 @@ def states(world: World) -> dict[str, State]:
 
 
 def depth(world: World) -> int:
-    """Produced assets on the longest way through the graph."""
+    """Produced assets on the longest path through the graph."""
     level: dict[str, int] = {}
     for name, stage in world.graph.items():
         level[name] = max((level[above] for above in stage.inputs), default=0) + (not stage.is_observed)
@@ -81,9 +81,9 @@ def depth(world: World) -> int:
 @given(histories())
 @settings(thorough, max_examples=250)
 def test_after_every_event_the_statuses_are_what_the_rules_say(history):
-    world, told = history
+    world, followed = history
     assert states(world) == as_the_rules_say(world)
-    for event in told:
+    for event in followed:
         world = world.after(event)
         assert states(world) == as_the_rules_say(world)
 
@@ -116,13 +116,13 @@ def test_a_change_that_is_undone_is_no_change(world, data):
 
 @given(worlds(), st.data())
 @thorough
-def test_only_the_last_change_of_each_thing_counts_and_in_whatever_order(world, data):
-    told: list[Change] = []
+def test_only_the_last_change_of_each_subject_counts_in_any_order(world, data):
+    made: list[Change] = []
     changed = world
     for _ in range(data.draw(st.integers(1, 6))):
-        told.append(data.draw(one_of(changes(changed))))
-        changed = changed.after(told[-1])
-    last = {thing(change): change for change in told}
+        made.append(data.draw(one_of(changes(changed))))
+        changed = changed.after(made[-1])
+    last = {subject(change): change for change in made}
     assert world.after(*data.draw(st.permutations(list(last.values())))).found == changed.found
 
 
@@ -142,7 +142,7 @@ def test_the_order_in_which_facts_are_given_does_not_matter(world, data):
 
 @given(worlds())
 @thorough
-def test_asking_changes_nothing_and_the_answer_stays(world):
+def test_statuses_change_nothing_and_are_the_same_again(world):
     graph, built = dict(world.graph), world.built
     before = deepcopy((graph, built))
     first = statuses(graph, built, world.code)
@@ -152,7 +152,7 @@ def test_asking_changes_nothing_and_the_answer_stays(world):
 
 @given(graphs(), st.data())
 @thorough
-def test_an_asset_that_comes_out_with_the_same_bytes_cuts_off(graph, data):
+def test_a_rebuild_to_the_same_bytes_stops_there(graph, data):
     world = finished(started(graph))
     if not world.produced:
         return
@@ -165,7 +165,7 @@ def test_an_asset_that_comes_out_with_the_same_bytes_cuts_off(graph, data):
 
 @given(worlds(), st.data())
 @thorough
-def test_a_rebuild_to_the_same_bytes_decides_nothing_about_any_other_asset(world, data):
+def test_a_rebuild_to_the_same_bytes_makes_no_other_asset_stale(world, data):
     rebuildable = [name for name in world.ready if name in world.made]
     if not rebuildable:
         return
@@ -203,17 +203,17 @@ def test_waiting_is_for_inputs_that_are_not_fresh_and_for_nothing_else(world):
 
 @given(worlds())
 @thorough
-def test_what_is_asked_for_once_is_asked_for_under_one_name_and_nothing_else_under_it(world):
+def test_no_two_assets_have_the_same_desired_state(world):
     names = [status.desired_state for status in world.found.values() if status.is_ready]
     assert len(names) == len(set(names))
     assert None not in names
 
 
 words = st.one_of(st.sampled_from(("a", "b", "", 'a"', "a,b", "a]", "toy/a:size")), st.text(max_size=3))
-wishes = st.tuples(words, words, st.dictionaries(words, words, max_size=3))
+named = st.tuples(words, words, st.dictionaries(words, words, max_size=3))
 
 
-@given(wishes, wishes, st.randoms())
+@given(named, named, st.randoms())
 @settings(max_examples=200, deadline=None)
 def test_the_name_of_a_state_differs_exactly_when_asset_code_or_inputs_do(one, other, random):
     assert (desired_state(*one) == desired_state(*other)) == (one == other)
@@ -224,7 +224,7 @@ def test_the_name_of_a_state_differs_exactly_when_asset_code_or_inputs_do(one, o
 
 
 def test_the_worlds_of_these_tests_reach_every_state():
-    """A property that holds because nothing ever happens holds nothing."""
+    """A property of worlds in which nothing happens would prove nothing."""
     quick = settings(max_examples=5000, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
     for state in State:
         assert find(worlds(), lambda world, state=state: state in states(world).values(), settings=quick)

@@ -1,7 +1,7 @@
 """Worlds: a random graph, the facts about it, and the events that change them.
 
-A world keeps plain facts (which code and which inputs a build really had, what a gate really read), from which
-both the digests that staleness looks at and the plain statement of the rules in the tests are made.
+A world keeps plain facts (the code and the inputs that a build really had, what a gate really read). The digests that
+staleness compares are computed from them, as is the plain statement of the rules in the tests.
 """
 
 from __future__ import annotations
@@ -13,33 +13,35 @@ from typing import Any, TypeVar
 
 from hypothesis import strategies as st
 
-from robot_assets.lineage.code_version import Code
-from robot_assets.lineage.graph import Gate, Kind, Stage
+from robot_assets.lineage.code import Code, Entries
+from robot_assets.lineage.graph import Gate, Stage
 from robot_assets.lineage.record import desired_state
 from robot_assets.lineage.staleness import Built, GateResult, Status, gate_state, statuses
 
 numbers = st.integers(0, 2**20)
-MODULES = ("robot_assets.core.verdict", "robot_assets.core.progress", "robot_assets.core.errors")
+ENTRIES = (
+    "robot_assets.core.verdict:Verdict",
+    "robot_assets.core.publishing:publishing_file",
+    "robot_assets.core.errors:RobotAssetsError",
+)
+"""Entry points that exist, for those who run them as stages of a real instance."""
 VERSIONS = ("one", "two", "three")
 
 
 class GivenCode(Code):
-    """Code whose modules have the digests that they are given; asking for any other module is an error."""
+    """Code whose entry points have the digests that they are given; asking for any other is an error."""
 
     def __init__(self, digests: Mapping[str, str]) -> None:
         super().__init__()
-        self._given = dict(digests)
+        self._digests_given = dict(digests)
 
-    def modules(self, module: str) -> dict[str, str]:
-        return {module: self._given[module]}
-
-    def closure(self, module: str) -> tuple[str, ...]:
-        return (module,)
+    def definitions(self, entries: Entries) -> dict[str, str]:
+        return {entry: self._digests_given[entry] for entry in ([entries] if isinstance(entries, str) else entries)}
 
 
 @dataclass(frozen=True)
 class Judged:
-    """One evaluation of a gate: the code that judged, what it read, and how it ended."""
+    """One evaluation of a gate: the code that judged, what it read, and whether it passed."""
 
     code: str
     read: Mapping[str, str]
@@ -49,7 +51,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class Made:
-    """One build: what came out of it, and the code and inputs that it really had."""
+    """One build: its version, and the code and inputs that it really had."""
 
     version: str
     code: str
@@ -123,40 +125,40 @@ class World:
         versions = {one: self.version(one) for one in (name, *gate.inputs)}
         read = {one: version for one, version in versions.items() if version is not None}
         state = gate_state(name, gate, self.built, self.code)
-        return Judged(self.code.version(gate.module, gate.params), read, passed, state)
+        return Judged(self.code.version(gate.code, gate.params), read, passed, state)
 
 
 @dataclass(frozen=True)
 class SetCode:
-    """Somebody edits a module."""
+    """A person edits the code of an entry point."""
 
-    module: str
+    entry: str
     digest: str
 
     def applied(self, world: World) -> World:
-        return replace(world, digests={**world.digests, self.module: self.digest})
+        return replace(world, digests={**world.digests, self.entry: self.digest})
 
     def undone(self, before: World) -> SetCode:
-        return SetCode(self.module, before.digests[self.module])
+        return SetCode(self.entry, before.digests[self.entry])
 
 
 @dataclass(frozen=True)
-class SetModule:
-    """Another module makes an asset from now on."""
+class SetEntry:
+    """Another entry point makes an asset from now on."""
 
     asset: str
-    module: str
+    entry: str
 
     def applied(self, world: World) -> World:
-        return world.with_stage(replace(world.graph[self.asset], module=self.module))
+        return world.with_stage(replace(world.graph[self.asset], code=(self.entry,)))
 
-    def undone(self, before: World) -> SetModule:
-        return SetModule(self.asset, str(before.graph[self.asset].module))
+    def undone(self, before: World) -> SetEntry:
+        return SetEntry(self.asset, before.graph[self.asset].code[0])
 
 
 @dataclass(frozen=True)
 class SetParams:
-    """Somebody edits params.yaml."""
+    """A person edits params.yaml."""
 
     asset: str
     params: Mapping[str, Any]
@@ -186,7 +188,7 @@ class SetInputs:
 
 @dataclass(frozen=True)
 class Observe:
-    """The world outside has another version of an observed asset."""
+    """An observed asset has another version."""
 
     asset: str
     version: str
@@ -200,7 +202,7 @@ class Observe:
 
 @dataclass(frozen=True)
 class FirstLook:
-    """Somebody looks at an observed asset for the first time."""
+    """An observed asset is observed for the first time."""
 
     asset: str
 
@@ -210,7 +212,7 @@ class FirstLook:
 
 @dataclass(frozen=True)
 class Build:
-    """A build from what stands, whose gates then pass, or have not run when the run was killed in between.
+    """A build from the present inputs, whose gates then pass, or have not run when the run was killed in between.
 
     An asset whose gates alone are due keeps its build.
     """
@@ -230,11 +232,11 @@ class Build:
 
 
 def made_now(world: World, name: str, version: str = VERSIONS[0]) -> Made:
-    """What a build of ``name`` leaves, from the present code and the present inputs."""
+    """A build of ``name`` from the present code and the present inputs."""
     stage = world.graph[name]
     inputs = {above: world.version(above) for above in stage.inputs}
     known = {above: version for above, version in inputs.items() if version is not None}
-    return Made(version, world.code.version(str(stage.module), stage.params), known)
+    return Made(version, world.code.version(stage.code, stage.params), known)
 
 
 @dataclass(frozen=True)
@@ -249,7 +251,7 @@ class Lose:
 
 @dataclass(frozen=True)
 class Judge:
-    """A gate is evaluated on what stands."""
+    """A gate is evaluated on the present versions."""
 
     asset: str
     gate: str
@@ -263,13 +265,13 @@ class Judge:
 
 
 T = TypeVar("T")
-Change = SetCode | SetModule | SetParams | SetInputs | Observe
+Change = SetCode | SetEntry | SetParams | SetInputs | Observe
 Event = Change | FirstLook | Build | Lose | Judge
 
 
-def thing(change: Change) -> tuple[str, str]:
-    """What a change is about: two changes of one thing are in an order, changes of different things in none."""
-    return type(change).__name__, change.module if isinstance(change, SetCode) else change.asset
+def subject(change: Change) -> tuple[str, str]:
+    """What a change is about: the order of two changes of one subject matters, that of other changes does not."""
+    return type(change).__name__, change.entry if isinstance(change, SetCode) else change.asset
 
 
 @st.composite
@@ -279,45 +281,45 @@ def graphs(draw: st.DrawFn, *, gates: bool = True) -> dict[str, Stage]:
     for number in range(draw(st.integers(2, 6))):
         name = f"toy/{'abcdef'[number]}"
         if number == 0 or draw(st.integers(0, 5)) == 0:
-            stages[name] = Stage(name, Kind.RAW, None)
+            stages[name] = Stage(name, "seen")
             continue
         read = draw(st.integers(0, 2**number - 1))
         inputs = tuple(other for bit, other in enumerate(stages) if read >> bit & 1)
         asked = draw(st.sampled_from(((), ("size",), ("size", "speed")))) if gates else ()
-        module = draw(st.sampled_from(MODULES))
-        stages[name] = Stage(name, Kind.DATASET, module, {"epochs": 1}, inputs, _gates(asked, inputs))
+        entry = draw(st.sampled_from(ENTRIES))
+        stages[name] = Stage(name, "toy", (entry,), {"epochs": 1}, inputs, _gates(asked, inputs))
     return stages
 
 
 def _gates(names: Iterable[str], inputs: tuple[str, ...]) -> tuple[Gate, ...]:
-    """``size`` looks at the asset alone, ``speed`` at what the asset was made of as well."""
+    """``size`` reads the asset alone, ``speed`` its inputs as well."""
     read = {"size": (), "speed": inputs}
-    return tuple(Gate(name, MODULES[0], {}, read[name]) for name in names)
+    return tuple(Gate(name, f"The {name} is right.", ENTRIES[:1], {}, read[name]) for name in names)
 
 
 def started(graph: Mapping[str, Stage], unseen: Collection[str] = ()) -> World:
-    """A world in which nothing was built, and the outside was looked at but for ``unseen``."""
+    """A world in which nothing was built, and everything but ``unseen`` was observed."""
     observed = {name: VERSIONS[0] for name, stage in graph.items() if stage.is_observed and name not in unseen}
-    return World(graph, dict.fromkeys(MODULES, "one"), observed)
+    return World(graph, dict.fromkeys(ENTRIES, "one"), observed)
 
 
 def finished(world: World) -> World:
-    """Everything that is ready is built, again and again, until nothing is."""
+    """After builds of everything that is ready, until nothing is."""
     while world.ready:
         world = world.after(*(Build(name, VERSIONS[0]) for name in world.ready))
     return world
 
 
 def changes(world: World, *, code: bool = True) -> list[list[Change]]:
-    """Every one change of ``world``, by kind. Some change nothing, as edits do."""
+    """Every single change of ``world``, by kind. Some change nothing, as edits do."""
     kinds: list[list[Change]] = [
-        [SetModule(name, module) for name in world.produced for module in MODULES],
+        [SetEntry(name, entry) for name in world.produced for entry in ENTRIES],
         [SetParams(name, {"epochs": count}) for name in world.produced for count in (1, 2, 3)],
         [Observe(name, version) for name in world.seen for version in VERSIONS],
         [*input_changes(world)],
     ]
     if code:
-        kinds.append([SetCode(module, digest) for module in MODULES for digest in VERSIONS])
+        kinds.append([SetCode(entry, digest) for entry in ENTRIES for digest in VERSIONS])
     return [kind for kind in kinds if kind]
 
 
@@ -332,7 +334,7 @@ def input_changes(world: World) -> list[SetInputs]:
 
 
 def events(world: World, *, code: bool = True, losses: bool = True) -> list[list[Event]]:
-    """Every one thing that can happen to ``world``, by kind; builds twice, so that they come often."""
+    """Every single event that can happen to ``world``, by kind; builds twice, so that they are frequent."""
     builds: list[Event] = [
         Build(name, version, are_gates_run)
         for name in world.ready
@@ -357,7 +359,7 @@ def one_of(kinds: list[list[T]]) -> st.SearchStrategy[T]:
 
 
 def _pick(kinds: list[list[T]], number: int) -> T:
-    """Hypothesis draws one number for a choice, which is several times as fast as strategies made on the way."""
+    """The choice that a number encodes: drawing one number is several times as fast as building strategies per draw."""
     number, place = divmod(number, len(kinds))
     return kinds[place][number % len(kinds[place])]
 
@@ -366,11 +368,11 @@ def _pick(kinds: list[list[T]], number: int) -> T:
 def histories(
     draw: st.DrawFn, *, gates: bool = True, code: bool = True, losses: bool = True, unseen: bool = True, most: int = 12
 ) -> tuple[World, list[Event]]:
-    """A world to start from, and what then happens to it; now and then the last change is undone."""
+    """A world to start from, and the events that follow; now and then the last change is undone."""
     graph = draw(graphs(gates=gates))
     world = started(graph, draw(st.sampled_from([(), *zip(graph)])) if unseen else ())
     start = world = finished(world) if draw(st.booleans()) else world
-    told: list[Event] = []
+    followed: list[Event] = []
     undo: list[Change] = []
     for number in draw(st.lists(numbers, max_size=most)):
         if undo and number % 5 == 4:
@@ -379,13 +381,13 @@ def histories(
             event = _pick(events(world, code=code, losses=losses), number // 5)
             if isinstance(event, Change):
                 undo.append(event.undone(world))
-        told.append(event)
+        followed.append(event)
         world = world.after(event)
-    return start, told
+    return start, followed
 
 
 @st.composite
 def worlds(draw: st.DrawFn) -> World:
-    """What a history comes to."""
-    start, told = draw(histories())
-    return start.after(*told)
+    """The world after a history."""
+    start, followed = draw(histories())
+    return start.after(*followed)

@@ -1,8 +1,8 @@
 """The positions of the steps of a chain in its picture: in layers, from recorded data on the left to the artifact.
 
-A layered drawing after Sugiyama, Tagawa and Toda (IEEE Trans. SMC 11, 1981): the longest path from the artifact gives the
-layers, edges that cross a layer get a bend in it, barycentres order each layer, and heights are a least-squares fit that
-keeps the order and the distances (isotonic regression, pool adjacent violators).
+A layered drawing after Sugiyama, Tagawa and Toda (IEEE Trans. SMC 11, 1981): the longest path from the artifact gives
+the layers, edges that cross a layer get a bend in it, barycentres order each layer, and heights are a least-squares
+fit that keeps the order and the distances (isotonic regression, pool adjacent violators).
 """
 
 from __future__ import annotations

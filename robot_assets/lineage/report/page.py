@@ -1,7 +1,7 @@
 """A chain as one HTML file: no network, no script, readable on paper and in dark mode.
 
-Everything that was recorded (names, parameters, summaries of gates) is untrusted text: the template escapes all of it, and
-the page's content security policy forbids scripts and requests.
+Everything that was recorded (names, parameters, summaries of gates) is untrusted text: the template escapes all of
+it, and the page's content security policy forbids scripts and requests.
 """
 
 from __future__ import annotations

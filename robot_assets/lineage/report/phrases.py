@@ -23,8 +23,8 @@ def explanation(chain: Chain) -> str:
     steps = counted(len(chain.links), "step")
     if not chain.problems:
         return (
-            f"{steps}. Each has a record and was made by committed code, every expected gate has passed, and every file "
-            "is still in the store."
+            f"{steps}. Each has a record and was made by committed code, every expected gate has passed, and the store "
+            "still has every file."
         )
     return f"{steps}. What is missing, dirty or failed is listed here, and marked at its step."
 
