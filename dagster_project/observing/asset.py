@@ -15,7 +15,7 @@ from robot_assets.pipeline.observing import observe, require_available, why_unse
 from robot_assets.pipeline.params import Params
 from robot_assets.pipeline.placement import tags_of
 from robot_assets.pipeline.project import Project
-from robot_assets.pipeline.registry import kind_of
+from robot_assets.pipeline.registry import with_kinds
 
 
 def observed_assets(params: Params, graph: Mapping[str, Stage]) -> list[dg.SourceAsset | dg.AssetsDefinition]:
@@ -24,11 +24,10 @@ def observed_assets(params: Params, graph: Mapping[str, Stage]) -> list[dg.Sourc
     with warnings.catch_warnings():
         # Observable source assets are marked beta in the pinned version.
         warnings.simplefilter("ignore", dg.BetaWarning)
-        found = ((stage, kind_of(stage.asset)) for stage in graph.values() if stage.is_observed)
-        return [_observed_asset(stage, *of, tags) for stage, of in found if of]
+        return [observed_asset(*one, tags) for one in with_kinds(graph) if one[0].is_observed]
 
 
-def _observed_asset(
+def observed_asset(
     stage: Stage, kind: StageKind, name: AssetName, op_tags: Mapping[str, Any]
 ) -> dg.SourceAsset | dg.AssetsDefinition:
     tools = kind.observation.tools if kind.observation else ()

@@ -6,6 +6,7 @@ an observation of the asset: a page that fails is a warning, never a lost traini
 
 import traceback
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dagster as dg
 
@@ -18,22 +19,19 @@ from robot_assets.pipeline.kind import Production, StageKind
 from robot_assets.pipeline.names import AssetName
 from robot_assets.pipeline.params import Params
 from robot_assets.pipeline.placement import placed
-from robot_assets.pipeline.registry import kind_of
+from robot_assets.pipeline.registry import with_kinds
 
 
 def produced_assets(params: Params, graph: Mapping[str, Stage]) -> list[dg.AssetsDefinition]:
     """One asset for every stage that is made here."""
-    return [_asset(params, stage, *_kind(stage)) for stage in graph.values() if not stage.is_observed]
+    return [
+        produced_asset(stage, kind, name, placed(params, stage.pool))
+        for stage, kind, name in with_kinds(graph)
+        if not stage.is_observed
+    ]
 
 
-def _kind(stage: Stage) -> tuple[StageKind, AssetName]:
-    found = kind_of(stage.asset)
-    if found is None:
-        raise ValueError(f"{stage.asset} is not an asset of any kind")
-    return found
-
-
-def _asset(params: Params, stage: Stage, kind: StageKind, name: AssetName) -> dg.AssetsDefinition:
+def produced_asset(stage: Stage, kind: StageKind, name: AssetName, place: Mapping[str, Any]) -> dg.AssetsDefinition:
     production = kind.production
     if production is None:
         raise ValueError(f"{stage.asset} is observed, not produced")
@@ -51,7 +49,7 @@ def _asset(params: Params, stage: Stage, kind: StageKind, name: AssetName) -> dg
         check_specs=[builds],
         description=kind.description_of(stage, name),
         kinds=set(production.tools),
-        **placed(params, stage.pool),
+        **place,
     )
     def produced(context: dg.AssetExecutionContext, stage_runner: StageRunner) -> Iterator[object]:
         with stage_runner.step(context, stage, name) as run:

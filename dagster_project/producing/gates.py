@@ -26,18 +26,17 @@ from robot_assets.pipeline.kind import GateStep, Production
 from robot_assets.pipeline.names import AssetName
 from robot_assets.pipeline.params import Params
 from robot_assets.pipeline.placement import placed
-from robot_assets.pipeline.registry import kind_of
+from robot_assets.pipeline.registry import with_kinds
 from robot_assets.store.pins import released
 
 
 def gate_checks(params: Params, graph: Mapping[str, Stage]) -> list[dg.AssetChecksDefinition]:
     """One step of checks for each asset that has gates."""
-    checks = []
-    for stage in graph.values():
-        found = kind_of(stage.asset) if stage.gates else None
-        if found and (production := found[0].production):
-            checks.append(_checks(params, stage, found[1], production))
-    return checks
+    return [
+        _checks(params, stage, name, kind.production)
+        for stage, kind, name in with_kinds(graph)
+        if stage.gates and kind.production
+    ]
 
 
 def _checks(params: Params, stage: Stage, name: AssetName, production: Production) -> dg.AssetChecksDefinition:

@@ -22,7 +22,7 @@ from dagster_project.instance.signing import attest_artifact
 from dagster_project.keys import BUILDS_CHECK
 from dagster_project.local import gc_tuning
 from dagster_project.observing.observations import latest_observed_version
-from dagster_project.producing.pages import facts_metadata, problem_metadata
+from dagster_project.producing.pages import HEADLINE_KEY, facts_metadata, problem_metadata
 from robot_assets.core import progress
 from robot_assets.core.errors import DataError, RobotAssetsError, StoreError
 from robot_assets.lineage.causes import causes_of
@@ -137,7 +137,7 @@ class StageRun:
             return facts_metadata(production.facts(summary))
         except Exception as error:  # figures of a page are not worth the artifact, which is stored by now
             self.context.log.warning(f"the figures of {self.stage.asset} cannot be shown: {error!r}")
-            return problem_metadata("reading the figures", error)
+            return {HEADLINE_KEY: "no figures", **problem_metadata("reading the figures", error)}
 
 
 def _build_check(record: Record) -> dg.AssetCheckResult:

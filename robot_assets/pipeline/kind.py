@@ -1,8 +1,8 @@
 """The protocol of a stage kind: everything about one kind of asset, in one value that its module builds.
 
 A kind is data and plain functions. It knows nothing of Dagster; ``dagster_project`` makes assets, checks and pages in
-loops over the registry. Policy, description and functions are fields without a default, so that a kind that lacks one is
-an error when its module is imported.
+loops over the registry. Policy, description and functions are fields without a default: a kind that lacks
+one is an error when its module is imported.
 """
 
 from __future__ import annotations

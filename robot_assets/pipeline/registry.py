@@ -8,10 +8,12 @@ A kind of ours is a module in ``kinds/`` and a line here. A kind of a plug-in is
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from functools import cache
 
 from robot_assets.core.errors import ParamsError
 from robot_assets.core.plugins import load_plugins
+from robot_assets.lineage.graph import Stage
 from robot_assets.pipeline.kind import StageKind
 from robot_assets.pipeline.kinds import (
     checkpoint,
@@ -71,6 +73,14 @@ def kind_of(asset: str) -> tuple[StageKind, AssetName] | None:
         if (name := kind.pattern.parse(asset)) is not None:
             return kind, name
     return None
+
+
+def with_kinds(graph: Mapping[str, Stage]) -> Iterator[tuple[Stage, StageKind, AssetName]]:
+    """Each stage of a graph with its kind and what its name says."""
+    for stage in graph.values():
+        if (found := kind_of(stage.asset)) is None:
+            raise ValueError(f"{stage.asset} is not named like the assets of any kind")
+        yield stage, *found
 
 
 def reserved_words() -> frozenset[str]:

@@ -13,6 +13,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from dagster_project.instance.reader import latest_pages
 from dagster_project.keys import asset_key
 from robot_assets.pipeline.project import Project
 from tests.synthetic.postgres import NoPostgres, Server, running_postgres
@@ -101,6 +102,11 @@ class Checkout:
         assert event is not None
         assert event.asset_materialization is not None
         return event.asset_materialization
+
+    def page(self, name: str) -> dict[str, object]:
+        """The metadata values of an asset with those of its page, which is drawn after it was recorded."""
+        with self.instance() as instance:
+            return dict(latest_pages(instance, [name])[name])
 
 
 def new_checkout(root: Path, repository: Path) -> Checkout:

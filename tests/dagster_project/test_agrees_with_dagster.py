@@ -43,20 +43,24 @@ from hypothesis import HealthCheck, Phase, given, settings
 from dagster_project.instance.reader import STATE_KEY, latest_builds
 from dagster_project.keys import asset_key
 from dagster_project.observing.asset import observed_asset
-from dagster_project.producing.asset import _asset
-from dagster_project.producing.stage_runner import Step, Workshop
-from robot_assets.lineage.code_version import running_code
-from robot_assets.lineage.graph import Gate, Kind, Stage
+from dagster_project.producing.asset import produced_asset
+from dagster_project.producing.stage_runner import StageRun, StageRunner
+from robot_assets.core.page import Facts, Page
+from robot_assets.lineage.code import running_code
+from robot_assets.lineage.graph import AssetTraits, Gate, Stage
 from robot_assets.lineage.staleness import Built, State, gate_state, statuses
+from robot_assets.pipeline.kind import Production, StageKind, Step
+from robot_assets.pipeline.kinds import raw
+from robot_assets.pipeline.names import AssetName, NamePattern
 from robot_assets.pipeline.project import Project
 from tests.lineage.worlds import (
-    MODULES,
+    ENTRIES,
     VERSIONS,
     Build,
     FirstLook,
     Observe,
+    SetEntry,
     SetInputs,
-    SetModule,
     SetParams,
     World,
     histories,
@@ -87,12 +91,23 @@ RAW, FIRST, SECOND, LAST = "toy/raw", "toy/first", "toy/second", "toy/last"
 CHAIN = {
     stage.asset: stage
     for stage in (
-        Stage(RAW, Kind.RAW, None),
-        Stage(FIRST, Kind.DATASET, MODULES[0], {"epochs": 1}, (RAW,)),
-        Stage(SECOND, Kind.DATASET, MODULES[0], {"epochs": 1}, (FIRST,)),
-        Stage(LAST, Kind.DATASET, MODULES[0], {"epochs": 1}, (SECOND,)),
+        Stage(RAW, "raw"),
+        Stage(FIRST, "toy", (ENTRIES[0],), {"epochs": 1}, (RAW,)),
+        Stage(SECOND, "toy", (ENTRIES[0],), {"epochs": 1}, (FIRST,)),
+        Stage(LAST, "toy", (ENTRIES[0],), {"epochs": 1}, (SECOND,)),
     )
 }
+
+
+def toy_name(stage: Stage) -> AssetName:
+    return AssetName(stage.asset)
+
+
+def toy_observed(stage: Stage) -> dg.SourceAsset | dg.AssetsDefinition:
+    with warnings.catch_warnings():
+        # Observable source assets are marked beta in the pinned version.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return observed_asset(stage, raw.KIND, toy_name(stage), {})
 
 
 @dataclass
@@ -111,11 +126,11 @@ class Plant:
         stages = list(self.graph.values())
         return dg.Definitions(
             assets=[
-                observed_asset(stage) if stage.is_observed else _asset(stage, self._body, "A toy.", set(), {})
+                toy_observed(stage) if stage.is_observed else produced_asset(stage, self.kind, toy_name(stage), {})
                 for stage in stages
             ],
             asset_checks=[self._check(stage, gate) for stage in stages for gate in stage.gates],
-            resources={"workshop": Workshop(root=str(self.project.root))},
+            resources={"stage_runner": StageRunner(root=str(self.project.root))},
         )
 
     def see(self, name: str, version: str) -> None:
@@ -166,12 +181,23 @@ class Plant:
     def edit(self, name: str, **changed: object) -> None:
         self.graph = {**self.graph, name: replace(self.graph[name], **changed)}
 
-    def _body(self, step: Step) -> dg.MaterializeResult:
-        for name in step.stage.inputs:
-            step.input(name)
+    @property
+    def kind(self) -> StageKind:
+        """Its stages write the bytes that they are told to."""
+        return StageKind("toy", NamePattern("toy/{target}"), "toy", AssetTraits(), lambda params: (), self.production)
+
+    @property
+    def production(self) -> Production:
+        return Production("A toy.", "auto", (), self._run_step, lambda made: Facts("made"), lambda step, made: Page())
+
+    def _run_step(self, step: Step) -> None:
         shutil.copytree(self.project.store.open(self.stored(self._content(step.stage.asset))), step.output)
         self.before_it_ends()
-        return step.materialized("made", {})
+
+    def made(self, run: StageRun) -> dg.MaterializeResult:
+        """What an asset of another definition returns that works like one of ours."""
+        self._run_step(run.step)
+        return run.materialized(self.production, None)
 
     def _content(self, name: str) -> str:
         return self.contents.get(name.rpartition("/")[2], VERSIONS[0])
@@ -180,8 +206,8 @@ class Plant:
         """As ``checks/gates.py``, with a verdict that is given."""
 
         @dg.asset_check(asset=asset_key(stage.asset), name=gate.name, blocking=True)
-        def check(context: dg.AssetCheckExecutionContext, workshop: Workshop) -> dg.AssetCheckResult:
-            built = {stage.asset: Built(workshop.version(context.instance, stage.asset))}
+        def check(context: dg.AssetCheckExecutionContext, stage_runner: StageRunner) -> dg.AssetCheckResult:
+            built = {stage.asset: Built(stage_runner.version(context.instance, stage.asset))}
             state = gate_state(stage.asset, gate, built, running_code())
             return dg.AssetCheckResult(passed=self.verdicts.get(gate.name, True), metadata={STATE_KEY: state})
 
@@ -231,8 +257,8 @@ def replay(plant: Plant, event: object) -> None:
             plant.see(asset, version)
         case FirstLook(asset):
             plant.see(asset, VERSIONS[0])
-        case SetModule(asset, module):
-            plant.edit(asset, module=module)
+        case SetEntry(asset, entry):
+            plant.edit(asset, code=(entry,))
         case SetParams(asset, params):
             plant.edit(asset, params=params)
         case SetInputs(asset, inputs):
@@ -281,7 +307,7 @@ def test_an_input_added_removed_or_replaced_counts_for_both(plant, inputs):
 
 
 def test_an_added_input_that_was_never_built_counts_for_both(plant):
-    new = Stage("toy/new", Kind.DATASET, MODULES[0])
+    new = Stage("toy/new", "toy", (ENTRIES[0],))
     plant.graph = {new.asset: new, **plant.graph}
     plant.edit(SECOND, inputs=(FIRST, new.asset))
     assert plant.both(new.asset) == ("MISSING", "MISSING")
@@ -326,7 +352,7 @@ def test_dagster_does_not_see_lost_bytes(plant):
 
 
 def test_dagsters_stale_status_knows_no_gates(plant):
-    gate = Gate("size", MODULES[0], {"size_max": 1})
+    gate = Gate("size", "It is small.", (ENTRIES[0],), {"size_max": 1})
     plant.edit(SECOND, gates=(gate,))
     assert plant.both(SECOND) == ("FRESH", "GATE_DUE")
     plant.verdicts["size"] = False
@@ -344,15 +370,15 @@ def test_dagster_believes_definitions_that_name_newer_code_than_ran(plant):
     """A process that lives long gives its definitions a new code version, and has the old code in memory."""
     old = plant.graph[FIRST]
     plant.edit(FIRST, params={"epochs": 2})
-    newer = running_code().version(MODULES[0], {"epochs": 2})
+    newer = running_code().version(ENTRIES[0], {"epochs": 2})
 
     @dg.asset(key=asset_key(FIRST), deps=[asset_key(RAW)], code_version=newer, check_specs=_builds(FIRST))
-    def stamped(context: dg.AssetExecutionContext, workshop: Workshop) -> dg.MaterializeResult:
-        with workshop.step(context, old) as step:
-            return plant._body(step)
+    def stamped(context: dg.AssetExecutionContext, stage_runner: StageRunner) -> dg.MaterializeResult:
+        with stage_runner.step(context, old, toy_name(old)) as run:
+            return plant.made(run)
 
-    workshop = plant.definitions.resources
-    plant.build(FIRST, definitions=dg.Definitions([stamped, observed_asset(CHAIN[RAW])], resources=workshop))
+    stage_runner = plant.definitions.resources
+    plant.build(FIRST, definitions=dg.Definitions([stamped, toy_observed(CHAIN[RAW])], resources=stage_runner))
     assert plant.both(FIRST) == ("FRESH", "STALE")
 
 
@@ -366,15 +392,16 @@ def test_dagster_takes_a_build_that_was_killed_before_its_check_in_for_whole(pla
     @dg.asset(
         key=asset_key(FIRST),
         deps=[asset_key(RAW)],
-        code_version=running_code().version(MODULES[0], {"epochs": 2}),
+        code_version=running_code().version(ENTRIES[0], {"epochs": 2}),
     )
-    def killed(context: dg.AssetExecutionContext, workshop: Workshop) -> dg.MaterializeResult:
-        with workshop.step(context, plant.graph[FIRST]) as step:
-            whole = plant._body(step)
+    def killed(context: dg.AssetExecutionContext, stage_runner: StageRunner) -> dg.MaterializeResult:
+        stage = plant.graph[FIRST]
+        with stage_runner.step(context, stage, toy_name(stage)) as run:
+            whole = plant.made(run)
         return dg.MaterializeResult(data_version=whole.data_version, metadata=whole.metadata)
 
     resources = plant.definitions.resources
-    plant.build(FIRST, definitions=dg.Definitions([killed, observed_asset(CHAIN[RAW])], resources=resources))
+    plant.build(FIRST, definitions=dg.Definitions([killed, toy_observed(CHAIN[RAW])], resources=resources))
     assert plant.both(FIRST) == ("FRESH", "STALE")
 
 
@@ -387,8 +414,8 @@ def test_dagster_takes_what_something_else_reported_for_built(plant):
 
 def test_dagster_stamps_what_was_seen_last_and_not_what_was_opened():
     graph = {
-        "raw/yard": Stage("raw/yard", Kind.RAW, None),
-        FIRST: Stage(FIRST, Kind.DATASET, MODULES[0], {}, ("raw/yard",)),
+        "raw/yard": Stage("raw/yard", "raw"),
+        FIRST: Stage(FIRST, "toy", (ENTRIES[0],), {}, ("raw/yard",)),
     }
     with plant_of(graph) as plant:
         for version in ("one", "two"):
@@ -410,7 +437,7 @@ def test_dagsters_code_version_changed_is_true_for_one_look_only(plant):
         @dg.asset(
             key=asset_key(FIRST),
             deps=[asset_key(RAW)],
-            code_version=running_code().version(MODULES[0], {"epochs": epochs}),
+            code_version=running_code().version(ENTRIES[0], {"epochs": epochs}),
             automation_condition=condition,
         )
         def conditioned() -> None: ...

@@ -62,7 +62,7 @@ def test_a_record_names_what_was_read_and_where_it_ran(built):
     ],
 )
 def test_a_page_shows_pictures(built, name, captions):
-    report = built.latest(name).metadata["report"].value
+    report = built.page(name)["report"]
     pictures = re.findall(r"!\[(.*?)\]\(data:image/png;base64,(iVBOR[^)]*)\)", report)
     assert [caption for caption, _ in pictures] == captions
     for _, encoded in pictures:

@@ -14,7 +14,7 @@ import pytest
 
 from dagster_project.definitions import build_definitions
 from dagster_project.keys import BUILDS_CHECK, INTACT_CHECK, asset_key
-from robot_assets.lineage.graph import Kind, build_graph
+from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.project import Project
 
 HEAVY = (
@@ -38,8 +38,8 @@ def test_every_stage_of_the_graph_is_an_asset_with_its_inputs(repository):
     for stage in build_graph(project.params).values():
         node = assets.get(asset_key(stage.asset))
         assert node.parent_keys == {asset_key(name) for name in stage.inputs}
-        own = {BUILDS_CHECK} if stage.module else set()
-        proof = {INTACT_CHECK} if stage.kind is Kind.ENGINE else set()
+        own = set() if stage.is_observed else {BUILDS_CHECK}
+        proof = {INTACT_CHECK} if stage.kind == "engine" else set()
         assert {key.name for key in node.check_keys} == {gate.name for gate in stage.gates} | own | proof
         assert bool(node.code_version) == (not stage.is_observed)
 

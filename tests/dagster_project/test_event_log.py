@@ -27,7 +27,7 @@ from dagster_project.instance.event_log import (
     latest_versions,
     versions_from,
 )
-from dagster_project.instance.status import look
+from dagster_project.instance.status import read
 from dagster_project.keys import BUILDS_CHECK, asset_key, asset_name
 from tests.synthetic.history import Historian, open_instance
 from tests.synthetic.project import new_project
@@ -334,9 +334,9 @@ def test_a_reader_asks_as_often_for_fifty_assets_as_for_five(instance):
             report(instance, dg.AssetMaterialization(key, tags={DATA_VERSION_TAG: str(number)}))
             report(instance, dg.AssetObservation(key, tags={DATA_VERSION_TAG: str(number)}))
             report(instance, dg.AssetCheckEvaluation(key, BUILDS_CHECK, True))
-        for name, read in readers.items():
+        for name, reader in readers.items():
             with statements() as seen:
-                found = read()
+                found = reader()
             assert len([one for one in found if "many/" in str(one)]) == wanted
             counts[name].append(len(seen))
     assert all(few == many for few, many in counts.values()), counts
@@ -350,7 +350,7 @@ def test_a_look_asks_as_often_for_fifty_assets_as_for_eight(instance, tmp_path):
         project = new_project(tmp_path / str(models), models, targets=1)
         Historian(project, instance).write_round()
         with statements() as seen:
-            found = look(project, instance).found
+            found = read(project, instance).found
         assert all(status.is_fresh for status in found.values())
         counts[len(found)] = len(seen)
     assert list(counts) == [8, 50]

@@ -14,11 +14,12 @@ from dagster_project.instance.history import READ_KEY, InstanceHistory
 from dagster_project.keys import BUILDS_CHECK, asset_key
 from robot_assets.lineage.audit import audit
 from robot_assets.lineage.errors import LineageError
-from robot_assets.lineage.graph import Gate, Kind, Stage, build_graph
+from robot_assets.lineage.graph import Gate, Stage
 from robot_assets.lineage.record import Record, desired_state
+from robot_assets.pipeline.graph import build_graph, traits
 from robot_assets.pipeline.project import Project
 from tests.dagster_project.conftest import Checkout, new_checkout
-from tests.lineage.past import COMMIT, START, Shelf, version_of
+from tests.lineage.past import COMMIT, START, GivenStore, version_of
 
 DATA, ENGINE, DEVICE = "datasets/small", "small_detector/engine/cpu", "platform/cpu"
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -234,10 +235,14 @@ def test_a_wiped_asset_is_gone_and_what_is_built_after_is_there(plant):
 
 
 GRAPH = {
-    DATA: Stage(DATA, Kind.DATASET, "robot_assets.data.dataset"),
-    DEVICE: Stage(DEVICE, Kind.PLATFORM, None),
+    DATA: Stage(DATA, "dataset", ("robot_assets.data.dataset",)),
+    DEVICE: Stage(DEVICE, "platform"),
     ENGINE: Stage(
-        ENGINE, Kind.ENGINE, "robot_assets.engines.gate", inputs=(DATA, DEVICE), gates=(Gate("latency", "m"),)
+        ENGINE,
+        "engine",
+        ("robot_assets.engines.gate",),
+        inputs=(DATA, DEVICE),
+        gates=(Gate("latency", "It is quick.", ("m",)),),
     ),
 }
 
@@ -247,7 +252,7 @@ def test_an_audit_follows_a_real_history(plant):
     plant.build(DATA, ONE)
     later = {"started_at": "2100-01-01T00:00:00+00:00"}
     plant.build(ENGINE, OTHER, gate(ENGINE), inputs={DATA: ONE, DEVICE: OTHER}, **later)
-    chain = audit(ENGINE, OTHER, GRAPH, plant.history, Shelf())
+    chain = audit(ENGINE, OTHER, GRAPH, plant.history, GivenStore(), traits)
     assert chain.head.asset == ENGINE
     assert {link.asset: link.version for link in chain.links} == {ENGINE: OTHER, DATA: ONE, DEVICE: OTHER}
     assert chain.problems == ()
@@ -264,7 +269,7 @@ def test_no_query_of_an_audit_reads_through_all_events(plant):
 
     sql.event.listen(sql.Engine, "before_cursor_execute", listen)
     try:
-        audit(ENGINE, OTHER, GRAPH, plant.history, Shelf())
+        audit(ENGINE, OTHER, GRAPH, plant.history, GivenStore(), traits)
     finally:
         sql.event.remove(sql.Engine, "before_cursor_execute", listen)
     selects = [(statement, parameters) for statement, parameters in asked if statement.lstrip().startswith("SELECT")]
@@ -327,7 +332,7 @@ def test_the_command_writes_one_page(checkout):
 def test_the_command_prints_the_signed_statements_one_a_line_and_says_when_there_are_none(checkout):
     done = checkout.run("robot-assets", "audit", DATA, "--format", "intoto", check=False)
     assert (done.returncode, done.stdout) == (1, "")
-    assert "nobody has signed anything" in done.stderr
+    assert "has no signed statements" in done.stderr
     checkout.project.store.attest(stored_version(checkout, ENGINE), "provenance", b'{"payload":\n"eA=="}')
     done = checkout.run("robot-assets", "audit", ENGINE, "--format", "intoto")
     assert [json.loads(line) for line in done.stdout.splitlines()] == [{"payload": "eA=="}]

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from dagster_project.keys import asset_key
-from dagster_project.observed import is_reported, observed_version, refuse_other_platform
 from dagster_project.observing.sensor import ObservationFailed, observing_sensors
 from robot_assets.core.errors import PlatformError
+from robot_assets.pipeline.kinds.platform import require_this_device
+from robot_assets.pipeline.observing import observed_version, reports_itself
 from robot_assets.pipeline.project import Project
 from robot_assets.platforms.probe import probe
 from robot_assets.store import write_pointer
@@ -112,11 +113,11 @@ def test_a_pointer_is_recorded_when_it_changes_and_only_then(world):
         f"recorded raw/yard: nothing -> {first['yard'][:8]} (data/raw/yard.dvc); "
         f"raw/field: nothing -> {first['field'][:8]} (data/raw/field.dvc)"
     )
-    assert world.tick("data_pointers") == "2 data pointers are as before: raw/yard, raw/field"
+    assert world.tick("data_pointers") == "2 data pointers unchanged: raw/yard, raw/field"
     second = world.add("yard", "two")
     assert world.tick("data_pointers") == (
         f"recorded raw/yard: {first['yard'][:8]} -> {second[:8]} (data/raw/yard.dvc)"
-        " | 1 data pointer is as before: raw/field"
+        " | 1 data pointer unchanged: raw/field"
     )
     assert world.versions("raw/yard") == [second, first["yard"]]
     assert world.versions("raw/field") == [first["field"]]
@@ -141,7 +142,7 @@ def test_a_change_that_was_undone_between_two_looks_is_nothing(world):
     world.tick("data_pointers")
     world.add("yard", "two")
     world.add("yard", "one")
-    assert world.tick("data_pointers").startswith("2 data pointers are as before")
+    assert world.tick("data_pointers").startswith("2 data pointers unchanged")
 
 
 def test_git_push_is_what_is_seen(world, tmp_path):
@@ -227,9 +228,7 @@ def test_a_device_is_recorded_when_it_changes_and_only_then(world, tmp_path):
     assert world.tick("platforms") == (
         f"recorded platform/cpu: nothing -> {before[:8]} (this machine) | left to their own reports: platform/orin"
     )
-    assert world.tick("platforms") == (
-        "1 platform is as before: platform/cpu | left to their own reports: platform/orin"
-    )
+    assert world.tick("platforms") == ("1 platform unchanged: platform/cpu | left to their own reports: platform/orin")
     (tmp_path / "proc/cpuinfo").write_text(CPU.format("avx_vnni"))
     after = probe().fingerprint
     assert world.tick("platforms").startswith(
@@ -240,21 +239,21 @@ def test_a_device_is_recorded_when_it_changes_and_only_then(world, tmp_path):
 
 
 def test_a_reported_device_has_no_version_here(world):
-    assert is_reported(world.project, "platform/orin")
+    assert reports_itself(world.project, "platform/orin")
     assert observed_version(world.project, "platform/orin") is None
-    assert not is_reported(world.project, "platform/cpu")
+    assert not reports_itself(world.project, "platform/cpu")
     assert observed_version(world.project, "platform/cpu") == probe().fingerprint
 
 
 def test_an_engine_is_refused_on_another_machine_than_the_one_it_is_for(world):
-    refuse_other_platform(world.project, "orin", probe().fingerprint)
+    require_this_device("orin", "reported", probe().fingerprint)
     with pytest.raises(PlatformError) as caught:
-        refuse_other_platform(world.project, "orin", "f" * 32)
+        require_this_device("orin", "reported", "f" * 32)
     assert caught.value.found.startswith(f"this machine is {probe().fingerprint[:8]} ({probe().architecture}, ")
-    assert "platform/orin was seen as ffffffff" in caught.value.found
+    assert "platform/orin was observed as ffffffff" in caught.value.found
     assert caught.value.fix == (
         "run it on the device of orin; if this is that device: robot-assets platform report orin"
     )
     with pytest.raises(PlatformError) as caught:
-        refuse_other_platform(world.project, "cpu", "f" * 32)
+        require_this_device("cpu", "here", "f" * 32)
     assert "targets.cpu.platform to reported" in caught.value.fix

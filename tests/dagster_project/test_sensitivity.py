@@ -32,7 +32,7 @@ def test_the_section_adds_one_asset_and_mixed_precision_makes_engines_read_it(co
     assert project.latest(SENSITIVITY).metadata["float_layers"].value == "none", "an untrained network loses nothing"
     assert version(project, ENGINE) == before, "no layer had to stay in float: the engine has the same bytes"
 
-    page = project.latest(SENSITIVITY).metadata
-    assert page["headline"].value == "no layer alone loses; all int8 loses 0.0 points, 5 may be lost"
-    [drawn] = re.findall(r"data:image/png;base64,([^)]+)", page["report"].value)
+    page = project.page(SENSITIVITY)
+    assert page["headline"] == "no layer alone loses accuracy; all int8 loses 0.0 points, at most 5 allowed"
+    [drawn] = re.findall(r"data:image/png;base64,([^)]+)", page["report"])
     assert Image.open(io.BytesIO(base64.b64decode(drawn))).width == 840

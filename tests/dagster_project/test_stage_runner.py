@@ -4,21 +4,22 @@ import dagster as dg
 import pytest
 import yaml
 
-from dagster_project.producing.stage_runner import Workshop, _alone
+from dagster_project.producing.stage_runner import StageRunner, _exclusive
 from robot_assets.core.errors import StoreError
-from robot_assets.lineage.graph import build_graph
+from robot_assets.pipeline import names
+from robot_assets.pipeline.graph import build_graph
 from robot_assets.store.cache import Cache
-from robot_assets.store.pins import is_held
+from robot_assets.store.pins import is_pinned
 
 
 def test_a_second_run_for_the_same_state_is_told_to_wait(tmp_path):
-    bench = tmp_path / "bench"
-    with _alone(bench, "yard/checkpoint"):
-        second = _alone(bench, "yard/checkpoint")
+    workdir = tmp_path / "workdir"
+    with _exclusive(workdir, "yard/checkpoint"):
+        second = _exclusive(workdir, "yard/checkpoint")
         with pytest.raises(StoreError, match="another run on this machine is making yard/checkpoint"):
             second.__enter__()
-    with _alone(bench, "yard/checkpoint"):
-        assert bench.is_dir()
+    with _exclusive(workdir, "yard/checkpoint"):
+        assert workdir.is_dir()
 
 
 def test_a_step_lets_go_of_what_it_opened_when_it_ends_and_not_before(tmp_path):
@@ -30,13 +31,13 @@ def test_a_step_lets_go_of_what_it_opened_when_it_ends_and_not_before(tmp_path):
     }
     document = {"store": {"url": str(tmp_path / "remote")}, "datasets": {"yard": yard}, "models": {}, "targets": {}}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(document))
-    workshop = Workshop(root=str(tmp_path))
-    store = workshop.project.store
+    stage_runner = StageRunner(root=str(tmp_path))
+    store = stage_runner.project.store
     (tmp_path / "weights").write_text("weights")
     version = store.add(tmp_path / "weights").digest
-    stage = build_graph(workshop.project.params)["raw/yard"]
+    stage = build_graph(stage_runner.project.params)["raw/yard"]
     with dg.DagsterInstance.ephemeral() as instance, dg.build_asset_context(instance=instance) as context:
-        with workshop.step(context, stage) as step:
-            assert step.project.store.open(version).read_text() == "weights"
-            assert is_held(Cache(store.cache), version)
-        assert not is_held(Cache(store.cache), version)
+        with stage_runner.step(context, stage, names.RAW.parse(stage.asset)) as run:
+            assert run.project.store.open(version).read_text() == "weights"
+            assert is_pinned(Cache(store.cache), version)
+        assert not is_pinned(Cache(store.cache), version)

@@ -7,10 +7,10 @@ import pytest
 import yaml
 
 from robot_assets.core.errors import ParamsError
-from robot_assets.lineage.graph import build_graph
+from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.params import load_params, parse_params
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -71,10 +71,9 @@ def test_a_jetson_is_a_target_like_any_other(document):
     document["models"]["sidewalk_detector"]["targets"] = ["cpu", "orin"]
     graph = build_graph(parse_params(document))
     cpu, orin = (graph[f"sidewalk_detector/engine/{target}"] for target in ("cpu", "orin"))
-    assert (cpu.module, orin.module) == (
-        "robot_assets.engines.onnxruntime_engine",
-        "robot_assets.engines.tensorrt.build",
-    )
+    assert cpu.code[0] == orin.code[0] == "robot_assets.pipeline.kinds.engine:run"
+    assert all(".engines.onnxruntime." in entry for entry in cpu.code[1:])
+    assert all(".engines.tensorrt." in entry for entry in orin.code[1:])
     assert orin.params["target"]["precision"] == "int8_fp16"
     assert [gate.name for gate in orin.gates] == [gate.name for gate in cpu.gates]
     assert "platform" not in orin.params["target"]

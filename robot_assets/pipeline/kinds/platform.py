@@ -68,7 +68,8 @@ def require_this_device(target: str, mode: str, expected_version: str) -> None:
         "reported": f"run it on the device of {target}; if this is that device: robot-assets platform report {target}",
         "node": f"if this is a node of {target}, the sensor `platforms` observes the change and has the engine "
         "rebuilt; a step must see of its device what platform-publisher sees (docs/kubernetes.md)",
-        "here": f"run it on the machine of the code location, or set targets.{target}.platform: reported in params.yaml",
+        "here": f"run it on the machine of the code location, or set targets.{target}.platform to reported in "
+        "params.yaml",
     }
     raise PlatformError(
         f"this machine is {here.fingerprint[:8]} ({in_words(here)}), and platform/{target} was observed as "
