@@ -3,9 +3,9 @@
     python -m benchmarks.lineage
     python -m benchmarks.lineage --storage postgres --keep /tmp/lineage
 
-Histories are made by tests/synthetic/history.py: real events through Dagster's own event API, with the records,
-pages and gates that builds leave, and a real store with an artifact for every version. That takes some minutes; with
---keep they stay and are measured again. Times are medians of seven, with everything fresh:
+Histories are made by tests/synthetic/history.py: real events through Dagster's own event API, with the records, pages
+and gates of builds, and a real store with an artifact for every version. That takes some minutes; with --keep they
+stay and are measured again. Times are medians of seven, with everything fresh:
 
     status of 143 models x 7 assets, built ten times      at most 0.3 s, 100x faster than CachingStaleStatusResolver
     status of 1,429 models x 7 assets                     at most 3 s, at most 1.5x as long an asset
@@ -37,10 +37,10 @@ from dagster._core.loader import LoadingContextForTest
 
 from dagster_project.definitions import build_definitions
 from dagster_project.instance.history import InstanceHistory
-from dagster_project.instance.status import look
+from dagster_project.instance.status import read
 from dagster_project.rebuilding.sensor import tick
 from robot_assets.lineage.audit import audit
-from robot_assets.lineage.graph import Kind, build_graph
+from robot_assets.pipeline.graph import build_graph, traits
 from robot_assets.pipeline.project import Project
 from tests.synthetic.history import Historian, open_instance, quick_writing
 from tests.synthetic.postgres import NoPostgres, Server, running_postgres
@@ -48,6 +48,7 @@ from tests.synthetic.project import new_project
 
 STORAGES = ("sqlite", "postgres")
 TIMES = 7
+ENGINE_KIND = "engine"
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class World:
 
 @dataclass
 class Report:
-    """What was measured, line by line, and whether every bound was kept."""
+    """Measured figures, line by line, and whether every bound was kept."""
 
     missed: list[str] = field(default_factory=list)
 
@@ -93,9 +94,9 @@ class Report:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--storage", choices=STORAGES, action="append", help="both unless told")
-    parser.add_argument("--keep", type=Path, help="folder in which histories stay and are found again")
-    parser.add_argument("--page-bytes", type=int, default=2_000, help="text on each page besides its record")
+    parser.add_argument("--storage", choices=STORAGES, action="append", help="both by default")
+    parser.add_argument("--keep", type=Path, help="folder in which histories stay and are reused")
+    parser.add_argument("--page-bytes", type=int, default=2_000, help="text on each page")
     parser.add_argument("--only-make", action="store_true", help="make the histories and measure nothing")
     options = parser.parse_args()
     warnings.simplefilter("ignore", dg.BetaWarning)
@@ -128,7 +129,7 @@ def measure(storage: str, folder: Path, options: argparse.Namespace, report: Rep
 
 
 def opened(root: Path, size: Size, server: Server | None, page_bytes: int) -> World:
-    """The world in ``root``; made there first, unless that was done before."""
+    """The world in ``root``, made there if it does not exist."""
     is_made, home = root / "is_made", root / ".dagster"
     url = server.url(root.name) if server else None
     if is_made.exists():
@@ -151,7 +152,7 @@ def opened(root: Path, size: Size, server: Server | None, page_bytes: int) -> Wo
 
 
 def median(action: Callable[[], Any], times: int = TIMES) -> float:
-    """Median time of an action; once more before, which finds what the processor and the disk cache."""
+    """Median time of an action, after one run that fills the caches."""
     action()
     return statistics.median(seconds(action) for _ in range(times))
 
@@ -165,9 +166,9 @@ def seconds(action: Callable[[], Any]) -> float:
 def measure_status(thousand: World, ten_thousand: World, report: Report) -> None:
     an_asset = []
     for world, at_most in ((thousand, 0.3), (ten_thousand, 3.0)):
-        found = look(world.project, world.instance).found
+        found = read(world.project, world.instance).found
         refuse_unless_fresh(Counter(str(status.state) for status in found.values()), "fresh")
-        taken = median(lambda world=world: look(world.project, world.instance))
+        taken = median(lambda world=world: read(world.project, world.instance))
         report.seconds(f"status of {len(found):,} assets", taken, at_most)
         an_asset.append(taken / len(found))
         if world is thousand:
@@ -193,10 +194,10 @@ def dagster_status(world: World) -> float:
 
 
 def measure_tick(world: World, report: Report) -> None:
-    """The whole tick, params.yaml included, as the daemon asks for it every half minute."""
+    """The whole tick, params.yaml included, as the daemon runs it every half minute."""
     graph = build_graph(world.project.params)
     produced = [stage.asset for stage in graph.values() if not stage.is_observed]
-    engines = sum(stage.kind is Kind.ENGINE for stage in graph.values())
+    engines = sum(stage.kind == ENGINE_KIND for stage in graph.values())
 
     def ours() -> dg.SensorResult:
         return tick(Project(world.project.root), world.instance, produced)
@@ -211,7 +212,7 @@ def measure_tick(world: World, report: Report) -> None:
 
 
 def declarative_tick(world: World) -> float:
-    """Seconds of the second tick of declarative automation: the first has a cursor to find."""
+    """Seconds of the second tick of declarative automation: the first has no cursor."""
     definitions = build_definitions(world.project)
     assets = [asset for asset in definitions.assets or () if isinstance(asset, dg.AssetsDefinition)]
     rest = [asset for asset in definitions.assets or () if not isinstance(asset, dg.AssetsDefinition)]
@@ -231,20 +232,20 @@ def declarative_tick(world: World) -> float:
 
 def measure_audit(world: World, report: Report) -> None:
     graph = build_graph(world.project.params)
-    engine = [stage.asset for stage in graph.values() if stage.kind is Kind.ENGINE][-1]
+    engine = [stage.asset for stage in graph.values() if stage.kind == ENGINE_KIND][-1]
     history = InstanceHistory(world.instance)
     version = history.latest_version(engine)
     made = len(history.materializations(engine, str(version)))
-    chain = audit(engine, str(version), graph, history, world.project.store)
+    chain = audit(engine, str(version), graph, history, world.project.store, traits)
     unexpected = [problem for problem in chain.problems if "commit" not in problem]
     if len(chain.links) != 8 or made != 1 or unexpected:
         raise SystemExit(f"the chain of {engine} is not what was made: {chain.problems or chain.links}")
-    taken = median(lambda: audit(engine, str(version), graph, history, world.project.store))
+    taken = median(lambda: audit(engine, str(version), graph, history, world.project.store, traits))
     report.seconds(f"audit of {engine}, {len(chain.links)} links", taken, 1.0)
 
 
 def refuse_unless_fresh(states: Counter[str], wanted: str, count: int | None = None) -> None:
-    """A figure of something else than "nothing to do" would be of no use."""
+    """The figures hold only where there is nothing to do."""
     if states[wanted] != (states.total() if count is None else count):
         raise SystemExit(f"not everything is as it was made: {dict(states)}; with --keep, remove the folder first")
 

@@ -186,7 +186,7 @@ def _the_only(candidates: Sequence[tuple[str, str]], found: str, fix: str) -> Fo
 
 def _not_in_history(path: Path, identity: str, noun: str) -> LineageError:
     return LineageError(
-        f"no history knows {path}: {identity}",
+        f"{path} is not in the history of this project: {identity}",
         needed=f"{noun} that a build of this project made, byte for byte",
         fix="audit it in the project that built it, or restore the artifact: its bytes may have been altered",
     )
@@ -200,7 +200,7 @@ def _unknown(what: str, known: _Known) -> LineageError:
             fix=f"robot-assets build {what}",
         )
     names = known.assets
-    example = f" such as {names[-1]}" if names else ""
+    example = f" such as {names[0]}" if names else ""
     return LineageError(
         f"{what!r} is no asset, no file or directory here, and no hash",
         needed=f"an asset{example}, a file or directory of an artifact, or a data version",

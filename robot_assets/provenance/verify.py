@@ -15,6 +15,7 @@ from robot_assets.provenance.evidence import Evidence, gather
 from robot_assets.provenance.public_key import Trust
 from robot_assets.provenance.subjects import BUNDLE, Subject, differences, read_subjects, version_of
 from robot_assets.runtime.manifest import MANIFEST, Manifest
+from robot_assets.store.usage import CHECKOUTS
 
 if TYPE_CHECKING:
     from robot_assets.platforms.probe import Platform
@@ -131,7 +132,7 @@ def stored_version(engine: Path, store: Store) -> str:
         ProvenanceError: It cannot be read.
     """
     place = engine.resolve()
-    if place.parent == (store.cache / "opened").resolve():
+    if place.parent == (store.cache / CHECKOUTS).resolve():
         return place.name
     return version_of(read_subjects(engine))
 

@@ -1,9 +1,9 @@
 """A history of builds, reported through Dagster's own event API: nothing is trained, everything is recorded.
 
-Each materialization is an event of a run with the metadata and the tags that a build of this system leaves: the
-record, a page, the row of its ``builds`` check, its gates. Dagster writes them as it writes those of any run; what
-is left out is the executor around them, which takes some 40 ms an asset. Artifacts are three small files each, in
-a real store.
+Each build is the events of a run, with the metadata and the tags of a real one: the materialization with its record,
+the observation with its page, the row of its ``builds`` check, its gates. Dagster writes them as it writes those of
+any run; only the executor around them is left out, which takes some 40 ms an asset. Artifacts are three small files
+each, in a real store.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from dagster_project.instance.event_log import MATERIALIZATION, OBSERVATION, Ver
 from dagster_project.instance.history import READ_KEY
 from dagster_project.instance.reader import ASSET_TAG, DESIRED_STATE_TAG, STATE_KEY
 from dagster_project.keys import BUILDS_CHECK, asset_key
-from robot_assets.lineage.code_version import Code
-from robot_assets.lineage.graph import Stage, build_graph
+from robot_assets.lineage.code import CODE_RULE, Code
+from robot_assets.lineage.graph import Stage
 from robot_assets.lineage.record import Cause, CauseKind, Record, desired_state, surroundings
 from robot_assets.lineage.staleness import Built, gate_state
+from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.project import Project
 from robot_assets.store.batch import batch_into
 from robot_assets.store.cache import Cache
@@ -54,10 +55,10 @@ def open_instance(home: Path, postgres_url: str | None = None) -> dg.DagsterInst
 
 @contextmanager
 def quick_writing(instance: dg.DagsterInstance) -> Iterator[None]:
-    """Let Dagster write several times as fast: the same statements, over connections that are kept.
+    """Let Dagster write several times as fast: the same statements, over connections that are reused.
 
-    Dagster makes a connection for every statement or two, on SQLite with an engine that compiles each anew, and
-    every commit waits for the disk. None of this changes what is written.
+    Dagster opens a connection for every statement or two, on SQLite with an engine that compiles each anew, and every
+    commit waits for the disk. None of this changes what is written.
     """
     instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=4)  # PostgreSQL
     engines: dict[str, sql.Engine] = {}
@@ -83,7 +84,7 @@ class Historian:
     Attributes:
         project: Its parameters say what there is, its store takes the artifacts.
         instance: Takes the events.
-        page_bytes: Size of the report on each materialization. Pictures make real ones 30 to 230 kB.
+        page_bytes: Size of the report on each page. Pictures make real ones 30 to 230 kB.
     """
 
     project: Project
@@ -97,7 +98,7 @@ class Historian:
         self.code = Code()
         self.surroundings = surroundings(Path(__file__).parent)
         self.code_versions = {
-            stage.asset: self.code.version(stage.module, stage.params) for stage in self._produced(self.graph.values())
+            stage.asset: self.code.version(stage.code, stage.params) for stage in self._produced(self.graph.values())
         }
 
     def write_round(self) -> None:
@@ -133,7 +134,7 @@ class Historian:
             )
 
     def _levels(self) -> list[list[Stage]]:
-        """Stages by depth, so that what was written of one level can be read in one go."""
+        """Stages by depth, so that the events of one level can be read with one query."""
         depth: dict[str, int] = {}
         levels: dict[int, list[Stage]] = defaultdict(list)
         for stage in self.graph.values():
@@ -160,8 +161,11 @@ class Historian:
         for name, read in record.inputs.items():
             tags[f"dagster/input_data_version/{name}"] = read
             tags[f"dagster/input_event_pointer/{name}"] = str(pointers[name].storage_id)
-        materialization = dg.AssetMaterialization(asset_key(stage.asset), metadata=self._page(record), tags=tags)
+        key = asset_key(stage.asset)
+        materialization = dg.AssetMaterialization(key, metadata=self._facts(record), tags=tags)
         self._report(dg.DagsterEventType.ASSET_MATERIALIZATION, StepMaterializationData(materialization), run)
+        page = dg.AssetObservation(key, metadata={"report": dg.MetadataValue.md("r" * self.page_bytes)})
+        self._report(dg.DagsterEventType.ASSET_OBSERVATION, AssetObservationData(page), run)
         self.built[stage.asset] = Built(version, state=record.desired_state)
 
     def _record(self, stage: Stage, version: str, run: str) -> Record:
@@ -175,7 +179,8 @@ class Historian:
             desired_state=desired_state(stage.asset, self.code_versions[stage.asset], inputs),
             inputs=inputs,
             params=dict(stage.params),
-            modules=self.code.modules(str(stage.module)),
+            code=self.code.definitions(stage.code),
+            code_rule=CODE_RULE,
             causes=(cause,),
             size_bytes=4096,
             files=3,
@@ -185,10 +190,9 @@ class Historian:
             **self.surroundings,
         )
 
-    def _page(self, record: Record) -> dict[str, Any]:
+    def _facts(self, record: Record) -> dict[str, Any]:
         return {
             "headline": "mAP@50 0.799 on test, 0.737 on val",
-            "report": dg.MetadataValue.md("r" * self.page_bytes),
             **{f"latency_ms_p{number}": 1.5 + number for number in (50, 95, 99)},
             "rebuilt_because": "; ".join(map(str, record.causes)),
             "size_bytes": record.size_bytes,
