@@ -1,7 +1,7 @@
-"""A namespace of a real cluster, a Dagster instance beside it, and faults.
+"""A namespace of a real cluster, a Dagster instance outside of it, and faults.
 
-KUBECONFIG names the cluster. Its nodes are those of nodes.yaml, and all share this machine's files. Faults are
-minicluster's own. ``make test-cluster`` sets CLUSTER_TESTS, and then a test that cannot run fails; else it is skipped
+KUBECONFIG names the cluster. Its nodes are those of nodes.yaml, and all share the files of this machine. Faults need a
+minicluster. ``make test-cluster`` sets CLUSTER_TESTS, with which a test that cannot run fails; otherwise it is skipped
 with its reason.
 """
 
@@ -81,27 +81,27 @@ def need_a_cluster() -> None:
 
 @dataclass
 class Run:
-    """A run of some steps, in a process of its own."""
+    """A run in its own process."""
 
-    place: Place
+    sandbox: Sandbox
     process: subprocess.Popen
 
     def end(self, seconds: float = 150) -> bool:
-        """Whether it ends well."""
+        """Wait for the end; whether the run succeeded."""
         try:
             return self.process.wait(timeout=seconds) == 0
         except subprocess.TimeoutExpired:
             self.process.kill()
-            raise AssertionError(f"the run goes on after {seconds} s:\n{self.place.log()}") from None
+            raise AssertionError(f"the run has not ended within {seconds} s:\n{self.sandbox.log()}") from None
 
 
 @dataclass
-class Place:
+class Sandbox:
     """A namespace with a code location and an instance.
 
     Attributes:
         namespace: Of the pods.
-        folder: Mounted into each of them; holds the code location and the instance.
+        folder: The folder with the code location and the instance, mounted into each pod.
     """
 
     namespace: str
@@ -117,17 +117,17 @@ class Place:
         edit(params)
         (self.folder / "params.yaml").write_text(yaml.safe_dump(params))
 
-    def run(self, **orders: list[str]) -> Run:
-        """Start the steps of these names; each attempt has an order of its own, and the last goes for all further."""
-        (self.folder / "orders.json").write_text(json.dumps(orders))
-        return self._start(str(self.folder / "run.py"), *orders)
+    def run(self, **commands: list[str]) -> Run:
+        """Run steps by name, with one shell command per attempt; the last one applies to all further attempts."""
+        (self.folder / "commands.json").write_text(json.dumps(commands))
+        return self._start(str(self.folder / "run.py"), *commands)
 
-    def launch(self, in_cluster: bool = True, **orders: list[str]) -> None:
-        """Start the same in the cluster: the run is a pod too, and has the rights of its service account.
+    def launch(self, in_cluster: bool = True, **commands: list[str]) -> None:
+        """As ``run``, but as a pod of the cluster, with the rights of its service account.
 
-        With ``in_cluster`` false it has those of the kubeconfig instead.
+        With ``in_cluster`` false, with those of the kubeconfig.
         """
-        (self.folder / "orders.json").write_text(json.dumps(orders))
+        (self.folder / "commands.json").write_text(json.dumps(commands))
         settings = {"load_incluster_config": True, "kubeconfig_file": None} if in_cluster else {}
         config = {"execution": {"config": settings}}
         location = ["-f", str(self.folder / "project.py"), "-d", str(self.folder), "-a", "defs"]
@@ -153,7 +153,7 @@ class Place:
         assert done.returncode == 0, done.stderr
 
     def resume(self) -> Run:
-        """Go on with the latest run in a new run worker, as run monitoring does when the one before it has died."""
+        """Resume the latest run in a new run worker, like run monitoring after the death of the previous one."""
         with self.instance as instance:
             run = instance.get_runs()[0]
             arguments = ResumeRunArgs(run.job_code_origin, run.run_id, instance.get_ref(), True).get_command_args()
@@ -173,14 +173,14 @@ class Place:
         return json.loads(self.kubectl("get", *kind.split(), "-o", "json"))["items"]
 
     def pods_of(self, step: str) -> list[dict]:
-        """Oldest first; those that are being deleted are left out."""
+        """Oldest first, without those that are being deleted."""
         pods = json.loads(self.kubectl("get", "pods", "-l", f"dagster/op={step}", "-o", "json"))["items"]
         alive = [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
         return sorted(alive, key=lambda pod: pod["metadata"]["creationTimestamp"])
 
     def running(self, step: str) -> dict:
-        """The pod of a step, once it has begun to do as it was told."""
-        within(90, lambda: f"attempt {len(self.retries(step))}:" in self.log(), f"{step} begins\n{self.log()}")
+        """The pod of a step, after its command has started."""
+        within(90, lambda: f"attempt {len(self.retries(step))}:" in self.log(), f"{step} starts\n{self.log()}")
         return self.pods_of(step)[-1]
 
     @property
@@ -200,7 +200,7 @@ class Place:
         return event
 
     def retries(self, step: str) -> list[str]:
-        """What each attempt that was not the last came to."""
+        """Kind of trouble of each attempt but the last."""
         events = self.events(dg.DagsterEventType.STEP_UP_FOR_RETRY, step)
         return [event.step_retry_data.error.cls_name for event in events]
 
@@ -208,32 +208,32 @@ class Place:
         return [event.message for event in self.events(dg.DagsterEventType.ENGINE_EVENT, step)]
 
     def log(self) -> str:
-        """Everything, for the message of a test that fails."""
+        """All messages, for a failed assertion."""
         return "\n".join(entry.message for entry in self.entries())
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def sandbox(tmp_path: Path) -> Iterator[Sandbox]:
     need_a_cluster()
-    place = Place(f"test-{uuid.uuid4().hex[:8]}", tmp_path)
+    sandbox = Sandbox(f"test-{uuid.uuid4().hex[:8]}", tmp_path)
     (tmp_path / "home").mkdir()
-    (tmp_path / "home" / "dagster.yaml").write_text(json.dumps(_instance(place)))
+    (tmp_path / "home" / "dagster.yaml").write_text(json.dumps(_instance(sandbox)))
     (tmp_path / "run.py").write_text(RUN)
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(PARAMS))
     shutil.copy(HERE / "project.py", tmp_path)
-    place.kubectl("create", "namespace", place.namespace)
-    place.kubectl("create", "serviceaccount", "runs")
-    yield place
-    for process in place.processes:
+    sandbox.kubectl("create", "namespace", sandbox.namespace)
+    sandbox.kubectl("create", "serviceaccount", "runs")
+    yield sandbox
+    for process in sandbox.processes:
         process.kill()
         process.wait()
-    place.kubectl("delete", "namespace", place.namespace, "--wait=false")
+    sandbox.kubectl("delete", "namespace", sandbox.namespace, "--wait=false")
 
 
-def _instance(place: Place) -> dict:
-    folder = str(place.folder)
+def _instance(sandbox: Sandbox) -> dict:
+    folder = str(sandbox.folder)
     launcher = {
-        "job_namespace": place.namespace,
+        "job_namespace": sandbox.namespace,
         "service_account_name": "runs",
         "job_image": "any:1",
         "dagster_home": f"{folder}/home",
@@ -253,9 +253,9 @@ def _instance(place: Place) -> dict:
 
 @pytest.fixture
 def minicluster() -> Callable[..., None]:
-    """The command that breaks nodes and pods of a minicluster."""
+    """The command that injects faults into nodes and pods of a minicluster."""
     if not MINICLUSTER:
-        cannot_run("faults need a minicluster: its command is not on PATH, and MINICLUSTER does not name it")
+        cannot_run("faults need a minicluster: neither is its command on PATH, nor is MINICLUSTER set")
 
     def call(*arguments: str) -> None:
         subprocess.run([MINICLUSTER, *arguments], check=True, capture_output=True, text=True)
@@ -268,7 +268,7 @@ def minicluster() -> Callable[..., None]:
 
 @pytest.fixture(scope="session")
 def deployed(manifests: Manifests) -> Iterator[None]:
-    """The objects of the k3s overlay that no pod comes from, in the namespaces of the deployment."""
+    """The objects of the k3s overlay that create no pods, in the namespaces of the deployment."""
     need_a_cluster()
     with namespaces(manifests):
         yield
@@ -278,6 +278,6 @@ def deployed(manifests: Manifests) -> Iterator[None]:
 def deployment(
     deployed: None, manifests: Manifests, s3_server: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Deployment]:
-    """Webserver, daemon, code location and publishers in the cluster; nothing has been built yet."""
+    """Webserver, daemon, code location and publishers in the cluster; nothing is built yet."""
     with running_deployment(manifests, tmp_path_factory.mktemp("deployment"), s3_server) as deployment:
         yield deployment

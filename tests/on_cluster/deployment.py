@@ -1,14 +1,13 @@
-"""The deployment of k8s/, on the cluster that KUBECONFIG names, with PostgreSQL and an S3 server beside it.
+"""The deployment of k8s/ on the cluster of KUBECONFIG, with PostgreSQL and an S3 server outside of it.
 
-They are the objects of the overlay ``external-postgres`` as kustomize builds them, with what a machine without a
-container engine cannot have taken out of them:
+The objects are those of the overlay ``external-postgres`` as built by kustomize, without what needs a container engine:
 
-- images: the pods see this machine's files, so this checkout is their image, through PYTHONPATH; the project is
-  mounted where the image would have it;
-- a /tmp of their own: a checkout and its environment may lie there;
+- images: pods see the files of this machine, so this checkout replaces the image, through PYTHONPATH; the project is
+  mounted at its path in the image;
+- a separate /tmp, where a checkout and its environment may be;
 - a pod network: names of Services become 127.0.0.1, with free ports;
-- devices: the files of a Jetson that are mounted read-only, TensorRT and CUDA, and NVIDIA's device plugin.
-  ``site/sitecustomize.py`` makes the processes of each node see a device, and the stand-in for TensorRT, instead.
+- devices: the files of a Jetson that are mounted read-only, TensorRT, CUDA and NVIDIA's device plugin. Instead,
+  ``site/sitecustomize.py`` simulates the device of each node with the stand-in for TensorRT.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ from typing import Any
 import dagster as dg
 import yaml
 
-from dagster_project.instance.status import look
+from dagster_project.instance.status import read
 from dagster_project.keys import BUILDS_CHECK, asset_key, asset_name
 from robot_assets.pipeline.project import Project
 from tests.dagster_project.conftest import SMALL_PARAMS
@@ -104,18 +103,18 @@ DEPLOYED_PARAMS: dict[str, Any] = {
         "orin_nano": {**_EDGE, "node_labels": {"robot-assets/target": "orin_nano"}},
     },
 }
-"""As docs/kubernetes.md has it, but small, and with two kinds of Jetson."""
+"""As in docs/kubernetes.md, but small, and with two kinds of Jetson."""
 
 
 def within(seconds: float, what: Callable[[], Any], meaning: str | Callable[[], str]) -> Any:
-    """The first true answer."""
+    """Wait until ``what`` returns a true value, and return it."""
     deadline = time.monotonic() + seconds
-    while not (answer := what()):
+    while not (value := what()):
         assert time.monotonic() < deadline, (
             f"not within {seconds} s: {meaning if isinstance(meaning, str) else meaning()}"
         )
         time.sleep(0.3)
-    return answer
+    return value
 
 
 def kubectl(*arguments: str, text: str | None = None) -> str:
@@ -133,21 +132,21 @@ def get(*arguments: str) -> Any:
 
 
 def known_to_server(objects: list[Object]) -> tuple[list[Object], list[str]]:
-    """The objects as this server's release has them, and the kinds that are newer than it."""
+    """The objects in versions that this server supports, and the kinds that it does not support."""
     served = set(kubectl("api-versions").split())
-    taken, newer = [], []
+    supported, newer = [], []
     for thing in objects:
         if thing["apiVersion"] == "policy/v1" and thing["apiVersion"] not in served:
             thing = {**thing, "apiVersion": "policy/v1beta1"}
-        if thing["kind"].startswith("ValidatingAdmissionPolicy"):  # its group is older than the kind
+        if thing["kind"].startswith("ValidatingAdmissionPolicy"):  # the group exists in older releases without the kind
             newer.append(thing["kind"])
             continue
-        taken.append(_without_grpc(thing) if "policy/v1" not in served else thing)
-    return taken, newer
+        supported.append(_without_grpc(thing) if "policy/v1" not in served else thing)
+    return supported, newer
 
 
 def _without_grpc(thing: Object) -> Object:
-    """Probes over gRPC are of Kubernetes 1.24."""
+    """Replace probes over gRPC, which need Kubernetes 1.24."""
     thing = copy.deepcopy(thing)
     for container in thing.get("spec", {}).get("template", {}).get("spec", {}).get("containers", []):
         for check in (container.get(key, {}) for key in ("startupProbe", "readinessProbe", "livenessProbe")):
@@ -158,15 +157,15 @@ def _without_grpc(thing: Object) -> Object:
 
 @dataclass
 class Deployment:
-    """Dagster in the cluster, and the project that it runs.
+    """Dagster in the cluster, and its project.
 
     Attributes:
-        folder: The project: its params.yaml, in a git repository; mounted into the pods at ``IN_IMAGE``.
-        devices: What each Jetson of the cluster is.
-        cache: The folder in which every node keeps artifacts.
+        folder: The project: a git repository with params.yaml, mounted into the pods at ``IN_IMAGE``.
+        devices: One folder for each simulated Jetson.
+        cache: The artifact cache of all nodes.
         database: URL of Dagster's storage.
         s3: Address of the S3 server.
-        ports: Where the pods listen on this machine, by the port of the manifests.
+        ports: Port in the manifests -> port on this machine.
     """
 
     folder: Path
@@ -177,18 +176,18 @@ class Deployment:
     ports: dict[str, int] = field(default_factory=lambda: {port: _free_port() for port in _PORTS})
 
     def objects(self, manifests: Manifests) -> list[Object]:
-        """What is applied: the overlay, fitted to this machine."""
+        """The objects to apply: the overlay, adapted to this machine."""
         objects, _ = known_to_server(copy.deepcopy(manifests.build("external-postgres")))
         kept = [thing for thing in objects if thing["metadata"]["name"] != "nvidia-device-plugin"]
         for thing in kept:
             if thing["kind"] == "ConfigMap":
-                self._fit_config(thing)
+                self._adapt_config(thing)
             if thing["kind"] in ("Deployment", "DaemonSet"):
-                self._fit_pod(thing)
+                self._adapt_pod(thing)
         runtime = {"apiVersion": "node.k8s.io/v1", "kind": "RuntimeClass", "metadata": {"name": "nvidia"}}
         return [{**runtime, "handler": "nvidia"}, *kept, *self._secrets()]
 
-    def _fit_config(self, thing: Object) -> None:
+    def _adapt_config(self, thing: Object) -> None:
         data = thing["data"]
         if "dagster.yaml" in data:
             instance = yaml.safe_load(data["dagster.yaml"])
@@ -196,7 +195,7 @@ class Deployment:
             volume, mount = _mounted_project(self.folder)
             launcher["volumes"] = [*_without(launcher["volumes"], "tmp"), volume]
             launcher["volume_mounts"] = [*_without(launcher["volume_mounts"], "tmp"), mount]
-            # 20 s between two looks at the runs would only make the tests wait
+            # shorter than deployed, so that the tests need not wait
             instance["run_monitoring"]["poll_interval_seconds"] = 3
             instance["run_coordinator"]["config"]["dequeue_interval_seconds"] = 1
             data["dagster.yaml"] = yaml.safe_dump(instance)
@@ -211,7 +210,7 @@ class Deployment:
 
     @property
     def image_environment(self) -> dict[str, str]:
-        """What an image and its node would bring."""
+        """Environment that replaces the image and its node."""
         repository = Path(__file__).parents[2]
         return {
             "PYTHONPATH": f"{SITE}:{repository}",
@@ -219,7 +218,7 @@ class Deployment:
             "OMP_NUM_THREADS": "1",
         }
 
-    def _fit_pod(self, thing: Object) -> None:
+    def _adapt_pod(self, thing: Object) -> None:
         pod = thing["spec"]["template"]["spec"]
         (container,) = pod["containers"]
         devices = [mount["name"] for mount in container["volumeMounts"] if mount["name"].startswith("device-")]
@@ -271,17 +270,17 @@ class Deployment:
         return any(entry["locationOrLoadError"]["__typename"] == "RepositoryLocation" for entry in entries)
 
     def materialize(self, name: str, checks: bool = True) -> str:
-        """Press the button of an asset in the UI, with its gates or without: the id of the run."""
+        """Materialize an asset as the UI does, with or without its gates; returns the id of the run."""
         key = {"path": list(asset_key(name).path)}
         own = {"assetCheckSelection": [{"assetKey": key, "name": BUILDS_CHECK}]}
         return self._launch(assetSelection=[key], **({} if checks else own))
 
     def reflash(self, node: str, model: str) -> None:
-        """Make the Jetson of a node another one."""
+        """Change the device of a node."""
         (self.devices / node / "proc" / "device-tree" / "model").write_text(f"{model}\0")
 
     def check(self, name: str, *assets: str) -> str:
-        """Press the button of a check of these assets: the id of the run."""
+        """Execute a check of these assets as the UI does; returns the id of the run."""
         checks = [{"assetKey": {"path": list(asset_key(asset).path)}, "name": name} for asset in assets]
         return self._launch(assetSelection=[], assetCheckSelection=checks)
 
@@ -297,7 +296,7 @@ class Deployment:
         assert launched["__typename"] == "LaunchRunSuccess", launched
         return launched["run"]["id"]
 
-    # what has come of it
+    # results
 
     @property
     def project(self) -> Project:
@@ -305,7 +304,7 @@ class Deployment:
 
     @property
     def instance(self) -> dg.DagsterInstance:
-        """Dagster's storage, read from here."""
+        """The instance, opened outside of the cluster."""
         home = self.folder.parent / "home"
         home.mkdir(exist_ok=True)
         config = {"storage": {"postgres": {"postgres_url": self.database}}, "telemetry": {"enabled": False}}
@@ -322,19 +321,19 @@ class Deployment:
             return instance.get_run_by_id(run_id)
 
     def end(self, run_id: str, seconds: float = 300) -> dg.DagsterRun:
-        """A run, once it has ended."""
+        """Wait for the end of a run, and return it."""
         within(seconds, lambda: self.run(run_id).is_finished, lambda: f"the run ends\n{self.log(run_id)}")
         return self.run(run_id)
 
     def log(self, run_id: str) -> str:
-        """Everything, for the message of a test that fails."""
+        """All messages, for a failed assertion."""
         with self.instance as instance:
-            logs = [f"{entry.step_key or ''}: {_told(entry)}" for entry in instance.all_logs(run_id)]
+            logs = [f"{entry.step_key or ''}: {_message(entry)}" for entry in instance.all_logs(run_id)]
         pods = kubectl("get", "pods", "-A", "-o", "wide")
         return "\n".join([*logs, pods])
 
     def versions(self) -> dict[str, str]:
-        """Present data version of each asset that has one."""
+        """Current data version of each asset that has one."""
         from dagster_project.instance.reader import latest_versions
 
         with self.instance as instance:
@@ -343,13 +342,13 @@ class Deployment:
         return {name: found[name].data_version for name in names if name in found}
 
     def evaluations(self, run_id: str) -> list[dg.AssetCheckEvaluation]:
-        """What the checks of a run have found."""
+        """Evaluations of the checks of a run."""
         with self.instance as instance:
             logs = instance.all_logs(run_id, of_type=dg.DagsterEventType.ASSET_CHECK_EVALUATION)
         return [entry.dagster_event.event_specific_data for entry in logs]
 
     def pods(self, run_id: str) -> dict[str, list[Object]]:
-        """Pods of the steps of a run, by step, oldest first."""
+        """Pods of the steps of a run by step, oldest first."""
         found: dict[str, list[Object]] = {}
         pods = get("pods", "-n", NAMESPACE, "-l", f"dagster/run-id={run_id},dagster/op")["items"]
         for pod in sorted(pods, key=lambda pod: pod["metadata"]["creationTimestamp"]):
@@ -363,7 +362,7 @@ class Deployment:
 
 @contextmanager
 def namespaces(manifests: Manifests) -> Iterator[None]:
-    """The namespaces of the deployment, with accounts and rights and without pods; gone at the end."""
+    """The namespaces of the deployment with accounts and rights, without pods; deleted at the end."""
     names = (NAMESPACE, NODES, "robot-assets-login")
     _wait_until_gone(names)
     quiet = {"Namespace", "ServiceAccount", "Role", "RoleBinding", "ClusterRole", "ClusterRoleBinding"}
@@ -377,7 +376,7 @@ def namespaces(manifests: Manifests) -> Iterator[None]:
 
 @contextmanager
 def running_deployment(manifests: Manifests, folder: Path, s3: str) -> Iterator[Deployment]:
-    """Everything of it, up and with its code location loaded; its pods are gone at the end."""
+    """The deployment with its code location loaded; its pods are deleted at the end."""
     cache = folder / "cache"
     cache.mkdir()
     execution = {**DEPLOYED_PARAMS["execution"], "cache": {"path": str(cache), "size": "1Gi"}}
@@ -404,7 +403,7 @@ def _new_bucket(address: str) -> None:
 
 
 def build_everything(deployment: Deployment) -> None:
-    """The sensors build what they may, and a person starts the training once there is data."""
+    """Start the training when there is data; the sensors build the rest."""
     within(240, lambda: "datasets/small" in deployment.versions(), lambda: states(deployment))
     run = deployment.end(deployment.materialize("small_detector/checkpoint"))
     if not run.is_success:
@@ -413,21 +412,21 @@ def build_everything(deployment: Deployment) -> None:
 
 
 def is_fresh(deployment: Deployment) -> bool:
-    """Whether every asset has been made and every gate of it has passed."""
+    """Whether every asset is built and all its gates have passed."""
     with deployment.instance as instance:
-        return all(status.is_fresh for status in look(deployment.project, instance).found.values())
+        return all(status.is_fresh for status in read(deployment.project, instance).found.values())
 
 
 def states(deployment: Deployment) -> str:
     with deployment.instance as instance:
-        found = {name: str(status.state) for name, status in look(deployment.project, instance).found.items()}
+        found = {name: str(status.state) for name, status in read(deployment.project, instance).found.items()}
     runs = [(run.status.value, run.tags.get("robot_assets/asset")) for run in deployment.runs()]
     failed = [deployment.log(run.run_id) for run in deployment.runs() if run.status.value == "FAILURE"][:1]
     return "\n".join([json.dumps(found, indent=1), str(runs), *failed, kubectl("get", "pods", "-A")])
 
 
 def new_project(folder: Path, params: dict[str, Any]) -> None:
-    """A committed project whose key is beside it, and trusted."""
+    """Create a project as a git repository, with a trusted signing key in its parent folder."""
     folder.mkdir(parents=True)
     (folder / ".robot_assets").mkdir()
     command = [shutil.which("robot-assets", path=str(Path(sys.executable).parent)), "key", "create"]
@@ -446,7 +445,7 @@ def new_project(folder: Path, params: dict[str, Any]) -> None:
 
 
 def new_device(folder: Path, model: str, tensorrt: str) -> None:
-    """A Jetson's procfs, as far as a probe reads it, and the TensorRT that it has."""
+    """Create the folder of a simulated Jetson: the part of the procfs that a probe reads, and its TensorRT version."""
     tree = folder / "proc" / "device-tree"
     tree.mkdir(parents=True)
     shutil.copy("/proc/cpuinfo", folder / "proc" / "cpuinfo")
@@ -455,8 +454,8 @@ def new_device(folder: Path, model: str, tensorrt: str) -> None:
     (tree / "compatible").write_text("nvidia,p3768-0000+p3767-0005\0nvidia,p3767-0005\0nvidia,tegra234\0")
 
 
-def _told(entry: dg.EventLogEntry) -> str:
-    """What an entry says, and the error that it tells of."""
+def _message(entry: dg.EventLogEntry) -> str:
+    """The message of an entry with its error."""
     event = entry.dagster_event
     error = getattr(event.event_specific_data, "error", None) if event else None
     return f"{entry.user_message or entry.message} {error.to_string() if error else ''}"
@@ -478,32 +477,32 @@ def _free_port() -> int:
 
 
 def _wait_until_gone(namespaces: tuple[str, ...]) -> None:
-    """An earlier deployment may still be leaving."""
+    """An earlier deployment may still be terminating."""
 
     def present() -> set[str]:
         return set(namespaces) & {each["metadata"]["name"] for each in get("namespaces")["items"]}
 
-    within(120, lambda: not present(), lambda: f"{', '.join(present())} are gone")
+    within(120, lambda: not present(), lambda: f"{', '.join(present())} deleted")
 
 
 def as_account(folder: Path, namespace: str, account: str) -> Path:
-    """A kubeconfig like the present one, for another account."""
+    """Write a kubeconfig like the current one, for another account."""
     from kubernetes import client, config
 
     api = client.CoreV1Api(config.new_client_from_config())
     request = client.AuthenticationV1TokenRequest(spec=client.V1TokenRequestSpec(audiences=[]))
     token = api.create_namespaced_service_account_token(account, namespace, request).status.token
-    present: dict[str, Any] = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
-    present["users"] = [{"name": "account", "user": {"token": token}}]
-    for context in present["contexts"]:
+    current: dict[str, Any] = yaml.safe_load(Path(os.environ["KUBECONFIG"]).read_text())
+    current["users"] = [{"name": "account", "user": {"token": token}}]
+    for context in current["contexts"]:
         context["context"]["user"] = "account"
     path = folder / f"kubeconfig-{uuid.uuid4().hex[:8]}"
-    path.write_text(yaml.safe_dump(present))
+    path.write_text(yaml.safe_dump(current))
     return path
 
 
 def restart_api_server(down_s: float) -> None:
-    """Kill a minicluster's API server without a word, and start it again as it was started."""
+    """Kill the API server of a minicluster, and start it again with the same command."""
     pids = Path(os.environ["MINICLUSTER_STATE"], "pids", "kube-apiserver")
     pid = int(pids.read_text().split()[0])
     command = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")[:-1]

@@ -1,6 +1,6 @@
-"""A code location of two steps that do what a test tells them. Its folder is mounted into every pod.
+"""A code location with three steps that run the shell commands of a test. Its folder is mounted into every pod.
 
-Each step reads its orders at each attempt from ``orders.json``: a shell command, run by the process of the step.
+At each attempt, a step reads its command from ``commands.json`` and runs it in its process.
 """
 
 import json
@@ -21,12 +21,12 @@ params = load_params(HERE / "params.yaml")
 def _step(name: str, pool: str) -> dg.AssetsDefinition:
     @dg.asset(name=name, **placed(params, pool))
     def step(context: dg.AssetExecutionContext) -> None:
-        orders = json.loads((HERE / "orders.json").read_text())[name]
-        order = orders[min(context.retry_number, len(orders) - 1)]
+        commands = json.loads((HERE / "commands.json").read_text())[name]
+        command = commands[min(context.retry_number, len(commands) - 1)]
         if "kubernetes" in sys.modules:
-            raise RuntimeError("a step has no business with the API server, and no token for it")
-        context.log.info(f"attempt {context.retry_number}: {order}")
-        subprocess.run(["sh", "-c", f"exec {order}"], cwd=HERE, check=True)
+            raise RuntimeError("a step must not import the Kubernetes client: it has no token for the API server")
+        context.log.info(f"attempt {context.retry_number}: {command}")
+        subprocess.run(["sh", "-c", f"exec {command}"], cwd=HERE, check=True)
 
     return step
 

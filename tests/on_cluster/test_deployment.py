@@ -1,6 +1,6 @@
-"""What is deployed, on a real API server: it takes every object, and grants these rights and no others.
+"""A real API server accepts every object of the deployment, and grants exactly the listed rights.
 
-The namespaces are those of the deployment, so that it is the very objects that are tried.
+The namespaces are those of the deployment, so that the objects are unchanged.
 """
 
 from __future__ import annotations
@@ -37,15 +37,15 @@ CLUSTER_WIDE = {"nodes", "nodes/status", "nodes/proxy", "namespaces", "persisten
 
 
 @pytest.mark.parametrize("overlay", [*OVERLAYS, "../helm"])
-def test_the_server_takes_every_object(deployed, manifests, overlay):
+def test_the_server_accepts_every_object(deployed, manifests, overlay):
     objects, newer = known_to_server(manifests.build(overlay))
-    said = apply(objects, "--dry-run=server")
-    assert len(said.splitlines()) == len(objects)
+    output = apply(objects, "--dry-run=server")
+    assert len(output.splitlines()) == len(objects)
     print(f"newer than this server: {', '.join(newer) or 'nothing'}")
 
 
 @pytest.mark.parametrize("account", ACCOUNTS, ids=lambda account: account[1])
-def test_an_account_has_these_rights_and_no_others(deployed, account):
+def test_an_account_has_exactly_its_rights(deployed, account):
     granted = {(resource, verb) for resource, verbs in ACCOUNTS[account].items() for verb in verbs}
     assert allowed(account, account[0]) == granted
     elsewhere = {(resource, verb) for resource, verb in granted if resource in CLUSTER_WIDE}
@@ -53,7 +53,7 @@ def test_an_account_has_these_rights_and_no_others(deployed, account):
 
 
 def allowed(account: tuple[str, str], namespace: str) -> set[tuple[str, str]]:
-    """What the server's authorizer lets an account do there."""
+    """Rights of an account in a namespace, as decided by the authorizer of the server."""
     from kubernetes import client, config
 
     api = client.AuthorizationV1Api(config.new_client_from_config())
@@ -72,7 +72,7 @@ def allowed(account: tuple[str, str], namespace: str) -> set[tuple[str, str]]:
     return found
 
 
-def test_an_account_without_the_right_is_told_so(deployed, tmp_path, monkeypatch):
+def test_the_error_without_a_right_names_it(deployed, tmp_path, monkeypatch):
     from dagster_project.kubernetes.nodes import publish, read_device
     from robot_assets.core.errors import PlatformError
 

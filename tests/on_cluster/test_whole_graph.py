@@ -1,6 +1,6 @@
-"""The whole graph in the cluster, as a user has it made: the sensors do what they may, a person starts the training.
+"""The whole graph in the cluster: a manual training run, and the sensors build the rest.
 
-The tests of this module go on from each other's deployment, in their order.
+The tests of this module share one deployment and run in order.
 """
 
 import os
@@ -14,7 +14,7 @@ import pytest
 
 from dagster_project.instance.reader import latest_records
 from dagster_project.keys import asset_name
-from robot_assets.lineage.graph import build_graph
+from robot_assets.pipeline.graph import build_graph
 from robot_assets.platforms.probe import probe
 from robot_assets.platforms.report import read_report
 from robot_assets.provenance.delivery import deliver
@@ -43,7 +43,7 @@ TRAINED = {f"{MODEL}/{stage}" for stage in ("checkpoint", "ptq", "qat")}
 
 
 def pool_of(step: str) -> str:
-    """The pool that a step belongs to, from its name: by what people are told, not by the code."""
+    """The pool of a step by its name, independent of the code."""
     name = step.replace("__", "/")
     for target in ("cpu", "orin_agx", "orin_nano"):
         if f"engine/{target}" in name and "lineage_intact" not in name:
@@ -55,9 +55,9 @@ def step_pods() -> list[Object]:
     return get("pods", "-n", NAMESPACE, "-l", "dagster/op")["items"]
 
 
-def test_the_publisher_tells_of_its_node_and_the_code_location_reads_it(deployment, tmp_path, monkeypatch):
-    """The DaemonSets as deployed: on nodes with a target and on no other, with their own account's token."""
-    published = within(90, lambda: annotations().keys() >= {"server", *JETSONS} and annotations(), "all have told")
+def test_the_publisher_publishes_the_platform_and_the_code_location_reads_it(deployment, tmp_path, monkeypatch):
+    """The deployed DaemonSets run only on nodes with a target, with the token of their own account."""
+    published = within(90, lambda: annotations().keys() >= {"server", *JETSONS} and annotations(), "all have published")
     assert published.keys() == {"server", *JETSONS}
     assert read_report(published["server"], "the annotation") == probe()
     assert {node: read_report(published[node], node).board for node in JETSONS} == JETSONS
@@ -75,12 +75,12 @@ def annotations() -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def built(deployment: Deployment) -> Deployment:
-    """Everything, made once."""
+    """The deployment with the whole graph built."""
     build_everything(deployment)
     return deployment
 
 
-def test_the_whole_graph_is_made_each_step_on_its_own_node_with_its_own_resources(built):
+def test_each_step_runs_on_a_node_of_its_pool_with_its_resources(built):
     pods = step_pods()
     made = {pod["metadata"]["labels"]["dagster/op"] for pod in pods}
     graph = build_graph(built.project.params)
@@ -97,12 +97,12 @@ def test_the_whole_graph_is_made_each_step_on_its_own_node_with_its_own_resource
         assert container["image"].endswith("edge:0.1.0" if pool.startswith("orin") else "train:0.1.0")
 
 
-def test_no_step_without_a_toleration_comes_near_an_edge_node(built):
+def test_only_steps_with_a_toleration_run_on_edge_nodes(built):
     elsewhere = [pod for pod in step_pods() if pod["spec"]["nodeName"] in JETSONS]
     assert {pool_of(pod["metadata"]["labels"]["dagster/op"]) for pod in elsewhere} == {"orin_agx", "orin_nano"}
 
 
-def test_a_record_names_the_node_the_image_and_the_commit(built):
+def test_a_record_has_the_node_the_image_and_the_commit(built):
     engines = {f"{MODEL}/engine/{target}": node for target, node in NODE_OF.items() if target != "training"}
     with built.instance as instance:
         records = latest_records(instance, list(engines))
@@ -123,7 +123,7 @@ def test_the_lineage_of_every_engine_is_intact(built):
     assert found.keys() == set(ENGINES)
 
 
-def test_an_engine_for_a_jetson_is_good_there_and_refused_elsewhere(built, tmp_path):
+def test_an_engine_for_a_jetson_is_valid_there_and_refused_elsewhere(built, tmp_path):
     name = f"{MODEL}/engine/orin_agx"
     deliver(built.project.store.open(built.versions()[name]), tmp_path / "engine", built.project.store)
     command = [ROBOT_ASSETS, "verify", tmp_path / "engine"]
@@ -135,20 +135,20 @@ def test_an_engine_for_a_jetson_is_good_there_and_refused_elsewhere(built, tmp_p
     assert there.returncode == 0, there.stdout
 
 
-def test_what_a_pod_has_fetched_or_made_outlives_it_on_its_node(built):
+def test_artifacts_stay_in_the_cache_of_the_node_after_the_pod(built):
     kept = Store(built.cache)
     assert {name: version for name, version in built.versions().items() if not kept.has(version)} == {}
 
 
 @pytest.fixture
 def reflashed(built: Deployment) -> Iterator[str]:
-    """The Jetson of orin_nano with another JetPack, as its publisher finds it."""
+    """The target of a Jetson whose device has changed."""
     built.reflash("orin-nano-1", "NVIDIA Jetson Orin Nano Super")
     yield "orin_nano"
     built.reflash("orin-nano-1", JETSONS["orin-nano-1"])
 
 
-def test_a_changed_device_has_exactly_its_own_engine_rebuilt(built, reflashed):
+def test_a_changed_device_rebuilds_exactly_its_own_engine(built, reflashed):
     before = {run.run_id for run in built.runs()}
     versions = built.versions()
     within(60, lambda: not is_fresh(built), lambda: states(built))
@@ -168,49 +168,49 @@ def test_a_changed_device_has_exactly_its_own_engine_rebuilt(built, reflashed):
 # faults
 
 
-def begun(deployment: Deployment, run_id: str) -> Object:
-    """The pod of a step that has begun to work."""
+def started_step(deployment: Deployment, run_id: str) -> Object:
+    """The pod of a step that has started its work."""
 
-    def working() -> Object | None:
+    def started() -> Object | None:
         running = [
             pod for pods in deployment.pods(run_id).values() for pod in pods if pod["status"]["phase"] == "Running"
         ]
         with deployment.instance as instance:
             return running[0] if running and instance.all_logs(run_id, of_type=dg.DagsterEventType.STEP_START) else None
 
-    return within(90, working, lambda: deployment.log(run_id))
+    return within(90, started, lambda: deployment.log(run_id))
 
 
-def has_left_everything_in_order(deployment: Deployment, tmp_path: Path) -> None:
-    """No Job still works, and every artifact can be read from the remote, byte for byte."""
-    within(60, lambda: not deployment.active_jobs(), lambda: f"no orphans: {deployment.active_jobs()}")
+def assert_consistent(deployment: Deployment, tmp_path: Path) -> None:
+    """No Job is active, and every artifact can be read from the remote."""
+    within(60, lambda: not deployment.active_jobs(), lambda: f"no active Jobs: {deployment.active_jobs()}")
     elsewhere = Store(tmp_path / "cache", deployment.project.store.remote_url)
     for version in deployment.versions().values():
         elsewhere.open(version)
 
 
-def test_a_run_whose_pod_is_killed_goes_on_in_another(built, minicluster, tmp_path):
+def test_a_run_whose_pod_is_killed_is_resumed_in_another(built, minicluster, tmp_path):
     run_id = built.materialize(f"{MODEL}/engine/orin_agx")
-    begun(built, run_id)
+    started_step(built, run_id)
     (worker,) = get("pods", "-n", NAMESPACE, "-l", f"dagster/run-id={run_id},!dagster/op")["items"]
     minicluster("pod-kill", worker["metadata"]["name"], "-n", NAMESPACE)
     assert built.end(run_id).is_success, built.log(run_id)
     assert "resume" in built.log(run_id)
-    has_left_everything_in_order(built, tmp_path)
+    assert_consistent(built, tmp_path)
 
 
-def test_a_run_outlives_an_api_server_that_is_killed_and_started_again(built, minicluster, tmp_path):
+def test_a_run_survives_a_restart_of_the_api_server(built, minicluster, tmp_path):
     run_id = built.materialize(f"{MODEL}/engine/orin_agx")
-    begun(built, run_id)
+    started_step(built, run_id)
     restart_api_server(down_s=5)
     assert built.end(run_id).is_success, built.log(run_id)
-    has_left_everything_in_order(built, tmp_path)
+    assert_consistent(built, tmp_path)
 
 
-def test_a_step_that_is_killed_while_it_writes_leaves_the_store_whole_and_is_tried_again(built, minicluster, tmp_path):
+def test_a_step_that_is_killed_leaves_the_store_consistent_and_is_retried(built, minicluster, tmp_path):
     run_id = built.materialize(f"{MODEL}/engine/orin_nano")
-    pod = begun(built, run_id)
+    pod = started_step(built, run_id)
     kubectl("delete", "pod", pod["metadata"]["name"], "-n", NAMESPACE, "--grace-period=0", "--force", "--wait=false")
     assert built.end(run_id).is_success, built.log(run_id)
-    assert "somebody or something deleted it" in built.log(run_id)
-    has_left_everything_in_order(built, tmp_path)
+    assert "a user or a controller deleted it" in built.log(run_id)
+    assert_consistent(built, tmp_path)

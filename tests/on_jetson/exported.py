@@ -1,4 +1,4 @@
-"""A quantized detector in ONNX with random weights, as ``export_onnx`` would write it: a Jetson has no torch."""
+"""Creates a quantized detector in the format of ``export_onnx`` with random weights: a Jetson has no torch."""
 
 import hashlib
 import json
@@ -13,7 +13,7 @@ _ZERO, _ZEROS = "zero", "zeros"
 
 
 class _Graph:
-    """Nodes and constants, added one after the other."""
+    """Nodes and constants of a graph."""
 
     def __init__(self) -> None:
         self.rng = np.random.default_rng(11)
@@ -24,16 +24,16 @@ class _Graph:
         self.constants.append(numpy_helper.from_array(values, name))
         return name
 
-    def rounded(self, source: str, greatest: float) -> str:
-        """``source`` through a Q/DQ pair whose int8 reaches ``greatest``."""
-        step = self.constant(f"{source}_step", np.array(greatest / 127, np.float32))
+    def quantized(self, source: str, maximum: float) -> str:
+        """``source`` through a Q/DQ pair with the range ``maximum``."""
+        step = self.constant(f"{source}_step", np.array(maximum / 127, np.float32))
         pairs = (("QuantizeLinear", source, f"{source}_q"), ("DequantizeLinear", f"{source}_q", f"{source}_dq"))
         for operator, before, after in pairs:
             self.nodes.append(helper.make_node(operator, [before, step, _ZERO], [after], f"{operator}_{source}"))
         return f"{source}_dq"
 
     def convolution(self, source: str, name: str, inputs: int, outputs: int, stride: int = 1) -> str:
-        """A convolution of int8 weights, one step an output channel."""
+        """A convolution with int8 weights and one scale per output channel."""
         weights = self.rng.integers(-127, 128, (outputs, inputs, 3, 3)).astype(np.int8)
         steps = (1.2 / (127 * np.sqrt(9 * inputs)) * np.ones(outputs)).astype(np.float32)
         operands = [
@@ -51,20 +51,20 @@ class _Graph:
         return name
 
     def activated(self, source: str) -> str:
-        """ReLU, then rounded."""
+        """ReLU and a Q/DQ pair."""
         self.nodes.append(helper.make_node("Relu", [source], [f"{source}_relu"], f"{source}_relu"))
-        return self.rounded(f"{source}_relu", 4.0)
+        return self.quantized(f"{source}_relu", 4.0)
 
 
 def write_export(folder: Path, odd_operator: str | None = None) -> None:
     """Write ``model.onnx`` and ``model.json``.
 
     Args:
-        folder: Where to.
-        odd_operator: What to make of the first ReLU, named ``the_odd_one``: an operator that TensorRT lacks.
+        folder: Target folder.
+        odd_operator: An operator that TensorRT lacks, which replaces the first ReLU in the node ``the_odd_one``.
     """
     graph = _Graph()
-    trunk, inputs = graph.rounded("images", 1.0), 3
+    trunk, inputs = graph.quantized("images", 1.0), 3
     heads = []
     for stride in (2, 4, 8, 16):
         trunk = graph.activated(graph.convolution(trunk, f"trunk_s{stride}", inputs, CHANNELS, 2))
@@ -84,8 +84,8 @@ def _write(folder: Path, graph: _Graph, heads: list[tuple[str, list[int]]]) -> N
     shapes = {"images": [1, 3, HEIGHT, WIDTH], **dict(heads)}
     values = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in shapes.items()}
     images = values.pop("images")
-    made = helper.make_graph(graph.nodes, "detector", [images], list(values.values()), graph.constants)
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    detector = helper.make_graph(graph.nodes, "detector", [images], list(values.values()), graph.constants)
+    model = helper.make_model(detector, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, folder / "model.onnx")
     card = {
         "classes": list(CLASSES),

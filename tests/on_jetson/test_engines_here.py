@@ -1,4 +1,4 @@
-"""TensorRT engines on the device itself: ``make test-jetson``. Nothing here stands in for anything."""
+"""TensorRT engines on a real Jetson: ``make test-jetson``."""
 
 import json
 from pathlib import Path
@@ -26,14 +26,14 @@ def images(count: int = 1) -> np.ndarray:
     return np.random.default_rng(5).random((count, 3, HEIGHT, WIDTH), dtype=np.float32)
 
 
-def agree(exported: Path, found: list[np.ndarray], batch: np.ndarray) -> None:
-    """int8 kernels may round a value to the next step, which moves a few answers a little."""
-    onnxruntime = pytest.importorskip("onnxruntime", reason="no onnxruntime here to compare with")
+def assert_agree(exported: Path, found: list[np.ndarray], batch: np.ndarray) -> None:
+    """Heads agree with ONNX Runtime, except for a few values that int8 kernels round differently."""
+    onnxruntime = pytest.importorskip("onnxruntime", reason="no onnxruntime to compare with")
     session = onnxruntime.InferenceSession(str(exported / "model.onnx"), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    answers = [dict(zip(names, session.run(None, {"images": image[None]}), strict=True)) for image in batch]
+    references = [dict(zip(names, session.run(None, {"images": image[None]}), strict=True)) for image in batch]
     for head, name in zip(found, ("cls_s8", "box_s8", "cls_s16", "box_s16"), strict=True):
-        expected = np.concatenate([answer[name] for answer in answers])
+        expected = np.concatenate([reference[name] for reference in references])
         assert head.shape == expected.shape
         assert np.mean(np.abs(head - expected) > 0.1 + 0.05 * np.abs(expected)) < 0.05, name
 
@@ -45,26 +45,26 @@ def engine(exported, tmp_path_factory):
     return folder / "engine"
 
 
-def test_the_device_and_cuda_agree_on_what_it_is(jetson):
+def test_probe_and_cuda_report_the_same_compute_capability(jetson):
     assert jetson.compute_capability in (None, find_device()["compute_capability"])
 
 
-def test_the_installed_version_has_what_its_inventory_says():
+def test_the_installed_version_has_the_names_of_its_inventory():
     trt = import_tensorrt()
     features = features_of(trt)
     path = INVENTORIES / f"{'.'.join(features.version.split('.')[:3])}.json"
     if not path.exists():
         known = ", ".join(sorted(path.stem for path in INVENTORIES.iterdir()))
-        pytest.skip(f"no inventory of TensorRT {features.version}; there are those of {known}")
+        pytest.skip(f"no inventory of TensorRT {features.version}; available: {known}")
     inventory = json.loads(path.read_text())
     missing = [name for name in (*inventory["enums"], *inventory["classes"]) if not hasattr(trt, name)]
     assert not missing
     assert features.has_precision_flags == ("INT8" in inventory["enums"]["BuilderFlag"])
 
 
-def test_an_engine_answers_as_onnx_runtime_does(exported, engine):
+def test_an_engine_agrees_with_onnx_runtime(exported, engine):
     with load_engine(engine) as loaded:
-        agree(exported, loaded.infer(images()), images())
+        assert_agree(exported, loaded.infer(images()), images())
 
 
 def test_convolutions_run_in_int8(engine):
@@ -81,20 +81,20 @@ def test_the_latency_is_measured(engine):
 
 @pytest.mark.parametrize("precision", ["int8_fp16", "int8_fp32"])
 @pytest.mark.parametrize("typing", ["weak", "strong"])
-def test_every_typing_that_the_version_has_answers_right(exported, tmp_path, precision, typing):
+def test_every_typing_of_the_version_agrees_with_onnx_runtime(exported, tmp_path, precision, typing):
     features = features_of(import_tensorrt())
     if not (features.has_precision_flags if typing == "weak" else features.has_strong_typing):
         pytest.skip(f"TensorRT {features.version} has no {typing} typing")
     build_engine(exported, TensorRTTarget(precision=precision, typing=typing), tmp_path / "engine")
     with load_engine(tmp_path / "engine") as loaded:
-        agree(exported, loaded.infer(images()), images())
+        assert_agree(exported, loaded.infer(images()), images())
 
 
-def test_a_dynamic_batch_answers_as_image_by_image(exported, tmp_path):
+def test_a_dynamic_batch_agrees_with_single_images(exported, tmp_path):
     build_engine(exported, TensorRTTarget(batch={"max": 4, "optimal": 2}), tmp_path / "engine")
     with load_engine(tmp_path / "engine") as loaded:
         for count in (4, 1, 3):
-            agree(exported, loaded.infer(images(count)), images(count))
+            assert_agree(exported, loaded.infer(images(count)), images(count))
 
 
 def test_the_same_build_with_its_timing_cache_gives_the_same_bytes(exported, tmp_path):
@@ -107,22 +107,22 @@ def test_the_same_build_with_its_timing_cache_gives_the_same_bytes(exported, tmp
     assert first.manifest.timing_cache_md5
 
 
-def test_a_stripped_plan_answers_like_a_whole_one(exported, tmp_path):
+def test_a_weight_stripped_plan_agrees_with_onnx_runtime(exported, tmp_path):
     features = features_of(import_tensorrt())
     if not features.has_stripped_plans:
-        pytest.skip(f"TensorRT {features.version} has no plans without weights")
+        pytest.skip(f"TensorRT {features.version} has no weight-stripped plans")
     build_engine(exported, TensorRTTarget(weight_stripped=True), tmp_path / "engine")
     with load_engine(tmp_path / "engine") as loaded:
-        agree(exported, loaded.infer(images()), images())
+        assert_agree(exported, loaded.infer(images()), images())
 
 
-def test_an_engine_on_a_dla_answers_right(jetson, exported, tmp_path):
+def test_an_engine_on_a_dla_agrees_with_onnx_runtime(jetson, exported, tmp_path):
     if not jetson.dla_cores:
-        pytest.skip("this device has no DLA that is switched on")
+        pytest.skip("this device has no enabled DLA")
     build_engine(exported, TensorRTTarget(dla={"core": 0}), tmp_path / "engine")
     print(f"\n{load_manifest(tmp_path / 'engine').kernels.model_dump()}")
     with load_engine(tmp_path / "engine") as loaded:
-        agree(exported, loaded.infer(images()), images())
+        assert_agree(exported, loaded.infer(images()), images())
 
 
 def test_two_engines_share_the_device(exported, engine):

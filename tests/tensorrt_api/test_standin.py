@@ -1,4 +1,4 @@
-"""The stand-in is as strict as the inventories: a test that passes on it has called nothing that a version lacks."""
+"""The stand-in has exactly the names of the inventories, so that tests call nothing that a version lacks."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def version(request):
     return request.param
 
 
-def test_it_has_every_name_of_the_real_package_and_no_other(monkeypatch, version):
+def test_the_stand_in_has_exactly_the_names_of_the_real_package(monkeypatch, version):
     trt = standin(monkeypatch, version)
     inventory = json.loads((INVENTORIES / f"{version}.json").read_text())
     assert trt.__version__ == inventory["version"]
@@ -47,7 +47,7 @@ def test_it_has_every_name_of_the_real_package_and_no_other(monkeypatch, version
         ("10.3.0", "IBuilderConfig.max_workspace_size"),
     ],
 )
-def test_what_a_version_lacks_is_an_attribute_error(monkeypatch, version, path):
+def test_a_name_that_a_version_lacks_is_an_attribute_error(monkeypatch, version, path):
     found = standin(monkeypatch, version)
     *outer, last = path.split(".")
     for name in outer:
@@ -66,14 +66,14 @@ def opened(monkeypatch, version):
     return trt, open_log(trt)[1]
 
 
-def test_an_attribute_that_does_not_exist_cannot_be_set_either(monkeypatch, version):
+def test_an_attribute_that_does_not_exist_cannot_be_set(monkeypatch, version):
     trt, logger = opened(monkeypatch, version)
     config = trt.Builder(logger).create_builder_config()
     with pytest.raises(AttributeError, match="max_workspace"):
         config.max_workspace = 1
 
 
-def test_tensorrt_before_cuda_is_misuse(monkeypatch, version):
+def test_tensorrt_before_cuda_is_an_error(monkeypatch, version):
     from robot_assets.engines.tensorrt.api import open_log
 
     trt = standin(monkeypatch, version)
@@ -84,24 +84,24 @@ def test_tensorrt_before_cuda_is_misuse(monkeypatch, version):
 def test_a_flag_of_the_wrong_kind_is_refused(monkeypatch, version):
     trt, logger = opened(monkeypatch, version)
     config = trt.Builder(logger).create_builder_config()
-    with pytest.raises(TypeError, match="no BuilderFlag"):
+    with pytest.raises(TypeError, match="not a BuilderFlag"):
         config.set_flag(trt.MemoryPoolType.WORKSPACE)
 
 
-def test_the_first_logger_of_a_process_is_the_one_that_is_heard(monkeypatch, version):
+def test_the_first_logger_of_a_process_is_used(monkeypatch, version):
     """Seen on TensorRT-RTX: "The logger passed into createInferBuilder differs from one already registered"."""
     trt, first = opened(monkeypatch, version)
     assert trt.Builder(first).logger is first
     assert trt.Builder(trt.Logger()).logger is first
 
 
-def test_what_is_not_written_says_so_instead_of_pretending(monkeypatch, version):
+def test_a_name_without_an_implementation_raises(monkeypatch, version):
     trt, logger = opened(monkeypatch, version)
-    with pytest.raises(NotImplementedError, match=r"stand-in has no Builder\.max_threads"):
+    with pytest.raises(NotImplementedError, match=r"stand-in does not implement Builder\.max_threads"):
         _ = trt.Builder(logger).max_threads
 
 
-def test_another_process_finds_it_by_its_path(version):
+def test_another_process_imports_it_through_pythonpath(version):
     program = (
         "import tensorrt, importlib.metadata\n"
         "from cuda.bindings import driver\n"

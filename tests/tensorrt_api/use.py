@@ -1,4 +1,4 @@
-"""Put the stand-in in the place of TensorRT and CUDA: in this process for a test, or by PYTHONPATH for another one."""
+"""Replaces TensorRT and CUDA by the stand-in, in this process for a test, or by PYTHONPATH in another process."""
 
 import os
 import sys
@@ -14,19 +14,19 @@ _NAMES = ("tensorrt", "tensorrt_standin", "cuda")
 
 
 def folders(version: str) -> list[str]:
-    """What to put first on the path of a process that is to find this version."""
+    """Folders to prepend to the import path for a version."""
     if version not in VERSIONS:
         raise ValueError(f"no stand-in for TensorRT {version}; needed one of {', '.join(VERSIONS)}")
     return [str(_STANDIN / version), str(_STANDIN)]
 
 
 def python_path(version: str) -> str:
-    """A PYTHONPATH for other processes, in front of the present one."""
+    """PYTHONPATH for another process: the folders, then the current PYTHONPATH."""
     return os.pathsep.join([*folders(version), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def standin(monkeypatch: pytest.MonkeyPatch, version: str, **hardware: Any) -> ModuleType:
-    """Let this process find the stand-in for the length of a test; give its module ``tensorrt``."""
+    """Import the stand-in for the duration of a test; return its module ``tensorrt``."""
     import importlib
 
     absent(monkeypatch)
@@ -39,7 +39,7 @@ def standin(monkeypatch: pytest.MonkeyPatch, version: str, **hardware: Any) -> M
 
 
 def absent(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Forget what is loaded of TensorRT and CUDA, and have it back after the test."""
+    """Unload TensorRT and CUDA for the duration of a test."""
     for name in [name for name in sys.modules if name.partition(".")[0] in _NAMES]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr("robot_assets.engines.tensorrt.cuda._opened_in", None)

@@ -21,7 +21,7 @@ REFUSED_OPERATORS = {
     "Det",
     "BitShift",
 }
-"""Some that onnx-tensorrt lists as not supported, from 8.6 to 11."""
+"""Some of the operators that onnx-tensorrt lists as not supported, from 8.6 to 11."""
 DLA_OPERATORS = {"Conv", "Relu", "Add", "MaxPool", "Concat", "Sigmoid", "Resize"}
 
 
@@ -30,7 +30,7 @@ class Dims(tuple):
 
 
 class IHostMemory(bytes):
-    """Takes part in the buffer protocol, as the real one."""
+    """Supports the buffer protocol, as the real class."""
 
     @property
     def nbytes(self) -> int:
@@ -39,29 +39,29 @@ class IHostMemory(bytes):
 
 class ILogger(Strict):
     def __init__(self) -> None:
-        self._is_made = True
+        self._is_initialized = True
 
     def log(self, severity: Any, msg: str) -> None:
         raise NotImplementedError
 
-    def _say(self, severity: str, message: str) -> None:
+    def _emit(self, severity: str, message: str) -> None:
         self.log(getattr(self.Severity, severity), message)
 
 
 class Logger(Strict):
     def __init__(self, min_severity: Any = None) -> None:
-        self._is_made = True
+        self._is_initialized = True
 
     def log(self, severity: Any, msg: str) -> None:
         print(f"[TRT] {msg}")
 
 
 _registered: dict[str, Any] = {}
-"""TensorRT keeps the first logger that a process gives it and ignores all others."""
+"""TensorRT keeps the first logger of a process and ignores all others."""
 
 
 def checked_logger(logger: Any, trt: Any) -> Any:
-    if not isinstance(logger, trt.ILogger) or not getattr(logger, "_is_made", False):
+    if not isinstance(logger, trt.ILogger) or not getattr(logger, "_is_initialized", False):
         raise TypeError("incompatible function arguments: needed a tensorrt.ILogger whose __init__ was called")
     return _registered.setdefault("logger", logger)
 
@@ -90,7 +90,7 @@ class Builder(Strict):
     def create_network(self, flags: int = 0) -> Any:
         names = [member.name for member in self._trt.NetworkDefinitionCreationFlag if flags & (1 << int(member))]
         if flags >> len(self._trt.NetworkDefinitionCreationFlag):
-            raise Misuse(f"create_network({flags}): bits that no flag of this version has")
+            raise Misuse(f"create_network({flags}): bits without a flag in this version")
         return self._trt.INetworkDefinition(names)
 
     def create_builder_config(self) -> Any:
@@ -100,9 +100,9 @@ class Builder(Strict):
         return self._trt.IOptimizationProfile()
 
     def build_serialized_network(self, network: Any, config: Any) -> Any:
-        wrong = _wrong_with(network, config, self._trt)
+        wrong = _error_for(network, config, self._trt)
         if wrong:
-            self._logger._say("ERROR", wrong)
+            self._logger._emit("ERROR", wrong)
             return None
         return self._trt.IHostMemory(_plan(network, config, self._trt, self._logger).serialize())
 
@@ -228,16 +228,16 @@ class IBuilderConfig(Strict):
     DLA_core: int = -1
 
     def set_flag(self, flag: Any) -> None:
-        self._flags.add(_of(flag, self._trt.BuilderFlag))
+        self._flags.add(_checked(flag, self._trt.BuilderFlag))
 
     def get_flag(self, flag: Any) -> bool:
-        return _of(flag, self._trt.BuilderFlag) in self._flags
+        return _checked(flag, self._trt.BuilderFlag) in self._flags
 
     def set_memory_pool_limit(self, pool: Any, pool_size: int) -> None:
-        self._pools[_of(pool, self._trt.MemoryPoolType)] = pool_size
+        self._pools[_checked(pool, self._trt.MemoryPoolType)] = pool_size
 
     def get_memory_pool_limit(self, pool: Any) -> int:
-        return self._pools[_of(pool, self._trt.MemoryPoolType)]
+        return self._pools[_checked(pool, self._trt.MemoryPoolType)]
 
     def add_optimization_profile(self, profile: Any) -> int:
         self._profiles.append(profile)
@@ -252,7 +252,7 @@ class IBuilderConfig(Strict):
 
     def set_timing_cache(self, cache: Any, ignore_mismatch: bool) -> bool:
         if not cache._is_mine and not ignore_mismatch:
-            self._logger._say("WARNING", "The timing cache is of another device or version and will not be used.")
+            self._logger._emit("WARNING", "The timing cache is of another device or version and will not be used.")
             return False
         self._cache = cache
         return True
@@ -286,7 +286,7 @@ class OnnxParser(Strict):
         return self._errors[index]
 
     def set_flag(self, flag: Any) -> None:
-        self._flags.add(_of(flag, self._trt.OnnxParserFlag))
+        self._flags.add(_checked(flag, self._trt.OnnxParserFlag))
 
     def set_builder_config(self, config: Any) -> bool:
         self._config = config
@@ -294,7 +294,7 @@ class OnnxParser(Strict):
 
     def parse(self, model: bytes, path: str | None = None) -> bool:
         if self._has_parsed:
-            raise Misuse("a parser parses once")
+            raise Misuse("a parser can parse only once")
         self._has_parsed = True
         if type(model) is not bytes:
             raise TypeError("parse(): incompatible function arguments: needed bytes")
@@ -352,9 +352,9 @@ class ParserError(Strict):
         return self._facts[3]
 
 
-def _of(value: Any, kind: Any) -> Any:
+def _checked(value: Any, kind: Any) -> Any:
     if not isinstance(value, kind):
-        raise TypeError(f"incompatible function arguments: {value!r} is no {kind.__name__}")
+        raise TypeError(f"incompatible function arguments: {value!r} is not a {kind.__name__}")
     return value
 
 
@@ -362,10 +362,10 @@ def _shape(value: Any) -> tuple[int, ...]:
     return tuple(dim.dim_value if not dim.dim_param else -1 for dim in value.type.tensor_type.shape.dim)
 
 
-def _wrong_with(network: Any, config: Any, trt: Any) -> str:
-    """What TensorRT would say, in its words; empty when it would build."""
+def _error_for(network: Any, config: Any, trt: Any) -> str:
+    """The error message of TensorRT; empty when the build succeeds."""
     if network._parser() is None:
-        raise Misuse("the parser is gone, and its weights with it: the network reads freed memory")
+        raise Misuse("the parser was freed with its weights: the network reads freed memory")
     model = network._model
     has_qdq = any(node.op_type == "QuantizeLinear" for node in model.graph.node)
     images = network.get_input(0)
@@ -375,8 +375,8 @@ def _wrong_with(network: Any, config: Any, trt: Any) -> str:
         return "Error Code 4: precision flags are not allowed with a strongly typed network."
     if not network._is_strong and (has_qdq or network._ranges) and not config._has("INT8"):
         return "Error Code 4: Int8 precision has been set for a layer or layer output, but int8 is not configured."
-    if config.default_device_type.name == "DLA" and (said := _wrong_on_dla(network, config)):
-        return said
+    if config.default_device_type.name == "DLA" and (error := _dla_error(network, config)):
+        return error
     faults = {
         "out_of_memory": "Error Code 2: OutOfMemory (Requested amount of GPU memory (1073741824 bytes) could not be "
         "allocated. There may not be enough free memory for allocation to succeed.)",
@@ -388,7 +388,7 @@ def _wrong_with(network: Any, config: Any, trt: Any) -> str:
     return faults.get(here().fault or "", "")
 
 
-def _wrong_on_dla(network: Any, config: Any) -> str:
+def _dla_error(network: Any, config: Any) -> str:
     if not config._has("GPU_FALLBACK"):
         return "Error Code 4: DLA validation failed: reformatting the inputs needs the GPU, and GPU fallback is off."
     if not any(config.can_run_on_DLA(layer) for layer in network._layers):
@@ -428,11 +428,11 @@ def _plan(network: Any, config: Any, trt: Any, logger: Any) -> Plan:
 
 
 def _tactic(layer: dict[str, Any], model: ModelProto, config: Any, logger: Any) -> str:
-    """From the timing cache, else measured: as on a device, which of nearly equal ones wins is chance."""
+    """From the timing cache, else chosen at random, as the measurements of a device nearly are."""
     key = tactic_key(layer, model)
     known = config._cache._document["entries"] if config._cache is not None else {}
     if key not in known:
-        logger._say("INFO", f"{layer['Name']}: measured in {random.random():.3f} ms")
-        logger._say("WARNING", f"Skipping tactic {random.randrange(90)} due to insufficient memory on requested size")
+        logger._emit("INFO", f"{layer['Name']}: measured in {random.random():.3f} ms")
+        logger._emit("WARNING", f"Skipping tactic {random.randrange(90)} due to insufficient memory on requested size")
         known[key] = random.choice(tactics())
     return known[key]

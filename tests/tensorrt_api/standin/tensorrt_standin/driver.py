@@ -1,4 +1,4 @@
-"""CUDA's driver API as ``cuda.bindings.driver`` has it, as far as it is called, on host memory."""
+"""The functions of CUDA's driver API in ``cuda.bindings.driver`` that are called, on host memory."""
 
 import ctypes
 import enum
@@ -25,7 +25,7 @@ Status = tuple[Any, ...]
 
 
 class _Handle:
-    """What int() turns into a number."""
+    """A handle that int() converts."""
 
     def __init__(self, value: int) -> None:
         self._value = value
@@ -103,7 +103,7 @@ def cuStreamSynchronize(hStream: CUstream) -> Status:
 
 def cuStreamDestroy(hStream: CUstream) -> Status:
     if state.streams.pop(int(hStream), None) is None:
-        raise Misuse("cuStreamDestroy of no live stream")
+        raise Misuse("cuStreamDestroy of a stream that does not exist")
     return (_OK,)
 
 
@@ -116,7 +116,7 @@ def cuMemAlloc(bytesize: int) -> Status:
 
 def cuMemFree(dptr: CUdeviceptr) -> Status:
     if state.device.pop(int(dptr), None) is None:
-        raise Misuse("cuMemFree of what is not allocated")
+        raise Misuse("cuMemFree of memory that is not allocated")
     return (_OK,)
 
 
@@ -127,7 +127,7 @@ def cuMemAllocHost(bytesize: int) -> Status:
 
 def cuMemFreeHost(p: int) -> Status:
     if state.locked.pop(p, None) is None:
-        raise Misuse("cuMemFreeHost of what is not allocated")
+        raise Misuse("cuMemFreeHost of memory that is not allocated")
     return (_OK,)
 
 
@@ -146,14 +146,14 @@ def cuMemcpyDtoHAsync(dstHost: int, srcDevice: CUdeviceptr, ByteCount: int, hStr
 
 
 def _allocate(where: dict[int, ctypes.Array], nbytes: int) -> int:
-    memory = (ctypes.c_ubyte * nbytes)(*([0xA5] * min(nbytes, 64)))  # not zero: nobody may rely on it
+    memory = (ctypes.c_ubyte * nbytes)(*([0xA5] * min(nbytes, 64)))  # not zero, so that no code relies on it
     where[ctypes.addressof(memory)] = memory
     return ctypes.addressof(memory)
 
 
 def _check_locked(address: int, nbytes: int) -> None:
     if len(state.locked.get(address, ())) < nbytes:
-        raise Misuse(f"{nbytes} bytes at {address:#x} of the host are not page-locked memory that is allocated")
+        raise Misuse(f"{nbytes} bytes at {address:#x} of the host are not allocated as page-locked memory")
 
 
 def _copy(target: int, source: int, nbytes: int) -> None:

@@ -1,4 +1,4 @@
-"""The device that the stand-in pretends to be. Its memory is the host's, with the checks that a GPU does not make."""
+"""The simulated device. Its memory is host memory, with checks that a GPU does not make."""
 
 import ctypes
 import itertools
@@ -12,21 +12,21 @@ Thunk = Callable[[], None]
 
 
 class Misuse(RuntimeError):
-    """Something that on a device ends the process, corrupts memory, or gives wrong results without a word."""
+    """A call that crashes the process, corrupts memory, or silently gives wrong results on a device."""
 
 
 @dataclass
 class Hardware:
-    """What is there.
+    """Properties of the device.
 
     Attributes:
         name: Of the GPU.
         compute_capability: Of the GPU.
         dla_cores: Deep learning accelerators.
-        memory_bytes: In all.
-        devices: GPUs; 0 for none.
-        dla_lacks: ONNX operators that this DLA cannot run, beside those that none can.
-        fault: None, ``out_of_memory``, ``workspace``, ``no_kernel`` or ``execution``: what goes wrong.
+        memory_bytes: Total.
+        devices: Number of GPUs.
+        dla_lacks: ONNX operators that this DLA cannot run, besides those that no DLA can.
+        fault: None, ``out_of_memory``, ``workspace``, ``no_kernel`` or ``execution``.
     """
 
     name: str = "Orin (stand-in)"
@@ -40,7 +40,7 @@ class Hardware:
 
 @dataclass
 class State:
-    """What the driver remembers."""
+    """State of the driver."""
 
     is_initialized: bool = False
     context: int | None = None
@@ -61,31 +61,31 @@ def here() -> Hardware:
 
 
 def require_cuda(what: str) -> None:
-    """The real thing ends the process with a segmentation fault."""
+    """The real package crashes with a segmentation fault."""
     if not state.is_initialized or state.context is None:
-        raise Misuse(f"{what} before CUDA was initialized: the real one ends the process")
+        raise Misuse(f"{what} before CUDA was initialized: the real package crashes")
     require_current(what)
 
 
 def require_current(what: str) -> None:
-    """CUDA's context belongs to threads."""
+    """CUDA's current context is per thread."""
     if getattr(state.current, "context", None) is None:
         raise Misuse(f"{what} in a thread without a current context: CUDA_ERROR_INVALID_CONTEXT")
 
 
 def device_bytes(address: int, nbytes: int, what: str) -> ctypes.Array:
-    """Live device memory at ``address``, or Misuse."""
+    """Allocated device memory at ``address``; raises Misuse."""
     found = state.device.get(address)
     if found is None:
-        raise Misuse(f"{what}: {address:#x} is no device memory that is allocated")
+        raise Misuse(f"{what}: {address:#x} is not allocated device memory")
     if len(found) < nbytes:
         raise Misuse(f"{what}: {nbytes} bytes at {address:#x}, which has {len(found)}")
     return found
 
 
 def enqueue(stream: int, thunk: Thunk, what: str) -> None:
-    """Queue work. It is done when the stream is synchronized."""
+    """Queue work, which is done when the stream is synchronized."""
     require_current(what)
     if stream not in state.streams:
-        raise Misuse(f"{what}: {stream:#x} is no live stream")
+        raise Misuse(f"{what}: {stream:#x} is not a stream")
     state.streams[stream].append(thunk)

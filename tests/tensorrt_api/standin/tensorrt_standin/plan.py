@@ -1,4 +1,4 @@
-"""A plan: the graph, what was asked for, and the tactics that were taken. And the layers that it is fused into."""
+"""A plan: the graph, its settings, its fused layers, and their tactics."""
 
 import hashlib
 import json
@@ -15,7 +15,7 @@ _TACTICS = tuple(f"0x{number:016x}" for number in range(0x10, 0x20))
 
 @dataclass
 class Plan:
-    """What a plan holds.
+    """Content of a plan.
 
     Attributes:
         version: Of TensorRT.
@@ -23,13 +23,13 @@ class Plan:
         flags: Names of the builder flags.
         typing: weak or strong.
         workspace: Bytes.
-        optimization_level: As asked.
-        verbosity: As asked.
+        optimization_level: As configured.
+        verbosity: As configured.
         dla_core: None for the GPU.
-        profile: Least, optimal and greatest shape of the images; None for a static shape.
-        ranges: Tensor -> greatest magnitude, for implicit quantization.
-        layers: As the inspector tells them.
-        stripped: Names of the weights that were left out.
+        profile: Minimum, optimal and maximum shape of the images; None for a static shape.
+        ranges: Tensor -> maximum magnitude, for implicit quantization.
+        layers: As reported by the inspector.
+        stripped: Names of the weights that are left out.
         model: The graph.
     """
 
@@ -56,7 +56,7 @@ class Plan:
 
 
 def read_plan(content: bytes) -> Plan | None:
-    """The plan in ``content``; None when it is none."""
+    """The plan in ``content``; None when it is not a plan."""
     if not content.startswith(_MAGIC):
         return None
     start = len(_MAGIC) + 8
@@ -70,15 +70,15 @@ def read_plan(content: bytes) -> Plan | None:
 
 
 def fused(model: ModelProto, half: bool, on_dla: set[str]) -> list[dict[str, Any]]:
-    """Layers as TensorRT fuses them, roughly: a convolution with its ReLU; no Q/DQ; what is on the DLA as one."""
+    """Layers roughly as TensorRT fuses them: convolution with ReLU, without Q/DQ; all layers of the DLA are one."""
     makers = {name: node for node in model.graph.node for name in node.output}
     readers: dict[str, list[NodeProto]] = {}
     for node in model.graph.node:
         for name in node.input:
             readers.setdefault(name, []).append(node)
-    layers, swallowed, dla = [], set(), []
+    layers, merged, dla = [], set(), []
     for node in model.graph.node:
-        if node.op_type in ("QuantizeLinear", "DequantizeLinear") or node.name in swallowed:
+        if node.op_type in ("QuantizeLinear", "DequantizeLinear") or node.name in merged:
             continue
         if node.name in on_dla:
             dla.append(node.name)
@@ -86,7 +86,7 @@ def fused(model: ModelProto, half: bool, on_dla: set[str]) -> list[dict[str, Any
         after = readers.get(node.output[0], [])
         name = node.name
         if node.op_type in ("Conv", "Add") and len(after) == 1 and after[0].op_type == "Relu":
-            swallowed.add(after[0].name)
+            merged.add(after[0].name)
             name = f"{name} + {after[0].name}"
         source = makers.get(node.input[0])
         is_int8 = source is not None and source.op_type == "DequantizeLinear"
@@ -113,19 +113,19 @@ def _layer(name: str, operator: str, datatype: str, node: NodeProto) -> dict[str
 
 
 def tactic_key(layer: dict[str, Any], model: ModelProto) -> str:
-    """What two layers share when a measurement of one holds for the other."""
+    """A key that is equal for layers that share a measurement."""
     shapes = {tensor.name: list(tensor.dims) for tensor in model.graph.initializer}
     text = json.dumps([layer["LayerType"], layer.get("Inputs"), sorted(map(str, shapes.values()))])
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
 def tactics() -> tuple[str, ...]:
-    """What a layer may be run with."""
+    """All tactics of a layer."""
     return _TACTICS
 
 
 def strip(model: ModelProto) -> list[str]:
-    """Take the weights out of a graph, in place: everything that is larger than a bias of eight."""
+    """Remove the weights of a graph in place, except for tensors of at most 8 values."""
     names = []
     for tensor in model.graph.initializer:
         values = numpy_helper.to_array(tensor)
@@ -136,7 +136,7 @@ def strip(model: ModelProto) -> list[str]:
 
 
 def refill(model: ModelProto, weights: ModelProto, names: list[str]) -> list[str]:
-    """Put weights back, in place; return those that ``weights`` does not have in the right shape."""
+    """Restore weights in place; return those that ``weights`` lacks or has in another shape."""
     found = {tensor.name: tensor for tensor in weights.graph.initializer}
     missing = []
     for tensor in model.graph.initializer:
@@ -151,7 +151,7 @@ def refill(model: ModelProto, weights: ModelProto, names: list[str]) -> list[str
 
 
 def with_ranges(model: ModelProto, ranges: dict[str, float]) -> ModelProto:
-    """Implicit quantization: each tensor with a range is rounded to 127 steps of it, as int8 does."""
+    """Implicit quantization: round each tensor with a range to 127 steps, as int8 does."""
     if not ranges:
         return model
     graph = model.graph

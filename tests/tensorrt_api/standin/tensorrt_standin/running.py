@@ -29,14 +29,14 @@ class Runtime(Strict):
 
     def deserialize_cuda_engine(self, serialized_engine: Any) -> Any:
         plan = read_plan(bytes(serialized_engine))
-        wrong = self._wrong_with(plan)
+        wrong = self._error_for(plan)
         if plan is None or wrong:
-            self._logger._say("ERROR", wrong)
-            self._logger._say("ERROR", "Error Code 4: Internal Error (Engine deserialization failed.)")
+            self._logger._emit("ERROR", wrong)
+            self._logger._emit("ERROR", "Error Code 4: Internal Error (Engine deserialization failed.)")
             return None
         return self._trt.ICudaEngine(plan, self)
 
-    def _wrong_with(self, plan: Plan | None) -> str:
+    def _error_for(self, plan: Plan | None) -> str:
         if plan is None:
             return "Error Code 1: Serialization (Serialization assertion magicTagRead == kMAGIC_TAG failed.)"
         mine, its = self._trt.__version__, plan.version
@@ -109,7 +109,7 @@ class ICudaEngine(Strict):
     def create_execution_context(self, *_: Any) -> Any:
         self._alive()
         if self._missing:
-            self._logger._say("ERROR", f"Error Code 3: {len(self._missing)} weights were stripped and not refitted.")
+            self._logger._emit("ERROR", f"Error Code 3: {len(self._missing)} weights were stripped and not refitted.")
             return None
         return self._trt.IExecutionContext(self)
 
@@ -119,7 +119,7 @@ class ICudaEngine(Strict):
 
     def _alive(self) -> None:
         if self._runtime() is None:
-            raise Misuse("the runtime is gone, and the engine with it")
+            raise Misuse("the runtime was freed, and the engine with it")
 
 
 class EngineInspector(Strict):
@@ -128,7 +128,7 @@ class EngineInspector(Strict):
 
     def get_engine_information(self, format: Any) -> str:
         if format is not self._trt.LayerInformationFormat.JSON:
-            raise NotImplementedError("the stand-in tells layers in JSON alone")
+            raise NotImplementedError("the stand-in reports layers in JSON only")
         plan = self._engine._plan
         layers = plan.layers if plan.verbosity == "DETAILED" else [layer["Name"] for layer in plan.layers]
         return json.dumps({"Layers": layers, "Bindings": list(self._engine._values)})
@@ -158,7 +158,7 @@ class IExecutionContext(Strict):
         least, _, greatest = self._engine.get_tensor_profile_shape(name, 0)
         fits = all(low <= size <= high for low, size, high in zip(least, shape, greatest, strict=True))
         if len(shape) != len(wanted) or not fits:
-            self._say(f"Error Code 3: set dimension of {name} is {shape}, outside of the profile")
+            self._emit(f"Error Code 3: set dimension of {name} is {shape}, outside of the profile")
             return False
         self._shapes[name] = shape
         return True
@@ -173,7 +173,7 @@ class IExecutionContext(Strict):
         self._engine._alive()
         unset = [name for name in self._engine._values if name not in self._addresses]
         if unset or any(-1 in self.get_tensor_shape(name) for name in self._engine._values):
-            self._say(f"Error Code 3: addresses of {unset} or input shapes are not set")
+            self._emit(f"Error Code 3: addresses of {unset} or input shapes are not set")
             return False
         enqueue(stream_handle, self._run, "execute_async_v3")
         return True
@@ -191,8 +191,8 @@ class IExecutionContext(Strict):
         values = (ctypes.c_float * math.prod(shape)).from_address(ctypes.addressof(memory))
         return np.ctypeslib.as_array(values).reshape(shape)
 
-    def _say(self, text: str) -> None:
-        self._engine._logger._say("ERROR", text)
+    def _emit(self, text: str) -> None:
+        self._engine._logger._emit("ERROR", text)
 
 
 class Refitter(Strict):
@@ -208,7 +208,7 @@ class Refitter(Strict):
             return False
         self._engine._missing = refill(self._engine._plan.model, self._given, self._engine._missing)
         if self._engine._missing:
-            self._logger._say("ERROR", f"Error Code 4: missing weights {self._engine._missing[:3]}")
+            self._logger._emit("ERROR", f"Error Code 4: missing weights {self._engine._missing[:3]}")
         return not self._engine._missing
 
 
