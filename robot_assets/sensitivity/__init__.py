@@ -1,1 +1,1 @@
-"""Which layers quantization hurts, and which few of them to leave in float."""
+"""Finds the layers that lose accuracy when quantized, and chooses a few of them to leave in float."""

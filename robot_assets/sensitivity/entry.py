@@ -1,7 +1,7 @@
-"""The section ``quantization`` of a model: what PTQ and QAT read, and what is done about sensitive layers.
+"""The section ``quantization`` of a model: parameters of PTQ, QAT and the search for sensitive layers.
 
-How sensitive layers are looked for changes neither PTQ nor QAT, so it is not in ``robot_assets.quantization.spec``,
-which is part of the code of both.
+The search changes neither PTQ nor QAT, so its parameters are not in ``robot_assets.quantization.spec``, which is part
+of the code of both.
 """
 
 from __future__ import annotations
@@ -18,24 +18,30 @@ class QuantizationEntry(QuantizationSpec):
     """``models.M.quantization`` in params.yaml."""
 
     sensitivity: SensitivitySpec | None = Field(
-        default=None, description="given: the asset MODEL/sensitivity says what each layer loses, and which to spare"
+        default=None,
+        description="if given, the asset MODEL/sensitivity measures the loss of each layer and chooses layers to leave "
+        "in float",
     )
     mixed_precision: bool = Field(
-        default=False, description="engines are built with the layers in float that MODEL/sensitivity has chosen"
+        default=False, description="engines are built with the layers in float that MODEL/sensitivity chooses"
     )
 
     @model_validator(mode="after")
-    def _has_what_it_needs(self) -> QuantizationEntry:
+    def _mixed_precision_needs_sensitivity(self) -> QuantizationEntry:
         if self.mixed_precision and self.sensitivity is None:
             raise ValueError("mixed_precision needs a section sensitivity beside it, which chooses the layers")
         return self
 
 
 def resolved(spec: SensitivitySpec, gates: Iterable[float]) -> SensitivitySpec:
-    """``spec`` with a bound: its own, else the strictest of ``gates``, points that the targets' engines may lose.
+    """Return ``spec`` with a bound: its own, else the strictest of ``gates``.
+
+    Args:
+        spec: The parameters of the search.
+        gates: mAP@50 points that the engines of the model's targets may lose.
 
     Raises:
-        ValueError: Its own bound is looser than a gate: the search would end before the gate holds.
+        ValueError: The bound of ``spec`` is looser than a gate: the search would end before the gate passes.
     """
     strictest = min(gates)
     if spec.drop_points_max is None:

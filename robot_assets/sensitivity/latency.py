@@ -1,4 +1,4 @@
-"""What a layer in float costs on the CPU target, measured. Not part of the artifact: times differ from run to run."""
+"""Measures the latency of layers in float on the CPU target. Not part of the artifact: times differ from run to run."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _INT8, _CHOSEN, _FLOAT = "(all int8)", "(chosen in float)", "(all float)"
 class VariantLatencies:
     """Latencies of variants of one graph, interleaved in one run.
 
-    They are compared by the fastest inference of each: the build of an asset often shares its machine, and there the
-    median tells more of the others than of a few per cent.
+    They are compared by their fastest inference: builds often share a machine with other processes, which change the
+    median by more than the few per cent to measure.
 
     Attributes:
-        int8: Everything quantized.
+        int8: All layers quantized.
         chosen: The chosen layers in float.
-        float32: Nothing quantized.
-        alone: Everything quantized but one layer, by that layer.
+        float32: No layer quantized.
+        alone: All layers quantized but one, by the name of that layer.
     """
 
     int8: Latencies
@@ -42,15 +42,15 @@ class VariantLatencies:
 
     @property
     def added_by_chosen(self) -> float:
-        """Share by which the chosen layers in float make an inference longer."""
+        """Relative increase of the latency with the chosen layers in float."""
         return _fastest(self.chosen) / _fastest(self.int8) - 1
 
     def added(self, layer: str) -> float:
-        """Share by which one layer in float makes an inference longer."""
+        """Relative increase of the latency with only ``layer`` in float."""
         return _fastest(self.alone[layer]) / _fastest(self.int8) - 1
 
     def as_json(self) -> dict[str, Any]:
-        """The fastest inference of each, in milliseconds."""
+        """The fastest inference of each variant, in milliseconds."""
         return {
             "int8": round(_fastest(self.int8), 3),
             "chosen": round(_fastest(self.chosen), 3),
@@ -62,11 +62,10 @@ class VariantLatencies:
 def measure_variants(
     onnx: Path, in_float: Sequence[str], threads: int = 1, inferences: int = 60, warmup: int = 5
 ) -> VariantLatencies:
-    """Time the CPU engines of the graph in ``onnx``: all int8, ``in_float`` in float, each layer alone in float.
+    """Time CPU engines of the graph in ``onnx``: all int8, with ``in_float`` in float, and with each layer in float.
 
     Raises:
-        EngineError: The ONNX artifact is not whole, or ONNX Runtime refuses a variant.
-        ExportError: The graph has no such layer.
+        EngineError: The ONNX artifact is incomplete, or ONNX Runtime rejects a variant.
     """
     card, model = read_export(onnx)
     [shape] = card["inputs"].values()
@@ -74,8 +73,8 @@ def measure_variants(
     names = [layer.name for layer in layers_of(model)]
     variants = {_INT8: (), _CHOSEN: tuple(in_float), _FLOAT: tuple(names), **{name: (name,) for name in names}}
     calls: dict[str, Callable[[], object]] = {}
-    for name, spared in variants.items():
-        session = _session(keep_quantized(model, set(names) - set(spared)), threads)
+    for name, layers in variants.items():
+        session = _open_session(keep_quantized(model, set(names) - set(layers)), threads)
         calls[name] = lambda session=session: session.run(None, {"images": images})  # type: ignore[misc]
     timed = interleave(calls, inferences, warmup)
     return VariantLatencies(timed[_INT8], timed[_CHOSEN], timed[_FLOAT], {name: timed[name] for name in names})
@@ -85,7 +84,7 @@ def _fastest(latencies: Latencies) -> float:
     return min(latencies.milliseconds)
 
 
-def _session(model: ModelProto, threads: int) -> Any:
+def _open_session(model: ModelProto, threads: int) -> Any:
     from robot_assets.engines.onnxruntime.rewrite import rewrite
 
     rewrite(model)

@@ -1,7 +1,7 @@
-"""Which layers to leave in float: the few that bring the accuracy back, at the least cost. Pure; measures nothing.
+"""Searches a cheap set of layers to leave in float so that the accuracy is within a bound. Pure functions.
 
-Quantization noise adds up, roughly: a set of layers that loses little each is no set that loses little. So a set is
-never judged by its parts. The order of the layers only says what to try; what counts is the measured drop of the
+Quantization noise adds up: layers with small losses can have a large one together. A set is therefore never judged by
+its members. The rankings of the layers only determine which sets are tried; each is judged by the measured drop of the
 whole network with that set in float.
 """
 
@@ -11,19 +11,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 Drop = Callable[[frozenset[str]], float]
-"""Layers in float, the others quantized -> points that the network loses; called once for each set."""
+"""Layers in float, the others quantized -> points that the network loses. Called once per set."""
 Cost = Callable[[frozenset[str]], float]
-"""Layers in float -> what that costs."""
+"""Layers in float -> their cost."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A set of layers in float, as it was tried.
+    """A measured set of layers in float.
 
     Attributes:
-        layers: In the order of the first ranking.
+        layers: The layers, in the order of the first ranking.
         drop_points: Points lost.
-        cost: What it costs.
+        cost: Cost of the set.
     """
 
     layers: tuple[str, ...]
@@ -32,13 +32,13 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class Chosen:
-    """What the search came to.
+class SearchResult:
+    """The result of a search.
 
     Attributes:
-        best: The cheapest set that holds the bound; where none was found, the one that loses least.
-        holds: Whether it holds the bound.
-        trials: Everything that was tried, in that order; the first leaves nothing in float.
+        best: The cheapest set within the bound; if there is none, the set with the smallest drop.
+        holds: Whether ``best`` is within the bound.
+        trials: All trials in order; the first has no layer in float.
     """
 
     best: Trial
@@ -46,48 +46,50 @@ class Chosen:
     trials: tuple[Trial, ...]
 
 
-def search(rankings: Sequence[Sequence[str]], drop: Drop, cost: Cost, bound: float, most: int) -> Chosen:
-    """Look for a cheap set of at most ``most`` layers whose drop is within ``bound``.
+def search(rankings: Sequence[Sequence[str]], drop: Drop, cost: Cost, bound: float, layers_max: int) -> SearchResult:
+    """Search a cheap set of at most ``layers_max`` layers whose drop is within ``bound``.
 
-    Each ranking is walked from its top until the bound holds. Then what is not needed after all goes back, the
-    dearest first, until every layer that is left is needed.
+    Layers are added in the order of each ranking until the drop is within the bound. Then layers that are not needed
+    are removed again, the most expensive first, until every remaining layer is needed.
 
     Args:
-        rankings: The layers, those to try first in front; ties between sets go to the first ranking.
+        rankings: The layers, in the order to add them. Of equal sets the first one measured is chosen.
         drop: Measures a set.
-        cost: Prices a set.
+        cost: Cost of a set.
         bound: Points that may be lost.
-        most: Layers that a set may have.
+        layers_max: Limit of layers in a set.
     """
-    tried: dict[frozenset[str], Trial] = {}
+    measured: dict[frozenset[str], Trial] = {}
 
-    def trial(layers: frozenset[str]) -> Trial:
-        if layers not in tried:
+    def measure(layers: frozenset[str]) -> Trial:
+        if layers not in measured:
             ordered = tuple(name for name in rankings[0] if name in layers)
-            tried[layers] = Trial(ordered, drop(layers), cost(layers))
-        return tried[layers]
+            measured[layers] = Trial(ordered, drop(layers), cost(layers))
+        return measured[layers]
 
-    trial(frozenset())
+    measure(frozenset())
     for ranking in rankings:
         layers = frozenset[str]()
-        for name in ranking[:most]:
-            if trial(layers).drop_points <= bound:
+        for name in ranking[:layers_max]:
+            if measure(layers).drop_points <= bound:
                 break
             layers |= {name}
-        if trial(layers).drop_points <= bound:
-            _give_back(layers, trial, cost, bound)
-    found = tuple(tried.values())
-    holding = [one for one in found if one.drop_points <= bound]
-    if holding:
-        return Chosen(min(holding, key=lambda one: (one.cost, len(one.layers), one.drop_points)), True, found)
-    return Chosen(min(found, key=lambda one: (one.drop_points, one.cost, len(one.layers))), False, found)
+        if measure(layers).drop_points <= bound:
+            _remove_unneeded(layers, measure, cost, bound)
+    trials = tuple(measured.values())
+    within = [one for one in trials if one.drop_points <= bound]
+    if within:
+        return SearchResult(min(within, key=lambda one: (one.cost, len(one.layers), one.drop_points)), True, trials)
+    return SearchResult(min(trials, key=lambda one: (one.drop_points, one.cost, len(one.layers))), False, trials)
 
 
-def _give_back(layers: frozenset[str], trial: Callable[[frozenset[str]], Trial], cost: Cost, bound: float) -> None:
-    """Try ``layers`` without each of them, the cheapest rest first, and go on from the first that still holds."""
+def _remove_unneeded(
+    layers: frozenset[str], measure: Callable[[frozenset[str]], Trial], cost: Cost, bound: float
+) -> None:
+    """Measure ``layers`` without each of them, the cheapest rest first, and repeat from the first within the bound."""
     while layers:
         rests = sorted((layers - {name} for name in layers), key=lambda rest: (cost(rest), sorted(rest)))
-        holding = next((rest for rest in rests if trial(rest).drop_points <= bound), None)
-        if holding is None:
+        within = next((rest for rest in rests if measure(rest).drop_points <= bound), None)
+        if within is None:
             return
-        layers = holding
+        layers = within

@@ -1,4 +1,4 @@
-"""Parameters of the search for the layers that quantization hurts."""
+"""Parameters of the search for sensitive layers."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ Metric = Literal["map50", "output_error"]
 
 
 class SensitivitySpec(Spec):
-    """How layers are ranked, and when the search for those to leave in float is done."""
+    """The ranking of layers, and the limits of the search for layers to leave in float."""
 
-    images: int = Field(default=256, ge=8, description="of the val split, spread evenly; all where there are fewer")
+    images: int = Field(default=256, ge=8, description="images of the val split, evenly spaced; at most all of them")
     metric: Metric = Field(
         default="map50",
-        description="what ranks the layers: the mAP@50 that one loses, or how far the heads move; the second is "
-        "smooth, and tells layers apart whose loss is below the noise of mAP",
+        description="ranks layers by their loss of mAP@50, or by the error of the heads; the second also "
+        "distinguishes layers whose loss is below the noise of mAP",
     )
-    max_float_layers: int = Field(default=4, ge=1, le=32, description="the most layers that may be left in float")
+    max_float_layers: int = Field(default=4, ge=1, le=32, description="limit of layers in float")
     drop_points_max: float | None = Field(
         default=None,
         ge=0,
-        description="mAP@50 points (of 100) on val that the result may lose against float; if None, what the "
-        "strictest of the model's targets allows its engine",
+        description="mAP@50 points (of 100) on val that may be lost against float; if None, as many as the strictest "
+        "of the model's targets allows its engine",
     )

@@ -1,4 +1,4 @@
-"""What was found about sensitive layers, in one sentence."""
+"""The result of the search for sensitive layers, in one sentence."""
 
 from __future__ import annotations
 
@@ -8,27 +8,30 @@ if TYPE_CHECKING:
     from robot_assets.sensitivity.analysis import Sensitivity
 
 
-def headline(found: Sensitivity, latency_added: float) -> str:
-    """The worst layer, and what is done about it.
+def headline(found: Sensitivity, latency_added: float | None = None) -> str:
+    """The worst layer, and the chosen layers in float.
 
     Args:
-        found: What the search came to.
-        latency_added: Share by which the chosen layers in float make an inference longer.
+        found: The result of the search.
+        latency_added: Relative increase of the latency with the chosen layers in float; None if not measured.
     """
     best = found.chosen.best
     if found.chosen.holds and not best.layers:
-        return f"{_lead(found)}; all int8 {_change(found.int8_drop_points)}, {found.bound:g} may be lost"
+        return f"{_worst(found)}; all int8 {_change(found.int8_drop_points)}, at most {found.bound:g} allowed"
     count = f"{len(best.layers)} layer{'' if len(best.layers) == 1 else 's'} in float"
     if found.chosen.holds:
-        verb = "holds" if len(best.layers) == 1 else "hold"
-        return f"{_lead(found)}; {count} {verb} the gate at {100 * latency_added:+.0f} % latency"
+        verb = "meets" if len(best.layers) == 1 else "meet"
+        cost = "" if latency_added is None else f" at {100 * latency_added:+.0f} % latency"
+        return f"{_worst(found)}; {count} {verb} the bound{cost}"
     lost = _points(best.drop_points)
-    return f"{_lead(found)}; the gate does not hold: {count}, {lost} lost, {found.bound:g} may be"
+    return f"{_worst(found)}; the bound is not met: {lost} lost with {count}, at most {found.bound:g} allowed"
 
 
-def _lead(found: Sensitivity) -> str:
+def _worst(found: Sensitivity) -> str:
     loss = found.worst.drop_points
-    return f"{found.worst.layer.name} loses most ({_points(loss)})" if round(loss, 1) > 0 else "no layer alone loses"
+    if round(loss, 1) > 0:
+        return f"{found.worst.layer.name} loses most ({_points(loss)})"
+    return "no layer alone loses accuracy"
 
 
 def _change(drop: float) -> str:

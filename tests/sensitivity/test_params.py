@@ -1,4 +1,4 @@
-"""What params.yaml says of sensitive layers, and what that makes of the graph of assets."""
+"""The section ``sensitivity`` of params.yaml, and its effect on the graph of assets."""
 
 from copy import deepcopy
 from pathlib import Path
@@ -8,8 +8,9 @@ import yaml
 
 from robot_assets.core.errors import ParamsError
 from robot_assets.lineage.code_version import Code
-from robot_assets.lineage.graph import Kind, build_graph
-from robot_assets.pipeline.params import parse_params, sensitivity_of
+from robot_assets.lineage.graph import Kind
+from robot_assets.pipeline.graph import build_graph
+from robot_assets.pipeline.params import parse_params
 
 ROOT = Path(__file__).parents[2]
 MODEL = "sidewalk_detector"
@@ -30,11 +31,11 @@ def stages(document: dict) -> dict:
     return build_graph(parse_params(document))
 
 
-def test_without_a_section_there_is_no_such_asset(document):
+def test_without_a_section_there_is_no_sensitivity_asset(document):
     assert f"{MODEL}/sensitivity" not in stages(document)
 
 
-def test_with_a_section_there_is_one_and_every_other_stage_is_as_before(document):
+def test_with_a_section_there_is_one_and_no_other_stage_changes(document):
     before, after = stages(document), stages(with_sensitivity(document, {"images": 64}))
     found = after.pop(f"{MODEL}/sensitivity")
     assert found.kind is Kind.SENSITIVITY
@@ -42,7 +43,7 @@ def test_with_a_section_there_is_one_and_every_other_stage_is_as_before(document
     assert after == before
 
 
-def test_mixed_precision_changes_what_engines_are_built_from_and_nothing_else(document):
+def test_mixed_precision_changes_only_the_onnx_input_of_engines(document):
     before = stages(with_sensitivity(document, {}))
     after = stages(with_sensitivity(document, {}, mixed_precision=True))
     changed = {name for name in before if before[name] != after[name]}
@@ -52,19 +53,19 @@ def test_mixed_precision_changes_what_engines_are_built_from_and_nothing_else(do
     assert parity == {f"{MODEL}/sensitivity"}, "an engine is compared with the graph that it was built from"
 
 
-def test_the_strictest_gate_of_the_targets_is_the_bound(document):
+def test_the_default_bound_is_the_strictest_gate_of_the_targets(document):
     document["targets"]["slow"] = deepcopy(document["targets"]["cpu"])
     document["targets"]["slow"]["gate"]["accuracy_drop_points_max"] = 0.4
     document["models"][MODEL]["targets"] = ["cpu", "slow"]
     params = parse_params(with_sensitivity(document, {}))
-    assert sensitivity_of(params, MODEL).drop_points_max == 0.4
+    assert params.sensitivity_of(MODEL).drop_points_max == 0.4
     stage = build_graph(params)[f"{MODEL}/sensitivity"]
     assert stage.params["sensitivity"]["drop_points_max"] == 0.4
 
 
-def test_an_own_bound_may_be_stricter_and_not_looser(document):
+def test_a_given_bound_may_be_stricter_than_the_gates_and_not_looser(document):
     params = parse_params(with_sensitivity(document, {"drop_points_max": 0.2}))
-    assert sensitivity_of(params, MODEL).drop_points_max == 0.2
+    assert params.sensitivity_of(MODEL).drop_points_max == 0.2
     with pytest.raises(ParamsError, match=r"sensitivity\.drop_points_max is 1\.5, and the strictest .* allows 1"):
         parse_params(with_sensitivity(document, {"drop_points_max": 1.5}))
 
@@ -83,7 +84,7 @@ def test_a_mistake_is_named_with_its_key(document, section, more, message):
         parse_params(with_sensitivity(document, section, **more))
 
 
-def test_code_of_the_search_is_no_part_of_what_comes_before_it():
+def test_the_code_of_the_search_is_not_part_of_earlier_stages():
     code = Code()
     for module in ("quantization.ptq", "quantization.qat", "export.onnx_export", "training.loop"):
         closure = code.closure(f"robot_assets.{module}")
