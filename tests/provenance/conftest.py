@@ -1,4 +1,4 @@
-"""A real engine with everything it was made of, in a real store, and the history that a build would have left."""
+"""A real engine with everything that it was made of, in a real store, and the chain that its build would have."""
 
 from __future__ import annotations
 
@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from robot_assets.engines.load import load_manifest
 from robot_assets.lineage.chain import Chain, GateRecord, Link
+from robot_assets.lineage.code import CODE_RULE
 from robot_assets.lineage.record import Record, desired_state
 from robot_assets.pipeline.project import Project
 from robot_assets.provenance.keys import KEY_VARIABLE
-from robot_assets.runtime.manifest import load_manifest
+from robot_assets.provenance.signing import sign_engine, sign_gates
 from tests.detector_chain import whole
 
 ENGINE = "small_detector/engine/cpu"
@@ -22,16 +24,29 @@ COMMIT = "0123456789abcdef0123456789abcdef01234567"
 
 
 @dataclass(frozen=True)
-class Workshop:
-    """A project whose store holds a built engine, and the chain of that engine."""
+class BuiltProject:
+    """A project whose store has a built engine, and the chain of that engine."""
 
     project: Project
     chain: Chain
 
     @property
     def engine(self) -> Path:
-        """The engine as the store lays it out."""
+        """The engine, checked out by the store."""
         return self.project.store.open(self.chain.head.version)
+
+    def sign(self, chain: Chain | None = None) -> None:
+        """Sign how the engine was made, as a build does."""
+        sign_engine(self.project.store, self.project.key, chain or self.chain)
+
+    def sign_gates(self, chain: Chain | None = None) -> None:
+        """Sign the results of the gates of the engine, as their evaluation does."""
+        sign_gates(self.project.store, self.project.key, chain or self.chain)
+
+    @property
+    def statements(self) -> dict[str, bytes]:
+        """The envelopes that the store has for the engine, by name."""
+        return self.project.store.attestations(self.chain.head.version)
 
 
 @pytest.fixture(autouse=True)
@@ -40,50 +55,50 @@ def no_key_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def stocked(tmp_path_factory: pytest.TempPathFactory) -> Workshop:
-    """A workshop that is copied, and never changed."""
+def stocked(tmp_path_factory: pytest.TempPathFactory) -> BuiltProject:
+    """A built project that is copied, and never changed."""
     project = project_at(tmp_path_factory.mktemp("stocked"))
-    return Workshop(project, chain_in(project))
+    return BuiltProject(project, chain_in(project))
 
 
 @pytest.fixture
-def workshop(stocked: Workshop, tmp_path: Path) -> Workshop:
-    """A workshop with nothing signed yet, and no key."""
+def built(stocked: BuiltProject, tmp_path: Path) -> BuiltProject:
+    """A built project with nothing signed yet, and no key."""
     objects = Path(".robot_assets", "store", "files")
     project = project_at(tmp_path / "project")
     shutil.copytree(stocked.project.root / objects, project.root / objects)
-    return Workshop(project, stocked.chain)
+    return BuiltProject(project, stocked.chain)
 
 
 @pytest.fixture
-def robot(tmp_path: Path) -> Callable[[Workshop], Path]:
-    """Copy a workshop's engine to a folder where a robot would have it, writable, without any provenance."""
+def robot(tmp_path: Path) -> Callable[[BuiltProject], Path]:
+    """Copy the engine of a built project to a folder, writable and without envelopes, as a robot would have it."""
 
-    def copy(workshop: Workshop, name: str = "robot") -> Path:
-        return Path(shutil.copytree(workshop.engine, tmp_path / name, copy_function=shutil.copyfile))
+    def copy(built: BuiltProject, name: str = "robot") -> Path:
+        return Path(shutil.copytree(built.engine, tmp_path / name, copy_function=shutil.copyfile))
 
     return copy
 
 
 def project_at(root: Path, url: str = ".robot_assets/store", more: str = "") -> Project:
-    """An empty project; ``more`` is what params.yaml says besides."""
+    """An empty project; ``more`` are further lines of params.yaml."""
     root.mkdir(exist_ok=True)
     (root / "params.yaml").write_text(f"store: {{url: {url}}}\ndatasets: {{}}\nmodels: {{}}\ntargets: {{}}\n{more}")
     return Project(root)
 
 
 def chain_in(project: Project) -> Chain:
-    """Add the artifacts of the small detector to the store of ``project``, and tell how they came about."""
-    built = whole()
+    """Add the artifacts of the small detector to the store of ``project``, and return the chain of its engine."""
+    artifacts = whole()
     versions = {
-        "datasets/drawn": project.store.add(built.dataset).digest,
-        "small_detector/checkpoint": project.store.add(built.checkpoint).digest,
-        "small_detector/ptq": project.store.add(built.ptq).digest,
-        "small_detector/qat": project.store.add(built.qat).digest,
-        "small_detector/onnx": project.store.add(built.onnx).digest,
-        "raw/drawn": project.store.add(built.dataset.parent / "raw").digest,
-        "platform/cpu": load_manifest(built.engine).platform_fingerprint,
-        ENGINE: project.store.add(built.engine).digest,
+        "datasets/drawn": project.store.add(artifacts.dataset).digest,
+        "small_detector/checkpoint": project.store.add(artifacts.checkpoint).digest,
+        "small_detector/ptq": project.store.add(artifacts.ptq).digest,
+        "small_detector/qat": project.store.add(artifacts.qat).digest,
+        "small_detector/onnx": project.store.add(artifacts.onnx).digest,
+        "raw/drawn": project.store.add(artifacts.dataset.parent / "raw").digest,
+        "platform/cpu": load_manifest(artifacts.engine).platform_fingerprint,
+        ENGINE: project.store.add(artifacts.engine).digest,
     }
     inputs = {
         ENGINE: ["small_detector/onnx", "platform/cpu"],
@@ -100,7 +115,12 @@ def chain_in(project: Project) -> Chain:
     }
     produced = [link_of(asset, versions, read) for asset, read in inputs.items()]
     observed = [
-        Link(asset=asset, version=versions[asset], observed_at="2026-03-01T07:00:00+00:00")
+        Link(
+            asset=asset,
+            version=versions[asset],
+            holds_bytes=asset != "platform/cpu",
+            observed_at="2026-03-01T07:00:00+00:00",
+        )
         for asset in ("raw/drawn", "platform/cpu")
     ]
     return Chain(links=(*produced, *observed))
@@ -114,7 +134,8 @@ def link_of(asset: str, versions: dict[str, str], read: list[str]) -> Link:
         desired_state=desired_state(asset, "c" * 32, {name: versions[name] for name in read}),
         inputs={name: versions[name] for name in read},
         params={"target": {"kind": "onnxruntime", "threads": 1}},
-        modules={"robot_assets.engines.onnxruntime_engine": "d" * 32},
+        code={"robot_assets.engines.onnxruntime.build:build_engine": "d" * 12},
+        code_rule=CODE_RULE,
         git_commit=COMMIT,
         git_dirty=False,
         image="registry.example/robot-assets@sha256:" + "e" * 64,

@@ -1,4 +1,4 @@
-"""``lineage_intact``: yes while all that an engine was made of is there, and what is wrong by name when not."""
+"""``lineage_intact`` passes while everything that an engine was made of is there, and names every fault."""
 
 import json
 import shutil
@@ -8,9 +8,8 @@ import pytest
 
 from robot_assets.provenance.envelope import sign
 from robot_assets.provenance.intact import intact
-from robot_assets.provenance.keys import create_key, signing_key, trust_of
+from robot_assets.provenance.keys import create_key, signing_key
 from robot_assets.provenance.public_key import Trust
-from robot_assets.provenance.signing import sign_engine
 from robot_assets.provenance.statements import provenance_statement
 from robot_assets.provenance.subjects import Subject, read_subjects
 from robot_assets.store import Store
@@ -21,14 +20,14 @@ from tests.provenance.conftest import ENGINE, with_head
 
 
 @pytest.fixture
-def signed(workshop):
-    sign_engine(workshop.project, workshop.chain)
-    return workshop
+def signed(built):
+    built.sign()
+    return built
 
 
 @pytest.fixture
 def trust(signed):
-    return trust_of(signed.project)
+    return signed.project.trust()
 
 
 def object_of(store, version, name):
@@ -48,7 +47,7 @@ def changed_record(chain, asset, **changes):
     return changed_link(chain, asset, record=link.record.model_copy(update=changes))
 
 
-def test_an_engine_whose_lineage_is_all_there_is_intact(signed, trust):
+def test_an_engine_with_a_complete_lineage_is_intact(signed, trust):
     verdict = intact(signed.chain, signed.project.store, trust)
     assert verdict.passed
     assert verdict.fix == ""
@@ -59,7 +58,7 @@ def test_an_engine_whose_lineage_is_all_there_is_intact(signed, trust):
 
 @pytest.mark.parametrize("name", ["engine.onnx", "manifest.json"])
 @pytest.mark.parametrize("place", [0, -1])
-def test_one_altered_byte_of_the_engine_is_seen_and_named(signed, trust, name, place):
+def test_one_altered_byte_of_the_engine_is_detected_and_named(signed, trust, name, place):
     path = object_of(signed.project.store, signed.chain.head.version, name)
     flip_bit(path, place)
     verdict = intact(signed.chain, signed.project.store, trust)
@@ -69,14 +68,14 @@ def test_one_altered_byte_of_the_engine_is_seen_and_named(signed, trust, name, p
     assert "Do not use this engine" in verdict.fix
 
 
-def test_an_altered_listing_of_the_engine_is_seen(signed, trust):
+def test_an_altered_listing_of_the_engine_is_detected(signed, trust):
     flip_bit(Path(Cache(signed.project.store.cache).path(signed.chain.head.version)), 0)
     verdict = intact(signed.chain, signed.project.store, trust)
     assert not verdict.passed
     assert "the listing of" in verdict.summary
 
 
-def test_what_the_store_has_lost_is_named(signed, trust):
+def test_an_artifact_that_the_store_has_lost_is_named(signed, trust):
     [onnx] = [link for link in signed.chain.links if link.asset == "small_detector/onnx"]
     object_of(signed.project.store, onnx.version, "model.onnx").unlink()
     verdict = intact(signed.chain, signed.project.store, trust)
@@ -93,7 +92,7 @@ def test_a_lost_file_of_the_engine_itself_is_named(signed, trust):
 
 
 @pytest.mark.parametrize("is_dirty", [True, None])
-def test_code_that_was_not_committed_is_named_wherever_in_the_chain_it_ran(signed, trust, is_dirty):
+def test_uncommitted_code_of_any_step_is_named(signed, trust, is_dirty):
     chain = changed_record(signed.chain, "small_detector/checkpoint", git_dirty=is_dirty)
     verdict = intact(chain, signed.project.store, trust)
     assert not verdict.passed
@@ -101,34 +100,34 @@ def test_code_that_was_not_committed_is_named_wherever_in_the_chain_it_ran(signe
     assert verdict.fix.startswith("Commit the code, then build small_detector/checkpoint again")
 
 
-def test_an_engine_without_a_signature_is_not_intact(workshop):
-    create_key(workshop.project.state / "keys" / "signing.pem")
-    verdict = intact(workshop.chain, workshop.project.store, trust_of(workshop.project))
+def test_an_engine_without_a_signature_is_not_intact(built):
+    create_key(built.project.state / "keys" / "signing.pem")
+    verdict = intact(built.chain, built.project.store, built.project.trust())
     assert not verdict.passed
-    assert "no signature counts" in verdict.summary
+    assert "no trusted signature" in verdict.summary
     assert verdict.facts["signed_by"] is None
 
 
 def test_the_signature_of_a_stranger_does_not_count(signed, tmp_path):
     verdict = intact(signed.chain, signed.project.store, Trust((create_key(tmp_path / "stranger.pem"),)))
     assert not verdict.passed
-    assert "who is not trusted here" in verdict.summary
+    assert "which is not trusted here" in verdict.summary
     assert "provenance.trusted_keys" in verdict.fix
 
 
-def test_bytes_with_the_right_md5_and_another_sha256_than_was_signed_are_seen(signed, trust):
-    """As after a collision in md5: the listing fits, and what was signed does not."""
+def test_bytes_with_the_signed_md5_and_another_sha256_are_detected(signed, trust):
+    """As after a collision in md5: the listing matches, and the signed hash does not."""
     engine, *rest = read_subjects(signed.engine)
     forged = (Subject(engine.name, "0" * 64, engine.md5), *rest)
     payload = provenance_statement(signed.chain, forged)
     store = signed.project.store
-    store.attest(signed.chain.head.version, "provenance-5b1d2c33", sign(payload, signing_key(signed.project)))
+    store.attest(signed.chain.head.version, "provenance-5b1d2c33", sign(payload, signing_key(signed.project.key)))
     verdict = intact(signed.chain, store, trust)
     assert not verdict.passed
     assert "engine.onnx was altered" in verdict.summary
 
 
-def test_a_problem_that_the_audit_found_is_said_once(signed, trust):
+def test_a_problem_of_the_audit_is_named_once(signed, trust):
     problem = "its bytes are no longer in the store"
     [onnx] = [link for link in signed.chain.links if link.asset == "small_detector/onnx"]
     object_of(signed.project.store, onnx.version, "model.onnx").unlink()
@@ -139,7 +138,7 @@ def test_a_problem_that_the_audit_found_is_said_once(signed, trust):
     assert verdict.facts["missing"] == ["small_detector/onnx"]
 
 
-def test_only_a_problem_of_the_chain_is_enough_for_a_no(signed, trust):
+def test_a_problem_of_the_chain_alone_fails_the_check(signed, trust):
     verdict = intact(with_head(signed.chain, problems=("latency failed: too slow",)), signed.project.store, trust)
     assert not verdict.passed
     assert verdict.summary == f"{ENGINE}: latency failed: too slow"

@@ -1,4 +1,4 @@
-"""The key that signs is its owner's alone, is never replaced, and never shows."""
+"""The signing key is readable by its owner alone, is never replaced, and is never printed."""
 
 import base64
 import os
@@ -21,11 +21,9 @@ from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.provenance.keys import (
     KEY_VARIABLE,
     create_key,
-    key_path,
     load_key,
     public_half,
     signing_key,
-    trust_of,
 )
 from robot_assets.provenance.public_key import PublicKey, parse_public_key
 
@@ -62,7 +60,7 @@ def test_a_key_is_never_replaced(tmp_path):
     path = tmp_path / "signing.pem"
     create_key(path)
     before = path.read_bytes()
-    with pytest.raises(ProvenanceError, match="is there already"):
+    with pytest.raises(ProvenanceError, match="exists"):
         create_key(path)
     assert path.read_bytes() == before
     assert os.listdir(tmp_path) == ["signing.pem"]
@@ -88,7 +86,7 @@ def test_a_key_that_others_can_read_or_write_is_refused(tmp_path, mode):
     ],
     ids=["encrypted", "rsa", "cut", "empty", "noise"],
 )
-def test_what_is_no_such_key_is_refused_without_being_quoted(tmp_path, content, what):
+def test_another_key_or_file_is_refused_without_being_quoted(tmp_path, content, what):
     with pytest.raises(ProvenanceError, match=what) as caught:
         load_key(owned(tmp_path / "signing.pem", content))
     body = content.split(b"-----")[2].strip() if b"-----" in content else content
@@ -103,42 +101,42 @@ def test_a_directory_or_nothing_in_place_of_a_key_is_refused(tmp_path):
         load_key(tmp_path)
 
 
-def test_the_key_of_a_checkout_is_made_the_first_time_that_it_signs_and_then_stays(project):
-    assert trust_of(project).keys == ()
-    first = public_half(signing_key(project))
-    assert public_half(signing_key(project)) == first
-    assert key_path(project) == project.root / ".robot_assets" / "keys" / "signing.pem"
-    assert trust_of(project).keys == (first,)
-    assert trust_of(project).named(first).startswith("the key of this checkout")
+def test_the_key_of_a_checkout_is_created_at_the_first_signature_and_then_stays(project):
+    assert project.trust().keys == ()
+    first = public_half(signing_key(project.key))
+    assert public_half(signing_key(project.key)) == first
+    assert project.key.path == project.root / ".robot_assets" / "keys" / "signing.pem"
+    assert project.trust().keys == (first,)
+    assert project.trust().named(first).startswith("the key of this checkout")
 
 
-def test_runs_that_start_at_once_agree_on_one_key(project):
+def test_simultaneous_runs_create_one_key(project):
     with ThreadPoolExecutor(8) as pool:
-        keys = {public_half(key) for key in pool.map(lambda _: signing_key(project), range(16))}
+        keys = {public_half(key) for key in pool.map(lambda _: signing_key(project.key), range(16))}
     assert len(keys) == 1
-    assert os.listdir(key_path(project).parent) == ["signing.pem"]
+    assert os.listdir(project.key.path.parent) == ["signing.pem"]
 
 
-def test_a_named_key_is_used_and_never_made(project, tmp_path, monkeypatch):
+def test_a_named_key_is_used_and_never_created(project, tmp_path, monkeypatch):
     monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / "elsewhere.pem"))
     with pytest.raises(ProvenanceError, match="no signing key"):
-        signing_key(project)
+        signing_key(project.key)
     public = create_key(tmp_path / "elsewhere.pem")
-    assert public_half(signing_key(project)) == public
+    assert public_half(signing_key(project.key)) == public
     assert not (project.state / "keys").exists()
 
 
-def test_named_trusted_keys_are_the_only_ones(project):
-    own = public_half(signing_key(project))
+def test_trusted_keys_of_params_yaml_are_the_only_ones(project):
+    own = public_half(signing_key(project.key))
     other = create_key(project.root / "other.pem")
     (project.root / "params.yaml").write_text(EMPTY + f"provenance: {{trusted_keys: ['{other}']}}\n")
-    trust = trust_of(Project(project.root))
+    trust = Project(project.root).trust()
     assert trust.keys == (other,)
     assert own not in trust.keys
     assert trust.named(other) == str(other)
 
 
-def test_a_public_key_reads_from_base64_and_from_hexadecimal_digits(tmp_path):
+def test_a_public_key_parses_from_base64_and_from_hexadecimal_digits(tmp_path):
     public = create_key(tmp_path / "signing.pem")
     assert parse_public_key(str(public)) == public
     assert parse_public_key(f"  ed25519:{public.raw.hex()}\n") == public
@@ -158,7 +156,7 @@ def test_a_public_key_reads_from_base64_and_from_hexadecimal_digits(tmp_path):
         "ed25519:no base64 at all",
     ],
 )
-def test_what_is_no_public_key_is_refused(line):
+def test_anything_but_a_public_key_is_refused(line):
     with pytest.raises(ProvenanceError, match="key"):
         parse_public_key(line)
 
@@ -173,7 +171,7 @@ def test_a_private_key_that_was_pasted_by_mistake_is_not_repeated():
 def test_a_mistake_in_params_is_named_by_its_key(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text(EMPTY + "provenance: {trusted_keys: ['ed25519:abc']}\n")
-    with pytest.raises(ParamsError, match=r"provenance\.trusted_keys: 'ed25519:abc' is no public key"):
+    with pytest.raises(ParamsError, match=r"provenance\.trusted_keys: 'ed25519:abc' is not a public key"):
         load_params(path)
     key = PublicKey(bytes(range(32)))
     path.write_text(EMPTY + f"provenance: {{trusted_keys: ['{key}', 'ed25519:{key.raw.hex()}']}}\n")

@@ -1,4 +1,4 @@
-"""A key as Kubernetes mounts it: root's, for the group of the pod, on a read-only mount. And only as that."""
+"""A key that Kubernetes mounts: owned by root, readable by the group of the pod, on a read-only mount."""
 
 import os
 import shutil
@@ -29,10 +29,10 @@ print(public_half(load_key(Path("/mnt/signing.pem"))))
 
 
 def read(folder: Path, *, mode: str = "0440", owner: int = 0, user: int = POD, group: int = POD, mount: str = "ro"):
-    """What a process of ``user`` and ``group`` makes of a key with these rights, on a mount of its own."""
+    """A process of ``user`` and ``group`` that reads a key with these permissions, on a mount of its own."""
     (folder / "read.py").write_text(READ)
     create_key(folder / "signing.pem")
-    # /mnt, since no other user may look into the folders of this one; the mount is seen by nobody else
+    # /mnt, since no other user may read this user's folders; the mount is in a namespace of this process alone
     script = f"""
         set -e
         mount -t tmpfs secret /mnt

@@ -8,23 +8,22 @@ import sys
 import pytest
 from typer.testing import CliRunner
 
-from dagster_project.cli import app
 from robot_assets.cli import engine as engine_cli
+from robot_assets.cli.main import app
 from robot_assets.core.errors import EngineError
 from robot_assets.provenance.errors import ProvenanceError
-from robot_assets.provenance.keys import KEY_VARIABLE, trust_of
-from robot_assets.provenance.signing import sign_engine, sign_gates
+from robot_assets.provenance.keys import KEY_VARIABLE
 from tests.provenance.conftest import ENGINE
 
 
 @pytest.fixture
-def signed(workshop, monkeypatch):
-    """A workshop with a signed engine; commands run in its project and know the engine by name."""
-    sign_engine(workshop.project, workshop.chain)
-    sign_gates(workshop.project, workshop.chain)
-    monkeypatch.chdir(workshop.project.root)
-    monkeypatch.setattr(engine_cli, "asset_resolver", {ENGINE: workshop.engine}.__getitem__)
-    return workshop
+def signed(built, monkeypatch):
+    """A built project with a signed engine; commands run in it and resolve the engine by name."""
+    built.sign()
+    built.sign_gates()
+    monkeypatch.chdir(built.project.root)
+    monkeypatch.setattr(engine_cli, "open_asset", {ENGINE: built.engine}.__getitem__)
+    return built
 
 
 def invoke(*arguments):
@@ -35,7 +34,7 @@ def get(tmp_path, *more):
     return invoke("engine", "get", ENGINE, "--out", tmp_path / "robot", *more)
 
 
-def test_what_was_got_verifies(signed, tmp_path):
+def test_a_delivered_engine_verifies(signed, tmp_path):
     done = get(tmp_path)
     assert done.exit_code == 0
     assert "engine.onnx, manifest.json of " + signed.chain.head.version in done.stdout
@@ -48,7 +47,7 @@ def test_what_was_got_verifies(signed, tmp_path):
     assert checked.stdout.splitlines()[-1].startswith("yes: ")
 
 
-def test_a_machine_gets_the_same_answers(signed, tmp_path):
+def test_a_machine_gets_the_same_results(signed, tmp_path):
     got = json.loads(get(tmp_path, "--json").stdout)
     assert got["version"] == signed.chain.head.version
     assert got["statements"] == 3
@@ -57,7 +56,7 @@ def test_a_machine_gets_the_same_answers(signed, tmp_path):
     assert [check["name"] for check in found["checks"]] == ["manifest", "signature", "files", "gates", "platform"]
 
 
-def test_an_altered_engine_is_refused_with_exit_code_1_and_what_to_do(signed, tmp_path):
+def test_an_altered_engine_is_refused_with_exit_code_1_and_a_fix(signed, tmp_path):
     get(tmp_path)
     with (tmp_path / "robot" / "engine.onnx").open("r+b") as stream:
         stream.write(b"\0")
@@ -68,7 +67,7 @@ def test_an_altered_engine_is_refused_with_exit_code_1_and_what_to_do(signed, tm
     assert json.loads(invoke("verify", tmp_path / "robot", "--json").stdout)["passed"] is False
 
 
-def test_an_asset_is_verified_by_its_name(signed):
+def test_an_engine_is_verified_by_the_name_of_its_asset(signed):
     assert invoke("verify", ENGINE).exit_code == 0
 
 
@@ -79,7 +78,7 @@ def test_an_older_engine_is_replaced_and_anything_else_is_not(signed, tmp_path):
     assert not (tmp_path / "robot" / "NOTICE").exists()
     (tmp_path / "home").mkdir()
     (tmp_path / "home" / "diary.txt").write_text("mine")
-    with pytest.raises(ProvenanceError, match="is there already and is no engine"):
+    with pytest.raises(ProvenanceError, match="exists and is not an engine"):
         invoke("engine", "get", ENGINE, "--out", tmp_path / "home")
     assert (tmp_path / "home" / "diary.txt").read_text() == "mine"
 
@@ -92,52 +91,52 @@ def test_an_engine_is_not_written_into_itself(signed, tmp_path):
     assert invoke("verify", tmp_path / "robot").exit_code == 0
 
 
-def test_a_got_engine_can_be_handed_on_with_its_statements(signed, tmp_path):
+def test_a_delivered_engine_can_be_delivered_again_with_its_statements(signed, tmp_path):
     get(tmp_path)
     assert invoke("engine", "get", tmp_path / "robot", "--out", tmp_path / "next").exit_code == 0
     for name in os.listdir(tmp_path / "robot"):
         assert (tmp_path / "next" / name).read_bytes() == (tmp_path / "robot" / name).read_bytes()
 
 
-def test_a_place_that_cannot_be_written_to_is_named(signed, tmp_path):
+def test_a_folder_that_cannot_be_written_to_is_named(signed, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(ProvenanceError, match="cannot be written"):
         invoke("engine", "get", ENGINE, "--out", tmp_path / "file" / "robot")
 
 
-def test_an_engine_that_nobody_signed_is_got_with_a_warning(workshop, tmp_path, monkeypatch):
-    monkeypatch.chdir(workshop.project.root)
-    done = invoke("engine", "get", workshop.chain.head.version, "--out", tmp_path / "robot")
+def test_an_engine_without_a_signature_is_delivered_with_a_warning(built, tmp_path, monkeypatch):
+    monkeypatch.chdir(built.project.root)
+    done = invoke("engine", "get", built.chain.head.version, "--out", tmp_path / "robot")
     assert done.exit_code == 0
-    assert "nobody has signed this engine" in done.stdout
+    assert "no signed statement" in done.stdout
     assert invoke("verify", tmp_path / "robot").exit_code == 1
 
 
-def test_another_kind_of_artifact_is_no_engine(signed, tmp_path):
+def test_another_kind_of_artifact_is_refused(signed, tmp_path):
     with pytest.raises(EngineError, match=r"manifest\.json"):
         invoke("engine", "get", signed.chain.links[1].version, "--out", tmp_path / "robot")
     assert not (tmp_path / "robot").exists()
 
 
-def test_a_robot_names_the_keys_that_it_trusts(signed, tmp_path, monkeypatch):
+def test_a_robot_gives_the_keys_that_it_trusts(signed, tmp_path, monkeypatch):
     get(tmp_path)
-    key = str(trust_of(signed.project).keys[0])
+    key = str(signed.project.trust().keys[0])
     monkeypatch.chdir("/")
-    with pytest.raises(ProvenanceError, match="whose signature counts is not said"):
+    with pytest.raises(ProvenanceError, match="no trusted key"):
         invoke("verify", tmp_path / "robot")
     assert invoke("verify", tmp_path / "robot", "--trusted", key).exit_code == 0
     assert invoke("verify", tmp_path / "robot", "--trusted", "ed25519:" + bytes(range(32)).hex()).exit_code == 1
 
 
-def test_a_key_is_made_shown_and_never_replaced(workshop, tmp_path, monkeypatch):
-    monkeypatch.chdir(workshop.project.root)
+def test_a_key_is_created_shown_and_never_replaced(built, tmp_path, monkeypatch):
+    monkeypatch.chdir(built.project.root)
     with pytest.raises(ProvenanceError, match="robot-assets key create"):
         invoke("key", "show")
     made = invoke("key", "create")
     shown = invoke("key", "show").stdout.strip()
     assert shown.startswith("ed25519:")
     assert f"  - {shown}\n" in made.stdout
-    with pytest.raises(ProvenanceError, match="is there already"):
+    with pytest.raises(ProvenanceError, match="exists"):
         invoke("key", "create")
     elsewhere = tmp_path / "elsewhere.pem"
     other = json.loads(invoke("key", "create", "--out", elsewhere, "--json").stdout)["public_key"]
@@ -151,8 +150,8 @@ def test_help_has_an_example(verb):
     assert "Example: robot-assets" in invoke(*verb, "--help").stdout
 
 
-def test_a_mistake_reads_as_an_error_and_not_as_a_traceback(tmp_path):
-    command = [sys.executable, "-c", "from dagster_project.cli import main; main()", "verify", "nowhere"]
+def test_a_mistake_gives_an_error_and_no_traceback(tmp_path):
+    command = [sys.executable, "-c", "from robot_assets.cli.main import main; main()", "verify", "nowhere"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 1
     assert done.stderr.startswith("error: ")

@@ -1,4 +1,4 @@
-"""On a robot: yes only for the engine that was built, signed and tested, for a machine like this one."""
+"""On a robot: only the engine that was built, signed and tested for such a machine passes."""
 
 import base64
 import json
@@ -10,34 +10,34 @@ import sys
 import pytest
 from securesystemslib.signer import CryptoSigner
 
+from robot_assets.engines.load import load_manifest
 from robot_assets.platforms.probe import probe
 from robot_assets.provenance.envelope import sign
 from robot_assets.provenance.errors import ProvenanceError
-from robot_assets.provenance.keys import KEY_VARIABLE, create_key, signing_key, trust_of
+from robot_assets.provenance.keys import KEY_VARIABLE, create_key, signing_key
 from robot_assets.provenance.public_key import Trust
-from robot_assets.provenance.signing import sign_engine, sign_gates
 from robot_assets.provenance.subjects import BUNDLE
 from robot_assets.provenance.verify import verify
-from robot_assets.runtime.manifest import load_manifest, save_manifest
+from robot_assets.runtime.manifest import save_manifest
 from tests.alter import flip_bit
 from tests.provenance.conftest import ENGINE, gate, with_head
 
 
 @pytest.fixture
-def signed(workshop):
-    sign_engine(workshop.project, workshop.chain)
-    sign_gates(workshop.project, workshop.chain)
-    return workshop
+def signed(built):
+    built.sign()
+    built.sign_gates()
+    return built
 
 
 @pytest.fixture
 def trust(signed):
-    return trust_of(signed.project)
+    return signed.project.trust()
 
 
 @pytest.fixture
 def robot(signed, tmp_path):
-    """The engine where a robot has it: writable files and the envelopes beside them."""
+    """The engine as a robot has it: writable files and the envelopes beside them."""
     folder = tmp_path / "robot"
     shutil.copytree(signed.engine, folder, copy_function=shutil.copyfile)
     write_bundle(folder, signed.project.store.attestations(signed.chain.head.version).values())
@@ -58,7 +58,7 @@ def why(verification, name):
 
 
 def other_engine(signed, tmp_path):
-    """Another engine of the same workshop: its directory, and its chain with the version that it has."""
+    """Another engine of the same project: its directory, and its chain with its own version."""
     folder = tmp_path / "other"
     shutil.copytree(signed.engine, folder, copy_function=shutil.copyfile)
     manifest = load_manifest(folder)
@@ -67,7 +67,7 @@ def other_engine(signed, tmp_path):
     return folder, with_head(signed.chain, version=version)
 
 
-def test_the_engine_that_was_built_signed_and_tested_is_the_one(robot, trust):
+def test_an_engine_that_was_built_signed_and_tested_passes(robot, trust):
     found = verify(robot, trust, probe())
     assert found.passed
     assert answers(found) == dict.fromkeys(("manifest", "signature", "files", "gates", "platform"), True)
@@ -79,7 +79,7 @@ def test_the_engine_that_was_built_signed_and_tested_is_the_one(robot, trust):
 
 @pytest.mark.parametrize("name", ["engine.onnx", "manifest.json"])
 @pytest.mark.parametrize("place", [0, 0.5, -1])
-def test_one_altered_byte_of_a_file_is_seen_and_named(robot, trust, name, place):
+def test_one_altered_byte_of_a_file_is_detected_and_named(robot, trust, name, place):
     size = (robot / name).stat().st_size
     flip_bit(robot / name, int(size * place) if place > 0 else place)
     found = verify(robot, trust, probe())
@@ -88,7 +88,7 @@ def test_one_altered_byte_of_a_file_is_seen_and_named(robot, trust, name, place)
     assert answers(found)["signature"]
 
 
-def test_one_altered_byte_of_the_envelopes_is_seen_wherever_it_is(robot, trust):
+def test_one_altered_byte_of_the_envelopes_is_detected(robot, trust):
     bundle, platform = (robot / BUNDLE).read_bytes(), probe()
     places = random.Random(0).sample(range(len(bundle) - 1), 60)
     for place in (*places, bundle.index(b"\n")):
@@ -98,19 +98,19 @@ def test_one_altered_byte_of_the_envelopes_is_seen_wherever_it_is(robot, trust):
         assert not (found["signature"] and found["gates"]), place
 
 
-def test_a_manifest_that_was_edited_and_sealed_again_is_seen(robot, trust):
+def test_a_manifest_that_was_edited_and_sealed_again_is_detected(robot, trust):
     save_manifest(robot, load_manifest(robot).model_copy(update={"platform_fingerprint": "0" * 32}))
     found = verify(robot, trust, probe())
     assert answers(found) == {"manifest": True, "signature": True, "files": False, "gates": False, "platform": False}
     assert why(found, "files").startswith("manifest.json was altered")
 
 
-def test_an_added_and_a_missing_file_are_seen(robot, trust):
+def test_an_added_and_a_missing_file_are_named(robot, trust):
     (robot / "NOTICE").write_text("made by somebody else")
     (robot / "engine.onnx").unlink()
     found = verify(robot, trust, probe())
     assert not found.passed
-    assert "NOTICE was added: nobody signed it; engine.onnx is missing" in why(found, "files")
+    assert "NOTICE was added and is not signed; engine.onnx is missing" in why(found, "files")
     assert "missing" in why(found, "manifest")
 
 
@@ -125,31 +125,31 @@ def test_the_signature_of_a_stranger_does_not_count(robot, tmp_path):
     stranger = Trust((create_key(tmp_path / "stranger.pem"),))
     found = verify(robot, stranger, probe())
     assert answers(found) == {"manifest": True, "signature": False, "files": False, "gates": False, "platform": True}
-    assert "who is not trusted here" in why(found, "signature")
+    assert "which is not trusted here" in why(found, "signature")
     assert found.asset is None
 
 
-def test_an_engine_that_nobody_signed_says_so(robot, trust):
+def test_an_engine_without_a_signature_does_not_pass(robot, trust):
     (robot / BUNDLE).unlink()
     found = verify(robot, trust, probe())
     assert not found.passed
-    assert why(found, "signature").startswith("no statement about where it comes from")
+    assert why(found, "signature").startswith("no signed provenance")
 
 
 def test_the_envelopes_of_another_engine_do_not_count(signed, robot, trust, tmp_path):
     other, chain = other_engine(signed, tmp_path)
-    sign_engine(signed.project, chain)
-    sign_gates(signed.project, chain)
+    signed.sign(chain)
+    signed.sign_gates(chain)
     shutil.copyfile(robot / BUNDLE, other / BUNDLE)
     found = verify(other, trust, probe())
     assert answers(found) | {"files": True, "gates": True} == dict.fromkeys(answers(found), True)
     assert "manifest.json was altered: its sha256" in why(found, "files")
-    assert f"signed was {ENGINE} {signed.chain.head.version}" in why(found, "files")
+    assert f"the signed engine is {ENGINE} {signed.chain.head.version}" in why(found, "files")
 
 
 def test_gates_of_another_engine_do_not_count(signed, robot, trust, tmp_path):
     _, chain = other_engine(signed, tmp_path)
-    sign_gates(signed.project, chain)
+    signed.sign_gates(chain)
     mine = signed.project.store.attestations(signed.chain.head.version)
     theirs = signed.project.store.attestations(chain.head.version)
     write_bundle(robot, [mine["provenance-5b1d2c33"], theirs["gate-accuracy-5b1d2c33"]])
@@ -158,10 +158,10 @@ def test_gates_of_another_engine_do_not_count(signed, robot, trust, tmp_path):
     assert not found.passed
 
 
-def test_strange_lines_beside_good_envelopes_are_passed_over(signed, robot, trust):
+def test_other_lines_beside_good_envelopes_are_skipped(signed, robot, trust):
     other_tool = sign(
         b'{"_type":"https://in-toto.io/Statement/v1","subject":[],"predicateType":"https://spdx.dev/Document"}',
-        signing_key(signed.project),
+        signing_key(signed.project.key),
     )
     stranger = sign((robot / "manifest.json").read_bytes(), CryptoSigner.generate_ed25519())
     bundle = (robot / BUNDLE).read_bytes()
@@ -180,7 +180,7 @@ def test_strange_lines_beside_good_envelopes_are_passed_over(signed, robot, trus
     ],
 )
 def test_a_signed_payload_that_is_not_known_is_refused(signed, robot, trust, payload):
-    write_bundle(robot, [sign(payload, signing_key(signed.project))])
+    write_bundle(robot, [sign(payload, signing_key(signed.project.key))])
     found = verify(robot, trust, probe())
     assert not found.passed
     assert why(found, "signature").startswith("a signed statement")
@@ -190,7 +190,7 @@ def test_provenance_of_another_builder_is_refused(signed, robot, trust):
     envelope = signed.project.store.attestations(signed.chain.head.version)["provenance-5b1d2c33"]
     payload = base64.b64decode(json.loads(envelope)["payload"])
     payload = payload.replace(b"urn:robot-assets:builder:v1", b"urn:somebody:else")
-    write_bundle(robot, [sign(payload, signing_key(signed.project))])
+    write_bundle(robot, [sign(payload, signing_key(signed.project.key))])
     found = verify(robot, trust, probe())
     assert "is not ours" in why(found, "signature")
 
@@ -198,25 +198,25 @@ def test_provenance_of_another_builder_is_refused(signed, robot, trust):
 @pytest.mark.parametrize(
     ("first", "second", "expected"), [(True, False, False), (False, True, True)], ids=["worse", "better"]
 )
-def test_the_newest_gate_results_hold(signed, trust, first, second, expected):
+def test_the_newest_gate_results_count(signed, trust, first, second, expected):
     for passed, hour in ((second, "10"), (first, "09")):  # signed in any order
         late = gate("latency", passed=passed, run_id=f"{hour}aaaaaa", at=f"2026-03-01T{hour}:00:00+00:00")
-        sign_gates(signed.project, with_head(signed.chain, gates=(gate("accuracy"), late)))
+        signed.sign_gates(with_head(signed.chain, gates=(gate("accuracy"), late)))
     found = verify(signed.engine, trust, probe(), signed.project.store)
     assert answers(found)["gates"] is expected
     if not expected:
         assert "latency failed" in why(found, "gates")
 
 
-def test_a_gate_that_was_not_evaluated_is_named(workshop):
-    sign_engine(workshop.project, workshop.chain)
-    sign_gates(workshop.project, with_head(workshop.chain, gates=(gate("accuracy"),)))
-    found = verify(workshop.engine, trust_of(workshop.project), probe(), workshop.project.store)
+def test_a_gate_that_was_not_evaluated_is_named(built):
+    built.sign()
+    built.sign_gates(with_head(built.chain, gates=(gate("accuracy"),)))
+    found = verify(built.engine, built.project.trust(), probe(), built.project.store)
     assert not found.passed
     assert "latency was not evaluated" in why(found, "gates")
 
 
-def test_another_machine_is_told_apart_and_what_differs_is_named(robot, trust):
+def test_another_machine_is_refused_and_the_differences_are_named(robot, trust):
     elsewhere = probe().model_copy(update={"architecture": "riscv64", "cpu_features": ()})
     found = verify(robot, trust, elsewhere)
     assert answers(found) | {"platform": True} == dict.fromkeys(answers(found), True)
@@ -228,12 +228,12 @@ def test_an_engine_in_the_store_needs_no_file_beside_it(signed, trust):
     assert verify(signed.engine, trust, probe(), signed.project.store).passed
 
 
-def test_a_copy_without_envelopes_is_found_in_the_store_by_its_bytes(signed, robot, trust):
+def test_the_envelopes_of_a_copy_are_found_in_the_store_by_its_bytes(signed, robot, trust):
     (robot / BUNDLE).unlink()
     assert verify(robot, trust, probe(), signed.project.store).passed
 
 
-def test_one_altered_byte_in_the_store_is_seen_and_named(signed, trust):
+def test_one_altered_byte_in_the_store_is_detected_and_named(signed, trust):
     path = signed.engine / "engine.onnx"
     flip_bit(path, 100)
     found = verify(path.parent, trust, probe(), signed.project.store)
@@ -241,7 +241,7 @@ def test_one_altered_byte_in_the_store_is_seen_and_named(signed, trust):
     assert why(found, "files").startswith("engine.onnx was altered")
 
 
-def test_a_file_of_an_engine_stands_for_the_engine(robot, trust):
+def test_a_file_of_an_engine_names_the_engine(robot, trust):
     assert verify(robot / "engine.onnx", trust, probe()).passed
 
 
@@ -254,12 +254,12 @@ def test_a_file_out_of_its_directory_is_not_enough(robot, trust, tmp_path):
         verify(tmp_path / "nowhere", trust, probe())
 
 
-def test_after_a_rotation_both_keys_count_as_long_as_both_are_named(signed, robot, trust, tmp_path, monkeypatch):
+def test_after_a_rotation_both_keys_count_while_both_are_trusted(signed, robot, trust, tmp_path, monkeypatch):
     new = create_key(tmp_path / "new.pem")
     monkeypatch.setenv(KEY_VARIABLE, str(tmp_path / "new.pem"))
     other, chain = other_engine(signed, tmp_path)
-    sign_engine(signed.project, chain)
-    sign_gates(signed.project, chain)
+    signed.sign(chain)
+    signed.sign_gates(chain)
     write_bundle(other, signed.project.store.attestations(chain.head.version).values())
     both = Trust((*trust.keys, new))
     assert [answers(verify(folder, both, probe()))["signature"] for folder in (robot, other)] == [True, True]
@@ -275,7 +275,7 @@ def refuse(event, arguments):
     if event in ("socket.connect", "socket.getaddrinfo", "subprocess.Popen"):
         raise PermissionError(event)
 sys.addaudithook(refuse)
-from dagster_project.cli import main
+from robot_assets.cli.main import main
 sys.argv = ["robot-assets", "verify", {str(robot)!r}, "--trusted", {str(trust.keys[0])!r}]
 main()
 """
