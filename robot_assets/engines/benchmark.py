@@ -1,4 +1,4 @@
-"""How long one inference takes. Interleaved, so that a busy machine slows both sides alike. Needs no torch."""
+"""Times single inferences. What is compared is timed alternately: load of the machine affects both. Needs no torch."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from robot_assets.engines.registry import engine_kind
 
 @dataclass(frozen=True)
 class Latencies:
-    """Wall-clock times of single inferences in milliseconds, pre- and post-processing left out.
+    """Wall-clock times of single inferences, without pre- and post-processing.
 
     Attributes:
-        milliseconds: One an inference, in the order they ran.
+        milliseconds: Of each inference, in the order they ran.
     """
 
     milliseconds: tuple[float, ...]
 
     def percentile(self, percent: float) -> float:
-        """The latency that ``percent`` of the inferences stayed within."""
+        """The latency that ``percent`` of the inferences did not exceed, ms."""
         return float(np.percentile(self.milliseconds, percent))
 
     @property
@@ -36,17 +36,17 @@ class Latencies:
 
     @property
     def p95(self) -> float:
-        """95 % stayed within, ms."""
+        """95th percentile, ms."""
         return self.percentile(95)
 
     @property
     def p99(self) -> float:
-        """99 % stayed within, ms."""
+        """99th percentile, ms."""
         return self.percentile(99)
 
     @property
     def images_per_s(self) -> float:
-        """Inferences a second, one after the other."""
+        """Inferences per second, one at a time."""
         return 1e3 * len(self.milliseconds) / sum(self.milliseconds)
 
     def as_json(self) -> dict[str, float | int]:
@@ -115,7 +115,7 @@ def compare(engine: Path, float_onnx: Path, inferences: int = 200, warmup: int =
 
 
 def interleave(calls: Mapping[str, Callable[[], object]], inferences: int, warmup: int) -> dict[str, Latencies]:
-    """Time each of ``calls`` in turn, ``inferences`` times after ``warmup`` rounds that do not count."""
+    """Time ``calls`` alternately, each ``inferences`` times after ``warmup`` rounds that do not count."""
     times: dict[str, list[float]] = {name: [] for name in calls}
     for done in range(warmup + inferences):
         for name, call in calls.items():
@@ -128,5 +128,5 @@ def interleave(calls: Mapping[str, Callable[[], object]], inferences: int, warmu
 
 
 def _images(shape: tuple[int, ...]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
-    """Noise: convolution times do not depend on what is in the image."""
+    """Noise: the duration of a convolution does not depend on the image."""
     return np.random.default_rng(0).random(shape, dtype=np.float32)

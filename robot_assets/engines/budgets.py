@@ -1,4 +1,4 @@
-"""What an engine must hold on its target before anything may depend on it."""
+"""The budgets of a target, which its engines have to keep before anything may depend on them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from robot_assets.core.spec import Spec
 
 
 class GateSpec(Spec):
-    """Budgets of a target. One that is not set is measured and reported, and stops nothing."""
+    """Budgets of a target. Without a budget a figure is measured and reported, and blocks nothing."""
 
     accuracy_drop_points_max: float = Field(
         default=1.0, ge=0, description="mAP@50 points (of 100) that the engine may lose against its checkpoint"
@@ -42,7 +42,7 @@ class GateSpec(Spec):
 
     @model_validator(mode="after")
     def _percentiles_in_order(self) -> GateSpec:
-        """A budget that another one makes meaningless is a mistake: p50 <= p95 <= p99 for any latencies."""
+        """Refuse a budget that cannot be exceeded: p50 <= p95 <= p99 for any latencies."""
         names = ("latency_ms_p50_max", "latency_ms_p95_max", "latency_ms_p99_max")
         given = [(name, value) for name in names if (value := getattr(self, name)) is not None]
         for (lower, less), (higher, more) in pairwise(given):
@@ -51,7 +51,7 @@ class GateSpec(Spec):
         return self
 
     def of(self, gate: str) -> dict[str, float]:
-        """The budgets that one gate holds the engine to; those that are not set are not among them."""
+        """The budgets of one gate, without those that are not set."""
         budgets = {name: getattr(self, name) for name in BUDGETS[gate]}
         return {name: value for name, value in budgets.items() if value is not None}
 
@@ -62,4 +62,4 @@ BUDGETS: Mapping[str, tuple[str, ...]] = {
     "latency": ("latency_ms_p50_max", "latency_ms_p95_max", "latency_ms_p99_max", "throughput_images_per_s_min"),
     "resources": ("load_s_max", "memory_mib_max", "engine_size_mib_max", "power_w_max", "temperature_c_max"),
 }
-"""The gates of an engine, and which budgets each of them reads."""
+"""Gate of an engine -> the budgets that it reads."""

@@ -1,4 +1,4 @@
-"""May anything depend on this engine? Its budgets, held against one trial on the target itself. Needs no torch."""
+"""Judges an engine by the budgets of its target, from one evaluation on the target itself. Needs no torch."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from typing import Any
 from robot_assets.core.errors import EngineError
 from robot_assets.core.verdict import Verdict
 from robot_assets.engines.budgets import BUDGETS, GateSpec
-from robot_assets.engines.evaluation import Trial, run_trial
+from robot_assets.engines.evaluation import Evaluation, evaluate_engine
 from robot_assets.platforms.memory import MIB
 
 GATES = tuple(BUDGETS)
 
 _TOO_SLOW = (
-    "run it again on an idle device; then lower network.width or the input size in params.yaml, give the target more "
-    "threads, or raise the budget if the robot can wait"
+    "evaluate it again on an idle device; then lower network.width or the input size in params.yaml, give the target "
+    "more threads, or raise the budget if the robot can wait"
 )
 _FIXES = {
     "accuracy_drop_points_max": "look at the model's ptq and qat assets: when they lost as much on val, raise "
-    "quantization.qat.epochs or calibration_images in params.yaml; when they did not, the build for this target lost "
-    "it: `robot-assets engine compare` tells where. Raise accuracy_drop_points_max only if the robot can live with it",
-    "parity_differing_share_max": "compare the engine with its ONNX head by head: `robot-assets engine compare`; when "
-    "accuracy holds, the target rounds elsewhere than ONNX does, and parity_differing_share_max may be raised",
+    "quantization.qat.epochs or calibration_images in params.yaml; otherwise the build for this target lost it, and "
+    "`robot-assets engine compare ENGINE MODEL/onnx` shows where. Raise accuracy_drop_points_max only if the robot can "
+    "accept the loss",
+    "parity_differing_share_max": "compare the engine with its ONNX: `robot-assets engine compare ENGINE MODEL/onnx`; "
+    "when accuracy holds, the target only rounds differently, and parity_differing_share_max may be raised",
     **dict.fromkeys(BUDGETS["latency"], _TOO_SLOW),
-    "load_s_max": "run it again on an idle device: the first load also reads the engine from disk",
+    "load_s_max": "evaluate it again on an idle device: the first load also reads the engine from disk",
     "memory_mib_max": "lower network.width or the input size in params.yaml, or raise memory_mib_max if the robot has "
-    "so much to spare",
+    "the memory",
     "engine_size_mib_max": "lower network.width in params.yaml, or raise engine_size_mib_max",
-    "power_w_max": "set a lower power mode on the device (nvpmodel), or raise power_w_max if its supply gives so much",
-    "temperature_c_max": "let the device cool down and run it again; then look at its fan and its heat sink",
+    "power_w_max": "set a lower power mode on the device (nvpmodel), or raise power_w_max if its supply allows it",
+    "temperature_c_max": "let the device cool down and evaluate it again; then check its fan and its heat sink",
 }
 _SHORT = {
     "latency_ms_p50_max": "p50",
@@ -42,10 +43,10 @@ _SHORT = {
     "throughput_images_per_s_min": "images/s",
 }
 _MEMORY = {"memory_mib": "of memory", "memory_peak_mib": "at its peak"}
-_UNTOLD = {
-    "memory_mib_max": "how much memory the engine takes",
-    "power_w_max": "how much power it draws",
-    "temperature_c_max": "how warm it is",
+_QUANTITIES = {
+    "memory_mib_max": "the memory of the engine",
+    "power_w_max": "its power",
+    "temperature_c_max": "its temperature",
 }
 
 
@@ -58,15 +59,15 @@ def check_engine(
     checkpoint: Path | None = None,
     onnx: Path | None = None,
 ) -> dict[str, Verdict]:
-    """Put an engine to one trial on this device and judge it by some of its gates.
+    """Evaluate an engine once on this device and judge it by some of its gates.
 
     Args:
         engine: Directory of the engine.
         gate: The budgets of its target.
         gates: Names among :data:`GATES`.
-        dataset: A packed data set: its test split is what the engine runs on.
-        checkpoint: Whose accuracy the engine's is compared with: for ``accuracy``.
-        onnx: What the engine was built from, with its recorded answers: for ``parity``.
+        dataset: A packed data set, on whose test split the engine runs.
+        checkpoint: For ``accuracy``: the checkpoint whose mAP@50 is compared with the engine's.
+        onnx: For ``parity``: the ONNX artifact that the engine was built from, with its recorded heads.
 
     Returns:
         A verdict for each of ``gates``, in their order.
@@ -77,68 +78,68 @@ def check_engine(
         DataError: The data set is incomplete.
     """
     before = _checkpoint_map50(checkpoint) if checkpoint is not None and "accuracy" in gates else math.nan
-    trial = run_trial(engine, dataset, onnx if "parity" in gates else None, is_scored="accuracy" in gates)
-    return {name: judge(name, trial, gate, before) for name in gates}
+    found = evaluate_engine(engine, dataset, onnx if "parity" in gates else None, is_scored="accuracy" in gates)
+    return {name: judge(name, found, gate, before) for name in gates}
 
 
-def judge(name: str, trial: Trial, gate: GateSpec, before: float = math.nan) -> Verdict:
-    """What one gate says of a trial.
+def judge(name: str, found: Evaluation, gate: GateSpec, before: float = math.nan) -> Verdict:
+    """The verdict of one gate.
 
     Args:
         name: One of :data:`GATES`.
-        trial: What was measured.
+        found: The evaluation of the engine.
         gate: The budgets of the target.
-        before: mAP@50 of the checkpoint on test, in [0, 1]: for ``accuracy``.
+        before: For ``accuracy``: mAP@50 of the checkpoint on test, in [0, 1].
     """
     match name:
         case "accuracy":
-            return _accuracy(trial, gate, before)
+            return _accuracy(found, gate, before)
         case "parity":
-            return _parity(trial, gate)
+            return _parity(found, gate)
         case "latency":
-            return _latency(trial, gate)
+            return _latency(found, gate)
         case "resources":
-            return _resources(trial, gate)
+            return _resources(found, gate)
     raise ValueError(f"no gate {name!r}; there are {', '.join(GATES)}")
 
 
-def _accuracy(trial: Trial, gate: GateSpec, before: float) -> Verdict:
-    if trial.metrics is None or math.isnan(before):
+def _accuracy(found: Evaluation, gate: GateSpec, before: float) -> Verdict:
+    if found.metrics is None or math.isnan(before):
         raise ValueError("accuracy is judged against a checkpoint; needed: its folder")
-    after = trial.metrics.map50
+    after = found.metrics.map50
     drop = 100 * (before - after)
     summary = (
         f"mAP@50 on test {100 * after:.2f}, checkpoint {100 * before:.2f}: "
-        f"{_change(drop)} (may lose {gate.accuracy_drop_points_max:g})"
+        f"{_change(drop)} (budget: {gate.accuracy_drop_points_max:g} lost)"
     )
     facts = {
         "checkpoint_map50": before,
         "drop_points": drop,
         "drop_points_max": gate.accuracy_drop_points_max,
-        **trial.metrics.as_json(),
+        **found.metrics.as_json(),
     }
     return _verdict(summary, facts, {"accuracy_drop_points_max": drop}, gate.of("accuracy"))
 
 
-def _parity(trial: Trial, gate: GateSpec) -> Verdict:
-    if trial.parity is None:
+def _parity(found: Evaluation, gate: GateSpec) -> Verdict:
+    if found.parity is None:
         raise ValueError("parity is judged against an ONNX artifact; needed: its folder")
-    found, budgets = trial.parity, gate.of("parity")
+    parity, budgets = found.parity, gate.of("parity")
     limit = budgets.get("parity_differing_share_max")
     summary = (
-        f"{100 * found.differing_share:.3f} % of the values differ from the exported ONNX on {found.images} images "
-        f"({'no budget' if limit is None else f'at most {100 * limit:g} %'}), the furthest by "
-        f"{found.largest_score_difference:.3f} of a score and {found.largest_box_difference_cells:.2f} cells"
+        f"{100 * parity.differing_share:.3f} % of the values differ from the exported ONNX on {parity.images} images "
+        f"({'no budget' if limit is None else f'budget: {100 * limit:g} %'}), at most by "
+        f"{parity.largest_score_difference:.3f} of a score and {parity.largest_box_difference_cells:.2f} cells"
     )
-    return _verdict(summary, found.as_json(), {"parity_differing_share_max": found.differing_share}, budgets)
+    return _verdict(summary, parity.as_json(), {"parity_differing_share_max": parity.differing_share}, budgets)
 
 
-def _latency(trial: Trial, gate: GateSpec) -> Verdict:
-    timed, budgets = trial.latencies, gate.of("latency")
+def _latency(found: Evaluation, gate: GateSpec) -> Verdict:
+    timed, budgets = found.latencies, gate.of("latency")
     shown = ", ".join(f"{_SHORT[name]} {limit:g}" for name, limit in budgets.items())
     summary = (
         f"p50 {timed.p50:.2f} ms, p95 {timed.p95:.2f} ms, p99 {timed.p99:.2f} ms, {timed.images_per_s:.0f} images/s "
-        f"over {len(timed.milliseconds)} inferences after {trial.warmup} to warm up (budget: {shown})"
+        f"over {len(timed.milliseconds)} inferences after a warm-up of {found.warmup} (budget: {shown})"
     )
     measured = {
         "latency_ms_p50_max": timed.p50,
@@ -148,26 +149,26 @@ def _latency(trial: Trial, gate: GateSpec) -> Verdict:
     }
     facts = {
         **timed.as_json(),
-        "warmup_inferences": trial.warmup,
-        "helpers": trial.helpers,
+        "warmup_inferences": found.warmup,
+        "helpers": found.helpers,
         "latencies_ms": [round(value, 4) for value in timed.milliseconds],
     }
     return _verdict(summary, facts, measured, budgets)
 
 
-def _resources(trial: Trial, gate: GateSpec) -> Verdict:
-    facts = _resource_facts(trial)
-    told = [
-        f"ready after {trial.load_s:.3f} s",
+def _resources(found: Evaluation, gate: GateSpec) -> Verdict:
+    facts = _resource_facts(found)
+    known = [
+        f"loaded in {found.load_s:.3f} s",
         *(f"{facts[name]:.1f} MiB {text}" for name, text in _MEMORY.items() if name in facts),
         f"engine of {facts['engine_size_mib']:.2f} MiB",
         *([f"{facts['power_w_mean']:.1f} W on average ({facts['power_of']})"] if "power_w_mean" in facts else []),
         *([f"{facts['temperature_c_max']:.0f} °C ({facts['hottest']})"] if "temperature_c_max" in facts else []),
     ]
-    silent = [what for what in ("power", "temperature") if not any(name.startswith(what) for name in facts)]
-    summary = ", ".join(told) + (f"; nothing here tells {' or '.join(silent)}" if silent else "")
+    unknown = [what for what in ("power", "temperature") if not any(name.startswith(what) for name in facts)]
+    summary = ", ".join(known) + (f"; no sensor for {' or '.join(unknown)} on this device" if unknown else "")
     measured = {
-        "load_s_max": trial.load_s,
+        "load_s_max": found.load_s,
         "memory_mib_max": facts.get("memory_mib"),
         "engine_size_mib_max": facts["engine_size_mib"],
         "power_w_max": facts.get("power_w_mean"),
@@ -176,16 +177,16 @@ def _resources(trial: Trial, gate: GateSpec) -> Verdict:
     return _verdict(summary, facts, measured, gate.of("resources"))
 
 
-def _resource_facts(trial: Trial) -> dict[str, Any]:
-    """What was measured; a fact that the device does not tell is not among them."""
-    manifest, memory = trial.manifest, trial.memory
+def _resource_facts(found: Evaluation) -> dict[str, Any]:
+    """Measured facts, without those that the device has no sensor for."""
+    manifest, memory = found.manifest, found.memory
     facts = {
-        "load_s": round(trial.load_s, 4),
+        "load_s": round(found.load_s, 4),
         "memory_mib": memory.process_mib if manifest.memory_of == "process" else memory.device_mib,
         "memory_peak_mib": memory.process_peak_mib,
         "memory_of": manifest.memory_of,
         "engine_size_mib": round(manifest.engine_size_bytes / MIB, 4),
-        **asdict(trial.telemetry),
+        **asdict(found.telemetry),
         **manifest.resources,
     }
     rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in facts.items()}
@@ -195,28 +196,28 @@ def _resource_facts(trial: Trial) -> dict[str, Any]:
 def _verdict(
     summary: str, facts: Mapping[str, Any], measured: Mapping[str, float | None], budgets: Mapping[str, float]
 ) -> Verdict:
-    """Hold what was measured against the budgets; one that cannot be held against anything is broken."""
-    broken = {name: _broken(name, limit, measured[name]) for name, limit in budgets.items()}
-    broken = {name: sentence for name, sentence in broken.items() if sentence}
+    """Compare measured values with the budgets; a budget without a measured value is exceeded."""
+    problems = {name: _problem(name, limit, measured[name]) for name, limit in budgets.items()}
+    problems = {name: problem for name, problem in problems.items() if problem}
     return Verdict(
-        passed=not broken,
-        summary="; ".join([summary, *filter(None, broken.values())]),
-        fix=". ".join(dict.fromkeys(_fix(name, measured[name]) for name in broken)),
+        passed=not problems,
+        summary="; ".join([summary, *problems.values()]),
+        fix=". ".join(dict.fromkeys(_fix(name, measured[name]) for name in problems)),
         facts={**facts, **budgets},
     )
 
 
-def _broken(name: str, limit: float, value: float | None) -> str:
-    """What is wrong with a budget; empty when it holds."""
+def _problem(name: str, limit: float, value: float | None) -> str:
+    """Why a budget is not kept; empty when it is."""
     if value is None:
-        return f"{name} is {limit:g}, and nothing on this device tells {_UNTOLD[name]}"
-    holds = value >= limit if name.endswith("_min") else value <= limit
-    return "" if holds else f"{name} is {limit:g}, and it was {value:.4g}"
+        return f"{name} is {limit:g}, but this device does not report {_QUANTITIES[name]}"
+    is_kept = value >= limit if name.endswith("_min") else value <= limit
+    return "" if is_kept else f"{name} is {limit:g}, measured {value:.4g}"
 
 
 def _fix(name: str, value: float | None) -> str:
     if value is None:
-        return f"let the device show it (docs/gates.md says where it is read), or take {name} away from this target"
+        return f"give the process access to the sensor (docs/gates.md says where it is read), or remove {name}"
     return _FIXES[name]
 
 
@@ -232,5 +233,5 @@ def _checkpoint_map50(checkpoint: Path) -> float:
         raise EngineError(
             f"{path} has no mAP@50 of the test split ({type(error).__name__})",
             needed="the metrics.json that training writes",
-            fix="train the checkpoint again",
+            fix="train the checkpoint again: robot-assets build MODEL/checkpoint",
         ) from None

@@ -1,4 +1,4 @@
-"""Threads that work ahead of whoever waits for them; who waits takes part instead of standing by."""
+"""A thread pool whose user runs pending tasks while it waits for a result, instead of idling."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ Result = TypeVar("Result")
 _Task = tuple[Future[Any], Callable[..., Any], tuple[object, ...]]
 
 
-class Crew:
-    """Does tasks in the order they were handed in; with no helpers, when somebody waits for them.
+class HelperPool:
+    """Runs tasks in the order of their submission; without helpers, all of them run when somebody waits for a result.
 
     Args:
-        helpers: Threads beside the caller's.
+        helpers: Threads beside that of the caller.
     """
 
     def __init__(self, helpers: int) -> None:
         self._tasks: SimpleQueue[_Task | None] = SimpleQueue()
-        self._threads = [Thread(target=self._help, name=f"crew {number}", daemon=True) for number in range(helpers)]
+        self._threads = [Thread(target=self._help, name=f"helper {number}", daemon=True) for number in range(helpers)]
 
-    def __enter__(self) -> Crew:
+    def __enter__(self) -> HelperPool:
         for thread in self._threads:
             thread.start()
         return self
@@ -33,23 +33,23 @@ class Crew:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is not None:
-            while self._next() is not None:  # what nobody will ask for
+            while self._next() is not None:  # nobody will wait for the remaining tasks
                 pass
         for _ in self._threads:
             self._tasks.put(None)
         for thread in self._threads:
             thread.join()
 
-    def hand(self, function: Callable[..., Result], *arguments: object) -> Future[Result]:
-        """Have ``function`` called with ``arguments``."""
+    def submit(self, function: Callable[..., Result], *arguments: object) -> Future[Result]:
+        """Queue a call of ``function`` with ``arguments``."""
         future: Future[Result] = Future()
         self._tasks.put((future, function, arguments))
         return future
 
     def wait(self, future: Future[Result]) -> Result:
-        """The result of a task, doing whatever is still to be done until it is there."""
+        """The result of a task. Runs pending tasks until it is there."""
         while not future.done() and (task := self._next()) is not None:
-            _do(task)
+            _run(task)
         return future.result()
 
     def _next(self) -> _Task | None:
@@ -60,10 +60,10 @@ class Crew:
 
     def _help(self) -> None:
         while (task := self._tasks.get()) is not None:
-            _do(task)
+            _run(task)
 
 
-def _do(task: _Task) -> None:
+def _run(task: _Task) -> None:
     future, function, arguments = task
     try:
         future.set_result(function(*arguments))

@@ -1,4 +1,4 @@
-"""What an engine is, in plain data: its manifest, its layers, and whether it runs here."""
+"""Describes an engine in plain data: its manifest, its layers, and whether it runs here."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from robot_assets.runtime.engine import refuse_other_bytes
 
 
 def describe_engine(engine: Path, *, with_layers: bool = False) -> dict[str, Any]:
-    """Look at an engine without running it; it may be one for another device.
+    """Describe an engine without running it; it may be an engine for another device.
 
     Args:
         engine: Directory of the engine.
-        with_layers: Whether to list every layer. For an engine of ONNX Runtime it has to be loaded for that.
+        with_layers: Whether to list every layer; some kinds load the engine for that.
 
     Raises:
-        EngineError: There is no whole engine.
+        EngineError: There is no complete engine.
     """
     manifest = load_manifest(engine)
     refuse_other_bytes(engine / manifest.engine_file, manifest.engine_md5)
@@ -29,6 +29,7 @@ def describe_engine(engine: Path, *, with_layers: bool = False) -> dict[str, Any
         "directory": str(engine),
         "files": files,
         "runs_here": here.fingerprint == manifest.platform_fingerprint,
+        "runs_on": manifest.runs_on,
         "here": here.as_json(),
         "manifest": manifest.model_dump(mode="json", exclude={"layers"}),
     }

@@ -1,4 +1,4 @@
-"""The ONNX artifact that an engine is built from: its graph, its card, and what a manifest takes from them."""
+"""Reads the ONNX artifact that an engine is built from: its graph and its card."""
 
 from __future__ import annotations
 
@@ -18,26 +18,26 @@ CARD = "model.json"
 
 
 def read_export(onnx: Path) -> tuple[dict[str, Any], ModelProto]:
-    """The card and the graph of a directory that ``export_onnx`` wrote.
+    """Read the card and the graph of a directory that ``export_onnx`` wrote.
 
     Raises:
-        EngineError: A file of it is missing or damaged, or the card describes another graph.
+        EngineError: A file is missing or damaged, or the card describes another graph.
     """
     import onnx as onnx_library
 
     try:
         card = json.loads((onnx / CARD).read_bytes())
         model = onnx_library.load(onnx / MODEL, load_external_data=False)
-        found, said = md5_of(onnx / MODEL), card["md5"]
+        found, stated = md5_of(onnx / MODEL), card["md5"]
     except Exception as error:  # protobuf and json errors share no base
         raise EngineError(
-            f"{onnx} is not a whole ONNX artifact ({type(error).__name__}: {error})",
+            f"{onnx} is not a complete ONNX artifact ({type(error).__name__}: {error})",
             needed="model.onnx and model.json",
             fix="export again, or restore the whole directory from the store",
         ) from None
-    if found != said:
+    if found != stated:
         raise EngineError(
-            f"{onnx / MODEL} has md5 {found}, its model.json says {said}",
+            f"{onnx / MODEL} has md5 {found}, its model.json says {stated}",
             needed="the graph that model.json describes",
             fix="export again, or restore the whole directory from the store",
         )
@@ -45,7 +45,7 @@ def read_export(onnx: Path) -> tuple[dict[str, Any], ModelProto]:
 
 
 def interface(card: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a manifest that are the same for every engine of this graph: what goes in and what comes out."""
+    """The fields of a manifest that every engine of the graph has in common: inputs, outputs, classes, network."""
     from robot_assets.models.decode import output_names
     from robot_assets.models.spec import NetworkSpec
 

@@ -1,9 +1,9 @@
-"""How far an engine's heads are from what the exported graph answers. Needs no torch, and no ONNX Runtime either.
+"""Compares the heads of an engine with those of the exported graph. Needs neither torch nor ONNX Runtime.
 
-The ONNX artifact carries recorded answers on a few images of val: those of the quantized model that was exported. The
-gate of the ONNX has held the Q/DQ graph to them, in ONNX Runtime with graph optimizations off, before any engine was
-built from it. So a device compares its engine with the graph without running the graph, which a Jetson may not be able
-to; tolerances are those of the export, in scores and cells (docs/decisions/004).
+The ONNX artifact has recorded heads on a few images of val: those of the quantized model that was exported. The gate of
+the ONNX compares the Q/DQ graph with them, in ONNX Runtime with graph optimizations off, before any engine is built
+from it. So a device compares its engine with the graph without running the graph, which a Jetson may not be able to do.
+The tolerances are those of the export, in scores and cells (docs/decisions/004).
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Heads = Sequence[NDArray[np.floating]]
 
 @dataclass(frozen=True)
 class Parity:
-    """How far the heads of two networks are apart on the same images.
+    """Differences between the heads of two networks on the same images.
 
     Attributes:
         images: How many were compared.
@@ -49,11 +49,11 @@ class Parity:
 
 @dataclass(frozen=True)
 class Recorded:
-    """The answers that an ONNX artifact carries.
+    """The recorded heads of an ONNX artifact.
 
     Attributes:
         indices: Images of val.
-        heads: The answer to each, heads (1, channels, rows, columns) in the order of ``output_names``.
+        heads: Heads of each image, (1, channels, rows, columns), in the order of ``output_names``.
     """
 
     indices: tuple[int, ...]
@@ -61,7 +61,7 @@ class Recorded:
 
 
 def read_recorded(onnx: Path, network: NetworkSpec) -> Recorded:
-    """Read the answers of the ONNX artifact ``onnx``.
+    """Read the recorded heads of the ONNX artifact ``onnx``.
 
     Raises:
         ExportError: It has none, or they are of another network.
@@ -73,22 +73,22 @@ def read_recorded(onnx: Path, network: NetworkSpec) -> Recorded:
     return Recorded(indices, heads)
 
 
-def parity_of(answers: Sequence[tuple[Heads, Heads]], network: NetworkSpec) -> Parity:
-    """Compare two answers to each image, heads in the order of ``output_names``."""
+def parity_of(pairs: Sequence[tuple[Heads, Heads]], network: NetworkSpec) -> Parity:
+    """Compare the heads of two networks image by image, in the order of ``output_names``."""
     names = output_names(network)
     scores, boxes = [0.0], [0.0]
-    for ours, theirs in answers:
+    for ours, theirs in pairs:
         for name, one, other in zip(names, ours, theirs, strict=True):
             if name.startswith("cls"):
                 scores.append(float(np.abs(_sigmoid(one) - _sigmoid(other)).max()))
             else:
                 boxes.append(float(np.abs(one - other).max()))
     share = differing_share(
-        names * len(answers),
-        [head for ours, _ in answers for head in ours],
-        [head for _, theirs in answers for head in theirs],
+        names * len(pairs),
+        [head for ours, _ in pairs for head in ours],
+        [head for _, theirs in pairs for head in theirs],
     )
-    return Parity(len(answers), share, max(scores), max(boxes))
+    return Parity(len(pairs), share, max(scores), max(boxes))
 
 
 def _sigmoid(logits: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -111,7 +111,7 @@ def _read(path: Path, names: Sequence[str]) -> dict[str, NDArray[Any]]:
 
 def _incomplete(path: Path, why: str) -> ExportError:
     return ExportError(
-        f"{path} does not hold the answers of the exported model ({why})",
+        f"{path} does not have the heads of the exported model ({why})",
         needed="the ONNX artifact that the engine was built from",
         fix="export again, or restore the whole directory from the store",
     )

@@ -1,4 +1,4 @@
-"""What is measured is the engine, and not the interpreter around it."""
+"""Keeps the interpreter from delaying threads whose latency is measured."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-_TURN_S = 1e-4
+_SWITCH_INTERVAL_S = 1e-4
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
-    """No garbage collection, which stops all threads; and whoever wakes waits but a moment for the interpreter's lock.
+def quiet_interpreter() -> Iterator[None]:
+    """Disable garbage collection, which stops all threads, and let a thread that wakes get the GIL within 0.1 ms.
 
-    By default a thread that computes in Python keeps the lock for 5 ms before it gives others a turn.
+    By default a thread that computes in Python keeps the GIL for 5 ms before it releases it to others.
     """
-    was_enabled, turn_s = gc.isenabled(), sys.getswitchinterval()
+    was_enabled, interval_s = gc.isenabled(), sys.getswitchinterval()
     gc.disable()
-    sys.setswitchinterval(_TURN_S)
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         yield
     finally:
-        sys.setswitchinterval(turn_s)
+        sys.setswitchinterval(interval_s)
         if was_enabled:
             gc.enable()

@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from robot_assets.core.progress import report
-from robot_assets.engines.quiet_interpreter import undisturbed
+from robot_assets.engines.quiet_interpreter import quiet_interpreter
 
 SECOND_NS = 1_000_000_000
 _LEAD_NS = 50_000_000
@@ -105,7 +105,7 @@ def run_periodically(
     """
     run = _Run(round(duration_s * SECOND_NS), warmup, threading.Barrier(len(tasks)))
     threads = [threading.Thread(target=run.thread, args=(task,), name=task.name, daemon=True) for task in tasks]
-    with undisturbed():
+    with quiet_interpreter():
         try:
             for thread in threads:
                 thread.start()

@@ -1,4 +1,4 @@
-"""A trial measures what a plain loop over the test split would, with or without helpers."""
+"""An evaluation measures what a plain loop over the test split does, with and without helpers."""
 
 import gc
 import os
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from robot_assets.data.packed import open_split
-from robot_assets.engines.evaluation import INFERENCES_MIN, WARMUP, run_trial, to_input
-from robot_assets.engines.helper_pool import Crew
+from robot_assets.engines.evaluation import INFERENCES_MIN, WARMUP, evaluate_engine, to_input
+from robot_assets.engines.helper_pool import HelperPool
 from robot_assets.engines.load import load_engine
 from robot_assets.runtime import preprocess
 from robot_assets.training.evaluate import evaluate
@@ -28,35 +28,35 @@ def expected():
 
 
 @pytest.mark.parametrize("helpers", [0, 1, 2])
-def test_any_number_of_helpers_finds_the_accuracy_of_a_plain_loop(expected, helpers):
-    found = run_trial(whole().engine, whole().dataset, helpers=helpers)
+def test_any_number_of_helpers_gives_the_accuracy_of_a_plain_loop(expected, helpers):
+    found = evaluate_engine(whole().engine, whole().dataset, helpers=helpers)
     assert found.metrics == expected
     assert found.helpers == helpers
 
 
-def test_a_trial_without_scoring_has_latencies_and_no_metrics():
-    found = run_trial(whole().engine, whole().dataset, is_scored=False)
+def test_an_evaluation_without_scoring_has_latencies_and_no_metrics():
+    found = evaluate_engine(whole().engine, whole().dataset, is_scored=False)
     assert found.metrics is None
     assert found.parity is None
     assert len(found.latencies.milliseconds) >= INFERENCES_MIN
 
 
-def test_the_first_inferences_are_no_latencies():
+def test_the_warm_up_does_not_count_as_latencies():
     chain = whole()
-    alone = run_trial(chain.engine, chain.dataset, chain.onnx, is_scored=False)
+    alone = evaluate_engine(chain.engine, chain.dataset, chain.onnx, is_scored=False)
     assert alone.warmup == WARMUP
     assert min(alone.latencies.milliseconds) > 0
 
 
 def test_helpers_leave_threads_and_the_interpreter_as_they_were():
     before = sys.getswitchinterval(), gc.isenabled()
-    run_trial(whole().engine, whole().dataset, is_scored=False, helpers=2)
+    evaluate_engine(whole().engine, whole().dataset, is_scored=False, helpers=2)
     assert (sys.getswitchinterval(), gc.isenabled()) == before
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("crew", "meters"))]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith(("helper", "meters"))]
 
 
 def test_helpers_take_only_cores_that_the_engine_leaves():
-    found = run_trial(whole().engine, whole().dataset, is_scored=False)
+    found = evaluate_engine(whole().engine, whole().dataset, is_scored=False)
     assert found.helpers == min(2, len(os.sched_getaffinity(0)) - 1)
 
 
@@ -66,19 +66,19 @@ def test_the_input_is_that_of_training_to_the_last_bit(image):
 
 
 @pytest.mark.parametrize("helpers", [0, 1, 3])
-def test_a_crew_answers_in_order_and_who_waits_takes_part(helpers):
-    with Crew(helpers) as crew:
-        futures = [crew.hand(pow, number, 2) for number in range(50)]
-        assert [crew.wait(future) for future in futures] == [number**2 for number in range(50)]
+def test_whoever_waits_for_a_result_runs_pending_tasks(helpers):
+    with HelperPool(helpers) as pool:
+        futures = [pool.submit(pow, number, 2) for number in range(50)]
+        assert [pool.wait(future) for future in futures] == [number**2 for number in range(50)]
 
 
-def test_an_error_of_a_task_reaches_who_waits_for_it_and_ends_the_crew():
+def test_an_error_of_a_task_is_raised_by_wait_and_ends_the_helpers():
     def fail_among_others():
-        with Crew(1) as crew:
-            failing = crew.hand(divmod, 1, 0)
-            crew.hand(pow, 2, 2)
-            crew.wait(failing)
+        with HelperPool(1) as pool:
+            failing = pool.submit(divmod, 1, 0)
+            pool.submit(pow, 2, 2)
+            pool.wait(failing)
 
     with pytest.raises(ZeroDivisionError):
         fail_among_others()
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("crew")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("helper")]

@@ -1,4 +1,4 @@
-"""Gates say yes or no with figures, and what to do."""
+"""Gates judge with figures, and an engine that fails comes with a fix."""
 
 import json
 import shutil
@@ -8,23 +8,48 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import yaml
 from safetensors.numpy import load_file, save_file
 
 from robot_assets.core.errors import EngineError, ExportError, ParamsError
 from robot_assets.core.verdict import Verdict
 from robot_assets.engines.benchmark import Latencies, compare, interleave, measure
 from robot_assets.engines.budgets import BUDGETS, GateSpec
-from robot_assets.engines.evaluation import INFERENCES_MIN, Trial, run_trial
+from robot_assets.engines.evaluation import INFERENCES_MIN, Evaluation, evaluate_engine
 from robot_assets.engines.gate import GATES, check_engine, judge
 from robot_assets.export.onnx_export import export_float
-from robot_assets.lineage.code_version import Code
+from robot_assets.lineage.code import Code
 from robot_assets.pipeline.graph import build_graph
-from robot_assets.pipeline.params import parse_params
+from robot_assets.pipeline.params import Params, parse_params
 from robot_assets.platforms.meters import Telemetry
 from tests.detector_chain import whole
 
 ROOT = Path(__file__).parents[2]
+
+
+def params(**gate) -> Params:
+    """A project with one model on one target, whose budgets are ``gate``."""
+    dataset = {
+        "source": {"kind": "dvc", "pointer": "data/raw/yard.dvc"},
+        "classes": ["red", "green"],
+        "split": {"train": 0.6, "val": 0.2, "test": 0.2},
+        "calibration_images": 16,
+    }
+    model = {
+        "task": "detection",
+        "dataset": "yard",
+        "targets": ["cpu"],
+        "network": {"input_height": 64, "input_width": 96, "width": 8, "depth": 1},
+        "training": {"epochs": 4, "batch_size": 8, "learning_rate": 0.004},
+        "quantization": {"ptq": {}, "qat": {"epochs": 1, "learning_rate": 0.0001}},
+    }
+    return parse_params(
+        {
+            "store": {"url": "store"},
+            "datasets": {"yard": dataset},
+            "models": {"small_detector": model},
+            "targets": {"cpu": {"kind": "onnxruntime", "gate": gate}},
+        }
+    )
 
 
 def gate(**changes) -> GateSpec:
@@ -32,9 +57,9 @@ def gate(**changes) -> GateSpec:
 
 
 @cache
-def trial() -> Trial:
+def evaluation() -> Evaluation:
     chain = whole()
-    return run_trial(chain.engine, chain.dataset, chain.onnx)
+    return evaluate_engine(chain.engine, chain.dataset, chain.onnx)
 
 
 def accuracy(checkpoint, **changes) -> Verdict:
@@ -43,28 +68,28 @@ def accuracy(checkpoint, **changes) -> Verdict:
     return found["accuracy"]
 
 
-def checkpoint_that_reached(map50: float, folder):
+def checkpoint_with(map50: float, folder):
     folder.mkdir()
     (folder / "metrics.json").write_text(json.dumps({"test": {"map50": map50}}))
     return folder
 
 
-def test_an_engine_near_its_checkpoint_passes():
+def test_an_engine_within_its_accuracy_budget_passes():
     verdict = accuracy(whole().checkpoint, accuracy_drop_points_max=8.0)
     assert verdict.passed, verdict.summary
     assert verdict.fix == ""
     assert verdict.facts["map50"] > 0.2
 
 
-def test_an_engine_that_lost_too_much_fails_with_both_figures_and_a_way_out(tmp_path):
-    verdict = accuracy(checkpoint_that_reached(0.99, tmp_path / "checkpoint"))
+def test_an_engine_that_lost_too_much_fails_with_both_figures_and_a_fix(tmp_path):
+    verdict = accuracy(checkpoint_with(0.99, tmp_path / "checkpoint"))
     assert not verdict.passed
     assert "checkpoint 99.00" in verdict.summary
     assert "params.yaml" in verdict.fix
 
 
 def test_an_engine_that_gained_passes(tmp_path):
-    verdict = accuracy(checkpoint_that_reached(0.01, tmp_path / "checkpoint"))
+    verdict = accuracy(checkpoint_with(0.01, tmp_path / "checkpoint"))
     assert verdict.passed
     assert "gained" in verdict.summary
 
@@ -76,7 +101,7 @@ def test_a_checkpoint_without_test_metrics_is_refused(tmp_path):
         accuracy(tmp_path / "checkpoint")
 
 
-def test_one_trial_answers_every_gate_with_facts_that_are_plain_data():
+def test_one_evaluation_serves_every_gate_and_facts_are_plain_data():
     chain = whole()
     found = check_engine(
         chain.engine,
@@ -91,8 +116,8 @@ def test_one_trial_answers_every_gate_with_facts_that_are_plain_data():
     json.dumps({name: verdict.facts for name, verdict in found.items()}, allow_nan=False)
 
 
-def test_a_small_split_is_run_over_again_until_there_are_enough_latencies():
-    verdict = judge("latency", trial(), gate())
+def test_a_small_split_is_run_several_times_for_enough_latencies():
+    verdict = judge("latency", evaluation(), gate())
     assert len(verdict.facts["latencies_ms"]) >= INFERENCES_MIN
     assert verdict.facts["throughput_images_per_s"] > 0
 
@@ -107,27 +132,27 @@ def test_a_small_split_is_run_over_again_until_there_are_enough_latencies():
     ],
     ids=lambda budget: next(iter(budget)),
 )
-def test_latency_beyond_any_of_its_budgets_fails_and_says_what_to_change(budget):
-    verdict = judge("latency", trial(), gate(**budget))
+def test_latency_above_any_of_its_budgets_fails_with_a_fix(budget):
+    verdict = judge("latency", evaluation(), gate(**budget))
     assert not verdict.passed
     assert next(iter(budget)) in verdict.summary
     assert "network.width" in verdict.fix
 
 
-def test_the_heads_of_an_engine_are_near_the_recorded_answers_of_its_onnx():
-    verdict = judge("parity", trial(), gate(parity_differing_share_max=0.2))
+def test_the_heads_of_an_engine_are_near_the_recorded_heads_of_its_onnx():
+    verdict = judge("parity", evaluation(), gate(parity_differing_share_max=0.2))
     assert verdict.passed, verdict.summary
     assert verdict.facts["images"] == 8
     assert verdict.facts["parity_differing_share_max"] == 0.2
 
 
-def test_an_engine_that_answers_otherwise_than_its_onnx_fails_parity(tmp_path):
+def test_an_engine_whose_heads_differ_from_its_onnx_fails_parity(tmp_path):
     chain = whole()
     shutil.copytree(chain.onnx, tmp_path / "onnx")
     path = tmp_path / "onnx" / "reference.safetensors"
-    answers = load_file(path)
+    heads = load_file(path)
     path.chmod(0o644)
-    save_file({**answers, "box_s8": answers["box_s8"] + np.float32(0.5)}, path)
+    save_file({**heads, "box_s8": heads["box_s8"] + np.float32(0.5)}, path)
     found = check_engine(
         chain.engine, gate(parity_differing_share_max=0.2), ["parity"], dataset=chain.dataset, onnx=tmp_path / "onnx"
     )["parity"]
@@ -136,32 +161,32 @@ def test_an_engine_that_answers_otherwise_than_its_onnx_fails_parity(tmp_path):
 
 
 def test_without_a_budget_parity_reports_and_passes():
-    verdict = judge("parity", trial(), gate())
+    verdict = judge("parity", evaluation(), gate())
     assert verdict.passed
     assert "no budget" in verdict.summary
 
 
-@pytest.mark.parametrize("answers", [b"", b"no tensors", None])
-def test_an_onnx_without_whole_answers_is_refused(tmp_path, answers):
+@pytest.mark.parametrize("heads", [b"", b"no tensors", None])
+def test_an_onnx_without_recorded_heads_is_refused(tmp_path, heads):
     chain = whole()
     (tmp_path / "onnx").mkdir()
-    if answers is not None:
-        (tmp_path / "onnx" / "reference.safetensors").write_bytes(answers)
+    if heads is not None:
+        (tmp_path / "onnx" / "reference.safetensors").write_bytes(heads)
     with pytest.raises(ExportError, match=r"reference\.safetensors"):
         check_engine(chain.engine, gate(), ["parity"], dataset=chain.dataset, onnx=tmp_path / "onnx")
 
 
 def test_the_resources_of_an_engine_are_reported_without_a_budget():
-    verdict = judge("resources", trial(), gate())
+    verdict = judge("resources", evaluation(), gate())
     assert verdict.passed
     assert verdict.facts["load_s"] > 0
-    assert verdict.facts["engine_size_mib"] == round(trial().manifest.engine_size_bytes / 2**20, 3)
+    assert verdict.facts["engine_size_mib"] == round(evaluation().manifest.engine_size_bytes / 2**20, 3)
     assert verdict.facts["memory_of"] == "process"
 
 
 @pytest.mark.parametrize("budget", ["load_s_max", "engine_size_mib_max"])
-def test_resources_beyond_a_budget_fail_and_name_it(budget):
-    verdict = judge("resources", trial(), gate(**{budget: 1e-9}))
+def test_resources_above_a_budget_fail_and_name_it(budget):
+    verdict = judge("resources", evaluation(), gate(**{budget: 1e-9}))
     assert not verdict.passed
     assert f"{budget} is 1e-09" in verdict.summary
     assert verdict.fix
@@ -171,26 +196,26 @@ WARM = Telemetry(power_w_mean=9.5, power_w_max=12.25, power_of="VDD_IN", tempera
 
 
 @pytest.mark.parametrize(("budget", "passes"), [({"power_w_max": 9.4}, False), ({"power_w_max": 9.6}, True)])
-def test_power_is_held_to_its_budget_on_average(budget, passes):
-    verdict = judge("resources", replace(trial(), telemetry=WARM), gate(**budget))
+def test_the_budget_of_power_is_for_its_average(budget, passes):
+    verdict = judge("resources", replace(evaluation(), telemetry=WARM), gate(**budget))
     assert verdict.passed == passes
     assert "9.5 W on average (VDD_IN)" in verdict.summary
     assert verdict.facts["hottest"] == "gpu-thermal"
 
 
 @pytest.mark.parametrize("budget", ["power_w_max", "temperature_c_max"])
-def test_a_budget_that_this_device_cannot_be_held_to_fails_with_a_sentence(budget):
-    verdict = judge("resources", replace(trial(), telemetry=Telemetry()), gate(**{budget: 1000}))
+def test_a_budget_without_a_sensor_fails_and_says_so(budget):
+    verdict = judge("resources", replace(evaluation(), telemetry=Telemetry()), gate(**{budget: 1000}))
     assert not verdict.passed
-    assert "nothing on this device tells" in verdict.summary
+    assert "this device does not report its" in verdict.summary
     assert budget in verdict.fix
 
 
-def test_facts_that_the_device_does_not_tell_are_absent():
-    verdict = judge("resources", replace(trial(), telemetry=Telemetry()), gate())
+def test_facts_without_a_sensor_are_absent():
+    verdict = judge("resources", replace(evaluation(), telemetry=Telemetry()), gate())
     assert verdict.passed
     assert not {name for name in verdict.facts if name.startswith(("power", "temperature", "hottest"))}
-    assert "nothing here tells power or temperature" in verdict.summary
+    assert "no sensor for power or temperature on this device" in verdict.summary
 
 
 def test_every_budget_belongs_to_one_gate():
@@ -198,12 +223,10 @@ def test_every_budget_belongs_to_one_gate():
     assert sorted(named) == sorted(GateSpec.model_fields)
 
 
-def test_a_changed_budget_asks_for_its_own_gate_alone():
+def test_a_changed_budget_changes_the_version_of_its_own_gate_alone():
     def versions(**budgets):
-        document = yaml.safe_load((ROOT / "params.yaml").read_text())
-        document["targets"]["cpu"]["gate"] |= budgets
-        stage, code = build_graph(parse_params(document))["sidewalk_detector/engine/cpu"], Code()
-        return {gate.name: code.version(gate.module, gate.params) for gate in stage.gates}, stage.params
+        stage, code = build_graph(params(latency_ms_p95_max=40, **budgets))["small_detector/engine/cpu"], Code()
+        return {gate.name: code.version(gate.code, gate.params) for gate in stage.gates}, stage.params
 
     before, of_engine = versions()
     after, of_engine_then = versions(memory_mib_max=100)
@@ -221,11 +244,9 @@ def test_a_changed_budget_asks_for_its_own_gate_alone():
         ({"memory_mb_max": 10, "latency_ms_p95_max": 40}, "did you mean 'memory_mib_max'"),
     ],
 )
-def test_budgets_that_contradict_one_another_or_cannot_be_are_refused(budgets, message):
-    document = yaml.safe_load((ROOT / "params.yaml").read_text())
-    document["targets"]["cpu"]["gate"] = budgets
+def test_budgets_that_contradict_each_other_or_are_impossible_are_refused(budgets, message):
     with pytest.raises(ParamsError, match=message):
-        parse_params(document)
+        params(**budgets)
 
 
 def test_percentiles_are_those_of_the_latencies():
@@ -243,7 +264,7 @@ def test_calls_alternate_and_warm_up_is_not_counted():
 def test_an_engine_is_compared_with_the_float_model_on_its_own_threads(tmp_path):
     export_float(whole().checkpoint, tmp_path / "float.onnx")
     found = compare(whole().engine, tmp_path / "float.onnx", inferences=10, warmup=1)
-    assert found.threads == 1
+    assert found.runs_on == "1 thread"
     assert found.speedup == found.float32.p50 / found.engine.p50
     assert len(measure(whole().engine, 10, 1).milliseconds) == 10
 

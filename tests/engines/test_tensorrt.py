@@ -1,4 +1,4 @@
-"""TensorRT engines from 8.6 to 11, on the strict stand-in of ``tests/tensorrt_api``: no Jetson is here."""
+"""TensorRT engines from 8.6 to 11, on the strict stand-in of ``tests/tensorrt_api`` in place of a Jetson."""
 
 import json
 import shutil
@@ -20,7 +20,7 @@ from robot_assets.engines.tensorrt.build import build_engine
 from robot_assets.engines.tensorrt.kind import KIND
 from robot_assets.engines.tensorrt.spec import TensorRTTarget
 from robot_assets.engines.tensorrt.timing_cache_store import StoredTimingCaches
-from robot_assets.lineage.code_version import Code
+from robot_assets.lineage.code import Code
 from robot_assets.platforms.probe import probe
 from robot_assets.runtime.manifest import save_manifest
 from robot_assets.store import Store
@@ -36,7 +36,7 @@ def images(count: int = 1) -> np.ndarray:
 
 
 def heads_of_onnx(path: Path, batch: np.ndarray) -> list[np.ndarray]:
-    """What ONNX Runtime says without optimizations, image by image."""
+    """The heads of ONNX Runtime without optimizations, image by image."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -47,7 +47,7 @@ def heads_of_onnx(path: Path, batch: np.ndarray) -> list[np.ndarray]:
 
 
 def plan_of(engine: Path):
-    """What the stand-in wrote into the plan."""
+    """The content of a plan of the stand-in."""
     found = sys.modules["tensorrt_standin.plan"].read_plan((engine / "engine.plan").read_bytes())
     assert found is not None
     return found
@@ -66,7 +66,7 @@ def trt10(monkeypatch):
 
 @pytest.fixture
 def engine(trt10, tmp_path):
-    """One of 10.3 that a test may damage."""
+    """An engine of 10.3 that a test may damage."""
     build_engine(whole().onnx, TensorRTTarget(), tmp_path / "engine")
     return tmp_path / "engine"
 
@@ -82,7 +82,7 @@ def edited_export(tmp_path: Path, edit) -> Path:
     return folder
 
 
-def test_every_version_builds_an_engine_that_answers_as_the_graph_does(trt, tmp_path):
+def test_every_version_builds_an_engine_with_the_heads_of_the_graph(trt, tmp_path):
     summary = build_engine(whole().onnx, TensorRTTarget(precision="int8_fp32"), tmp_path / "engine")
     assert sorted(path.name for path in (tmp_path / "engine").iterdir()) == BUNDLE
     assert summary.manifest.tensorrt == trt.__version__
@@ -92,7 +92,7 @@ def test_every_version_builds_an_engine_that_answers_as_the_graph_does(trt, tmp_
         np.testing.assert_array_equal(ours, theirs)
 
 
-def test_the_flags_are_those_that_the_version_wants(trt, tmp_path):
+def test_the_flags_are_those_of_the_version(trt, tmp_path):
     build_engine(whole().onnx, TensorRTTarget(), tmp_path / "engine")
     plan = plan_of(tmp_path / "engine")
     is_strong = trt.__version__.startswith("11")
@@ -102,34 +102,36 @@ def test_the_flags_are_those_that_the_version_wants(trt, tmp_path):
     assert load_manifest(tmp_path / "engine").typing == plan.typing
 
 
-def test_without_half_the_exported_bytes_are_parsed_and_no_flag_asks_for_it(trt, tmp_path):
+def test_without_half_the_exported_bytes_are_parsed_and_the_flag_is_not_set(trt, tmp_path):
     build_engine(whole().onnx, TensorRTTarget(precision="int8_fp32"), tmp_path / "engine")
     plan = plan_of(tmp_path / "engine")
     assert "FP16" not in plan.flags
     assert plan.model == onnx.load(whole().onnx / "model.onnx")
 
 
-def test_strong_typing_on_ten_leaves_the_flags_away(trt10, tmp_path):
+def test_strong_typing_on_ten_sets_no_flags(trt10, tmp_path):
     build_engine(whole().onnx, TensorRTTarget(typing="strong"), tmp_path / "engine")
     assert (plan_of(tmp_path / "engine").typing, plan_of(tmp_path / "engine").flags) == ("strong", [])
 
 
 @pytest.mark.parametrize(("version", "typing"), [("8.6.1", "strong"), ("11.4.0", "weak")])
-def test_a_typing_that_the_version_does_not_have_is_refused(monkeypatch, tmp_path, version, typing):
+def test_a_typing_that_the_version_lacks_is_refused(monkeypatch, tmp_path, version, typing):
     trt = standin(monkeypatch, version)
-    with pytest.raises(EngineError, match=f"typing is {typing}, and TensorRT {trt.__version__}") as caught:
+    with pytest.raises(
+        EngineError, match=f"typing is {typing}, which TensorRT {trt.__version__} does not have"
+    ) as caught:
         build_engine(whole().onnx, TensorRTTarget(typing=typing), tmp_path / "engine")
     assert "auto" in caught.value.fix
     assert not (tmp_path / "engine").exists()
 
 
-def test_the_target_decides_workspace_level_and_that_layers_are_told_in_detail(trt, tmp_path):
+def test_the_target_sets_workspace_and_level_and_layers_are_detailed(trt, tmp_path):
     build_engine(whole().onnx, TensorRTTarget(workspace_mib=64, optimization_level=5), tmp_path / "engine")
     plan = plan_of(tmp_path / "engine")
     assert (plan.workspace, plan.optimization_level, plan.verbosity) == (64 << 20, 5, "DETAILED")
 
 
-def test_the_manifest_says_what_the_engine_is_made_of(trt, tmp_path):
+def test_the_manifest_describes_the_engine(trt, tmp_path):
     build_engine(whole().onnx, TensorRTTarget(), tmp_path / "engine")
     manifest = load_manifest(tmp_path / "engine")
     assert manifest.onnx_md5 == md5_of(whole().onnx / "model.onnx")
@@ -151,7 +153,7 @@ def test_the_settings_are_the_keys_that_decide_the_plan(trt10, tmp_path):
     assert set(settings) == set(TensorRTTarget.model_fields) - {"timing_cache"}
 
 
-def test_the_gates_judge_such_an_engine_for_real(trt, tmp_path):
+def test_the_gates_judge_such_an_engine(trt, tmp_path):
     chain = whole()
     build_engine(chain.onnx, TensorRTTarget(), tmp_path / "engine")
     gate = GateSpec(accuracy_drop_points_max=8, latency_ms_p95_max=10_000, parity_differing_share_max=0.2)
@@ -162,7 +164,7 @@ def test_the_gates_judge_such_an_engine_for_real(trt, tmp_path):
     assert verdicts["accuracy"].facts["map50"] > 0.2
 
 
-def test_its_page_tells_its_latency_and_what_its_layers_run_in(trt10, tmp_path):
+def test_its_page_shows_its_latency_and_the_arithmetic_of_its_layers(trt10, tmp_path):
     context = BuildContext(Store(tmp_path / "store"), note=lambda line: None)
     summary = KIND.build(whole().onnx, TensorRTTarget(), tmp_path / "engine", context)
     facts = KIND.facts(summary)
@@ -175,7 +177,7 @@ def test_its_page_tells_its_latency_and_what_its_layers_run_in(trt10, tmp_path):
     assert table.rows["int8"] == {"layers": 28}
 
 
-def test_it_finds_drawn_boxes_in_an_image_of_another_size(trt, tmp_path):
+def test_it_detects_drawn_boxes_in_an_image_of_another_size(trt, tmp_path):
     build_engine(whole().onnx, TensorRTTarget(), tmp_path / "engine")
     pixels = np.random.default_rng(3).integers(0, 90, (64, 96, 3), dtype=np.uint8)
     pixels[15:40, 30:55] = (220, 40, 40)
@@ -184,7 +186,7 @@ def test_it_finds_drawn_boxes_in_an_image_of_another_size(trt, tmp_path):
     assert CLASSES[found.labels[0]] == "red"
 
 
-def test_a_dynamic_batch_answers_as_image_by_image(trt, tmp_path):
+def test_a_dynamic_batch_gives_the_heads_of_single_images(trt, tmp_path):
     settings = TensorRTTarget(batch={"max": 4, "optimal": 2}, precision="int8_fp32")
     build_engine(whole().onnx, settings, tmp_path / "engine")
     assert [shape[0] for shape in plan_of(tmp_path / "engine").profile] == [1, 2, 4]
@@ -207,7 +209,7 @@ def test_a_node_that_fixes_the_batch_is_named(trt10, tmp_path):
         build_engine(edited_export(tmp_path, reshape), TensorRTTarget(batch={"max": 2}), tmp_path / "engine")
 
 
-def test_a_static_engine_takes_one_image(engine):
+def test_a_static_engine_accepts_one_image(engine):
     with load_engine(engine) as loaded, pytest.raises(EngineError, match=r"\(2, 3, 64, 96\)") as caught:
         loaded.infer(images(2))
     assert "(1, 3, 64, 96)" in caught.value.needed
@@ -228,7 +230,7 @@ def test_two_builds_without_a_timing_cache_may_differ_and_with_one_they_do_not(t
     assert not any("reused" in note for note in cached[0].notes)
 
 
-def test_another_engine_starts_from_what_the_device_has_measured_and_takes_nothing_away(trt10, tmp_path):
+def test_another_engine_starts_from_the_latest_cache_of_the_device_and_leaves_older_ones(trt10, tmp_path):
     caches = StoredTimingCaches(Store(tmp_path / "store"))
     first = build_engine(whole().onnx, TensorRTTarget(), tmp_path / "first", caches)
     other = build_engine(whole().onnx, TensorRTTarget(workspace_mib=64), tmp_path / "other", caches)
@@ -239,7 +241,7 @@ def test_another_engine_starts_from_what_the_device_has_measured_and_takes_nothi
     assert again.manifest == first.manifest
 
 
-def test_building_again_leaves_what_others_have_added_as_the_latest(trt10, tmp_path):
+def test_building_again_leaves_the_latest_cache_of_others(trt10, tmp_path):
     store = Store(tmp_path / "store")
     for number, settings in enumerate(({}, {"typing": "strong"}, {})):
         build_engine(whole().onnx, TensorRTTarget(**settings), tmp_path / str(number), StoredTimingCaches(store))
@@ -248,7 +250,7 @@ def test_building_again_leaves_what_others_have_added_as_the_latest(trt10, tmp_p
         assert (latest.read_text() == built) == (number < 2)
 
 
-def test_a_timing_cache_is_a_version_in_the_store_and_travels_by_the_remote(trt10, tmp_path):
+def test_a_timing_cache_is_a_version_in_the_store_and_is_shared_by_the_remote(trt10, tmp_path):
     remote = tmp_path / "remote"
     here, there = (Store(tmp_path / name, str(remote)) for name in ("here", "there"))
     first = build_engine(whole().onnx, TensorRTTarget(), tmp_path / "first", StoredTimingCaches(here))
@@ -268,8 +270,8 @@ def test_another_version_of_tensorrt_or_another_gpu_measures_afresh(monkeypatch,
     assert not build_engine(whole().onnx, TensorRTTarget(), tmp_path / "eight", caches).notes
 
 
-class Wrong:
-    """Gives the timing cache of another device."""
+class OtherDevice:
+    """Has only the timing cache of another device."""
 
     def find(self, device: str, engine: str | None) -> bytes | None:
         return json.dumps({"version": "9.9", "device": "another", "entries": {}}).encode()
@@ -278,10 +280,10 @@ class Wrong:
         self.kept = content
 
 
-def test_a_timing_cache_that_tensorrt_refuses_is_left_aside(trt, tmp_path):
-    caches = Wrong()
+def test_a_timing_cache_that_tensorrt_refuses_is_not_used(trt, tmp_path):
+    caches = OtherDevice()
     summary = build_engine(whole().onnx, TensorRTTarget(), tmp_path / "engine", caches)
-    assert "refused; everything was measured afresh" in summary.notes[-1]
+    assert "refused the timing cache; everything was measured afresh" in summary.notes[-1]
     assert json.loads(caches.kept)["entries"]
 
 
@@ -300,17 +302,17 @@ def test_a_damaged_timing_cache_fails_no_build(trt10, tmp_path):
         loaded.infer(images())
 
 
-def test_a_target_without_timing_cache_reads_and_leaves_none(trt10, tmp_path):
+def test_a_target_without_timing_cache_reads_and_writes_none(trt10, tmp_path):
     caches = StoredTimingCaches(Store(tmp_path / "store"))
     summary = build_engine(whole().onnx, TensorRTTarget(timing_cache=False), tmp_path / "engine", caches)
     assert summary.manifest.timing_cache_md5 is None
     assert not (tmp_path / "store").exists()
 
 
-def test_where_timing_caches_are_kept_changes_no_engine():
-    reached = Code().closure("robot_assets.engines.tensorrt.build")
+def test_the_store_and_the_budgets_are_no_part_of_the_code_of_a_build():
+    reached = Code().modules(KIND.build_code)
     assert "robot_assets.engines.tensorrt.timing_cache" in reached
-    assert not [name for name in reached if ".store" in name or name.endswith((".shelf", "engines.spec"))]
+    assert not [name for name in reached if name.startswith("robot_assets.store") or name.endswith("budgets")]
 
 
 def test_a_dla_gets_the_quantization_as_ranges_until_ten_and_as_qdq_from_eleven(trt, tmp_path):
@@ -358,19 +360,19 @@ def test_without_fallback_a_layer_that_a_dla_cannot_run_is_refused_by_name(monke
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-def test_a_device_without_that_dla_core_says_how_many_it_has(monkeypatch, tmp_path, version):
+def test_a_device_without_that_dla_core_is_refused_with_its_number_of_cores(monkeypatch, tmp_path, version):
     standin(monkeypatch, version, dla_cores=0)
     with pytest.raises(EngineError, match=r"dla.core is 0, and this device has 0 DLA cores"):
         build_engine(whole().onnx, TensorRTTarget(dla={}), tmp_path / "engine")
 
 
-def test_strong_typing_and_a_dla_do_not_go_together_on_ten(trt10, tmp_path):
-    with pytest.raises(EngineError, match="takes no Q/DQ"):
+def test_strong_typing_with_a_dla_is_refused_on_ten(trt10, tmp_path):
+    with pytest.raises(EngineError, match="does not accept Q/DQ"):
         build_engine(whole().onnx, TensorRTTarget(dla={}, typing="strong"), tmp_path / "engine")
 
 
 @pytest.mark.parametrize("version", ["10.3.0", "11.4.0"])
-def test_a_stripped_plan_is_small_and_answers_like_a_whole_one(monkeypatch, tmp_path, version):
+def test_a_stripped_plan_is_small_and_has_the_same_heads(monkeypatch, tmp_path, version):
     standin(monkeypatch, version)
     build_engine(whole().onnx, TensorRTTarget(), tmp_path / "whole")
     build_engine(whole().onnx, TensorRTTarget(weight_stripped=True), tmp_path / "stripped")
@@ -382,7 +384,7 @@ def test_a_stripped_plan_is_small_and_answers_like_a_whole_one(monkeypatch, tmp_
             np.testing.assert_array_equal(first, second)
 
 
-def test_the_weights_of_a_stripped_plan_are_the_exported_file_where_nothing_had_to_be_changed(trt10, tmp_path):
+def test_the_weights_of_a_stripped_plan_are_the_exported_file_where_the_graph_is_unchanged(trt10, tmp_path):
     """The store has those bytes once, for the model and for all its engines."""
     build_engine(whole().onnx, TensorRTTarget(weight_stripped=True), tmp_path / "engine")
     assert md5_of(tmp_path / "engine" / "weights.onnx") == md5_of(whole().onnx / "model.onnx")
@@ -396,9 +398,9 @@ def test_other_weights_are_refused_before_they_are_read(trt10, tmp_path):
         load_engine(tmp_path / "engine")
 
 
-def test_eight_six_cannot_leave_weights_out(monkeypatch, tmp_path):
+def test_eight_six_has_no_stripped_plans(monkeypatch, tmp_path):
     standin(monkeypatch, "8.6.1")
-    with pytest.raises(EngineError, match="cannot leave weights out of a plan"):
+    with pytest.raises(EngineError, match="cannot build a plan without weights"):
         build_engine(whole().onnx, TensorRTTarget(weight_stripped=True), tmp_path / "engine")
 
 
@@ -435,7 +437,7 @@ def test_an_engine_of_another_gpu_is_refused_with_both_compute_capabilities(engi
         load_engine(engine)
 
 
-def test_a_plan_that_tensorrt_itself_refuses_is_explained(engine, monkeypatch):
+def test_a_plan_that_tensorrt_refuses_is_explained(engine, monkeypatch):
     trt = standin(monkeypatch, "11.4.0")
     reseal(engine, tensorrt=trt.__version__)
     with pytest.raises(EngineError, match="the plan is of another version of TensorRT") as caught:
@@ -444,7 +446,7 @@ def test_a_plan_that_tensorrt_itself_refuses_is_explained(engine, monkeypatch):
     assert "robot-assets build" in caught.value.fix
 
 
-def test_threads_are_not_for_a_gpu(engine):
+def test_a_number_of_threads_is_refused_on_a_gpu(engine):
     with pytest.raises(EngineError, match="threads=2"):
         load_engine(engine, threads=2)
 
@@ -467,20 +469,20 @@ def test_an_operator_that_tensorrt_lacks_is_named_with_its_node(trt, tmp_path):
         ("out_of_memory", "the device ran out of memory", "lower workspace_mib (512)"),
         (
             "workspace",
-            "more scratch memory than it may have",
+            "more scratch memory than workspace_mib allows",
             "raise workspace_mib of the target in params.yaml (it is 512)",
         ),
         ("no_kernel", "no kernel for a part of the graph.*node_conv2d", "optimization_level (2)"),
     ],
 )
-def test_what_goes_wrong_in_a_build_is_explained(monkeypatch, tmp_path, version, fault, found, fix):
+def test_a_failure_of_a_build_is_explained(monkeypatch, tmp_path, version, fault, found, fix):
     standin(monkeypatch, version, fault=fault)
     with pytest.raises(EngineError, match=found) as caught:
         build_engine(whole().onnx, TensorRTTarget(workspace_mib=512, optimization_level=2), tmp_path / "engine")
     assert fix in caught.value.fix
 
 
-def test_without_a_cuda_device_nothing_of_tensorrt_is_touched(monkeypatch, tmp_path, engine):
+def test_without_a_cuda_device_no_object_of_tensorrt_is_used(monkeypatch, tmp_path, engine):
     standin(monkeypatch, "10.3.0", devices=0)
     for attempt in (
         lambda: build_engine(whole().onnx, TensorRTTarget(), tmp_path / "other"),
@@ -491,7 +493,7 @@ def test_without_a_cuda_device_nothing_of_tensorrt_is_touched(monkeypatch, tmp_p
         assert "runtime class nvidia" in caught.value.fix
 
 
-def test_without_tensorrt_the_error_says_where_it_is(monkeypatch, tmp_path):
+def test_without_tensorrt_the_error_names_its_source(monkeypatch, tmp_path):
     absent(monkeypatch)
     monkeypatch.setitem(sys.modules, "tensorrt", None)
     with pytest.raises(EngineError, match="TensorRT does not import") as caught:
@@ -500,24 +502,24 @@ def test_without_tensorrt_the_error_says_where_it_is(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("kind", ["Builder", "Runtime"])
-def test_a_null_pointer_of_tensorrt_is_an_error_with_its_words(trt10, monkeypatch, tmp_path, kind):
+def test_a_null_pointer_of_tensorrt_is_an_error_with_its_message(trt10, monkeypatch, tmp_path, kind):
     def null(logger):
         logger.log(trt10.ILogger.ERROR, "CUDA initialization failure with error: 35")
         raise TypeError("pybind11::init(): factory function returned nullptr")
 
     monkeypatch.setattr(trt10, kind, null)
-    with pytest.raises(EngineError, match=f"cannot make its {kind}: CUDA initialization failure with error: 35"):
+    with pytest.raises(EngineError, match=f"cannot create its {kind}: CUDA initialization failure with error: 35"):
         build_engine(whole().onnx, TensorRTTarget(), tmp_path / "engine")
 
 
-def test_a_device_that_fails_while_running_says_so(engine, monkeypatch):
+def test_a_failure_of_the_device_while_running_is_an_error(engine, monkeypatch):
     with load_engine(engine) as loaded:
         monkeypatch.setattr(sys.modules["tensorrt_standin.hardware"].here(), "fault", "execution")
         with pytest.raises(EngineError, match="cuStreamSynchronize of CUDA failed: CUDA_ERROR_LAUNCH_FAILED"):
             loaded.infer(images())
 
 
-def test_a_device_without_room_for_the_buffers_says_so(engine, monkeypatch):
+def test_a_device_without_memory_for_the_buffers_is_an_error_and_leaks_nothing(engine, monkeypatch):
     monkeypatch.setattr(sys.modules["tensorrt_standin.hardware"].here(), "memory_bytes", 1000)
     with pytest.raises(EngineError, match="the device is out of memory"):
         load_engine(engine)
@@ -525,7 +527,7 @@ def test_a_device_without_room_for_the_buffers_says_so(engine, monkeypatch):
     assert [len(held) for held in (state.device, state.locked, state.streams)] == [0, 0, 0]
 
 
-def test_a_closed_engine_has_given_everything_back(engine):
+def test_a_closed_engine_has_freed_everything(engine):
     state = sys.modules["tensorrt_standin.hardware"].state
     loaded = load_engine(engine)
     loaded.infer(images())
@@ -538,7 +540,7 @@ def test_a_closed_engine_has_given_everything_back(engine):
         loaded.infer(images())
 
 
-def test_answers_are_the_callers_own(engine):
+def test_heads_belong_to_the_caller(engine):
     with load_engine(engine) as loaded:
         first = loaded.infer(images())
         kept = [head.copy() for head in first]
@@ -547,7 +549,7 @@ def test_answers_are_the_callers_own(engine):
         np.testing.assert_array_equal(ours, before)
 
 
-def test_any_thread_may_call_it(engine):
+def test_any_thread_may_call_an_engine(engine):
     answers = []
     with load_engine(engine) as loaded:
         expected = loaded.infer(images())

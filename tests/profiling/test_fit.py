@@ -100,8 +100,8 @@ def test_memory_is_judged_only_with_a_budget():
     assert "memory_mib_max" in verdict.fix
 
 
-def test_memory_that_cuda_allocates_on_a_shared_device_counts_for_tensorrt():
-    on_gpu = stream("walk", run(), kind="tensorrt")
+def test_memory_that_cuda_allocates_on_a_shared_device_counts():
+    on_gpu = stream("walk", run(), memory_of="device")
     assert profile(on_gpu, machine=machine(taken_mib=900.0)).memory_mib == 980.0
     assert profile(stream("walk", run()), machine=machine(taken_mib=900.0)).memory_mib == 180.0
 

@@ -160,9 +160,8 @@ def test_memory_is_read_in_the_format_of_the_kernel(tmp_path):
 def test_tensorrt_engines_run_together_on_the_gpu_and_on_a_dla(monkeypatch, tmp_path):
     """With the stand-in for TensorRT, which infers with ONNX Runtime and refuses a closed context."""
     standin(monkeypatch, "10.3.0", dla_cores=2)
-    gate = {"latency_ms_p95_max": 1000}
     for name, dla in (("gpu", None), ("dla", {"core": 1})):
-        build_engine(whole().onnx, TensorRTTarget(kind="tensorrt", gate=gate, dla=dla), tmp_path / name)
+        build_engine(whole().onnx, TensorRTTarget(dla=dla), tmp_path / name)
     streams = [Stream(name=name, engine=tmp_path / name, rate_hz=20, deadline_ms=50) for name in ("gpu", "dla")]
     found = measure("orin", streams, duration_s=0.5, alone_s=0.2).profile
     assert [(one.kind, one.place) for one in found.streams] == [("tensorrt", "GPU"), ("tensorrt", "DLA 1")]

@@ -54,7 +54,7 @@ def facts(summary: _Summary) -> Facts:
 
 
 def page(summary: _Summary, engine: Path, onnx: Path, scratch: Path) -> Page:
-    """Latency beside the float twin of the graph, on the same threads."""
+    """Latency beside its graph in float, on the same threads."""
     from robot_assets.engines.onnxruntime.page import timed_beside_float
 
     return timed_beside_float(engine, onnx, scratch)

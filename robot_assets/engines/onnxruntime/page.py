@@ -11,18 +11,18 @@ from robot_assets.engines.pages import CAPTION, latencies
 
 
 def timed_beside_float(engine: Path, onnx: Path, scratch: Path) -> Page:
-    """Time an engine alternately with the float twin of its own graph, on the same threads.
+    """Time an engine alternately with its own graph in float, on the same threads.
 
     Args:
         engine: Directory of the engine.
         onnx: The ONNX artifact that it was built from.
-        scratch: Folder for the float twin.
+        scratch: Folder for the float graph.
     """
-    from robot_assets.export.strip_qdq import write_float_twin
+    from robot_assets.export.strip_qdq import write_float_graph
     from robot_assets.figures.latency import latency_histogram
 
     twin = scratch / "float.onnx"
-    write_float_twin(onnx / MODEL, twin)
+    write_float_graph(onnx / MODEL, twin)
     timed = compare(engine, twin)
     runs = {"FP32": timed.float32.milliseconds, "INT8": timed.engine.milliseconds}
     drawn = latency_histogram(runs, None, condition=f"{timed.runs_on}, one image per call")

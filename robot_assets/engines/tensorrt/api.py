@@ -1,4 +1,4 @@
-"""TensorRT's Python API, as the installed version has it: found out by looking, not by comparing version numbers."""
+"""TensorRT's Python API as the installed version has it, found by feature detection, not by version numbers."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ _LINES_MAX = 10_000
 
 @dataclass(frozen=True)
 class Features:
-    """What the installed TensorRT can do, of what differs between 8.6 and 11.
+    """Capabilities of the installed TensorRT that differ between 8.6 and 11.
 
     Attributes:
         version: Such as ``10.3.0``.
-        has_precision_flags: Types may be chosen by the builder (weak typing); gone in 11.
+        has_precision_flags: Types may be chosen by the builder (weak typing); removed in 11.
         has_strong_typing: Types may be those of the graph; from 10.
-        is_always_strong: There is nothing else; from 11.
-        needs_explicit_batch: A network has to say that its batch is a dimension; until 8.6.
-        has_stripped_plans: A plan may leave its weights out; from 10.
-        has_dynamic_ranges: Scales can be given to tensors of a graph without Q/DQ, which is what a DLA wants; until 10.
-        has_dla_parser: The parser can say what a DLA cannot run, and adjust a graph to it; in 11.
+        is_always_strong: Types are always those of the graph; from 11.
+        needs_explicit_batch: A network needs the flag that its batch is a dimension; until 8.6.
+        has_stripped_plans: A plan may omit its weights; from 10.
+        has_dynamic_ranges: Ranges can be set on tensors of a graph without Q/DQ, which a DLA needs; until 10.
+        has_dla_parser: The parser can report what a DLA cannot run, and adjust a graph to it; in 11.
     """
 
     version: str
@@ -40,10 +40,10 @@ class Features:
 
 @dataclass(eq=False)
 class Log:
-    """What TensorRT said since the log was opened.
+    """Messages of TensorRT since the log was opened.
 
     Attributes:
-        lines: (severity, message), in order, without what is verbose; the last ten thousand.
+        lines: (severity, message) in order, without verbose ones; the last ten thousand.
     """
 
     lines: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=_LINES_MAX))
@@ -53,7 +53,7 @@ class Log:
         return [message for severity, message in self.lines if severity in ("ERROR", "INTERNAL_ERROR")]
 
     def text(self) -> str:
-        """All of it, one message a line."""
+        """All messages, one per line."""
         return "".join(f"[{severity}] {message}\n" for severity, message in self.lines)
 
 
@@ -62,10 +62,10 @@ _loggers: dict[int, tuple[Any, Any]] = {}
 
 
 def import_tensorrt() -> Any:
-    """TensorRT's module.
+    """Import TensorRT's module.
 
     Raises:
-        EngineError: It is not installed, or not for this Python.
+        EngineError: It is not installed for this Python.
     """
     try:
         import tensorrt
@@ -74,13 +74,13 @@ def import_tensorrt() -> Any:
             f"TensorRT does not import: {error}",
             needed="the Python package of the TensorRT that JetPack has on the device",
             fix="build and run this engine on its device: in the edge image (k8s/images), or with the wheel for this "
-            "Python from NVIDIA's archive of that TensorRT; docs/jetson.md says how",
+            "Python from NVIDIA's archive of that TensorRT (docs/jetson.md)",
         ) from None
     return tensorrt
 
 
 def features_of(trt: Any) -> Features:
-    """Look at what a version of TensorRT has."""
+    """Detect the capabilities of a version of TensorRT."""
     creation, flags = trt.NetworkDefinitionCreationFlag, trt.BuilderFlag
     has_precision_flags = hasattr(flags, "INT8")
     return Features(
@@ -96,13 +96,13 @@ def features_of(trt: Any) -> Features:
 
 
 def open_log(trt: Any) -> tuple[Log, Any]:
-    """Listen to TensorRT from now on, for as long as the log lives.
+    """Collect TensorRT's messages from now on, for as long as the log lives.
 
-    TensorRT has one logger a process: it keeps the first one that it is given, and ignores others. So all logs hear
-    everything that is said while they are open, also about another engine that is built or run at the same time.
+    TensorRT has one logger per process: it keeps the first one and ignores others. So each open log collects all
+    messages, including those about other engines that are built or run at the same time.
 
     Returns:
-        The log, and the logger that TensorRT's objects are made with.
+        The log, and the logger to create TensorRT's objects with.
     """
     _, logger = _loggers.setdefault(id(trt), (trt, _make_logger(trt)))
     log = Log()
@@ -110,28 +110,28 @@ def open_log(trt: Any) -> tuple[Log, Any]:
     return log, logger
 
 
-def made(kind: str, trt: Any, logger: Any, log: Log) -> Any:
-    """A ``Builder`` or a ``Runtime``.
+def create(kind: str, trt: Any, logger: Any, log: Log) -> Any:
+    """Create a ``Builder`` or a ``Runtime``.
 
     Raises:
-        EngineError: TensorRT cannot make one: its library does not fit the driver, or the device fails.
+        EngineError: TensorRT cannot create it: its library does not fit the driver, or the device fails.
     """
     try:
         found = getattr(trt, kind)(logger)
-    except TypeError:  # the bindings' way to say that they got a null pointer
+    except TypeError:  # raised by the bindings for a null pointer
         found = None
     if found is None:
-        said = "; ".join(log.errors()[:3]) or "it does not say why"
+        reason = "; ".join(log.errors()[:3]) or "it gives no reason"
         raise EngineError(
-            f"TensorRT {trt.__version__} cannot make its {kind}: {said}",
-            needed="a CUDA driver that this TensorRT runs on, and a device that works",
+            f"TensorRT {trt.__version__} cannot create its {kind}: {reason}",
+            needed="a CUDA driver that supports this TensorRT, and a device that works",
             fix="use the TensorRT of the device's own JetPack, and in a container an image for that JetPack",
         )
     return found
 
 
 def _make_logger(trt: Any) -> Any:
-    class Telling(trt.ILogger):  # type: ignore[misc]  # the module is found at run time
+    class Collecting(trt.ILogger):  # type: ignore[misc]  # the module is imported at run time
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
 
@@ -141,4 +141,4 @@ def _make_logger(trt: Any) -> Any:
                 for log in list(_open):
                     log.lines.append((name, message))
 
-    return Telling()
+    return Collecting()

@@ -19,7 +19,7 @@ from robot_assets.core.errors import EngineError
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.engines.kind import BuildSummary
 from robot_assets.engines.onnx_artifact import MODEL, interface, read_export
-from robot_assets.engines.tensorrt.api import Features, Log, features_of, import_tensorrt, made, open_log
+from robot_assets.engines.tensorrt.api import Features, Log, create, features_of, import_tensorrt, open_log
 from robot_assets.engines.tensorrt.cuda import Device, open_device
 from robot_assets.engines.tensorrt.explain import failure, listed
 from robot_assets.engines.tensorrt.graph import Prepared, input_scales, prepare
@@ -106,7 +106,7 @@ def build_engine(
 
     Args:
         onnx: A directory that ``export_onnx`` wrote.
-        target: How TensorRT is to build.
+        target: Settings of the build.
         out: Directory to publish: ``engine.plan``, ``manifest.json``, ``layers.json``, ``build.log``, and for a plan
             without weights ``weights.onnx``.
         caches: Where timing caches are kept; None: everything is measured afresh.
@@ -118,43 +118,51 @@ def build_engine(
     session = _open_session(target)
     built = _build(session, onnx / MODEL, model, caches if target.timing_cache else None)
     with publishing_directory(out) as staging:
-        (staging / PLAN).write_bytes(built.plan)
-        if target.weight_stripped:
-            (staging / WEIGHTS).write_bytes(built.prepared.content)
-        inspected, engine_facts = _inspect(session, built.plan, model)
-        (staging / LAYERS).write_text(json.dumps(inspected.document, indent=1, sort_keys=True) + "\n")
-        (staging / LOG).write_text(built.lasting_log)
-        manifest = TensorRTManifest(
-            kind="tensorrt",
-            onnx_md5=md5_of(onnx / MODEL),
-            engine_md5=md5_of(staging / PLAN),
-            engine_size_bytes=len(built.plan),
-            platform=session.platform.as_json(),
-            platform_fingerprint=session.platform.fingerprint,
-            **interface(card),
-            tensorrt=session.features.version,
-            gpu=CudaDevice(name=session.device.name, compute_capability=session.device.compute_capability),
-            typing=built.typing,
-            settings=_settings(target),
-            batch_max=target.batch.max,
-            kernels=inspected.counts(),
-            layers=inspected.layers,
-            build_log_md5=md5_of(staging / LOG),
-            layers_md5=md5_of(staging / LAYERS),
-            timing_cache_md5=built.timing_cache_md5,
-            weights_md5=md5_of(staging / WEIGHTS) if target.weight_stripped else None,
-            **engine_facts,
-        )
-        _check_interface(manifest)
-        save_manifest(staging, manifest)
+        manifest = _write(staging, session, built, onnx, card, model)
     return BuildSummary(manifest, built.notes, session.log.text())
+
+
+def _write(
+    staging: Path, session: _Session, built: _Built, onnx: Path, card: dict[str, Any], model: ModelProto
+) -> TensorRTManifest:
+    """Write the files of the artifact into ``staging``."""
+    (staging / PLAN).write_bytes(built.plan)
+    if session.target.weight_stripped:
+        (staging / WEIGHTS).write_bytes(built.prepared.content)
+    inspected, of_engine = _inspect(session, built.plan, model)
+    (staging / LAYERS).write_text(json.dumps(inspected.document, indent=1, sort_keys=True) + "\n")
+    (staging / LOG).write_text(built.lasting_log)
+    manifest = TensorRTManifest(
+        kind="tensorrt",
+        onnx_md5=md5_of(onnx / MODEL),
+        engine_md5=md5_of(staging / PLAN),
+        engine_size_bytes=len(built.plan),
+        platform=session.platform.as_json(),
+        platform_fingerprint=session.platform.fingerprint,
+        **interface(card),
+        tensorrt=session.features.version,
+        gpu=CudaDevice(name=session.device.name, compute_capability=session.device.compute_capability),
+        typing=built.typing,
+        settings=_settings(session.target),
+        batch_max=session.target.batch.max,
+        kernels=inspected.counts(),
+        layers=inspected.layers,
+        build_log_md5=md5_of(staging / LOG),
+        layers_md5=md5_of(staging / LAYERS),
+        timing_cache_md5=built.timing_cache_md5,
+        weights_md5=md5_of(staging / WEIGHTS) if session.target.weight_stripped else None,
+        **of_engine,
+    )
+    _check_interface(manifest)
+    save_manifest(staging, manifest)
+    return manifest
 
 
 def _open_session(target: TensorRTTarget) -> _Session:
     trt = import_tensorrt()
     device = open_device()  # first: without CUDA the objects of TensorRT end the process when they are used
     log, logger = open_log(trt)
-    builder = made("Builder", trt, logger, log)
+    builder = create("Builder", trt, logger, log)
     return _Session(trt, logger, log, builder, features_of(trt), device, probe(), target)
 
 
@@ -200,7 +208,7 @@ def _give_cache(config: Any, caches: TimingCaches | None, key: CacheKey) -> tupl
         whose = "of this graph" if own else "of other graphs"
         return own, (f"timing cache {md5_of_bytes(found)[:8]} {whose} reused",)
     config.set_timing_cache(config.create_timing_cache(b""), False)
-    return None, ("the timing cache was refused; everything was measured afresh",) if found else ()
+    return None, ("TensorRT refused the timing cache; everything was measured afresh",) if found else ()
 
 
 def _keep_cache(config: Any, caches: TimingCaches | None, key: CacheKey, given: bytes | None) -> str | None:
@@ -208,7 +216,7 @@ def _keep_cache(config: Any, caches: TimingCaches | None, key: CacheKey, given: 
     if caches is None:
         return None
     content = bytes(memoryview(config.get_timing_cache().serialize()))
-    if given is not None and len(content) <= len(given):  # nothing was missing in it
+    if given is not None and len(content) <= len(given):  # it was complete
         return md5_of_bytes(given)
     caches.keep(key.device, key.engine, content)
     return md5_of_bytes(content)
@@ -216,7 +224,7 @@ def _keep_cache(config: Any, caches: TimingCaches | None, key: CacheKey, given: 
 
 def _inspect(session: _Session, plan: bytes, model: ModelProto) -> tuple[Inspected, dict[str, Any]]:
     """Load the plan once to read its layers, its inputs and outputs, and its scratch memory."""
-    runtime = made("Runtime", session.trt, session.logger, session.log)
+    runtime = create("Runtime", session.trt, session.logger, session.log)
     if session.target.dla is not None:
         runtime.DLA_core = session.target.dla.core
     engine = runtime.deserialize_cuda_engine(plan)
@@ -246,7 +254,7 @@ def _check_interface(manifest: TensorRTManifest) -> None:
         raise EngineError(
             f"the engine has inputs and outputs {found}",
             needed=f"{wanted}, all float32",
-            fix="export the model again; this plan is not of the graph that its model.json describes",
+            fix="export the model again: its model.json describes another graph",
         )
 
 

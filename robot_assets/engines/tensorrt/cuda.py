@@ -1,11 +1,10 @@
-"""The little of CUDA that an engine needs: a device, a stream, and buffers that have a page-locked twin on the host.
+"""The part of CUDA that an engine needs: a device, a stream, and device buffers with a page-locked copy on the host.
 
-NVIDIA's own bindings (``cuda-bindings``, extra ``edge``), and of them the driver API: its library comes with the
-driver, so that one build of the bindings serves every CUDA from 12 on. The primary context is the one that TensorRT
-uses.
+Uses the driver API of NVIDIA's bindings (``cuda-bindings``, extra ``jetson``): its library comes with the driver, so
+that one build of the bindings serves every CUDA from 12 on. TensorRT uses the same primary context.
 
-A process that has touched CUDA must not fork: the child's context is broken. So whoever only asks whether there is a
-device asks ``find_device``, which looks in a process of its own; and a forked child that goes on with CUDA is told so.
+A process that has initialized CUDA must not fork, since the context of the child is broken. ``find_device`` therefore
+looks for a device in a process of its own, and a forked child that uses CUDA gets an error.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ _opened_in: int | None = None
 """The process that has initialized CUDA."""
 
 _ON_THE_DEVICE = (
-    "run it on the device; in a container give it the GPU: runtime class nvidia (pools.*.runtime_class of "
+    "run it on the device; in a container, with access to the GPU: runtime class nvidia (pools.*.runtime_class of "
     "params.yaml), or docker run --runtime nvidia"
 )
 
@@ -37,7 +36,7 @@ class Device:
     """A GPU whose primary context this process holds.
 
     Attributes:
-        name: As the driver says it, such as ``Orin``.
+        name: As the driver reports it, such as ``Orin``.
         compute_capability: Such as ``8.7``.
         memory_bytes: All of its memory; on a Jetson the CPU uses the same.
     """
@@ -57,7 +56,7 @@ class Stream:
     """A queue of work on a device.
 
     Attributes:
-        handle: What TensorRT takes.
+        handle: For TensorRT.
     """
 
     def __init__(self, device: Device) -> None:
@@ -66,7 +65,7 @@ class Stream:
         self.handle = int(self._stream)
 
     def synchronize(self) -> None:
-        """Wait until all that was queued is done.
+        """Wait until all queued work is done.
 
         Raises:
             EngineError: Some of it failed.
@@ -74,18 +73,18 @@ class Stream:
         _call("cuStreamSynchronize", self._stream)
 
     def close(self) -> None:
-        """Give it back."""
+        """Destroy the stream."""
         if self.handle:
             _call("cuStreamDestroy", self._stream)
             self.handle = 0
 
 
 class Buffer:
-    """float32 values on the device, and their page-locked twin on the host.
+    """float32 values on the device, and a page-locked copy on the host.
 
     Attributes:
-        host: float32 (n,), the twin.
-        address: On the device.
+        host: float32 (n,), the copy on the host.
+        address: Address on the device.
     """
 
     def __init__(self, device: Device, values: int) -> None:
@@ -110,7 +109,7 @@ class Buffer:
         _call("cuMemcpyDtoHAsync", self._host, self._pointer, 4 * values, stream._stream)
 
     def close(self) -> None:
-        """Give both back. What ``host`` was must not be read any more."""
+        """Free both. The former array ``host`` must not be read any more."""
         if self.address:
             _call("cuMemFree", self._pointer)
             _call("cuMemFreeHost", self._host)
@@ -119,7 +118,7 @@ class Buffer:
 
 
 def open_device() -> Device:
-    """Initialize CUDA in this process and take its first device.
+    """Initialize CUDA in this process and open its first device.
 
     Raises:
         EngineError: There is no driver or no device, or this process was forked from one that had initialized CUDA.
@@ -144,7 +143,7 @@ def open_device() -> Device:
 
 
 def find_device() -> dict[str, str] | None:
-    """Name and compute capability of the GPU, asked in another process; None where none can be used."""
+    """Name and compute capability of the GPU, read in another process; None without a usable one."""
     done = subprocess.run([sys.executable, "-m", __name__], capture_output=True, text=True, check=False)
     found: dict[str, str] | None = json.loads(done.stdout) if done.returncode == 0 else None
     return found
@@ -157,17 +156,17 @@ def _driver() -> Any:
         raise EngineError(
             f"NVIDIA's Python bindings of CUDA do not import: {error}",
             needed="the package cuda-bindings",
-            fix="pip install 'robot-assets[edge]'",
+            fix="pip install 'robot-assets[jetson]'",
         ) from None
     return driver
 
 
 def _call(function: str, *arguments: Any) -> Any:
-    """Call a function of the driver; give what it returns beside its status: nothing, a value, or a tuple."""
+    """Call a function of the driver; return its values without the status: an empty tuple, a value, or a tuple."""
     driver = _driver()
     try:
         status, *values = getattr(driver, function)(*arguments)
-    except RuntimeError as error:  # the bindings' way to say that there is no libcuda
+    except RuntimeError as error:  # raised by the bindings without libcuda
         raise _no_device(str(error)) from None
     if status != driver.CUresult.CUDA_SUCCESS:
         raise _failure(function, status.name)
@@ -180,13 +179,13 @@ def _failure(function: str, status: str) -> EngineError:
     if status == "CUDA_ERROR_OUT_OF_MEMORY":
         return EngineError(
             f"the device is out of memory ({function})",
-            needed="room for the engine; on a Jetson the CPU and the GPU share their memory",
-            fix="end what else uses the device, or make batch.max, network.width or the input smaller in params.yaml",
+            needed="memory for the engine; on a Jetson the CPU and the GPU share it",
+            fix="end other programs on the device, or reduce batch.max, network.width or the input size in params.yaml",
         )
     return EngineError(
         f"{function} of CUDA failed: {status}",
         needed="a device that works",
-        fix="look at `dmesg` on the device; after an illegal address or a hardware error a new process is needed",
+        fix="dmesg   (on the device; after an illegal address or a hardware error, start a new process)",
     )
 
 
@@ -198,7 +197,7 @@ def _refuse_forked() -> None:
     if _opened_in not in (None, os.getpid()):
         raise EngineError(
             f"this process was forked from {_opened_in}, which had initialized CUDA",
-            needed="a process of its own: CUDA does not survive a fork",
+            needed="a new process: CUDA does not work after a fork",
             fix="start the process with subprocess, or with multiprocessing's method spawn",
         )
 

@@ -1,4 +1,4 @@
-"""What went wrong, in words that help: TensorRT says it in its log, or through the parser's errors."""
+"""Turns messages of TensorRT's log and errors of its parser into errors with a cause and a fix."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ _REBUILD = "build the engine again on this device: robot-assets build MODEL"
 _SYMPTOMS = (
     (
         r"insufficient workspace|increas\w* (?:the )?(?:max )?workspace|workspace size",
-        "a tactic needs more scratch memory than it may have",
+        "a tactic needs more scratch memory than workspace_mib allows",
         "more workspace",
         "raise workspace_mib of the target in params.yaml (it is {workspace_mib})",
     ),
     (
         r"out of memory|OutOfMemory|cudaErrorMemoryAllocation|could not be allocated|Failed to allocate",
         "the device ran out of memory",
-        "memory for the tactics that are tried; on a Jetson the CPU and the GPU share it",
-        "end what else uses the device (a desktop alone takes 1 GiB), then lower workspace_mib ({workspace_mib}) or "
+        "memory for the tactics that are measured; on a Jetson the CPU and the GPU share it",
+        "end other programs on the device (a desktop alone takes 1 GiB), then lower workspace_mib ({workspace_mib}) or "
         "optimization_level ({optimization_level}) of the target in params.yaml",
     ),
     (
@@ -48,28 +48,28 @@ _SYMPTOMS = (
     (
         r"Could not find any implementation for node",
         "TensorRT has no kernel for a part of the graph",
-        "another way to run the named node",
-        "raise workspace_mib ({workspace_mib}) or optimization_level ({optimization_level}); with dla, try without",
+        "a kernel for the named node",
+        "raise workspace_mib ({workspace_mib}) or optimization_level ({optimization_level}), or remove dla",
     ),
     (
         r"not supported on (?:the )?DLA|can run on DLA|DLA validation failed|[Ff]ailed DLA",
-        "a DLA cannot run it",
-        "a graph of fixed shapes and of layers that a DLA has",
-        "set dla.gpu_fallback of the target to true, or leave dla away",
+        "the DLA cannot run the graph",
+        "a graph of fixed shapes and of layers that a DLA supports",
+        "set dla.gpu_fallback of the target to true, or remove dla",
     ),
 )
-"""(pattern, what it means, what is needed, what to do), the most telling first."""
+"""(pattern of a message, meaning, needed, fix), the most specific first."""
 
 
 def failure(doing: str, log: Log, **settings: object) -> EngineError:
-    """The error for something that TensorRT refused.
+    """The error for an operation of TensorRT that failed.
 
     Args:
-        doing: What was tried: "building X".
-        log: What TensorRT said meanwhile.
-        **settings: Values of the target, for the advice.
+        doing: The operation, such as ``building X``.
+        log: TensorRT's messages during it.
+        **settings: Values of the target, for the fix.
     """
-    errors = log.errors() or [message for _, message in log.lines][-3:] or ["it said nothing"]
+    errors = log.errors() or [message for _, message in log.lines][-3:] or ["it gave no message"]
     known = {"workspace_mib": "?", "optimization_level": "?", **settings}
     for pattern, meaning, needed, fix in _SYMPTOMS:
         for message in errors:
@@ -77,22 +77,22 @@ def failure(doing: str, log: Log, **settings: object) -> EngineError:
                 return EngineError(f"{doing}: {meaning}. {_tidy(message)}", needed=needed, fix=fix.format(**known))
     shown = "\n    ".join(_tidy(message) for message in errors[:5])
     return EngineError(
-        f"{doing} failed. TensorRT says:\n    {shown}",
+        f"{doing} failed. TensorRT's messages:\n    {shown}",
         needed="a graph and settings that this TensorRT can build",
-        fix="look the message up in NVIDIA's TensorRT documentation; `robot-assets build` logs all that TensorRT said",
+        fix="look the message up in NVIDIA's TensorRT documentation; the log of the run has all of TensorRT's messages",
     )
 
 
 def refused_by_parser(trt: Any, parser: Any, model: ModelProto, origin: str) -> EngineError:
-    """The error for a graph that the ONNX parser does not take; names each node as the ONNX does."""
+    """The error for a graph that the ONNX parser refuses; names nodes as the ONNX does."""
     errors = [parser.get_error(index) for index in range(parser.num_errors)]
     shown = "\n    ".join(_parser_sentence(error, model) for error in errors[:8]) or "it gave no reason"
     unsupported = [error for error in errors if str(getattr(error.code(), "name", "")).startswith("UNSUPPORTED")]
     return EngineError(
-        f"TensorRT {trt.__version__} does not take {origin}:\n    {shown}",
+        f"TensorRT {trt.__version__} refuses {origin}:\n    {shown}",
         needed="operators that this TensorRT has" if unsupported else "a graph that its ONNX parser can read",
-        fix="change the network so that the named nodes go away, then train and export again; "
-        "robot_assets/export/preflight.py lists the operators that 8.6 to 11 have",
+        fix="change the network so that it has none of the named nodes, then train and export again; "
+        "robot_assets/export/preflight.py lists the operators of 8.6 to 11",
     )
 
 
@@ -108,7 +108,7 @@ def _parser_sentence(error: Any, model: ModelProto) -> str:
 
 
 def listed(names: Iterable[str], at_most: int = 8) -> str:
-    """``a, b and 3 more``."""
+    """A list such as ``a, b and 3 more``."""
     names = list(names)
     more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
     return ", ".join(names[:at_most]) + more

@@ -1,11 +1,12 @@
-"""The Q/DQ graph as a TensorRT wants it. Needs onnx, neither torch nor TensorRT; what goes out, ONNX Runtime runs too.
+"""Rewrites the Q/DQ graph for TensorRT. Needs onnx, neither torch nor TensorRT; ONNX Runtime runs the result, too.
 
 Most builds parse the exported file byte for byte. These need another graph:
 
 - a dynamic batch: the first dimension gets a name;
-- fp16 beside int8 where TensorRT may not choose types itself (strong typing, all there is in 11): everything that is
-  float becomes half, between float32 inputs and outputs;
-- a DLA before 11: it takes no Q/DQ. The quantization is taken out of the graph and given to its tensors as ranges.
+- fp16 beside int8 where TensorRT may not choose types itself (strong typing, the only typing in 11): all float tensors
+  become half, between float32 inputs and outputs;
+- a DLA before 11, which does not accept Q/DQ: the quantization is removed from the graph and set as ranges of its
+  tensors.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
 
 _HALF_OPSET, _HALF_IR = 19, 9
-"""From here on QuantizeLinear and DequantizeLinear take half."""
+"""The first opset and IR in which QuantizeLinear and DequantizeLinear accept half."""
 _INT8_MAX = 127
 
 
@@ -33,9 +34,9 @@ class Prepared:
 
     Attributes:
         content: The bytes of the ONNX file.
-        ranges: Tensor -> largest magnitude that int8 represents; empty where the graph says it itself.
+        ranges: Tensor -> largest magnitude that int8 represents; empty for a graph with Q/DQ.
         is_exported: Whether these are the exported bytes.
-        notes: What was done to the graph, as a person would say it.
+        notes: Changes to the graph, one line each; part of ``build.log``.
     """
 
     content: bytes
@@ -47,10 +48,17 @@ class Prepared:
 def prepare(
     exported: bytes, model: ModelProto, *, batch_is_dynamic: bool, to_half: bool, without_quantization: bool
 ) -> Prepared:
-    """The graph to parse, made from the exported one; ``model`` is that graph and may be changed.
+    """Make the graph to parse from the exported one.
+
+    Args:
+        exported: The bytes of the exported file.
+        model: The same graph; changed in place.
+        batch_is_dynamic: Whether the first dimension gets a name.
+        to_half: Whether float tensors become half.
+        without_quantization: Whether Q/DQ become ranges.
 
     Raises:
-        EngineError: The graph cannot be made so; names the node or the tensor.
+        EngineError: The graph cannot be changed so; names the node or the tensor.
     """
     notes: list[str] = []
     ranges: dict[str, float] = {}
@@ -72,7 +80,7 @@ def prepare(
 
 
 def input_scales(model: ModelProto) -> dict[str, float]:
-    """Input -> the quantization step that the graph puts on it at once; inputs that stay float are not in it."""
+    """Input -> its quantization step, for inputs that the graph quantizes first."""
     from onnx import numpy_helper
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -85,7 +93,7 @@ def input_scales(model: ModelProto) -> dict[str, float]:
 
 
 def activation_ranges(model: ModelProto) -> dict[str, float]:
-    """Activation -> the largest magnitude that its QuantizeLinear represents, which is 127 steps."""
+    """Activation -> the largest magnitude that its QuantizeLinear represents: 127 steps."""
     from onnx import numpy_helper
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
@@ -97,7 +105,7 @@ def activation_ranges(model: ModelProto) -> dict[str, float]:
 
 
 def name_the_batch(model: ModelProto) -> None:
-    """Let the first dimension of inputs and outputs be any number, in place.
+    """Make the first dimension of inputs and outputs dynamic, in place.
 
     Raises:
         EngineError: A node fixes it.
@@ -107,7 +115,7 @@ def name_the_batch(model: ModelProto) -> None:
         if fixes:
             raise EngineError(
                 f"node {node.name or node.output[0]!r} ({node.op_type}) fixes the number of images",
-                needed="a graph that takes any number of images",
+                needed="a graph for any number of images",
                 fix="set batch.max of the target to 1",
             )
     for value in (*model.graph.input, *model.graph.output):
@@ -116,10 +124,10 @@ def name_the_batch(model: ModelProto) -> None:
 
 
 def floats_to_half(model: ModelProto) -> int:
-    """Make every float32 tensor half but inputs and outputs, in place; return how many scales half would have lost.
+    """Convert every float32 tensor but inputs and outputs to half, in place; return the number of raised scales.
 
-    A scale below the smallest half belongs to a channel whose weights are all but zero; it becomes the smallest half,
-    which moves a weight by less than 1e-5.
+    A scale below the smallest half belongs to a channel whose weights are close to zero. It is raised to the smallest
+    half, which changes a weight by less than 1e-5.
 
     Raises:
         EngineError: A value is too large for half.
@@ -184,9 +192,9 @@ def _checked(model: ModelProto) -> bytes:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise EngineError(
-            f"the graph cannot be made as the target wants it: {error}",
-            needed="a graph that stays valid",
-            fix="set batch.max to 1 and precision to int8_fp32 for the target; export again if that does not help",
+            f"the graph is not valid once it is rewritten for the target: {error}",
+            needed="a valid graph",
+            fix="set batch.max to 1 and precision to int8_fp32 for the target; if that fails too, export again",
         ) from None
     content: bytes = model.SerializeToString(deterministic=True)
     return content

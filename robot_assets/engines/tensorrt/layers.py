@@ -1,4 +1,4 @@
-"""What a built engine is made of, layer by layer, as TensorRT's engine inspector tells it."""
+"""Reads the layers of a built engine from TensorRT's engine inspector."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from robot_assets.engines.tensorrt.manifest import Layers
 from robot_assets.runtime.manifest import Arithmetic, Layer
 
 _MOVERS = ("reformat", "shuffle", "noop", "copy", "constant", "slice", "concat", "resize", "cast", "quantize")
-"""Kinds of layers that calculate nothing."""
+"""Parts of the kinds of layers that only move or convert data."""
 _TYPES: tuple[tuple[Arithmetic, str], ...] = (
     ("int8", r"int8"),
     ("float16", r"fp16|half|float16"),
@@ -28,7 +28,7 @@ class Inspected:
 
     Attributes:
         layers: In the order they run.
-        document: What TensorRT told, for ``layers.json``.
+        document: The inspector's output, for ``layers.json``.
     """
 
     layers: tuple[Layer, ...]
@@ -43,19 +43,19 @@ class Inspected:
 
 
 def read_layers(text: str) -> Inspected:
-    """Read what ``EngineInspector.get_engine_information`` gives in JSON for an engine with detailed verbosity.
+    """Read the JSON of ``EngineInspector.get_engine_information`` for an engine with detailed verbosity.
 
     Raises:
-        EngineError: It is something else.
+        EngineError: The text has another form.
     """
     try:
         document: dict[str, Any] = json.loads(text)
         layers = tuple(_layer(entry) for entry in document["Layers"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineError(
-            f"the engine inspector of TensorRT tells nothing readable ({type(error).__name__}: {error})",
+            f"the output of TensorRT's engine inspector is unreadable ({type(error).__name__}: {error})",
             needed='JSON with "Layers", each with its name, type and tensors',
-            fix="report it with the version of TensorRT; `robot-assets build` logs what TensorRT said",
+            fix="report it with the version of TensorRT; the log of the run has TensorRT's messages",
         ) from None
     return Inspected(layers, document)
 
@@ -66,7 +66,7 @@ def _layer(entry: dict[str, Any]) -> Layer:
 
 
 def _arithmetic(entry: dict[str, Any], kind: str) -> Arithmetic:
-    """By what a layer reads: an int8 convolution may write float."""
+    """By the type of the inputs: an int8 convolution may write float."""
     if "DLA" in str(entry["LayerType"]).upper():
         return "dla"
     if any(mover in kind.lower() for mover in _MOVERS):

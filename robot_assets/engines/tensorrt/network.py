@@ -1,4 +1,4 @@
-"""From the graph to TensorRT's network, and what it is built with, as the installed version has it."""
+"""Parses the graph into TensorRT's network and configures its build, for the capabilities of the installed version."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ Typing = Literal["weak", "strong"]
 
 
 def typing_of(target: TensorRTTarget, features: Features) -> Typing:
-    """Who chooses types: TensorRT (weak) or the graph (strong).
+    """Whether TensorRT chooses types (weak) or the graph (strong).
 
     Raises:
-        EngineError: The target asks for what this version does not have.
+        EngineError: This version does not have the typing of the target.
     """
     asked = target.typing
     if asked == "auto":
@@ -31,14 +31,14 @@ def typing_of(target: TensorRTTarget, features: Features) -> Typing:
     possible = {"weak": features.has_precision_flags, "strong": features.has_strong_typing}
     if not possible[asked]:
         raise EngineError(
-            f"typing is {asked}, and TensorRT {features.version} has none such",
+            f"typing is {asked}, which TensorRT {features.version} does not have",
             needed="typing weak up to TensorRT 10, strong from 10 on, or auto",
             fix="set typing of the target to auto in params.yaml",
         )
     if asked == "strong" and target.dla is not None and not features.is_always_strong:
         raise EngineError(
-            f"typing is strong with dla, and a DLA under TensorRT {features.version} takes no Q/DQ",
-            needed="typing weak: the graph's quantization is given to the DLA as ranges",
+            f"typing is strong with dla, and a DLA of TensorRT {features.version} does not accept Q/DQ",
+            needed="typing weak: the quantization of the graph is set as ranges for the DLA",
             fix="set typing of the target to auto in params.yaml",
         )
     return asked
@@ -47,10 +47,10 @@ def typing_of(target: TensorRTTarget, features: Features) -> Typing:
 def parse(
     trt: Any, builder: Any, logger: Any, prepared: Prepared, features: Features, typing: Typing, settings: Parsing
 ) -> tuple[Any, Any]:
-    """Read a graph into a new network.
+    """Parse a graph into a new network.
 
     Returns:
-        The network, and the parser, which has to live as long as the network: its weights are the parser's.
+        The network, and the parser, which has to live as long as the network: it owns the weights.
 
     Raises:
         EngineError: The parser refuses the graph; names the nodes.
@@ -69,12 +69,12 @@ def parse(
 
 
 class Parsing:
-    """What parsing needs to know beside the graph.
+    """Settings of the parser.
 
     Attributes:
         config: The builder's configuration.
-        dla: The accelerator, if one is asked for.
-        model: The graph as parsed, to name nodes by.
+        dla: The accelerator of the target, if any.
+        model: The parsed graph, for the names of nodes in errors.
         origin: The file that errors name.
     """
 
@@ -83,10 +83,10 @@ class Parsing:
 
 
 def configure(trt: Any, builder: Any, target: TensorRTTarget, features: Features, typing: Typing) -> Any:
-    """The builder's configuration for a target, but for what depends on the network.
+    """The builder's configuration for a target, without the parts that depend on the network.
 
     Raises:
-        EngineError: The target asks for what this version or this device does not have.
+        EngineError: This version or this device lacks a feature of the target.
     """
     config = builder.create_builder_config()
     config.set_memory_pool_limit(trt.MemoryPoolType.WORKSPACE, target.workspace_mib << 20)
@@ -99,7 +99,7 @@ def configure(trt: Any, builder: Any, target: TensorRTTarget, features: Features
     if target.weight_stripped:
         if not features.has_stripped_plans:
             raise EngineError(
-                f"weight_stripped is true, and TensorRT {features.version} cannot leave weights out of a plan",
+                f"weight_stripped is true, and TensorRT {features.version} cannot build a plan without weights",
                 needed="TensorRT 10 or newer, or a plan with its weights",
                 fix="set weight_stripped of the target to false in params.yaml",
             )
@@ -111,7 +111,7 @@ def configure(trt: Any, builder: Any, target: TensorRTTarget, features: Features
 
 
 def add_batch_profile(builder: Any, config: Any, network: Any, profile: tuple[int, int, int]) -> None:
-    """Say how many images a call may carry, for a network with a dynamic batch."""
+    """Add the range of images per call, for a network with a dynamic batch."""
     batches = builder.create_optimization_profile()
     images = network.get_input(0)
     rest = tuple(images.shape)[1:]
@@ -120,33 +120,33 @@ def add_batch_profile(builder: Any, config: Any, network: Any, profile: tuple[in
 
 
 def place_on_dla(network: Any, config: Any, dla: DlaSpec) -> tuple[str, ...]:
-    """Ask which layers the DLA cannot run; give their names.
+    """The names of the layers that the DLA cannot run.
 
     Raises:
-        EngineError: One cannot and the GPU is not to help out, or none can.
+        EngineError: There are some and the target has no GPU fallback, or the DLA can run none.
     """
     layers = [network.get_layer(index) for index in range(network.num_layers)]
     left = tuple(str(layer.name) for layer in layers if not config.can_run_on_DLA(layer))
     if left and not dla.gpu_fallback:
         raise EngineError(
             f"{len(left)} of {len(layers)} layers cannot run on the DLA: {listed(left)}",
-            needed="a network whose layers a DLA has, or the GPU for the rest",
-            fix="set dla.gpu_fallback of the target to true, leave dla away, or change the named layers",
+            needed="a network of layers that a DLA supports, or the GPU for the others",
+            fix="set dla.gpu_fallback of the target to true, remove dla, or change the named layers",
         )
     if len(left) == len(layers):
         raise EngineError(
             f"none of the {len(layers)} layers can run on the DLA: {listed(left)}",
             needed="convolutions of fixed shapes in int8 or half",
-            fix="leave dla of the target away: all of it would run on the GPU",
+            fix="remove dla of the target: all layers would run on the GPU",
         )
     return left
 
 
 def build_plan(builder: Any, network: Any, config: Any, log: Log, target: TensorRTTarget, origin: Path) -> bytes:
-    """Build.
+    """Build the plan.
 
     Raises:
-        EngineError: TensorRT could not; says why and what to do.
+        EngineError: TensorRT could not.
     """
     plan = builder.build_serialized_network(network, config)
     if plan is None:
@@ -169,15 +169,15 @@ def _use_dla(trt: Any, builder: Any, config: Any, dla: DlaSpec) -> None:
         raise EngineError(
             f"dla.core is {dla.core}, and this device has {builder.num_DLA_cores} DLA cores for this TensorRT",
             needed="a device with that core: an Orin (Thor has none), with TensorRT up to 10.7 or from 11.4.1 on",
-            fix="leave dla of the target away in params.yaml, or name another core",
+            fix="remove dla of the target in params.yaml, or name another core",
         )
     config.default_device_type = trt.DeviceType.DLA
     config.DLA_core = dla.core
-    config.set_flag(trt.BuilderFlag.GPU_FALLBACK)  # always: the GPU turns float32 images into what a DLA reads
+    config.set_flag(trt.BuilderFlag.GPU_FALLBACK)  # always: the GPU converts the float32 images for the DLA
 
 
 def _set_ranges(network: Any, ranges: Mapping[str, float]) -> None:
-    """Give the tensors of a graph without Q/DQ the ranges that it had."""
+    """Set the ranges of the former Q/DQ on the tensors of the network."""
     if not ranges:
         return
     tensors = [network.get_input(index) for index in range(network.num_inputs)]

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.core.errors import EngineError
-from robot_assets.engines.tensorrt.api import Log, import_tensorrt, made, open_log
+from robot_assets.engines.tensorrt.api import Log, create, import_tensorrt, open_log
 from robot_assets.engines.tensorrt.cuda import Buffer, Device, Stream, open_device
 from robot_assets.engines.tensorrt.explain import failure
 from robot_assets.engines.tensorrt.manifest import PLAN, TensorRTManifest
@@ -143,7 +143,7 @@ def load_verified(engine: Path, manifest: TensorRTManifest) -> TensorRTEngine:
 
 def _deserialize(trt: Any, engine: Path, manifest: TensorRTManifest, device: Device) -> _Loaded:
     log, logger = open_log(trt)
-    runtime = made("Runtime", trt, logger, log)
+    runtime = create("Runtime", trt, logger, log)
     if (dla := manifest.settings.get("dla")) is not None:
         runtime.DLA_core = int(dla["core"])
     loaded = runtime.deserialize_cuda_engine((engine / PLAN).read_bytes())
