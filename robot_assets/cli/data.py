@@ -14,12 +14,13 @@ import typer
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.cli.plugins import extensible
 from robot_assets.core.errors import DataError, ParamsError
+from robot_assets.core.text import plural
 from robot_assets.pipeline.project import Project, find_project
 
 if TYPE_CHECKING:
     from robot_assets.core.verdict import Verdict
     from robot_assets.data.importers import ImportSummary
-    from robot_assets.data.label_issues import Finding
+    from robot_assets.data.label_issues import LabelIssue
     from robot_assets.data.spec import DatasetSpec
 
 app = typer.Typer(cls=extensible("data"), help="Make, import, check and pack data sets.", no_args_is_help=True)
@@ -83,7 +84,7 @@ def import_(
         "boxes": summary.classes,
         "clipped": summary.clipped,
         "unlisted_images": summary.unlisted,
-        "quarantined": [dataclasses.asdict(finding) for finding in summary.quarantined],
+        "quarantined": [dataclasses.asdict(issue) for issue in summary.quarantined],
         "quarantine_report": _here(summary.quarantine_report) if summary.quarantine_report else None,
     }
     answer(facts, as_json, lambda: _print_import(facts, summary))
@@ -125,7 +126,7 @@ def check(
             project = find_project()
             spec = _spec(project, name)
             raw = inspect_raw(_existing_raw(project, name))
-            verdicts = _verdicts(project.packed(name), spec)
+            verdicts = _verdicts(project.packed(name), spec, name)
     facts = {
         "passed": not raw.findings and all(verdict.passed for verdict in verdicts.values()),
         "raw": dataclasses.asdict(raw),
@@ -141,16 +142,16 @@ def _here(path: Path) -> str:
     return os.path.relpath(path)
 
 
-def _verdicts(packed: Path, spec: DatasetSpec) -> dict[str, Verdict]:
+def _verdicts(packed: Path, spec: DatasetSpec, name: str) -> dict[str, Verdict]:
     """The gates, where there is a packed data set."""
     from robot_assets.data import checks
 
     if not packed.is_dir():
         return {}
     return {
-        "leakage": checks.check_leakage(packed, spec),
-        "classes": checks.check_classes(packed, spec),
-        "boxes": checks.check_boxes(packed, spec),
+        "leakage": checks.check_leakage(packed, spec, name),
+        "classes": checks.check_classes(packed, spec, name),
+        "boxes": checks.check_boxes(packed, spec, name),
     }
 
 
@@ -172,7 +173,7 @@ def _existing_raw(project: Project, name: str) -> Path:
             needed=f"the images and labels of {name}",
             fix=f"robot-assets data simulate {name}"
             if _spec(project, name).source.kind == "simulation"
-            else f"robot-assets data import yolo SOURCE --name {name}   (or: dvc pull {raw}.dvc)",
+            else f"robot-assets data import yolo SOURCE --name {name}   # or: dvc pull {raw}.dvc",
         )
     return raw
 
@@ -208,7 +209,7 @@ def _print_facts(facts: dict[str, Any]) -> None:
 def _print_import(facts: dict[str, Any], summary: ImportSummary) -> None:
     _print_facts({key: value for key, value in facts.items() if key != "quarantined" and value})
     if summary.quarantined:
-        _print_findings(summary.quarantined)
+        _print_issues(summary.quarantined)
     print(f"next: git add {facts['pointer']}")
 
 
@@ -223,24 +224,25 @@ def _print_splits(facts: dict[str, Any]) -> None:
     print(f"packed into {facts['path']}; {facts['calibration_images']} calibration images")
 
 
-def _print_check(facts: dict[str, Any], findings: Sequence[Finding], verdicts: dict[str, Verdict]) -> None:
+def _print_check(facts: dict[str, Any], issues: Sequence[LabelIssue], verdicts: dict[str, Verdict]) -> None:
     raw = facts["raw"]
-    print(f"raw: {raw['images']} good images in {raw['sessions']} sessions, {len(findings)} bad items")
-    if findings:
-        _print_findings(findings)
+    images, sessions = plural(raw["images"], "good image"), plural(raw["sessions"], "session")
+    print(f"raw: {images} in {sessions}, {plural(len(issues), 'bad item')}")
+    if issues:
+        _print_issues(issues)
     for gate, verdict in verdicts.items():
         mark = "[green]passed[/green]" if verdict.passed else "[red]failed[/red]"
         console().print(f"{gate}: {mark}", highlight=False)
         print(f"  {verdict.summary}" + (f"\n  fix: {verdict.fix}" if verdict.fix else ""))
 
 
-def _print_findings(findings: Sequence[Finding]) -> None:
+def _print_issues(issues: Sequence[LabelIssue]) -> None:
     from rich.table import Table
     from rich.text import Text
 
     table = Table("where", "found", "fix", box=None, header_style="bold", pad_edge=False)
-    for finding in findings[:50]:
-        table.add_row(Text(finding.place), Text(finding.found), Text(finding.fix))
+    for issue in issues[:50]:
+        table.add_row(Text(issue.place), Text(issue.found), Text(issue.fix))
     console().print(table)
-    if len(findings) > 50:
-        print(f"and {len(findings) - 50} more; --json lists all of them")
+    if len(issues) > 50:
+        print(f"and {len(issues) - 50} more; --json lists all of them")

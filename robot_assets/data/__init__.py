@@ -1,1 +1,1 @@
-"""Images and labels: simulate, import, validate, split, pack."""
+"""Images and labels: simulation, import, validation, split and packing."""

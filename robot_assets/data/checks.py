@@ -1,4 +1,4 @@
-"""The gates of a packed data set. They read the packed bytes alone and trust nothing that the build noted."""
+"""The gates of a packed data set. They read the packed bytes only and do not trust what the build recorded."""
 
 from __future__ import annotations
 
@@ -12,32 +12,36 @@ from typing import Any
 import numpy as np
 
 from robot_assets.core.progress import report
+from robot_assets.core.text import plural
 from robot_assets.core.verdict import Verdict
 from robot_assets.data.boxes import ROUNDING_PX, SMALLEST_PX
 from robot_assets.data.images import perceptual_hash
-from robot_assets.data.label_issues import plural
 from robot_assets.data.packed import PackedSplit, open_split
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS
 
 _NAMED = 10
-"""So many examples are named in the facts of a verdict."""
-_BUILD_AGAIN = "build it again: robot-assets build datasets/NAME (or: robot-assets data build NAME)"
+"""Maximum number of examples in the facts of a verdict."""
 
 
-def check_leakage(dataset: Path, spec: DatasetSpec) -> Verdict:
+def check_leakage(dataset: Path, spec: DatasetSpec, name: str) -> Verdict:
     """No recording session, and no near-duplicate image, in two splits.
+
+    Args:
+        dataset: Folder of the packed data set.
+        spec: Its parameters.
+        name: Its name in params.yaml.
 
     Raises:
         DataError: The data set cannot be read.
     """
-    splits = {name: open_split(dataset, name) for name in SPLITS}
+    splits = {split: open_split(dataset, split) for split in SPLITS}
     shared = {
         f"{one}/{other}": sorted(set(splits[one].sessions) & set(splits[other].sessions))
         for one, other in itertools.combinations(SPLITS, 2)
     }
     straddling = sorted({session for sessions in shared.values() for session in sessions})
-    hashes = {name: _hashes(split) for name, split in splits.items()}
+    hashes = {one: _hashes(split) for one, split in splits.items()}
     pairs = [
         {"bits": bits, "images": [f"{one}: {splits[one].names[i]}", f"{other}: {splits[other].names[j]}"]}
         for one, other in itertools.combinations(SPLITS, 2)
@@ -54,32 +58,38 @@ def check_leakage(dataset: Path, spec: DatasetSpec) -> Verdict:
         return Verdict(
             passed=False,
             summary=f"{plural(len(straddling), 'session')} and {plural(len(pairs), 'near-duplicate pair')} "
-            "of images straddle splits",
-            fix=f"{_BUILD_AGAIN}; it keeps sessions with near-duplicates in one split. Where the pairs shown "
-            "are not duplicates, lower datasets.NAME.near_duplicate_bits in params.yaml",
+            "of images in more than one split",
+            fix=f"{_rebuild(name)}   # keeps sessions with near-duplicates in one split. If the listed pairs are not "
+            f"duplicates, lower datasets.{name}.near_duplicate_bits in params.yaml",
             facts=facts,
         )
     sessions = sum(len(set(split.sessions)) for split in splits.values())
     images = sum(len(split) for split in splits.values())
     return Verdict(
         passed=True,
-        summary=f"{sessions} sessions, each in one split; no near-duplicates across, in {images} images",
+        summary=f"{plural(sessions, 'session')}, each in one split; no near-duplicates across splits "
+        f"in {plural(images, 'image')}",
         facts=facts,
     )
 
 
-def check_classes(dataset: Path, spec: DatasetSpec) -> Verdict:
+def check_classes(dataset: Path, spec: DatasetSpec, name: str) -> Verdict:
     """Every class in every split, except those that ``params.yaml`` exempts with a reason.
+
+    Args:
+        dataset: Folder of the packed data set.
+        spec: Its parameters.
+        name: Its name in params.yaml.
 
     Raises:
         DataError: The data set cannot be read.
     """
     counts: dict[str, dict[str, int]] = {}
-    for name in SPLITS:
-        split = open_split(dataset, name)
-        boxes = Counter(split.classes[label] for i in range(len(split)) for label in split.labels(i).tolist())
-        counts[name] = {label: boxes[label] for label in spec.classes}
-    absent = [f"{label} in {name}" for label in spec.classes for name in SPLITS if not counts[name][label]]
+    for split in SPLITS:
+        packed = open_split(dataset, split)
+        boxes = Counter(packed.classes[label] for i in range(len(packed)) for label in packed.labels(i).tolist())
+        counts[split] = {label: boxes[label] for label in spec.classes}
+    absent = [f"{label} in {split}" for label in spec.classes for split in SPLITS if not counts[split][label]]
     exempt = [entry for entry in absent if entry.rpartition(" in ")[0] in spec.exempt_classes]
     missing = [entry for entry in absent if entry not in exempt]
     facts: dict[str, object] = {
@@ -91,41 +101,51 @@ def check_classes(dataset: Path, spec: DatasetSpec) -> Verdict:
         return Verdict(
             passed=False,
             summary=f"no box of {', '.join(missing)}",
-            fix="bring sessions that have this class, or change datasets.NAME.split (seed or shares) in "
-            "params.yaml; if it is too rare for three splits, say why under datasets.NAME.exempt_classes",
+            fix=f"add sessions with this class, or change datasets.{name}.split (seed or shares) in params.yaml; "
+            f"if the class is too rare for three splits, give the reason in datasets.{name}.exempt_classes",
             facts=facts,
         )
     rarest = min(
-        ((counts[name][label], label, name) for label in spec.classes for name in SPLITS if counts[name][label]),
+        ((counts[split][label], label, split) for label in spec.classes for split in SPLITS if counts[split][label]),
         default=(0, "nothing", "any split"),
     )
-    summary = f"{len(spec.classes)} classes in {len(SPLITS)} splits; fewest boxes: "
+    summary = f"{plural(len(spec.classes), 'class', 'classes')} in {len(SPLITS)} splits; fewest boxes: "
     summary += f"{rarest[0]} of {rarest[1]} in {rarest[2]}"
     reasons = [f"{entry} ({spec.exempt_classes[entry.rpartition(' in ')[0]]})" for entry in exempt]
     return Verdict(passed=True, summary=summary + _exempted(reasons), facts=facts)
 
 
-def check_boxes(dataset: Path, spec: DatasetSpec) -> Verdict:
-    """Every box finite, inside its image, not degenerate, and there once.
+def check_boxes(dataset: Path, spec: DatasetSpec, name: str) -> Verdict:
+    """Every box finite, inside its image, not degenerate and not duplicated.
+
+    Args:
+        dataset: Folder of the packed data set.
+        spec: Its parameters.
+        name: Its name in params.yaml.
 
     Raises:
         DataError: The data set cannot be read.
     """
     faults: list[str] = []
     total = 0
-    for name in SPLITS:
-        document = open_split(dataset, name).coco()
+    for split in SPLITS:
+        document = open_split(dataset, split).coco()
         total += len(document["annotations"])
-        faults += [f"{name}/annotations.json: {fault}" for fault in _box_faults(document, len(spec.classes))]
+        faults += [f"{split}/annotations.json: {fault}" for fault in _box_faults(document, len(spec.classes))]
     facts: dict[str, object] = {"boxes": total, "faults": faults[:_NAMED], "faults_count": len(faults)}
     if faults:
         return Verdict(
             passed=False,
-            summary=f"{len(faults)} of {total} boxes are not sane, first: {faults[0]}",
-            fix=f"mend them in the raw data, then {_BUILD_AGAIN}",
+            summary=f"{len(faults)} of {plural(total, 'box', 'boxes')} invalid, first: {faults[0]}",
+            fix=f"correct the boxes in the raw data, then run {_rebuild(name)}",
             facts=facts,
         )
-    return Verdict(passed=True, summary=f"{total} boxes finite, inside, distinct and large enough", facts=facts)
+    summary = f"{plural(total, 'box', 'boxes')}: finite, inside the image, distinct and large enough"
+    return Verdict(passed=True, summary=summary, facts=facts)
+
+
+def _rebuild(name: str) -> str:
+    return f"robot-assets build datasets/{name}"
 
 
 def _exempted(reasons: list[str]) -> str:
@@ -137,14 +157,14 @@ def _hashes(split: PackedSplit) -> list[int | None]:
 
     hashes = []
     for i in range(len(split)):
-        report("look for near-duplicates", i + 1, len(split))
+        report("find near-duplicates", i + 1, len(split))
         with Image.open(io.BytesIO(split.encoded(i))) as image:
             hashes.append(perceptual_hash(image))
     return hashes
 
 
 def _near(one: list[int | None], other: list[int | None], bits: int) -> list[tuple[int, int, int]]:
-    """(i, j, bits that differ) of near pairs. Compares every pair: the build finds them in another way."""
+    """(i, j, differing bits) of near pairs. Compares all pairs, independently of the algorithm of the build."""
     right = np.array([0 if value is None else value for value in other], dtype=np.uint64)
     is_blank = np.array([value is None for value in other], dtype=bool)
     found = []
@@ -163,7 +183,7 @@ def _box_faults(document: dict[str, Any], classes: int) -> list[str]:
     for annotation in document["annotations"]:
         width, height, file_name = sizes[annotation["image_id"]]
         key = (annotation["image_id"], annotation["category_id"], *annotation["bbox"])
-        fault = "the same box twice" if key in seen else _box_fault(annotation, width, height, classes)
+        fault = "duplicate box" if key in seen else _box_fault(annotation, width, height, classes)
         seen.add(key)
         if fault:
             faults.append(f"annotation {annotation['id']} of {file_name}: {fault}")

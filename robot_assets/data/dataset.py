@@ -1,7 +1,7 @@
-"""Raw images -> a validated, split and packed data set.
+"""Builds a data set from raw images: validates, splits and packs them.
 
-Every image is decoded once, here; whatever stands downstream may trust the result. Sessions tied together by
-near-duplicate images are kept in one split, so that nothing of what is measured has been seen in training.
+Every image is decoded and checked here, once; later stages rely on it. Sessions that share near-duplicate images stay
+in one split, so that no evaluated image was seen in training.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ import numpy as np
 from robot_assets.core.errors import DataError
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
+from robot_assets.core.text import plural
 from robot_assets.data.boxes import Box
 from robot_assets.data.coco import read_coco
 from robot_assets.data.duplicates import linked_groups, near_links
 from robot_assets.data.images import read_bytes
-from robot_assets.data.label_issues import BadItem, Finding, disk_trouble_named, listing, plural
+from robot_assets.data.label_issues import BadItem, LabelIssue, explaining_disk_errors, first_issues
 from robot_assets.data.labels import LabelWriter, write_json
 from robot_assets.data.source import Entry, Source, load
 from robot_assets.data.spec import DatasetSpec
@@ -31,15 +32,15 @@ from robot_assets.data.split import SPLITS, Unit, split_units
 
 @dataclass(frozen=True)
 class DatasetSummary:
-    """What was packed.
+    """Figures of a packed data set.
 
     Attributes:
         classes: Names in the order of their index.
-        images: Images of each split.
-        boxes: Boxes of each split, by class.
-        sessions: Recording sessions of each split.
-        calibration_images: Images of train that quantization calibrates with.
-        linked_sessions: Groups of sessions that near-duplicate images tie together.
+        images: Number of images, by split.
+        boxes: Number of boxes, by split and class.
+        sessions: Recording sessions, by split.
+        calibration_images: Number of images of train used for calibration.
+        linked_sessions: Groups of sessions linked by near-duplicate images.
     """
 
     classes: tuple[str, ...]
@@ -67,15 +68,14 @@ def build_dataset(raw: Path, spec: DatasetSpec, out: Path) -> DatasetSummary:
     """Validate ``raw``, split it by session and pack it.
 
     Args:
-        raw: annotations.json and images/SESSION/FILE, as an import or the simulation leaves them.
+        raw: Folder with annotations.json and images/SESSION/FILE, as an import or the simulation writes it.
         spec: Classes, shares of the splits, calibration and near-duplicates.
-        out: Becomes dataset.json, calibration.json, NOTICE and train/, val/, test/. What stood there is
-            replaced.
+        out: Folder for dataset.json, calibration.json, NOTICE and train/, val/, test/; replaced when it exists.
 
     Raises:
         DataError: A bad image or box, classes that contradict the labels, too few sessions, or a full disk.
     """
-    with disk_trouble_named(out):
+    with explaining_disk_errors(out):
         source = read_coco(raw)
         numbers = _class_numbers(source, spec, raw)
         frames = _validated(source, numbers, raw, spec)
@@ -107,30 +107,30 @@ def _class_numbers(source: Source, spec: DatasetSpec, raw: Path) -> dict[int, in
     if absent:
         raise DataError(
             f"{raw}/annotations.json has no category {', '.join(map(repr, absent))}",
-            needed=f"every class of params.yaml among its categories {list(source.categories)}",
-            fix="mend datasets.NAME.classes in params.yaml",
+            needed=f"classes among its categories {list(source.categories)}",
+            fix="correct datasets.NAME.classes in params.yaml",
         )
     return {source.categories.index(name): number for number, name in enumerate(spec.classes)}
 
 
 def _validated(source: Source, numbers: dict[int, int], raw: Path, spec: DatasetSpec) -> list[_Frame]:
-    """All images in the order of their names. One bad item refuses all: an import has already sorted."""
-    findings: list[Finding] = [*source.findings, *source.unlisted]
+    """All images, ordered by name. A single bad item is an error: the import has already filtered them."""
+    issues: list[LabelIssue] = [*source.issues, *source.unlisted]
     frames: list[_Frame] = []
     for done, entry in enumerate(source.entries, start=1):
         report("validate images", done, len(source.entries))
         try:
             frames.append(_frame(entry, numbers, source.categories))
         except BadItem as bad:
-            findings.append(bad.finding)
-    if findings:
+            issues.append(bad.issue)
+    if issues:
         raise DataError(
-            f"{raw} has {plural(len(findings), 'bad item')}:{listing(findings)}",
-            needed="raw data without a single bad item",
-            fix="mend them in the source and import or simulate it again",
+            f"{raw} has {plural(len(issues), 'bad item')}:{first_issues(issues)}",
+            needed="raw data without bad items",
+            fix="correct them in the source, then import or simulate the data again",
         )
     if not frames:
-        raise DataError(f"{raw} has no image", needed="images with labels", fix="import or simulate it again")
+        raise DataError(f"{raw} has no image", needed="images with labels", fix="import or simulate the data again")
     return frames
 
 
@@ -140,7 +140,7 @@ def _frame(entry: Entry, numbers: dict[int, int], categories: Sequence[str]) -> 
         if box.category not in numbers:
             raise BadItem(
                 entry.file_name,
-                f"an annotation of {categories[box.category]!r}, which datasets.NAME.classes does not have",
+                f"an annotation of {categories[box.category]!r}, which is not in datasets.NAME.classes",
                 "add the class to params.yaml, or remove its annotations from the raw data",
             )
     return _Frame(
@@ -155,7 +155,7 @@ def _frame(entry: Entry, numbers: dict[int, int], categories: Sequence[str]) -> 
 
 
 def _units(frames: list[_Frame], spec: DatasetSpec) -> tuple[list[Unit], tuple[tuple[str, ...], ...]]:
-    """Sessions, those with near-duplicates of one another as one unit; and the groups of more than one."""
+    """Units of sessions linked by near-duplicates; and the groups with more than one session."""
     pairs = near_links([frame.perceptual_hash for frame in frames], spec.near_duplicate_bits)
     links = {(frames[i].session, frames[j].session) for i, j in pairs}
     groups = linked_groups({frame.session for frame in frames}, sorted(links))
@@ -175,11 +175,11 @@ def _units(frames: list[_Frame], spec: DatasetSpec) -> tuple[list[Unit], tuple[t
 
 
 def _calibration(train: list[_Frame], spec: DatasetSpec) -> list[int]:
-    """Indices into train, taken in turn from every session, so that every place and light is seen."""
+    """Indices into train, taken round-robin from all sessions, so that every place and light is represented."""
     if spec.calibration_images > len(train):
         raise DataError(
             f"calibration_images is {spec.calibration_images}, and train has {plural(len(train), 'image')}",
-            needed="at most as many calibration images as train has",
+            needed="at most as many calibration images as images in train",
             fix=f"set datasets.NAME.calibration_images in params.yaml to at most {len(train)}, or add data",
         )
     seed = f"{spec.split.seed}/calibration"
@@ -192,7 +192,7 @@ def _calibration(train: list[_Frame], spec: DatasetSpec) -> list[int]:
 
 
 def _pack(frames: list[_Frame], classes: tuple[str, ...], folder: Path) -> dict[str, int]:
-    """Write one split; returns its boxes by class."""
+    """Write one split; return its number of boxes by class."""
     folder.mkdir()
     writer = LabelWriter(classes)
     offsets = [0]
@@ -202,7 +202,7 @@ def _pack(frames: list[_Frame], classes: tuple[str, ...], folder: Path) -> dict[
             if hashlib.md5(encoded, usedforsecurity=False).hexdigest() != frame.md5:
                 raise DataError(
                     f"{frame.entry.path} changed while it was read",
-                    needed="raw data that nobody writes to",
+                    needed="raw data that no other process writes to",
                     fix="run the same command again",
                 )
             bin_file.write(encoded)

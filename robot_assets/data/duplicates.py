@@ -12,10 +12,10 @@ import numpy as np
 def near_links(hashes: Sequence[int | None], bits: int) -> list[tuple[int, int]]:
     """Pairs of indices that connect all images whose hashes differ in at most ``bits`` bits.
 
-    Not every near pair is among them, but every one is connected by them: a camera that stood still for an
-    hour has millions. None is like nothing. Two hashes that differ in at most ``bits`` bits agree in at
-    least one of ``bits + 1`` bands (pigeonhole), so only hashes that share a band are compared. Source: M.
-    Norouzi et al., "Fast search in Hamming space with multi-index hashing", 2012.
+    The links have the same connected components as all near pairs, but are far fewer: an hour of a static camera has
+    millions of pairs. None has no links. Two hashes that differ in at most ``bits`` bits agree in at least one of
+    ``bits + 1`` bands (pigeonhole), so only hashes that share a band are compared. Source: M. Norouzi et al., "Fast
+    search in Hamming space with multi-index hashing", 2012.
     """
     hashed = [(index, value) for index, value in enumerate(hashes) if value is not None]
     values, inverse = np.unique(np.array([value for _, value in hashed], dtype=np.uint64), return_inverse=True)
@@ -28,7 +28,7 @@ def near_links(hashes: Sequence[int | None], bits: int) -> list[tuple[int, int]]
 
 
 def _near_values(values: np.ndarray[Any, np.dtype[np.uint64]], bits: int) -> set[tuple[int, int]]:
-    """Pairs of different values (uint64, sorted) within ``bits``."""
+    """Pairs of indices into ``values`` (uint64, unique, sorted) that differ in at most ``bits`` bits."""
     edges = np.linspace(0, 64, bits + 2).astype(int).tolist()
     found: set[tuple[int, int]] = set()
     for low, high in itertools.pairwise(edges):
@@ -44,7 +44,7 @@ def _near_values(values: np.ndarray[Any, np.dtype[np.uint64]], bits: int) -> set
 
 
 def linked_groups(names: Iterable[str], links: Iterable[tuple[str, str]]) -> list[tuple[str, ...]]:
-    """Connected components of ``names`` under ``links``, each sorted, in the order of their first name."""
+    """Connected components of ``names`` under ``links``, each sorted, ordered by first name."""
     parent = {name: name for name in names}
 
     def root(name: str) -> str:

@@ -1,7 +1,7 @@
-"""An entry of ``datasets``: what a data set is made with, and where the hash of recorded data is read.
+"""An entry of ``datasets`` in params.yaml, with the location of the pointer to recorded data.
 
-Where a hash is read changes no data set, so it is not in ``robot_assets.data.spec``, which is part of the code of
-every stage that reads images.
+The location of a pointer changes no data set, so it is kept out of ``robot_assets.data.spec``, which is part of the
+code of every stage that reads images.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ LOCK = "dvc.lock"
 
 
 class RecordedSource(DvcSource):
-    """Recorded images that a pointer names by hash: a ``.dvc`` file, or an output in a ``dvc.lock``.
+    """Recorded images referenced by a pointer: a ``.dvc`` file, or an output in a ``dvc.lock``.
 
     Attributes:
-        pointer: Its path, inside the project, or inside the repository where one is named.
-        output: With a ``dvc.lock``: the path of the output in it, such as ``data/raw/yard``.
-        repository: A git repository elsewhere that holds the pointer: https, ssh, file or git, or a path. Without
-            it the pointer is read from the working tree.
-        revision: Branch, tag or full commit hash of that repository. HEAD, its default branch, when None.
+        pointer: Path of the pointer in the project, or in ``repository`` if given.
+        output: For a ``dvc.lock``: path of the output in it, such as ``data/raw/yard``.
+        repository: Another git repository with the pointer: https, ssh, file or git URL, or a path. None: the pointer
+            is read from the working tree.
+        revision: Branch, tag or full commit hash of that repository. None: HEAD, its default branch.
     """
 
     output: str | None = None
@@ -35,23 +35,24 @@ class RecordedSource(DvcSource):
     @field_validator("pointer")
     @classmethod
     def _stays_inside(cls, pointer: str) -> str:
-        if _leaves(pointer) or not (pointer.endswith(".dvc") or PurePosixPath(pointer).name == LOCK):
+        if _is_outside(pointer) or not (pointer.endswith(".dvc") or PurePosixPath(pointer).name == LOCK):
             raise ValueError("needed a relative path inside the project that ends in .dvc, or a dvc.lock")
         return pointer
 
     @field_validator("output")
     @classmethod
     def _output_stays_inside(cls, output: str | None) -> str | None:
-        if output is not None and _leaves(output):
-            raise ValueError("needed a relative path inside the project, as dvc.lock has it")
+        if output is not None and _is_outside(output):
+            raise ValueError("needed a relative path inside the project, as in dvc.lock")
         return output
 
     @model_validator(mode="after")
-    def _git_can_read_it(self) -> RecordedSource:
+    def _is_consistent(self) -> RecordedSource:
         if self.is_lock != (self.output is not None):
-            raise ValueError("output goes with a dvc.lock: " + ("name one" if self.is_lock else "remove it"))
+            action = "a dvc.lock needs one: add it" if self.is_lock else "only a dvc.lock has outputs: remove it"
+            raise ValueError(f"output: {action}")
         if self.revision is not None and self.repository is None:
-            raise ValueError("revision goes with a repository; a pointer of this project is read as it lies there")
+            raise ValueError("revision needs a repository; a pointer in this project is read from the working tree")
         if self.repository is not None and (refused := why_url_refused(self.repository)):
             shown = without_credentials(self.repository, self.repository)
             raise ValueError(f"repository {shown!r} {refused}")
@@ -66,7 +67,7 @@ class RecordedSource(DvcSource):
 
     @property
     def artifact(self) -> str:
-        """Path of the data: beside its ``.dvc`` file, or where ``dvc.lock`` says."""
+        """Path of the data: beside its ``.dvc`` file, or the output's path in ``dvc.lock``."""
         return str(PurePosixPath(self.pointer).parent / self.output) if self.output else self.pointer[: -len(".dvc")]
 
 
@@ -76,6 +77,6 @@ class DatasetEntry(DatasetSpec):
     source: Annotated[SimulationSource | RecordedSource, Field(discriminator="kind")]
 
 
-def _leaves(path: str) -> bool:
+def _is_outside(path: str) -> bool:
     parts = PurePosixPath(path)
     return parts.is_absolute() or ".." in parts.parts or path != path.strip()

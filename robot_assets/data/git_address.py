@@ -1,4 +1,4 @@
-"""Addresses of git repositories, and names of revisions: what may be given to git, and what a person may see of it."""
+"""Validates addresses of git repositories and names of revisions, and masks credentials."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ _SHORTEST_SECRET = 4
 
 
 def why_url_refused(url: str) -> str | None:
-    """Why ``url`` is not given to git; None when it may be.
+    """The reason why ``url`` is refused; None when it is allowed.
 
-    Git runs commands that an address can name (``ext::``, and hosts that start with a dash, which ssh takes for
-    options), so that only plain addresses pass.
+    An address can make git run commands (``ext::``, or hosts that start with a dash, which ssh reads as options), so
+    only plain addresses are allowed.
     """
     if not url or url.startswith("-") or _CONTROL.search(url):
-        return "is empty, starts with '-' or has a space or control character in it"
+        return "is empty, starts with '-' or contains a space or control character"
     if _HELPER.match(url):
-        return f"asks for a transport of its own; one of {', '.join(PROTOCOLS)}, or a path, is needed"
+        return f"uses a remote helper; needed: a path, or one of {', '.join(PROTOCOLS)}"
     if "://" in url:
         found = _SCHEME.match(url)
         if found is None or found[1] not in PROTOCOLS:
-            return f"is none of {', '.join(f'{name}://' for name in PROTOCOLS)}"
+            return f"does not start with {' or '.join(f'{name}://' for name in PROTOCOLS)}"
         return "has a host that starts with '-'" if found[2].startswith("-") else None
     scp = _SCP_LIKE.match(url)
     return "has a host that starts with '-'" if scp and scp[1].startswith("-") else None
 
 
 def why_revision_refused(revision: str) -> str | None:
-    """Why ``revision`` is no branch, tag or full commit hash; None when it may be one (git-check-ref-format)."""
+    """The reason why ``revision`` is refused; None when it is a valid name (git-check-ref-format) or hash."""
     if not revision or revision.startswith("-") or _NOT_IN_A_REVISION.search(revision):
-        return "is no name of a branch or tag, nor a full commit hash"
+        return "is not a valid branch, tag or full commit hash"
     return None
 
 
 def without_credentials(text: str, url: str = "") -> str:
-    """``text`` without the credentials in any URL in it, and without those of ``url`` wherever they stand alone.
+    """Mask the credentials of every URL in ``text``, and those of ``url`` wherever they occur.
 
-    The user name of ssh is none: everybody's is ``git``, and a key comes with it.
+    An ssh user name without a password is not a credential: it is usually ``git``.
     """
     for scheme, userinfo in _USERINFO.findall(url):
         for part in (userinfo, userinfo.partition(":")[2]) if _is_secret(scheme, userinfo) else ():
@@ -63,7 +63,7 @@ def _is_secret(scheme: str, userinfo: str) -> bool:
     return scheme != "ssh" or ":" in userinfo
 
 
-def as_given_to_git(url: str, root: Path) -> str:
-    """A path, relative to ``root``, becomes a URL; a URL stays as it is."""
+def absolute_url(url: str, root: Path) -> str:
+    """Convert a path, relative to ``root``, to a file URL; return a URL unchanged."""
     is_path = "://" not in url and not _SCP_LIKE.match(url)
     return (root / url).resolve().as_uri() if is_path else url

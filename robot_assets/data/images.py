@@ -1,8 +1,8 @@
-"""Encoded images: what we accept, how they are decoded, and their perceptual hash.
+"""Encoded images: validation, decoding and perceptual hash.
 
-EXIF orientation is never applied, and an image that asks for it is refused: annotation tools disagree on
-whether their boxes refer to the stored or to the turned pixels, so either choice would sometimes put every
-box of a recording in the wrong place without a word.
+EXIF orientation is never applied, and an image that has one is refused: annotation tools disagree on whether
+boxes refer to the stored or to the rotated pixels, so either choice would silently misplace all boxes of some
+recordings.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot_assets.data.label_issues import BadItem, shown
+from robot_assets.data.label_issues import BadItem, printable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 SUFFIXES = (".jpg", ".jpeg", ".png")
 FOREIGN_SUFFIXES = (".bmp", ".gif", ".tif", ".tiff", ".webp", ".avif", ".heic", ".ppm", ".pgm")
 MAX_PIXELS = 64_000_000
-"""No robot camera has more; a header that claims more is refused before a single pixel is decoded."""
+"""No robot camera has more; larger images are refused by their header, before decoding."""
 MAX_BYTES = 256 * 1024 * 1024
 _FORMATS = ("JPEG", "PNG")
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr")
-"""Eight bits a channel. 16-bit PNG is depth more often than light, and 8 bits of it would be a guess."""
+"""8 bits per channel. 16-bit PNGs mostly contain depth, and reducing them to 8 bits would be a guess."""
 _ORIENTATION_TAG = 0x0112
 _BLANK_CONTRAST = 2.0
-"""Standard deviation in grey levels of the 32x32 image; the darkest real frame that we have has 22."""
+"""Standard deviation in grey levels of the 32x32 image; the darkest real frame of our data has 22."""
 _DECODER_ERRORS = (
     OSError,
     SyntaxError,
@@ -48,7 +48,7 @@ _DECODER_ERRORS = (
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """Size of an image that decodes, and its 64-bit perceptual hash (None for a blank image)."""
+    """Size in pixels of a decodable image, and its 64-bit perceptual hash (None for a blank image)."""
 
     width: int
     height: int
@@ -56,46 +56,46 @@ class ImageFacts:
 
 
 def read_bytes(path: Path, place: str) -> bytes:
-    """Read one image file, which has to be a plain file of a sane size.
+    """Read an image file.
 
     Raises:
-        BadItem: A symlink, a device, an empty, missing or enormous file.
+        BadItem: The file is missing, empty, larger than ``MAX_BYTES``, a symlink or a device.
     """
-    place = shown(place)
+    place = printable(place)
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
     except FileNotFoundError:
-        raise BadItem(place, "no such image", "bring the file back or remove its label") from None
+        raise BadItem(place, "no such image", "restore the file or remove its label") from None
     except OSError as error:
-        raise BadItem(place, f"cannot be opened ({error.strerror})", "replace it by a readable plain file") from None
+        raise BadItem(place, f"cannot be opened ({error.strerror})", "replace it by a readable regular file") from None
     with os.fdopen(handle, "rb") as file:
         status = os.fstat(handle)
         if not stat.S_ISREG(status.st_mode):
-            raise BadItem(place, "not a plain file", "replace it by the image itself")
+            raise BadItem(place, "not a regular file", "replace it by the image itself")
         if status.st_size == 0:
             raise BadItem(place, "the image has zero bytes", "copy it again from the robot, or remove it")
         if status.st_size > MAX_BYTES:
-            raise BadItem(place, f"{status.st_size} bytes is more than {MAX_BYTES}", "remove it")
+            raise BadItem(place, f"the image has {status.st_size} bytes, more than {MAX_BYTES}", "remove it")
         return file.read()
 
 
 def inspect_image(encoded: bytes, place: str) -> ImageFacts:
-    """Decode an image completely and say what it is.
+    """Decode an image completely and return its facts.
 
     Args:
         encoded: Bytes of a JPEG or PNG file.
         place: Name of the file, for the error.
 
     Raises:
-        BadItem: It is no JPEG or PNG, is cut off, claims too many pixels, has more than 8 bits a channel, or
-            asks to be turned.
+        BadItem: It is not a JPEG or PNG, is damaged or too large, has more than 8 bits per channel, or an EXIF
+            orientation.
     """
-    place = shown(place)
+    place = printable(place)
     image = _open(encoded, place)
     if image.width * image.height > MAX_PIXELS:
         raise _bomb(place, f"{image.width}x{image.height} pixels")
     if image.mode not in _MODES:
-        raise BadItem(place, f"pixel mode {image.mode}, needed 8 bits a channel", "convert it to 8-bit RGB")
+        raise BadItem(place, f"pixel mode {image.mode}, needed 8 bits per channel", "convert it to 8-bit RGB")
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -107,7 +107,7 @@ def inspect_image(encoded: bytes, place: str) -> ImageFacts:
         raise BadItem(
             place,
             f"EXIF orientation {orientation}",
-            "turn the pixels (exiftran -ai) and look at its boxes again, or remove the EXIF tag",
+            "rotate the pixels (exiftran -ai) and check its boxes, or remove the EXIF tag",
         )
     return ImageFacts(image.width, image.height, perceptual_hash(image))
 
@@ -122,11 +122,11 @@ def decode_rgb(encoded: bytes) -> np.ndarray:
 
 
 def perceptual_hash(image: Image.Image) -> int | None:
-    """64-bit DCT hash: the signs of the low frequencies around their median; None for a blank image.
+    """64-bit DCT hash: whether each low frequency is above their median; None for a blank image.
 
-    The lowest 8x8 frequencies, the constant one left out of the median, of the 32x32 grey image. Source:
-    C. Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010. Blank images (a
-    covered lens) would all be alike, and would tie together every session that has one.
+    Uses the lowest 8x8 frequencies of the 32x32 grey image; the median excludes the constant one. Source:
+    C. Zauner, "Implementation and benchmarking of perceptual image hash functions", 2010. Blank images (a covered
+    lens) have no hash: all would be near-duplicates and link every session that has one.
     """
     import numpy as np
     from PIL import Image
@@ -141,7 +141,7 @@ def perceptual_hash(image: Image.Image) -> int | None:
 
 
 def _opaque(image: Image.Image) -> Image.Image:
-    """Resolve the transparent colours of a palette first: Pillow warns when a conversion loses them."""
+    """Convert palettes with transparency to RGBA first: Pillow warns when a conversion loses transparency."""
     return image.convert("RGBA") if image.mode == "P" and "transparency" in image.info else image
 
 
@@ -154,7 +154,7 @@ def _cosines() -> np.ndarray:
 
 
 def _open(encoded: bytes, place: str) -> Image.Image:
-    """Read the header only. Pillow would warn of a bomb at its own limit; ours is checked by the caller."""
+    """Read the header only. Warnings about Pillow's own size limit are ignored: the caller checks ours."""
     from PIL import Image, UnidentifiedImageError
 
     try:
@@ -164,10 +164,10 @@ def _open(encoded: bytes, place: str) -> Image.Image:
     except Image.DecompressionBombError as error:
         raise _bomb(place, str(error)) from None
     except UnidentifiedImageError:
-        raise BadItem(place, "neither JPEG nor PNG inside", "convert it to JPEG or PNG, or remove it") from None
+        raise BadItem(place, "the content is neither JPEG nor PNG", "convert it to JPEG or PNG, or remove it") from None
     except _DECODER_ERRORS as error:
         raise BadItem(place, f"the header is damaged ({error})", "copy it again, or remove it") from None
 
 
 def _bomb(place: str, size: str) -> BadItem:
-    return BadItem(place, f"decompression bomb: {size}, at most {MAX_PIXELS} are decoded", "remove or shrink it")
+    return BadItem(place, f"decompression bomb: {size}, at most {MAX_PIXELS} are allowed", "remove or shrink it")

@@ -1,8 +1,7 @@
-"""Bring somebody's labelled images into ``data/raw``: COCO labels, one folder a recording session.
+"""Imports labelled images as a raw data set: COCO labels, and one folder per recording session.
 
-Images are copied byte for byte. A source with more than 1 % bad items is refused, unless told to put them in
-quarantine; whatever is left out is listed beside the result. docs/decisions/002-importers.md says why the
-formats are read here and not by a library.
+Images are copied byte for byte. Bad items are left out and listed beside the result; more than 1 % of them is an
+error unless ``quarantine`` is set. docs/decisions/002-importers.md explains why no library reads the formats.
 """
 
 from __future__ import annotations
@@ -14,8 +13,9 @@ from pathlib import Path, PurePosixPath
 from robot_assets.core.errors import DataError
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory, publishing_file
+from robot_assets.core.text import plural
 from robot_assets.data.coco import read_coco
-from robot_assets.data.label_issues import BadItem, Finding, disk_trouble_named, listing, plural
+from robot_assets.data.label_issues import BadItem, LabelIssue, explaining_disk_errors, first_issues
 from robot_assets.data.labels import LabelWriter
 from robot_assets.data.source import Entry, Source, load
 from robot_assets.data.tree import notice_of
@@ -27,17 +27,17 @@ READERS = {"yolo": read_yolo, "coco": read_coco}
 
 @dataclass(frozen=True)
 class ImportSummary:
-    """What came in.
+    """Figures of an import.
 
     Attributes:
-        images: Imported images.
-        annotations: Their boxes.
-        sessions: Folders, each a recording session.
-        classes: Boxes by class name.
-        clipped: Boxes that stuck out of their image by at most 1.5 px and were cut at its edge.
-        unlisted: Images that the labels do not speak of, left out.
+        images: Number of imported images.
+        annotations: Number of their boxes.
+        sessions: Number of recording sessions (folders).
+        classes: Number of boxes, by class name.
+        clipped: Number of boxes that exceeded their image by at most 1.5 px and were clipped.
+        unlisted: Number of images without an entry in the labels, left out.
         quarantined: Bad items, left out.
-        quarantine_report: Where they are listed; None when there are none.
+        quarantine_report: File that lists them; None when there are none.
     """
 
     images: int
@@ -46,7 +46,7 @@ class ImportSummary:
     classes: dict[str, int]
     clipped: int
     unlisted: int
-    quarantined: tuple[Finding, ...]
+    quarantined: tuple[LabelIssue, ...]
     quarantine_report: Path | None
 
 
@@ -55,18 +55,18 @@ def import_dataset(format: str, source: Path, out: Path, *, quarantine: bool = F
 
     Args:
         format: "yolo" or "coco".
-        source: Folder of the source; for COCO also its JSON file. The session of an image is its
-            folder in there.
-        out: Becomes annotations.json, images/SESSION/FILE and NOTICE. What stood there is replaced.
-        quarantine: Go on when more than 1 % of the items are bad.
+        source: Folder of the source; for COCO also its JSON file. The session of an image is its folder in the
+            source.
+        out: Folder for annotations.json, images/SESSION/FILE and NOTICE; replaced when it exists.
+        quarantine: Accept more than 1 % bad items.
 
     Raises:
         DataError: The source cannot be read, has too many bad items, or the disk is full.
     """
     reader = READERS.get(format)
     if reader is None:
-        raise DataError(f"unknown format {format!r}", needed=" or ".join(READERS), fix="name one of them")
-    with disk_trouble_named(out):
+        raise DataError(f"unknown format {format!r}", needed=" or ".join(READERS), fix="use one of these formats")
+    with explaining_disk_errors(out):
         found = reader(source)
         _refuse_overlap(source, out)
         with publishing_directory(out) as staging:
@@ -74,25 +74,25 @@ def import_dataset(format: str, source: Path, out: Path, *, quarantine: bool = F
 
 
 def quarantine_path(out: Path) -> Path:
-    """Where the items that were left out of ``out`` are listed: beside it, not in the artifact."""
+    """File that lists the items left out of ``out``: beside it, not in the artifact."""
     return out.parent / f"{out.name}.quarantine.json"
 
 
 def _import(found: Source, source: Path, staging: Path, out: Path, quarantine: bool) -> ImportSummary:
-    findings = list(found.findings)
+    issues = list(found.issues)
     writer = LabelWriter(found.categories)
     for done, entry in enumerate(found.entries, start=1):
         report("import images", done, len(found.entries))
         try:
             _import_entry(entry, staging, writer)
         except BadItem as bad:
-            findings.append(bad.finding)
-    _refuse_too_many(findings, writer.images, source, quarantine)
+            issues.append(bad.issue)
+    _refuse_too_many(issues, writer.images, source, quarantine)
     notice = notice_of(source if source.is_dir() else source.parent)
     if notice:
         (staging / "NOTICE").write_bytes(notice)
     writer.write(staging / "annotations.json", description=f"imported with {writer.clipped} boxes clipped")
-    _write_quarantine(findings, out)
+    _write_quarantine(issues, out)
     return ImportSummary(
         images=writer.images,
         annotations=writer.annotations,
@@ -100,13 +100,13 @@ def _import(found: Source, source: Path, staging: Path, out: Path, quarantine: b
         classes=writer.boxes_by_class(),
         clipped=writer.clipped,
         unlisted=len(found.unlisted),
-        quarantined=tuple(sorted(findings)),
-        quarantine_report=quarantine_path(out) if findings else None,
+        quarantined=tuple(sorted(issues)),
+        quarantine_report=quarantine_path(out) if issues else None,
     )
 
 
 def _import_entry(entry: Entry, staging: Path, writer: LabelWriter) -> None:
-    """All checks come before the first byte is written; the bytes checked are the bytes written."""
+    """Check an image and its labels, then write exactly the checked bytes."""
     item = load(entry)
     target = staging / "images" / entry.file_name
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -116,37 +116,37 @@ def _import_entry(entry: Entry, staging: Path, writer: LabelWriter) -> None:
 
 
 def _refuse_overlap(source: Path, out: Path) -> None:
-    inside, outside = source.resolve(), out.resolve()
-    if inside == outside or inside in outside.parents or outside in inside.parents:
+    one, other = source.resolve(), out.resolve()
+    if one == other or one in other.parents or other in one.parents:
         raise DataError(
-            f"the source {source} and the result {out} lie in one another",
-            needed="a source outside of the result",
+            f"the source {source} and the result {out} overlap",
+            needed="a source outside the result, and a result outside the source",
             fix="move the source, or import under another name",
         )
 
 
-def _refuse_too_many(findings: list[Finding], good: int, source: Path, quarantine: bool) -> None:
-    items = good + len(findings)
+def _refuse_too_many(issues: list[LabelIssue], good: int, source: Path, quarantine: bool) -> None:
+    items = good + len(issues)
     if good == 0:
         raise DataError(
-            f"{source}: no good image among {plural(items, 'item')}:{listing(findings)}",
+            f"{source}: no good image among {plural(items, 'item')}:{first_issues(issues)}",
             needed="at least one image with its labels",
-            fix="mend the items above",
+            fix="correct the items above",
         )
-    if len(findings) > BAD_SHARE_MAX * items and not quarantine:
+    if len(issues) > BAD_SHARE_MAX * items and not quarantine:
         raise DataError(
-            f"{source}: {plural(len(findings), 'bad item')} of {items} ({len(findings) / items:.1%}):"
-            + listing(findings),
+            f"{source}: {plural(len(issues), 'bad item')} of {items} ({len(issues) / items:.1%}):"
+            + first_issues(issues),
             needed=f"at most {BAD_SHARE_MAX:.0%} bad items",
-            fix="mend the items above, or leave them out: the same command with --quarantine",
+            fix="correct the items above, or run the same command with --quarantine to leave them out",
         )
 
 
-def _write_quarantine(findings: list[Finding], out: Path) -> None:
+def _write_quarantine(issues: list[LabelIssue], out: Path) -> None:
     path = quarantine_path(out)
-    if not findings:
+    if not issues:
         path.unlink(missing_ok=True)
         return
-    rows = [{"place": item.place, "found": item.found, "fix": item.fix} for item in sorted(findings)]
+    rows = [{"place": item.place, "found": item.found, "fix": item.fix} for item in sorted(issues)]
     with publishing_file(path) as staging:
         staging.write_text(json.dumps(rows, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")

@@ -1,4 +1,4 @@
-"""Write COCO labels: equal bytes for equal content, ids from 1 in the order given, keys sorted, no NaN."""
+"""Writes COCO labels: equal bytes for equal content, ids from 1 in order of addition, sorted keys, no NaN."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from robot_assets.data.boxes import Box
 
 
 class LabelWriter:
-    """Collects images with their boxes and writes them as one COCO document."""
+    """Collects images with their boxes and writes them as a COCO document."""
 
     def __init__(self, categories: Sequence[str]) -> None:
         self._categories = tuple(categories)
@@ -23,21 +23,21 @@ class LabelWriter:
 
     @property
     def images(self) -> int:
-        """Images so far."""
+        """Number of images added."""
         return len(self._images)
 
     @property
     def annotations(self) -> int:
-        """Boxes so far."""
+        """Number of boxes added."""
         return len(self._annotations)
 
     def boxes_by_class(self) -> dict[str, int]:
-        """Boxes so far, by class name; every class is there."""
+        """Number of boxes added, by class name, for every class."""
         counts = Counter(annotation["category_id"] for annotation in self._annotations)
         return {name: counts[index + 1] for index, name in enumerate(self._categories)}
 
     def add(self, file_name: str, session: str, width: int, height: int, boxes: Sequence[Box]) -> None:
-        """Append one image; ``Box.category`` indexes the categories of this writer."""
+        """Add an image; ``Box.category`` indexes the categories of this writer."""
         image_id = len(self._images) + 1
         self.sessions.add(session)
         self._images.append(
@@ -57,7 +57,7 @@ class LabelWriter:
             )
 
     def write(self, path: Path, *, description: str) -> None:
-        """Write everything added so far."""
+        """Write the document."""
         document = {
             "info": {"description": description},
             "licenses": [],
@@ -69,6 +69,6 @@ class LabelWriter:
 
 
 def write_json(path: Path, document: object) -> None:
-    """JSON whose bytes depend on the content alone."""
+    """Write JSON whose bytes depend on the content only."""
     text = json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
     path.write_text(text + "\n", "utf-8")

@@ -1,6 +1,6 @@
-"""Read a packed split: one file of encoded images, mapped into memory, and one of labels.
+"""Reads packed splits: one memory-mapped file of encoded images, and one of labels.
 
-A split costs two open files however many images it has, and workers that read it share one page cache.
+A split needs two open files for any number of images, and its readers share the page cache.
 """
 
 from __future__ import annotations
@@ -25,16 +25,15 @@ Integers = np.ndarray[Any, np.dtype[np.int64]]
 class PackedSplit:
     """Images and labels of one split, in pack order.
 
-    Crowd regions (COCO's iscrowd) are in :meth:`coco`, where evaluation ignores them, and absent from
-    :meth:`boxes`.
-    Pickling keeps the path and maps the file again, so data-loader workers may get one.
+    Crowd regions (COCO's iscrowd) are in :meth:`coco`, where evaluation ignores them, and not in :meth:`boxes`.
+    Pickling transfers the path only and maps the file again, so instances can be sent to data-loader workers.
     """
 
     def __init__(self, folder: Path, indices: Sequence[int] | None = None) -> None:
-        """Open ``folder``, or only the images at ``indices`` of it.
+        """Open ``folder``, or only its images at ``indices``.
 
         Raises:
-            DataError: The files are missing or do not fit one another.
+            DataError: The files are missing or inconsistent.
         """
         self._folder = folder
         document = _read_json(folder / "annotations.json")
@@ -43,7 +42,7 @@ class PackedSplit:
         count = len(document["images"])
         self._indices = tuple(range(count)) if indices is None else tuple(indices)
         if any(not 0 <= index < count for index in self._indices):
-            raise _broken(folder, f"an index is not below {count}")
+            raise _broken(folder, f"an index is outside 0 to {count - 1}")
         self._images = [document["images"][index] for index in self._indices]
         self._categories = document["categories"]
         self._annotations = _by_image(document["annotations"])
@@ -60,7 +59,7 @@ class PackedSplit:
         except (OSError, ValueError) as error:
             raise _broken(self._folder, str(error)) from None
         if self._offsets.shape != (count + 1,) or int(self._offsets[-1]) != len(self._bytes):
-            raise _broken(self._folder, "offsets.npy, images.bin and annotations.json do not fit one another")
+            raise _broken(self._folder, "offsets.npy, images.bin and annotations.json do not match")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PackedSplit, (self._folder, self._indices)
@@ -69,7 +68,7 @@ class PackedSplit:
         return len(self._indices)
 
     def encoded(self, i: int) -> bytes:
-        """JPEG or PNG bytes of image ``i``, as they were recorded."""
+        """JPEG or PNG bytes of image ``i``, as recorded."""
         at = self._indices[i]
         return self._bytes[int(self._offsets[at]) : int(self._offsets[at + 1])].tobytes()
 
@@ -107,18 +106,18 @@ def open_split(dataset: Path, name: str) -> PackedSplit:
     """Open "train", "val" or "test" of a packed data set.
 
     Raises:
-        DataError: No such split, or its files do not fit one another.
+        DataError: No such split, or its files are inconsistent.
     """
     if name not in SPLITS:
-        raise DataError(f"no split {name!r}", needed=", ".join(SPLITS), fix="name one of them")
+        raise DataError(f"no split {name!r}", needed=", ".join(SPLITS), fix="use one of these splits")
     return PackedSplit(dataset / name)
 
 
 def open_calibration(dataset: Path) -> PackedSplit:
-    """Open the images of train that quantization calibrates with.
+    """Open the calibration images, a subset of train.
 
     Raises:
-        DataError: The files are missing or do not fit one another.
+        DataError: The files are missing or inconsistent.
     """
     return PackedSplit(dataset / "train", _read_json(dataset / "calibration.json")["indices"])
 
@@ -142,7 +141,7 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def _broken(folder: Path, reason: str) -> DataError:
     return DataError(
-        f"{folder} is no packed split: {reason}",
-        needed="a data set that build_dataset has made",
-        fix="build it again: robot-assets data build NAME, or materialize datasets/NAME",
+        f"{folder} is not a packed split: {reason}",
+        needed="a split of a data set built by robot-assets",
+        fix="build the data set again: robot-assets data build NAME, or materialize datasets/NAME",
     )

@@ -1,4 +1,4 @@
-"""Look a raw data set through without building anything from it."""
+"""Checks a raw data set without building a data set from it."""
 
 from __future__ import annotations
 
@@ -8,35 +8,35 @@ from pathlib import Path, PurePosixPath
 
 from robot_assets.core.progress import report
 from robot_assets.data.coco import read_coco
-from robot_assets.data.label_issues import BadItem, Finding
+from robot_assets.data.label_issues import BadItem, LabelIssue
 from robot_assets.data.source import load
 
 
 @dataclass(frozen=True)
 class RawReport:
-    """What a raw data set has, and everything that is wrong with it.
+    """Figures of a raw data set, and its bad items.
 
     Attributes:
-        images: Good images.
-        sessions: Their recording sessions.
-        boxes: Boxes by category.
-        findings: One for each bad item.
+        images: Number of good images.
+        sessions: Number of their recording sessions.
+        boxes: Number of boxes, by category.
+        findings: One per bad item.
     """
 
     images: int
     sessions: int
     boxes: dict[str, int]
-    findings: tuple[Finding, ...]
+    findings: tuple[LabelIssue, ...]
 
 
 def inspect_raw(raw: Path) -> RawReport:
     """Decode every image and check every box of ``raw``.
 
     Raises:
-        DataError: It has no readable labels at all.
+        DataError: It has no readable labels.
     """
     source = read_coco(raw)
-    findings = [*source.findings, *source.unlisted]
+    issues = [*source.issues, *source.unlisted]
     sessions: set[str] = set()
     boxes: Counter[str] = Counter()
     images = 0
@@ -45,10 +45,10 @@ def inspect_raw(raw: Path) -> RawReport:
         try:
             item = load(entry)
         except BadItem as bad:
-            findings.append(bad.finding)
+            issues.append(bad.issue)
             continue
         images += 1
         sessions.add(PurePosixPath(entry.file_name).parent.as_posix())
         boxes.update(source.categories[box.category] for box in item.boxes)
     counts = {name: boxes[name] for name in source.categories}
-    return RawReport(images, len(sessions), counts, tuple(sorted(findings)))
+    return RawReport(images, len(sessions), counts, tuple(sorted(issues)))

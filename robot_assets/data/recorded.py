@@ -1,4 +1,4 @@
-"""Recorded data: images that a pointer in git names by hash, here or in another repository."""
+"""Recorded data, referenced by a DVC pointer in this or in another git repository."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Recorded:
-    """What a pointer says.
+    """The content of a pointer.
 
     Attributes:
         version: Hash of the data.
-        where: The pointer, its repository and revision, as a person would say it.
-        commit: Commit of the other repository that the pointer was read at; None for the working tree.
-        size_bytes: Size of the data where the pointer says it.
-        files: How many files where the pointer says it.
+        where: The pointer with its repository and revision, for messages.
+        commit: Commit of the other repository that the pointer was read from; None for the working tree.
+        size_bytes: Size of the data; None when the pointer has none.
+        files: Number of files; None when the pointer has none.
     """
 
     version: str
@@ -36,16 +36,16 @@ class Recorded:
 
 
 def read_recorded(source: RecordedSource, root: Path, repositories: Repositories) -> Recorded:
-    """Read the hash of recorded data where ``source`` says.
+    """Read the pointer of recorded data.
 
     Args:
         source: The entry of params.yaml.
         root: Folder of the project.
-        repositories: Reads git repositories elsewhere.
+        repositories: Reads other git repositories.
 
     Raises:
         DataError: The pointer, its repository or its revision is missing.
-        StoreError: It is no pointer of DVC 3.
+        StoreError: It is not a pointer of DVC 3.
     """
     if source.repository is None:
         return _parse(source, root / source.pointer)
@@ -56,23 +56,25 @@ def read_recorded(source: RecordedSource, root: Path, repositories: Repositories
         try:
             return _parse(source, pointer, found.commit)
         except StoreError as error:
-            place = f"{described(source)} ({found.commit[:8]})"
+            place = f"{_described(source)} ({found.commit[:8]})"
             raise StoreError(
-                error.found.replace(str(pointer), place), needed=error.needed, fix="write it again there with dvc, push"
+                error.found.replace(str(pointer), place),
+                needed=error.needed,
+                fix="in that repository: write the pointer again with dvc, commit and push it",
             ) from None
 
 
 def check_available(source: RecordedSource, root: Path, version: str, store: Store) -> None:
-    """Make sure that the data of a pointer can be had before anything is started because of it.
+    """Check that the data of a pointer is available, before a stage that needs it is started.
 
-    Asks the store first. A folder beside the pointer is hashed only when the store has nothing, and what the store
-    remembers of its files is not read again.
+    Asks the store first. The folder beside the pointer is hashed only if the store lacks the data; hashes that the
+    store has cached are reused.
 
     Args:
         source: The entry of params.yaml.
         root: Folder of the project.
-        version: What the pointer says.
-        store: Where the data should be.
+        version: Hash of the data, from the pointer.
+        store: The store of the project.
 
     Raises:
         DataError: Neither the store nor the folder beside the pointer has the data; the fix is a command.
@@ -82,14 +84,14 @@ def check_available(source: RecordedSource, root: Path, version: str, store: Sto
     folder = _folder(source, root)
     found = store.digest_of(folder).digest if folder and folder.is_dir() else None
     if found != version:
-        raise _lost(source, root, version, store, found)
+        raise _unavailable(source, root, version, store, found)
 
 
 def open_recorded(source: RecordedSource, root: Path, version: str, store: Store) -> Path:
-    """The recorded data at ``version``, read-only, from the store or from the folder beside the pointer.
+    """Open the recorded data at ``version``, read-only, from the store or from the folder beside the pointer.
 
     Raises:
-        DataError: Neither has these bytes.
+        DataError: Neither has this version.
     """
     try:
         return store.open(version)
@@ -98,12 +100,12 @@ def open_recorded(source: RecordedSource, root: Path, version: str, store: Store
     folder = _folder(source, root)
     found = store.add(folder).digest if folder and folder.is_dir() else None
     if found != version:
-        raise _lost(source, root, version, store, found)
+        raise _unavailable(source, root, version, store, found)
     return store.open(version)
 
 
-def described(source: RecordedSource) -> str:
-    """Where a pointer is read, as a person would say it, without credentials."""
+def _described(source: RecordedSource) -> str:
+    """The pointer with its repository and revision, for messages, without credentials."""
     place = f"{source.output} in {source.pointer}" if source.output else source.pointer
     if source.repository is None:
         return place
@@ -113,7 +115,7 @@ def described(source: RecordedSource) -> str:
 def _parse(source: RecordedSource, pointer: Path, commit: str | None = None) -> Recorded:
     from robot_assets.store import read_lock, read_pointer
 
-    where = described(source)
+    where = _described(source)
     if not pointer.is_file():
         raise _no_pointer(source, pointer)
     if not source.is_lock:
@@ -123,7 +125,7 @@ def _parse(source: RecordedSource, pointer: Path, commit: str | None = None) -> 
     if source.output not in outputs:
         raise DataError(
             f"{where}: no such output",
-            needed=f"one of {', '.join(sorted(outputs)) or 'the outputs of a stage, and it has none'}",
+            needed=f"one of {', '.join(sorted(outputs))}" if outputs else "an output of a stage; the file has none",
             fix="correct output of the data set in params.yaml, or run dvc repro and commit dvc.lock",
         )
     return Recorded(outputs[source.output or ""], where, commit)
@@ -134,7 +136,7 @@ def _revision(source: RecordedSource) -> str:
 
 
 def _folder(source: RecordedSource, root: Path) -> Path | None:
-    """The folder beside the pointer; None when the pointer is not of this working tree."""
+    """The folder beside the pointer; None when the pointer is not in this working tree."""
     return root / source.artifact if source.repository is None else None
 
 
@@ -142,38 +144,38 @@ def _no_pointer(source: RecordedSource, pointer: Path) -> DataError:
     if source.is_lock:
         return DataError(
             f"no {LOCK} at {pointer}",
-            needed=f"the {LOCK} that names {source.output} by hash",
-            fix=f"git checkout {source.pointer}   (or: dvc repro)",
+            needed=f"the {LOCK} with the hash of {source.output}",
+            fix=f"git checkout {source.pointer}   # or: dvc repro",
         )
     return DataError(
         f"no pointer at {pointer}",
-        needed="a .dvc pointer in git that names the recorded data by hash",
-        fix=f"robot-assets data import yolo SOURCE --name {pointer.stem}   (or: git checkout {source.pointer})",
+        needed="a .dvc pointer in git with the hash of the recorded data",
+        fix=f"robot-assets data import yolo SOURCE --name {pointer.stem}   # or: git checkout {source.pointer}",
     )
 
 
-def _lost(source: RecordedSource, root: Path, version: str, store: Store, found: str | None) -> DataError:
-    """Data that cannot be had, and who can bring it: who committed the pointer, or a person here."""
+def _unavailable(source: RecordedSource, root: Path, version: str, store: Store, found: str | None) -> DataError:
+    """The error for data that neither store nor folder has, with the commands that provide it."""
     from robot_assets.store.os_errors import masked
 
     remote = masked(store.remote_url) if store.remote_url else str(store.cache)
     target = source.artifact if source.is_lock else source.pointer
     if source.repository is not None:
         return DataError(
-            f"{described(source)} names {version}, and the store at {remote} does not have it",
+            f"{_described(source)} points at {version}, and the store at {remote} does not have it",
             needed=f"the data in the store, which is a DVC remote: {remote}",
-            fix=f"where the data was added: dvc push {target}, with the store as its remote",
+            fix=f"in the repository where the data was added, with the store as remote: dvc push {target}",
         )
     folder = root / source.artifact
-    state = f"{folder} is not there" if found is None else f"{folder} holds {found}"
+    state = f"{folder} does not exist" if found is None else f"{folder} has the hash {found}"
     name = PurePosixPath(source.artifact).name
     fixes = [f"dvc pull {target}"]
     if not source.is_lock:
         fixes.insert(0, f"robot-assets data import yolo SOURCE --name {name}")
     if store.remote_url:
-        fixes.append(f"where the data was added: dvc push {target}")
+        fixes.append(f"on the machine where the data was added: dvc push {target}")
     return DataError(
-        f"{described(source)} names {version}, which the store at {remote} does not have, and {state}",
-        needed="the images that the pointer in git names",
-        fix=f"{fixes[0]}   (or: {'; '.join(fixes[1:])})" if len(fixes) > 1 else fixes[0],
+        f"{_described(source)} points at {version}, which the store at {remote} does not have, and {state}",
+        needed="the images that the pointer in git points at",
+        fix=f"{fixes[0]}   # or: {'; or: '.join(fixes[1:])}" if len(fixes) > 1 else fixes[0],
     )

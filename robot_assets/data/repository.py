@@ -1,7 +1,7 @@
-"""One file at one revision of a git repository elsewhere, read with the ``git`` command.
+"""Reads single files of other git repositories with the ``git`` command.
 
-What was fetched stays in a bare repository under ``.robot_assets/git``, one commit deep. ``git ls-remote`` asks
-first, so that a repository that has not moved costs one round trip and no download.
+Fetched commits are kept in bare repositories under ``.robot_assets/git``, with depth 1. ``git ls-remote`` is run first,
+so that an unchanged repository needs one round trip and no download.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from robot_assets.core.errors import DataError
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.data.git_address import (
     PROTOCOLS,
-    as_given_to_git,
+    absolute_url,
     why_revision_refused,
     why_url_refused,
     without_credentials,
@@ -32,10 +32,10 @@ from robot_assets.data.git_address import (
 ASK_TIMEOUT_S = 20.0
 LOCK_TIMEOUT_S = 20.0
 FETCH_TIMEOUT_S = 300.0
-"""Longer than a sensor's tick may take: the tick gives up, the fetch ends, and the next tick finds the commit."""
+"""Longer than a sensor's tick: after the tick timed out, the fetch completes, and the next tick finds the commit."""
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_OF_ANOTHER_REPOSITORY = {
+_REPOSITORY_VARIABLES = {
     "GIT_ALTERNATE_OBJECT_DIRECTORIES",
     "GIT_COMMON_DIR",
     "GIT_DIR",
@@ -45,12 +45,12 @@ _OF_ANOTHER_REPOSITORY = {
     "GIT_PREFIX",
     "GIT_WORK_TREE",
 }
-"""What git sets for a hook: there, every git command would act on the hook's repository."""
+"""Variables that git sets in a hook; with them, every git command acts on the hook's repository."""
 
 
 @dataclass(frozen=True)
 class Committed:
-    """A file of a repository: the commit that it was read at, and its bytes."""
+    """The bytes of a file in a repository, and the commit that they were read from."""
 
     commit: str
     content: bytes
@@ -58,35 +58,35 @@ class Committed:
 
 @dataclass(frozen=True)
 class Repositories:
-    """Repositories as they are at one look: each revision is asked for once, however many files are read.
+    """Reads files of repositories. Each revision is resolved once per instance, however many files are read.
 
     Attributes:
-        folder: Where the bare repositories lie.
-        root: What a relative path to a repository is relative to.
+        folder: Folder of the bare repositories.
+        root: Base of relative paths to repositories.
     """
 
     folder: Path
     root: Path
-    _seen: dict[tuple[str, str], str | DataError] = field(default_factory=dict, repr=False)
+    _resolved: dict[tuple[str, str], str | DataError] = field(default_factory=dict, repr=False)
 
     def read(self, url: str, revision: str, path: str) -> Committed:
-        """The file ``path`` at ``revision`` of the repository at ``url``.
+        """Read the file ``path`` at ``revision`` of the repository at ``url``.
 
         Args:
             url: https, ssh, file or git; or a path.
             revision: A branch, a tag, ``HEAD``, a full name such as ``refs/heads/main``, or a full commit hash.
-            path: Inside the repository.
+            path: Path in the repository.
 
         Raises:
             DataError: The address is refused, the repository unreachable, or it has no such revision or file.
         """
         repository = _Repository(url, self.folder, self.root)
-        if (url, revision) not in self._seen:
+        if (url, revision) not in self._resolved:
             try:
-                self._seen[url, revision] = repository.fetch(revision)
+                self._resolved[url, revision] = repository.fetch(revision)
             except DataError as error:
-                self._seen[url, revision] = error
-        commit = self._seen[url, revision]
+                self._resolved[url, revision] = error
+        commit = self._resolved[url, revision]
         if isinstance(commit, DataError):
             raise commit
         return Committed(commit, repository.read(commit, path, revision))
@@ -99,7 +99,7 @@ class _Repository:
     root: Path
 
     def fetch(self, revision: str) -> str:
-        """The commit of ``revision`` now; its files are here when this returns."""
+        """Fetch the current commit of ``revision``; return its hash."""
         if refused := why_url_refused(self.url):
             raise DataError(
                 f"the repository {self.name!r} {refused}",
@@ -109,50 +109,51 @@ class _Repository:
         if refused := why_revision_refused(revision):
             raise self._no_revision(revision, refused)
         self._ensure_bare()
-        ref, commit = (revision, revision) if _COMMIT.fullmatch(revision) else self._ask(revision)
+        ref, commit = (revision, revision) if _COMMIT.fullmatch(revision) else self._resolve(revision)
         if self._has(commit):
             return commit
-        with self._alone():
+        with self._locked():
             return commit if self._has(commit) else self._download(ref, revision)
 
     def read(self, commit: str, path: str, revision: str) -> bytes:
-        """The bytes of a file of a commit that is here."""
+        """The bytes of a file of a fetched commit."""
         done = self._git("cat-file", "blob", f"{commit}:{path}")
         if done.returncode:
             raise DataError(
                 f"{self.name} has no file {path} at {revision} ({commit[:8]})",
-                needed="the pointer that params.yaml names, committed there",
-                fix=f"there: git add {path} && git commit && git push; or correct pointer or revision in params.yaml",
+                needed="the pointer of params.yaml, committed in that repository",
+                fix=f"in that repository: git add {path} && git commit && git push; "
+                "or correct pointer or revision in params.yaml",
             )
         return done.stdout
 
-    def _ask(self, revision: str) -> tuple[str, str]:
-        """Full name and commit of a revision. A tag object is followed to its commit."""
+    def _resolve(self, revision: str) -> tuple[str, str]:
+        """Full name and commit of a revision. An annotated tag is resolved to its commit."""
         wanted = [revision] if revision == "HEAD" or revision.startswith("refs/") else []
         wanted = wanted or [f"refs/heads/{revision}", f"refs/tags/{revision}"]
         done = self._git("ls-remote", "--", self._address, *wanted, *(f"{ref}^{{}}" for ref in wanted))
         if done.returncode:
-            raise self._unreachable(f"git ls-remote failed: {self._said(done)}")
+            raise self._unreachable(f"git ls-remote failed: {self._message(done)}")
         lines = done.stdout.decode("utf-8", "replace").splitlines()
         refs = {name: commit for commit, _, name in (line.partition("\t") for line in lines)}
         found = [ref for ref in wanted if ref in refs]
         if not found:
-            raise self._no_revision(revision, "is not there")
+            raise self._no_revision(revision, "does not exist")
         if len(found) > 1:
-            raise self._no_revision(revision, "is a branch and a tag", f"one of: {', '.join(found)}")
+            raise self._no_revision(revision, "is both a branch and a tag", f"set revision to {' or '.join(found)}")
         return found[0], refs.get(f"{found[0]}^{{}}", refs[found[0]])
 
     def _download(self, ref: str, revision: str) -> str:
-        """Fetch ``ref``, a commit deep, and keep it under a name of ours, so that git does not prune it."""
-        for leftover in self._bare.rglob("*.lock"):  # of a git that was killed; nobody else is here
+        """Fetch ``ref`` with depth 1, and keep it under a ref of ours, so that git does not prune it."""
+        for leftover in self._bare.rglob("*.lock"):  # of a killed git: we hold the lock of the repository
             leftover.unlink(missing_ok=True)
         kept = f"refs/observed/{hashlib.md5(ref.encode(), usedforsecurity=False).hexdigest()}"
         options = ("--quiet", "--depth=1", "--no-tags", "--no-write-fetch-head")
         done = self._git("fetch", *options, "--", self._address, f"+{ref}:{kept}", timeout_s=FETCH_TIMEOUT_S)
         if done.returncode and _COMMIT.fullmatch(revision):
-            raise self._no_revision(revision, f"cannot be fetched: {self._said(done)}")
+            raise self._no_revision(revision, f"cannot be fetched: {self._message(done)}")
         if done.returncode:
-            raise self._unreachable(f"git fetch of {revision} failed: {self._said(done)}")
+            raise self._unreachable(f"git fetch of {revision} failed: {self._message(done)}")
         return self._git("rev-parse", "--verify", f"{kept}^{{commit}}").stdout.decode().strip()
 
     def _has(self, commit: str) -> bool:
@@ -160,12 +161,12 @@ class _Repository:
 
     @property
     def name(self) -> str:
-        """The address as a person may see it."""
+        """The address without credentials."""
         return without_credentials(self.url, self.url)
 
     @property
     def _address(self) -> str:
-        return as_given_to_git(self.url, self.root)
+        return absolute_url(self.url, self.root)
 
     @cached_property
     def _bare(self) -> Path:
@@ -176,14 +177,14 @@ class _Repository:
     def _ensure_bare(self) -> None:
         if (self._bare / "HEAD").is_file():
             return
-        with self._alone():
+        with self._locked():
             if not (self._bare / "HEAD").is_file():
                 with publishing_directory(self._bare) as staging:
                     self._git("init", "--quiet", "--bare", "--template=", git_dir=staging)
 
     @contextlib.contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One process or thread at a time writes to the bare repository."""
+    def _locked(self) -> Iterator[None]:
+        """Hold the exclusive lock of the bare repository; wait for it at most ``LOCK_TIMEOUT_S``."""
         self.folder.mkdir(parents=True, exist_ok=True)
         until = time.monotonic() + LOCK_TIMEOUT_S
         with open(f"{self._bare}.lock", "w") as lock:
@@ -200,7 +201,7 @@ class _Repository:
     def _git(
         self, *arguments: str, timeout_s: float | None = None, git_dir: Path | None = None
     ) -> subprocess.CompletedProcess[bytes]:
-        """Run git on the bare repository, without prompts; end it with all its children when it takes too long."""
+        """Run git on the bare repository, without prompts; kill it with all its children after ``timeout_s``."""
         timeout_s = timeout_s or ASK_TIMEOUT_S
         command = ["git", "-c", "gc.autoDetach=false", f"--git-dir={git_dir or self._bare}", *arguments]
         try:
@@ -214,9 +215,9 @@ class _Repository:
             )
         except FileNotFoundError:
             raise DataError(
-                "there is no git command here",
+                "the command git is not installed",
                 needed=f"git, to read {self.name}",
-                fix="install git, for example: apt-get install git",
+                fix="apt-get install git",
             ) from None
         with process:
             try:
@@ -225,43 +226,44 @@ class _Repository:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 if isinstance(error, subprocess.TimeoutExpired):
-                    raise self._unreachable(f"git {arguments[0]} had not ended after {timeout_s:g} s") from None
+                    raise self._unreachable(f"git {arguments[0]} timed out after {timeout_s:g} s") from None
                 raise
         return subprocess.CompletedProcess(command, process.returncode, out, err)
 
-    def _said(self, done: subprocess.CompletedProcess[bytes]) -> str:
-        """What git complained about, on one line."""
+    def _message(self, done: subprocess.CompletedProcess[bytes]) -> str:
+        """The error messages of git, on one line, without credentials."""
         lines = [line.strip() for line in done.stderr.decode("utf-8", "replace").splitlines() if line.strip()]
-        told = [line for line in lines if re.match(r"(fatal|error|remote|ssh|.*denied)\b", line, re.IGNORECASE)]
-        text = "; ".join(told or lines[-1:]) or f"exit code {done.returncode}"
+        errors = [line for line in lines if re.match(r"(fatal|error|remote|ssh|.*denied)\b", line, re.IGNORECASE)]
+        text = "; ".join(errors or lines[-1:]) or f"exit code {done.returncode}"
         return re.sub(r"[\x00-\x1f\x7f]", " ", without_credentials(text, self.url))[:500]
 
     def _unreachable(self, what: str) -> DataError:
         return DataError(
             f"{self.name} cannot be read: {what}",
-            needed="a git repository that this machine can reach and read without being asked for a password",
-            fix=f"see what `git ls-remote {self.name}` says; then correct repository in params.yaml, or give this "
-            "machine an ssh key or a git credential helper",
+            needed="a git repository that this machine can read without entering a password",
+            fix=f"git ls-remote {self.name}   # then correct repository in params.yaml, or configure an ssh key or "
+            "a git credential helper on this machine",
         )
 
     def _busy(self) -> DataError:
         return DataError(
-            f"{self.name} is still being fetched by another process of this machine",
+            f"{self.name} is still being fetched by another process on this machine",
             needed="one fetch at a time",
-            fix="wait for it; it ends by itself",
+            fix="wait until that fetch has ended, then run the same command again",
         )
 
     def _no_revision(self, revision: str, what: str, fix: str = "") -> DataError:
         return DataError(
             f"revision {revision!r} of {self.name} {what}",
             needed="a branch, a tag or a full commit hash of that repository",
-            fix=fix or f"see what `git ls-remote {self.name}` lists; then correct revision in params.yaml, or push it",
+            fix=fix
+            or f"git ls-remote {self.name}   # lists the revisions; correct revision in params.yaml, or push it",
         )
 
 
 def _environment() -> dict[str, str]:
-    """English messages, no prompts of any kind, plain protocols alone, and nobody else's repository."""
-    kept = {name: value for name, value in os.environ.items() if name not in _OF_ANOTHER_REPOSITORY}
+    """Environment for git: English messages, no prompts, plain protocols only, no repository of a hook."""
+    kept = {name: value for name, value in os.environ.items() if name not in _REPOSITORY_VARIABLES}
     return {
         "GIT_ASKPASS": "",
         **kept,

@@ -1,4 +1,4 @@
-"""What a reader of a label format hands to the importer."""
+"""The interface between the readers of label formats and the importer."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from pathlib import Path
 
 from robot_assets.data.boxes import Box
 from robot_assets.data.images import ImageFacts, inspect_image, read_bytes
-from robot_assets.data.label_issues import BadItem, Finding
+from robot_assets.data.label_issues import BadItem, LabelIssue
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of a source and the way to its labels.
+    """One image of a source, and the function that reads its labels.
 
     Attributes:
         file_name: Path below images/ of the raw data set; its folder is the recording session.
-        path: Where the image lies in the source.
+        path: Path of the image in the source.
         read_boxes: Called with (width, height) of the image in pixels; raises BadItem.
     """
 
@@ -28,25 +28,24 @@ class Entry:
 
 @dataclass(frozen=True)
 class Source:
-    """Everything that was found in a source.
+    """The content of a source.
 
     Attributes:
         categories: Class names in the order of their ids.
-        entries: Images with labels, by file name.
-        findings: What is bad without even opening an image.
-        unlisted: Images that the labels do not speak of; an import leaves them be, and
-            in a raw data set, which an import has made, they are bad.
+        entries: Images with labels, ordered by file name.
+        issues: Issues found without opening an image.
+        unlisted: Images without an entry in the labels. An import leaves them out; in a raw data set they are issues.
     """
 
     categories: tuple[str, ...]
     entries: tuple[Entry, ...]
-    findings: tuple[Finding, ...] = field(default=())
-    unlisted: tuple[Finding, ...] = field(default=())
+    issues: tuple[LabelIssue, ...] = field(default=())
+    unlisted: tuple[LabelIssue, ...] = field(default=())
 
 
 @dataclass(frozen=True)
 class Labelled:
-    """One image that passed every check: its bytes as they lie in the source, and its boxes."""
+    """An image that passed every check: its encoded bytes, and its boxes."""
 
     encoded: bytes
     facts: ImageFacts
@@ -57,7 +56,7 @@ def load(entry: Entry) -> Labelled:
     """Read and check one image and its labels.
 
     Raises:
-        BadItem: Something about the image or one of its boxes.
+        BadItem: The image or one of its boxes is invalid.
     """
     encoded = read_bytes(entry.path, entry.file_name)
     facts = inspect_image(encoded, entry.file_name)
@@ -67,6 +66,6 @@ def load(entry: Entry) -> Labelled:
         key = (box.category, box.x, box.y, box.width, box.height)
         if key in seen:
             place = f"{box.x:g}, {box.y:g}, {box.width:g}, {box.height:g}"
-            raise BadItem(entry.file_name, f"the same box twice: {place} px", "remove one of the two labels")
+            raise BadItem(entry.file_name, f"duplicate box: {place} px", "remove one of the two labels")
         seen.add(key)
     return Labelled(encoded, facts, boxes)

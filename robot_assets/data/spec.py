@@ -1,4 +1,4 @@
-"""Parameters of a data set: where its images come from and how they are split."""
+"""Parameters of a data set: source of its images, classes and split."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, field_validator, model_validator
 from robot_assets.core.spec import Spec
 
 SIMULATED_CLASSES = ("pedestrian", "cyclist", "car", "robot", "cone", "bin")
-"""What the sidewalk simulation can draw, in the order of its category ids."""
+"""Classes of the simulation, in the order of their category ids."""
 
 
 class SimulationSource(Spec):
@@ -18,7 +18,7 @@ class SimulationSource(Spec):
 
     kind: Literal["simulation"]
     images: int = Field(gt=0)
-    sessions: int = Field(gt=2, description="recording sessions; each has a place, weather and light of its own")
+    sessions: int = Field(gt=2, description="recording sessions; each has its own street, weather and light")
     width: int = Field(ge=64, le=4096)
     height: int = Field(ge=64, le=4096)
     seed: int = Field(ge=0)
@@ -26,12 +26,12 @@ class SimulationSource(Spec):
     @model_validator(mode="after")
     def _enough_images(self) -> SimulationSource:
         if self.images < self.sessions:
-            raise ValueError(f"images={self.images} is fewer than sessions={self.sessions}: raise images")
+            raise ValueError(f"images={self.images} is less than sessions={self.sessions}: raise images")
         return self
 
 
 class DvcSource(Spec):
-    """Recorded images that a ``.dvc`` pointer in git names by hash."""
+    """Recorded images, referenced by a ``.dvc`` pointer in git."""
 
     kind: Literal["dvc"]
     pointer: str = Field(description="path of the pointer inside the project, ending in .dvc")
@@ -46,7 +46,7 @@ class DvcSource(Spec):
 
 
 class SplitSpec(Spec):
-    """Shares of the images of each split. A recording session goes to exactly one split."""
+    """Share of images of each split. A recording session is in exactly one split."""
 
     train: float = Field(gt=0, lt=1)
     val: float = Field(gt=0, lt=1)
@@ -67,22 +67,25 @@ class DatasetSpec(Spec):
     source: Annotated[SimulationSource | DvcSource, Field(discriminator="kind")]
     classes: tuple[str, ...] = Field(min_length=1)
     split: SplitSpec
-    calibration_images: int = Field(default=128, gt=0, description="images of train that PTQ calibrates with")
+    calibration_images: int = Field(default=128, gt=0, description="images of train used for PTQ calibration")
     near_duplicate_bits: int = Field(
-        default=2, ge=0, le=16, description="perceptual hashes that differ in at most so many bits are duplicates"
+        default=2,
+        ge=0,
+        le=16,
+        description="images whose 64-bit perceptual hashes differ in at most this many bits are near-duplicates",
     )
     exempt_classes: dict[str, str] = Field(
-        default_factory=dict, description="class -> why it may be absent from a split"
+        default_factory=dict, description="class -> reason why it may be absent from a split"
     )
 
     @model_validator(mode="after")
     def _classes_agree(self) -> DatasetSpec:
         if len(set(self.classes)) != len(self.classes):
-            raise ValueError("classes has a name twice: remove one")
+            raise ValueError("classes has a duplicate name: remove one")
         unknown = set(self.exempt_classes) - set(self.classes)
         if unknown:
-            raise ValueError(f"exempt_classes names {sorted(unknown)}, which classes does not have")
+            raise ValueError(f"exempt_classes has {sorted(unknown)}, which is not in classes")
         if self.source.kind == "simulation" and not set(self.classes) <= set(SIMULATED_CLASSES):
-            strange = sorted(set(self.classes) - set(SIMULATED_CLASSES))
-            raise ValueError(f"classes has {strange}; the simulation draws {list(SIMULATED_CLASSES)}")
+            unknown = set(self.classes) - set(SIMULATED_CLASSES)
+            raise ValueError(f"classes has {sorted(unknown)}; the simulation has {list(SIMULATED_CLASSES)}")
         return self

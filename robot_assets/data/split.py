@@ -1,7 +1,7 @@
-"""Divide recording sessions among train, val and test.
+"""Splits recording sessions into train, val and test.
 
-A unit is one session, or several that near-duplicate images tie together; it goes to exactly one split. The
-result depends on the units and the seed, never on the order in which they are given.
+A unit is one session, or several linked by near-duplicate images; it is in exactly one split. The result depends on the
+units and the seed only, not on the order of the units.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.text import plural
 from robot_assets.data.spec import SplitSpec
 
 SPLITS = ("train", "val", "test")
@@ -21,21 +22,21 @@ _RESTARTS = 12
 _ABSENT_CLASS = 1000.0
 _IMAGE_WEIGHT = 4.0
 _UNIT_WEIGHT = 0.2
-"""Many small sessions judge a model better than one large one of the same size."""
+"""Small but positive: many small sessions evaluate a model better than one large session."""
 Array = np.ndarray[Any, Any]
 Assignment = list[int]
 _SWAPPED_UNITS = 150
-"""Swaps are quadratic in the units; with more units than this, moves alone come close enough."""
+"""Maximum number of units for swaps, whose cost is quadratic; with more units, moves alone are good enough."""
 
 
 @dataclass(frozen=True)
 class Unit:
-    """Sessions that must stay together.
+    """Sessions that must stay in one split.
 
     Attributes:
         sessions: Their names, sorted.
-        images: How many images they have.
-        boxes: Boxes by class; a class without boxes may be left out.
+        images: Number of their images.
+        boxes: Number of boxes, by class; classes without boxes may be missing.
     """
 
     sessions: tuple[str, ...]
@@ -44,12 +45,12 @@ class Unit:
 
 
 def split_units(units: Sequence[Unit], spec: SplitSpec) -> dict[str, tuple[str, ...]]:
-    """Sessions of each split, sorted.
+    """Return the sessions of each split, sorted.
 
-    Every class gets into every split where that is possible; then the shares of images come as close to
-    ``spec`` as they can, and those of each class less strictly. Greedy iterative stratification (K. Sechidis
-    et al., "On the stratification of multi-label data", 2011) from several starts, each improved by moves and
-    swaps; the best wins.
+    First priority is every class in every split, if possible; then the shares of images of ``spec``; then, with less
+    weight, the same shares for each class. Greedy iterative stratification (K. Sechidis et al., "On the
+    stratification of multi-label data", 2011) with several restarts, each improved by moves and swaps; the best
+    result is returned.
 
     Raises:
         DataError: Fewer than three units.
@@ -57,9 +58,9 @@ def split_units(units: Sequence[Unit], spec: SplitSpec) -> dict[str, tuple[str, 
     ordered = sorted(units, key=lambda unit: unit.sessions)
     if len(ordered) < len(SPLITS):
         raise DataError(
-            f"{len(ordered)} independent recording session(s)",
-            needed="at least 3, since a session is never divided between train, val and test",
-            fix="record or import more sessions (a session is a folder of images); those that share "
+            plural(len(ordered), "independent recording session"),
+            needed="at least 3, since a session is never divided among train, val and test",
+            fix="record or import more sessions (a session is a folder of images); sessions that share "
             "near-duplicate images count as one: see datasets.NAME.near_duplicate_bits in params.yaml",
         )
     search = _Search(ordered, (spec.train, spec.val, spec.test))
@@ -75,9 +76,9 @@ def split_units(units: Sequence[Unit], spec: SplitSpec) -> dict[str, tuple[str, 
 
 
 class _Search:
-    """Cost of an assignment (unit -> index of its split), and the way to a cheap one.
+    """Local search for an assignment (unit -> index of its split) of low cost.
 
-    Columns of the counts are images, units, then boxes of each class.
+    Columns of the counts: images, units, boxes of each class.
     """
 
     def __init__(self, units: Sequence[Unit], shares: Sequence[float]) -> None:
@@ -87,16 +88,16 @@ class _Search:
         self._counts = np.array(rows, dtype=np.float64)
         self._wanted = np.outer(np.array(shares), self._counts.sum(axis=0))
         self._weights = np.array([_IMAGE_WEIGHT, _UNIT_WEIGHT] + [1.0 / max(len(classes), 1)] * len(classes))
-        # A class in fewer units than splits cannot be everywhere; it must not drown the rest of the cost.
+        # A class in fewer units than splits cannot be in every split; its cost would dominate all others.
         self._possible = (self._counts > 0).sum(axis=0) >= len(shares)
 
     def cost(self, assignment: Assignment) -> float:
-        """Cost of a whole assignment."""
+        """Cost of an assignment."""
         totals = self._totals(assignment)
         return round(sum(float(self._cost_of(split, totals[split])) for split in range(len(totals))), 9)
 
     def greedy(self, seed: str) -> Assignment:
-        """Units with much of anything first, each where most is missing; ``seed`` shuffles a little."""
+        """Assign large units first, each to the split that lacks most of its contents; ``seed`` varies the order."""
         lots = [hashlib.sha256(f"{seed}/{name}".encode()).digest() for name in self._names]
         jitter = np.array([0.5 + lot[0] / 255 for lot in lots])
         weight = ((self._counts / self._counts.sum(axis=0)).sum(axis=1) * jitter).round(9)
@@ -110,7 +111,7 @@ class _Search:
         return assignment
 
     def improved(self, assignment: Assignment) -> Assignment:
-        """Take the best move or swap of units as long as one makes it cheaper."""
+        """Apply the best move or swap of units until none lowers the cost."""
         while True:
             steps = [self._best_move(assignment)]
             if len(assignment) <= _SWAPPED_UNITS:
@@ -134,7 +135,7 @@ class _Search:
     def _best_swap(self, assignment: Assignment) -> tuple[float, list[tuple[int, int]]]:
         totals, here = self._totals(assignment), np.array(assignment)
         now = np.array([self._cost_of(split, totals[split]) for split in range(len(totals))])
-        # traded[i, j]: change of the split of unit i when j comes in its place.
+        # traded[i, j]: change in cost of the split of unit i when j replaces i.
         traded = self._cost_of(here[:, None], totals[here][:, None] + self._counts[None] - self._counts[:, None])
         gains = traded - now[here][:, None]
         gains = np.where(here[:, None] == here[None], 0.0, gains + gains.T)

@@ -15,7 +15,7 @@ SESSIONS = {"d1/r1": 8, "d1/r2": 6, "d2/r1": 4, "d2/r3": 4, "d3/r1": 3, "d4/r1":
 
 @pytest.fixture(scope="session")
 def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """30 images in 7 sessions, imported once; only to be copied."""
+    """30 images in 7 sessions, imported once; tests copy it."""
     folder = tmp_path_factory.mktemp("imported")
     import_dataset("yolo", write_yolo(folder / "source", SESSIONS), folder / "raw")
     return folder / "raw"
@@ -23,7 +23,7 @@ def imported(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def raw(imported: Path, tmp_path: Path) -> Path:
-    """30 images in 7 sessions; a test may spoil them."""
+    """30 images in 7 sessions; a test may modify them."""
     return Path(shutil.copytree(imported, tmp_path / "raw"))
 
 
@@ -41,7 +41,7 @@ def spec() -> DatasetSpec:
 
 @pytest.fixture(scope="session")
 def built(imported: Path, spec: DatasetSpec, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same images, packed once; only to be copied."""
+    """The same images, packed once; tests copy it."""
     out = tmp_path_factory.mktemp("built") / "packed"
     build_dataset(imported, spec, out)
     return out
@@ -49,5 +49,5 @@ def built(imported: Path, spec: DatasetSpec, tmp_path_factory: pytest.TempPathFa
 
 @pytest.fixture
 def packed(built: Path, tmp_path: Path) -> Path:
-    """The same images, packed; a test may spoil them."""
+    """The same images, packed; a test may modify them."""
     return Path(shutil.copytree(built, tmp_path / "packed"))

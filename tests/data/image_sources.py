@@ -1,4 +1,4 @@
-"""Small real sources of labelled images, made from a seed."""
+"""Small real sources of labelled images, generated from a seed."""
 
 import io
 import json
@@ -14,7 +14,7 @@ GOOD_LABEL = "0 0.5 0.5 0.25 0.25\n1 0.25 0.5 0.2 0.3\n"
 
 
 def encoded_image(seed: str, *, format: str = "JPEG", width: int = WIDTH, height: int = HEIGHT) -> bytes:
-    """An image of large random patches: as distinct to a perceptual hash as two places are."""
+    """An image of large random patches: different seeds have as different perceptual hashes as different places."""
     patches = np.random.default_rng(zlib.crc32(seed.encode())).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(patches).resize((width, height), Image.Resampling.BICUBIC).save(buffer, format)
@@ -31,7 +31,7 @@ def write_yolo(root: Path, sessions: dict[str, int], label: str = GOOD_LABEL) ->
         folder.mkdir(parents=True)
         for number in range(count):
             (folder / f"{number:03}.jpg").write_bytes(encoded_image(f"{session}/{number}"))
-            # The rarest class is in one image of each session only.
+            # The rarest class is in one image per session only.
             extra = "2 0.75 0.5 0.1 0.4\n" if number == 0 else ""
             (folder / f"{number:03}.txt").write_text(label + extra)
     return root

@@ -1,4 +1,4 @@
-"""Whatever bytes come in, the answer is an import or an error for people: never another exception."""
+"""Arbitrary input bytes give an import or a ``DataError``, never another exception."""
 
 import json
 from pathlib import Path
@@ -15,7 +15,7 @@ from robot_assets.data.label_issues import BadItem
 from tests.data.image_sources import encoded_image, read_labels, write_coco, write_yolo
 
 JPEG, PNG = encoded_image("any"), encoded_image("any", format="PNG")
-# The folder of the test serves all examples: each one overwrites what it reads.
+# All examples share the folder of the test: each overwrites what it reads.
 shared_folder = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 junk: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.just(10**400),
@@ -27,22 +27,22 @@ junk: st.SearchStrategy[Any] = st.recursive(
 @pytest.mark.parametrize("good", [JPEG, PNG], ids=["jpeg", "png"])
 @settings(max_examples=300, deadline=None)
 @given(data=st.data())
-def test_a_mutated_image_is_decoded_or_named(good: bytes, data: st.DataObject) -> None:
-    spoiled = bytearray(good)
+def test_a_mutated_image_is_decoded_or_refused(good: bytes, data: st.DataObject) -> None:
+    mutated = bytearray(good)
     for _ in range(data.draw(st.integers(1, 6))):
-        at = data.draw(st.integers(0, len(spoiled) - 1))
-        spoiled[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
-        spoiled = spoiled or bytearray(b"x")
+        at = data.draw(st.integers(0, len(mutated) - 1))
+        mutated[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+        mutated = mutated or bytearray(b"x")
     try:
-        facts = inspect_image(bytes(spoiled), "spoiled")
+        facts = inspect_image(bytes(mutated), "mutated")
     except BadItem:
         return
-    assert decode_rgb(bytes(spoiled)).shape == (facts.height, facts.width, 3)
+    assert decode_rgb(bytes(mutated)).shape == (facts.height, facts.width, 3)
 
 
 @shared_folder
 @given(content=st.binary(max_size=60) | st.text("0123456789.-+e nainf\n\t", max_size=60).map(str.encode))
-def test_any_label_text_is_read_or_named(content: bytes, tmp_path: Path) -> None:
+def test_any_label_text_is_read_or_refused(content: bytes, tmp_path: Path) -> None:
     source = tmp_path / "source"
     if not source.exists():
         write_yolo(source, {"day": 1})
@@ -55,7 +55,7 @@ def test_any_label_text_is_read_or_named(content: bytes, tmp_path: Path) -> None
 
 @shared_folder
 @given(data=st.data())
-def test_any_value_anywhere_in_coco_labels_is_read_or_named(data: st.DataObject, tmp_path: Path) -> None:
+def test_any_value_anywhere_in_coco_labels_is_read_or_refused(data: st.DataObject, tmp_path: Path) -> None:
     source = tmp_path / "source"
     if not source.exists():
         write_coco(source, {"day": 2})

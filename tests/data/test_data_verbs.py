@@ -1,4 +1,4 @@
-"""``robot-assets data``: what a person types, and what comes back."""
+"""The commands of ``robot-assets data``."""
 
 import json
 import subprocess
@@ -57,7 +57,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def run(*arguments: object, code: int = 0) -> str:
-    """Standard output of the verb."""
+    """Standard output of the command."""
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     if result.exception is not None and not isinstance(result.exception, SystemExit):
         raise result.exception
@@ -71,9 +71,9 @@ def refusal(kind: type[RobotAssetsError], *arguments: object) -> RobotAssetsErro
     return error.value
 
 
-@pytest.mark.parametrize("verb", ["simulate", "import", "build", "check"])
-def test_every_verb_has_help_with_an_example(verb: str) -> None:
-    assert "Example: robot-assets data" in run(verb, "--help")
+@pytest.mark.parametrize("command", ["simulate", "import", "build", "check"])
+def test_every_command_has_help_with_an_example(command: str) -> None:
+    assert "Example: robot-assets data" in run(command, "--help")
 
 
 def test_import_stores_the_images_and_writes_the_pointer(project: Path, source: Path) -> None:
@@ -85,7 +85,7 @@ def test_import_stores_the_images_and_writes_the_pointer(project: Path, source: 
     assert tree_bytes(stored) == tree_bytes(project / "data" / "raw" / "field")
 
 
-def test_import_build_check_in_a_row(project: Path, source: Path) -> None:
+def test_import_build_and_check_in_sequence(project: Path, source: Path) -> None:
     assert "next: git add data/raw/field.dvc" in run("import", "yolo", source, "--name", "field")
     assert "5 calibration images" in run("build", "field")
     found = run("check", "field")
@@ -93,7 +93,7 @@ def test_import_build_check_in_a_row(project: Path, source: Path) -> None:
     assert found.count("passed") == 3
 
 
-def test_the_packed_bytes_are_those_of_the_stored_raw_data_as_well(project: Path, source: Path) -> None:
+def test_building_from_the_stored_raw_data_gives_the_same_bytes(project: Path, source: Path) -> None:
     from robot_assets.data.dataset import build_dataset
     from robot_assets.pipeline.project import Project
 
@@ -119,7 +119,7 @@ def test_quarantined_items_are_listed(project: Path, source: Path) -> None:
     assert "field.quarantine.json" in found
 
 
-def test_check_names_what_is_bad_and_ends_with_1(project: Path, source: Path) -> None:
+def test_check_lists_bad_items_and_exits_with_1(project: Path, source: Path) -> None:
     run("import", "yolo", source, "--name", "field")
     run("build", "field")
     raw = project / "data" / "raw" / "field"
@@ -132,29 +132,29 @@ def test_check_names_what_is_bad_and_ends_with_1(project: Path, source: Path) ->
 
 
 @pytest.mark.parametrize("name", ["Field", "a/b", "../x", "", "9lives"])
-def test_a_name_that_is_no_name_is_refused(project: Path, source: Path, name: str) -> None:
+def test_an_invalid_name_is_refused(project: Path, source: Path, name: str) -> None:
     assert f"--name is {name!r}" in refusal(DataError, "import", "yolo", source, "--name", name).found
     assert not (project / "data").exists()
 
 
-def test_importing_over_a_simulation_is_a_contradiction(project: Path, source: Path) -> None:
+def test_importing_over_a_simulation_is_refused(project: Path, source: Path) -> None:
     assert "is a simulation" in refusal(ParamsError, "import", "yolo", source, "--name", "street").found
 
 
-def test_simulating_recorded_data_is_a_contradiction(project: Path) -> None:
+def test_simulating_recorded_data_is_refused(project: Path) -> None:
     assert "'dvc'" in refusal(ParamsError, "simulate", "field").found
 
 
-def test_building_before_importing_says_what_to_run(project: Path) -> None:
+def test_building_before_importing_gives_the_command_to_run(project: Path) -> None:
     assert "data import yolo SOURCE --name field" in refusal(DataError, "build", "field").fix
     assert "data simulate street" in refusal(DataError, "check", "street").fix
 
 
-def test_a_data_set_that_params_does_not_have_is_named(project: Path) -> None:
+def test_an_unknown_data_set_is_refused_with_the_known_names(project: Path) -> None:
     assert "one of ['field', 'street']" in refusal(ParamsError, "build", "pitch").needed
 
 
-def test_the_command_ends_with_1_and_no_traceback_on_bad_data_and_2_on_a_bad_line(project: Path, source: Path) -> None:
+def test_exit_codes_are_1_without_a_traceback_for_bad_data_and_2_for_bad_usage(project: Path, source: Path) -> None:
     command = [str(Path(sys.executable).with_name("robot-assets")), "data"]
     (source / "d1/r1/003.jpg").write_bytes(b"")
     done = subprocess.run(
@@ -169,7 +169,7 @@ def test_the_command_ends_with_1_and_no_traceback_on_bad_data_and_2_on_a_bad_lin
     assert subprocess.run([*command, "import", "voc"], capture_output=True, check=False).returncode == 2
 
 
-def test_simulate_build_check_in_a_row(project: Path) -> None:
+def test_simulate_build_and_check_in_sequence(project: Path) -> None:
     document = yaml.safe_load((project / "params.yaml").read_text())
     document["datasets"]["street"] |= {"calibration_images": 3, "exempt_classes": {"car": "nine images"}}
     document["datasets"]["street"]["classes"] = ["pedestrian", "cyclist", "car", "robot", "cone", "bin"]

@@ -28,7 +28,7 @@ def refused(raw: Path, spec: DatasetSpec, out: Path) -> str:
     return error.value.found
 
 
-def test_every_image_comes_out_of_the_pack_as_it_went_in(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
+def test_every_image_round_trips_through_packing(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
     summary = build_dataset(raw, spec, tmp_path / "out")
     document = read_labels(raw)
     expected = {image["file_name"]: image for image in document["images"]}
@@ -50,7 +50,7 @@ def test_every_image_comes_out_of_the_pack_as_it_went_in(raw: Path, spec: Datase
     assert sorted(seen) == sorted(expected)
 
 
-def test_what_the_arrays_are(packed: Path, spec: DatasetSpec) -> None:
+def test_arrays_have_the_documented_types_and_shapes(packed: Path, spec: DatasetSpec) -> None:
     split = open_split(packed, "train")
     assert split.classes == spec.classes
     assert (split.image(0).dtype, split.image(0).shape) == (np.uint8, (48, 64, 3))
@@ -74,7 +74,7 @@ def test_an_image_without_objects_has_empty_arrays_of_the_right_shape(
     assert split.labels(i).shape == (0,)
 
 
-def test_crowds_are_for_evaluation_only(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
+def test_crowd_regions_are_used_by_evaluation_only(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
     document = read_labels(raw)
     for annotation in document["annotations"]:
         annotation["iscrowd"] = int(annotation["category_id"] == 2)
@@ -85,7 +85,7 @@ def test_crowds_are_for_evaluation_only(raw: Path, spec: DatasetSpec, tmp_path: 
     assert sum(a["iscrowd"] for a in split.coco()["annotations"]) == len(split)
 
 
-def test_two_builds_have_the_same_bytes_whatever_the_order_on_disk(
+def test_two_builds_have_the_same_bytes_independently_of_the_order_on_disk(
     raw: Path, spec: DatasetSpec, tmp_path: Path
 ) -> None:
     build_dataset(raw, spec, tmp_path / "one")
@@ -99,7 +99,7 @@ def test_two_builds_have_the_same_bytes_whatever_the_order_on_disk(
     assert tree_bytes(tmp_path / "one") == tree_bytes(tmp_path / "two")
 
 
-def test_the_order_of_classes_is_that_of_the_parameters(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
+def test_classes_are_ordered_as_in_the_parameters(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
     turned = spec.model_copy(update={"classes": tuple(reversed(spec.classes))})
     build_dataset(raw, spec, tmp_path / "one")
     build_dataset(raw, turned, tmp_path / "two")
@@ -108,7 +108,7 @@ def test_the_order_of_classes_is_that_of_the_parameters(raw: Path, spec: Dataset
     assert [two.classes[label] for label in two.labels(0)] == [one.classes[label] for label in one.labels(0)]
 
 
-def test_calibration_takes_from_every_session_of_train(packed: Path) -> None:
+def test_calibration_images_come_from_every_session_of_train(packed: Path) -> None:
     train, calibration = open_split(packed, "train"), open_calibration(packed)
     assert len(calibration) == 5
     assert set(calibration.names) <= set(train.names)
@@ -118,18 +118,18 @@ def test_calibration_takes_from_every_session_of_train(packed: Path) -> None:
     np.testing.assert_array_equal(calibration.boxes(2), train.boxes(i))
 
 
-def test_a_split_survives_a_process_boundary_without_its_bytes(packed: Path) -> None:
+def test_a_pickled_split_does_not_contain_its_images(packed: Path) -> None:
     calibration = open_calibration(packed)
     packet = pickle.dumps(calibration)
     assert len(packet) < 1000
     assert pickle.loads(packet).encoded(0) == calibration.encoded(0)
 
 
-def test_the_notice_travels(raw: Path, packed: Path) -> None:
+def test_the_notice_is_copied(raw: Path, packed: Path) -> None:
     assert (packed / "NOTICE").read_bytes() == (raw / "NOTICE").read_bytes()
 
 
-def test_the_description_counts_what_is_there(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
+def test_the_description_counts_images_sessions_and_boxes(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
     summary = build_dataset(raw, spec, tmp_path / "out")
     document = json.loads((tmp_path / "out" / "dataset.json").read_text())
     assert len(document["source_md5"]) == sum(SESSIONS.values()) == sum(summary.images.values())
@@ -138,7 +138,7 @@ def test_the_description_counts_what_is_there(raw: Path, spec: DatasetSpec, tmp_
 
 
 def test_sessions_that_share_a_near_duplicate_stay_together(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
-    # The same frame, stored in three sessions: a bag that was cut, and one that was copied.
+    # The same frame in three sessions, as in a bag that was cut and in a copy of a bag.
     frame = raw / "images" / "d1" / "r1" / "001.jpg"
     with Image.open(frame) as image:
         image.save(raw / "images" / "d3" / "r1" / "001.jpg", quality=60)
@@ -151,21 +151,21 @@ def test_sessions_that_share_a_near_duplicate_stay_together(raw: Path, spec: Dat
         assert len(homes) == 1
 
 
-def test_an_image_that_the_labels_do_not_list_is_named(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
+def test_an_image_without_an_entry_in_the_labels_is_named(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
     shutil.copy(raw / "images" / "d1" / "r1" / "001.jpg", raw / "images" / "d1" / "r1" / "stray.jpg")
     message = refused(raw, spec, tmp_path / "out")
-    assert "images/d1/r1/stray.jpg: an image that the labels do not list" in message
+    assert "images/d1/r1/stray.jpg: the labels do not list this image" in message
 
 
-def test_a_category_that_the_parameters_leave_out_contradicts_its_annotations(
+def test_annotations_of_a_category_that_the_parameters_omit_are_refused(
     raw: Path, spec: DatasetSpec, tmp_path: Path
 ) -> None:
     fewer = spec.model_copy(update={"classes": ("ball", "human")})
     message = refused(raw, fewer, tmp_path / "out")
-    assert "'goal post', which datasets.NAME.classes does not have" in message
+    assert "'goal post', which is not in datasets.NAME.classes" in message
 
 
-def test_a_class_that_the_labels_do_not_know_is_named(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
+def test_a_class_without_a_category_in_the_labels_is_named(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:
     more = spec.model_copy(update={"classes": (*spec.classes, "referee")})
     assert "has no category 'referee'" in refused(raw, more, tmp_path / "out")
 
@@ -194,20 +194,20 @@ def test_a_folder_that_is_not_raw_data_is_named(spec: DatasetSpec, tmp_path: Pat
     assert "has no COCO labels" in refused(tmp_path / "photos", spec, tmp_path / "out")
 
 
-def test_a_pack_without_its_tables_is_named(packed: Path) -> None:
+def test_a_packed_split_with_incomplete_labels_is_refused(packed: Path) -> None:
     write_labels(packed / "train", {})
     with pytest.raises(DataError, match="lacks images, annotations or categories"):
         open_split(packed, "train")
 
 
 @pytest.mark.parametrize("broken", ["images.bin", "offsets.npy", "annotations.json"])
-def test_a_damaged_pack_is_named(packed: Path, broken: str) -> None:
+def test_a_damaged_packed_split_is_refused(packed: Path, broken: str) -> None:
     path = packed / "train" / broken
     path.write_bytes(path.read_bytes()[:-20])
-    with pytest.raises(DataError, match="train is no packed split"):
+    with pytest.raises(DataError, match="train is not a packed split"):
         open_split(packed, "train")
 
 
-def test_a_split_of_another_name_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="no split 'dev'"):
         open_split(tmp_path, "dev")

@@ -1,4 +1,4 @@
-"""Importing COCO labels: what comes in, and what is refused by name."""
+"""Importing COCO labels, and the faults that are refused by name."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ def refused(source: Path, out: Path) -> str:
     return error.value.found
 
 
-def test_images_come_in_with_their_session_and_dense_category_ids(source: Path, tmp_path: Path) -> None:
+def test_images_are_imported_with_their_session_and_dense_category_ids(source: Path, tmp_path: Path) -> None:
     summary = import_dataset("coco", source, tmp_path / "raw")
     assert (summary.images, summary.annotations, summary.sessions) == (5, 12, 2)
     document = read_labels(tmp_path / "raw")
@@ -39,7 +39,7 @@ def test_images_come_in_with_their_session_and_dense_category_ids(source: Path, 
     assert document["annotations"][0]["bbox"] == [4, 4, 20, 10.5]
 
 
-def test_an_import_of_an_import_has_the_same_bytes(tmp_path: Path) -> None:
+def test_importing_an_imported_data_set_gives_the_same_bytes(tmp_path: Path) -> None:
     source = write_yolo(tmp_path / "source", {"day1/r2": 3, "day2/r4": 2})
     import_dataset("yolo", source, tmp_path / "one")
     import_dataset("coco", tmp_path / "one", tmp_path / "two")
@@ -56,7 +56,7 @@ def test_the_order_of_the_records_does_not_matter(source: Path, tmp_path: Path) 
     assert tree_bytes(tmp_path / "one") == tree_bytes(tmp_path / "two")
 
 
-def test_the_layout_of_the_coco_data_set_is_read(source: Path, tmp_path: Path) -> None:
+def test_the_layout_of_the_coco_data_set_is_supported(source: Path, tmp_path: Path) -> None:
     (source / "annotations").mkdir()
     (source / "annotations.json").rename(source / "annotations" / "instances_day.json")
     (source / "annotations" / "captions_day.json").write_text("not ours")
@@ -66,7 +66,7 @@ def test_the_layout_of_the_coco_data_set_is_read(source: Path, tmp_path: Path) -
     assert again == summary
 
 
-def test_images_that_the_labels_do_not_speak_of_are_counted(source: Path, tmp_path: Path) -> None:
+def test_images_without_an_entry_in_the_labels_are_counted(source: Path, tmp_path: Path) -> None:
     (source / "images" / "day1" / "r2" / "extra.jpg").write_bytes(encoded_image("extra"))
     assert import_dataset("coco", source, tmp_path / "raw").unlisted == 1
 
@@ -88,9 +88,9 @@ def test_images_that_the_labels_do_not_speak_of_are_counted(source: Path, tmp_pa
         ("bbox", [4, 4, 5, -10], "annotations[0].bbox", "box of 5x-10 px"),
         ("bbox", [60, 4, 20, 10], "annotations[0].bbox", "label outside the image: 16.0 px past the edge"),
         ("iscrowd", 2, "annotations[0].iscrowd", "2, needed 0 or 1"),
-        ("image_id", 999, "annotations[0]", "image_id 999 is no image"),
-        ("image_id", None, "annotations[0]", "image_id None is no image"),
-        ("id", 2, "annotations[1].id", "2 is no integer or is given twice"),
+        ("image_id", 999, "annotations[0]", "image_id 999 is not the id of an image"),
+        ("image_id", None, "annotations[0]", "image_id None is not the id of an image"),
+        ("id", 2, "annotations[1].id", "2 is not an integer or not unique"),
     ],
 )
 def test_a_bad_annotation_is_named_with_its_field(
@@ -107,17 +107,17 @@ def test_a_bad_annotation_is_named_with_its_field(
 @pytest.mark.parametrize(
     ("field", "value", "place", "found"),
     [
-        ("file_name", "../source/images/day1/r2/000.png", "images[0]", "climbs out of the source"),
-        ("file_name", "day1/../../x.png", "images[0]", "climbs out of the source"),
-        ("file_name", "/etc/hostname", "images[0]", "climbs out of the source"),
-        ("file_name", "..\\x.png", "images[0]", "climbs out of the source"),
-        ("file_name", "day1/r2/\0.png", "images[0]", "climbs out of the source"),
-        ("file_name", "", "images[0]", "climbs out of the source"),
+        ("file_name", "../source/images/day1/r2/000.png", "images[0]", "is outside the source"),
+        ("file_name", "day1/../../x.png", "images[0]", "is outside the source"),
+        ("file_name", "/etc/hostname", "images[0]", "is outside the source"),
+        ("file_name", "..\\x.png", "images[0]", "is outside the source"),
+        ("file_name", "day1/r2/\0.png", "images[0]", "is outside the source"),
+        ("file_name", "", "images[0]", "is outside the source"),
         ("file_name", "day1/r2/999.png", "images[0]", "no such image"),
         ("file_name", "day1/r2/\udce9.png", "images[0]", "no such image"),
         ("file_name", "day1/r2/001.png", "images[1]", "day1/r2/001.png is listed twice"),
         ("file_name", None, "images[0]", "no integer id or no file_name"),
-        ("id", 11, "images[0]", "the id 11 is given twice"),
+        ("id", 11, "images[0]", "duplicate image id 11"),
         ("id", "x", "images[0]", "no integer id or no file_name"),
         ("width", 128, "images[0].width", "128, but the image has 64"),
         ("height", "48", "images[0].height", "'48', but the image has 48"),
@@ -134,7 +134,7 @@ def test_a_bad_image_record_is_named_with_its_field(
     assert found in message
 
 
-def test_a_record_that_points_at_a_symlink_is_not_followed(source: Path, tmp_path: Path) -> None:
+def test_a_symlinked_image_is_not_followed(source: Path, tmp_path: Path) -> None:
     image = source / "images" / "day1" / "r2" / "000.png"
     image.rename(tmp_path / "secret.png")
     image.symlink_to(tmp_path / "secret.png")
@@ -145,7 +145,7 @@ def test_a_record_that_points_at_a_symlink_is_not_followed(source: Path, tmp_pat
     ("text", "found"),
     [
         ("{", "malformed"),
-        ("[]", "a list at the top"),
+        ("[]", "the top level is a list, not an object"),
         ('{"images": [], "annotations": {}, "categories": []}', "annotations is not a list"),
         ("[" * 100_000, "malformed"),
         ("\x00", "malformed"),
@@ -159,9 +159,7 @@ def test_malformed_labels_are_named(source: Path, tmp_path: Path, text: str, fou
 
 
 @pytest.mark.parametrize("categories", [[{"id": 1}], [{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], ["a"]])
-def test_categories_that_contradict_themselves_are_named(
-    source: Path, tmp_path: Path, categories: list[object]
-) -> None:
+def test_contradictory_categories_are_named(source: Path, tmp_path: Path, categories: list[object]) -> None:
     write_labels(source, {**read_labels(source), "categories": categories})
     assert "annotations.json: categories[" in refused(source, tmp_path / "raw")
 

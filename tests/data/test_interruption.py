@@ -1,4 +1,4 @@
-"""A killed process and a full disk: old or new, never half, and a rerun succeeds."""
+"""Killed processes and a full disk: the old or the new version stays, never a partial one, and a rerun succeeds."""
 
 import shutil
 import signal
@@ -91,7 +91,7 @@ def source(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("at", [1, 17, sum(SESSIONS.values())])
-def test_a_killed_import_leaves_nothing_under_its_name_and_a_rerun_succeeds(
+def test_a_killed_import_publishes_nothing_and_a_rerun_succeeds(
     source: Path, spec: DatasetSpec, tmp_path: Path, at: int
 ) -> None:
     out = tmp_path / "kept" / "raw"
@@ -117,21 +117,21 @@ def test_a_killed_build_leaves_the_old_data_set_and_a_rerun_succeeds(
 
 
 @pytest.mark.parametrize("verb", ["import", "build"])
-def test_a_disk_that_refuses_more_bytes_is_named_and_nothing_is_left(
+def test_a_file_size_limit_is_reported_and_nothing_is_left(
     source: Path, raw: Path, spec: DatasetSpec, tmp_path: Path, verb: str
 ) -> None:
     out = tmp_path / "kept" / "out"
     origin = source if verb == "import" else raw
     found = work(verb, origin, out, spec, "file_size", 1500)
     assert found.returncode == 3, found.stderr
-    assert "was not made: File too large" in found.stdout
+    assert "failed: File too large" in found.stdout
     assert "free some space" in found.stdout
     assert list(out.parent.iterdir()) == []
     assert work(verb, origin, out, spec).returncode == 0
 
 
 @pytest.mark.parametrize("verb", ["import", "build"])
-def test_a_full_disk_is_named_and_nothing_is_left(
+def test_a_full_disk_is_reported_and_nothing_is_left(
     source: Path, raw: Path, spec: DatasetSpec, tmp_path: Path, verb: str
 ) -> None:
     if (
@@ -140,12 +140,12 @@ def test_a_full_disk_is_named_and_nothing_is_left(
             ["unshare", "--user", "--map-root-user", "--mount", "true"], capture_output=True, check=False
         ).returncode
     ):
-        pytest.skip("this machine does not let us mount a small disk (unshare --user --mount)")
+        pytest.skip("no permission to mount a small disk (unshare --user --mount)")
     disk = tmp_path / "disk"
     disk.mkdir()
     listing = tmp_path / "listing.txt"
     prefix = f"mount -t tmpfs -o size=24k none {disk} && trap 'ls -A {disk} > {listing}' EXIT"
     found = work(verb, source if verb == "import" else raw, disk / "out", spec, prefix=prefix)
     assert found.returncode == 3, found.stderr
-    assert "was not made: No space left on device" in found.stdout
+    assert "failed: No space left on device" in found.stdout
     assert listing.read_text() == ""

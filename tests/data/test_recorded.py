@@ -1,4 +1,4 @@
-"""A pointer says which bytes a recorded data set is: in the working tree, or in a git repository elsewhere."""
+"""Pointers to recorded data, in the working tree or in another git repository."""
 
 import shutil
 import subprocess
@@ -31,7 +31,7 @@ def pointer_text(digit: str) -> str:
 
 
 class Registry:
-    """A git repository with pointers, and a working copy that a person pushes from."""
+    """A git repository with pointers, and a clone that pushes to it."""
 
     def __init__(self, folder: Path) -> None:
         self.bare = folder / "registry.git"
@@ -45,7 +45,7 @@ class Registry:
         return self.bare.as_uri()
 
     def push(self, text: str, path: str = POINTER, branch: str = "main") -> str:
-        """Commit ``text`` at ``path`` and push it; the commit."""
+        """Commit ``text`` at ``path`` and push it; return the commit."""
         file = self.clone / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(text)
@@ -73,8 +73,8 @@ def store(root: Path) -> Store:
 
 
 @pytest.fixture
-def look(root: Path) -> Callable[..., Recorded]:
-    """A new look, as each tick of a sensor takes one."""
+def observe(root: Path) -> Callable[..., Recorded]:
+    """Read a pointer with a new ``Repositories``, as each tick of a sensor does."""
 
     def read(**source: str) -> Recorded:
         recorded = RecordedSource.model_validate({"kind": "dvc", "pointer": POINTER, **source})
@@ -85,7 +85,7 @@ def look(root: Path) -> Callable[..., Recorded]:
 
 @pytest.fixture
 def git_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
-    """Every git command that ran since the last call, by a git in front of git that notes its arguments."""
+    """The git commands since the last call, recorded by a wrapper of git on the PATH."""
     folder, log = tmp_path / "bin", tmp_path / "git.log"
     folder.mkdir()
     real = shutil.which("git")
@@ -101,18 +101,15 @@ def git_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], lis
     return commands
 
 
-# the working tree
-
-
-def test_the_version_is_the_hash_in_the_pointer_of_the_working_tree(root, look):
+def test_the_version_is_the_hash_in_the_pointer_of_the_working_tree(root, observe):
     (root / "data/raw").mkdir(parents=True)
     (root / POINTER).write_text(pointer_text("a"))
-    assert look() == Recorded("a" * 32 + ".dir", POINTER, None, 12, 2)
+    assert observe() == Recorded("a" * 32 + ".dir", POINTER, None, 12, 2)
 
 
-def test_the_version_is_the_hash_of_an_output_in_dvc_lock(root, look):
+def test_the_version_is_the_hash_of_an_output_in_dvc_lock(root, observe):
     (root / "dvc.lock").write_text(lock_text({"data/raw/yard": "b", "data/raw/other": "c"}))
-    found = look(pointer="dvc.lock", output="data/raw/yard")
+    found = observe(pointer="dvc.lock", output="data/raw/yard")
     assert (found.version, found.where) == ("b" * 32 + ".dir", "data/raw/yard in dvc.lock")
 
 
@@ -123,58 +120,55 @@ def lock_text(outputs: dict[str, str]) -> str:
     return f"schema: '2.0'\nstages:\n  make:\n    cmd: make\n    outs:\n{entries}"
 
 
-def test_an_output_that_dvc_lock_does_not_have_is_named_with_those_that_it_has(root, look):
+def test_an_unknown_output_is_refused_with_the_outputs_of_dvc_lock(root, observe):
     (root / "dvc.lock").write_text(lock_text({"data/raw/other": "c"}))
     with pytest.raises(DataError, match=r"data/raw/yard in dvc\.lock: no such output") as caught:
-        look(pointer="dvc.lock", output="data/raw/yard")
+        observe(pointer="dvc.lock", output="data/raw/yard")
     assert caught.value.needed == "one of data/raw/other"
 
 
 @pytest.mark.parametrize(
     ("source", "fix"),
     [
-        ({}, "robot-assets data import yolo SOURCE --name yard   (or: git checkout data/raw/yard.dvc)"),
-        ({"pointer": "dvc.lock", "output": "data/raw/yard"}, "git checkout dvc.lock   (or: dvc repro)"),
+        ({}, "robot-assets data import yolo SOURCE --name yard   # or: git checkout data/raw/yard.dvc"),
+        ({"pointer": "dvc.lock", "output": "data/raw/yard"}, "git checkout dvc.lock   # or: dvc repro"),
     ],
 )
-def test_a_missing_pointer_says_how_to_get_it(look, source, fix):
+def test_a_missing_pointer_gives_the_commands_that_restore_it(observe, source, fix):
     with pytest.raises(DataError) as caught:
-        look(**source)
+        observe(**source)
     assert caught.value.fix == fix
 
 
-# a repository elsewhere
-
-
-def test_a_pushed_pointer_is_a_new_version(registry, look):
+def test_a_pushed_pointer_is_a_new_version(registry, observe):
     first = registry.push(pointer_text("a"))
-    found = look(repository=registry.url, revision="main")
+    found = observe(repository=registry.url, revision="main")
     assert (found.version, found.commit) == ("a" * 32 + ".dir", first)
     assert found.where == f"{POINTER} at main of {registry.url}"
     second = registry.push(pointer_text("b"))
-    found = look(repository=registry.url, revision="main")
+    found = observe(repository=registry.url, revision="main")
     assert (found.version, found.commit) == ("b" * 32 + ".dir", second)
 
 
-def test_a_repository_that_has_not_moved_is_asked_and_not_fetched(registry, look, git_log):
+def test_an_unchanged_repository_is_not_fetched_again(registry, observe, git_log):
     registry.push(pointer_text("a"))
     git_log()
-    look(repository=registry.url, revision="main")
+    observe(repository=registry.url, revision="main")
     assert git_log() == ["init", "ls-remote", "fetch"]
-    look(repository=registry.url, revision="main")
+    observe(repository=registry.url, revision="main")
     assert git_log() == ["ls-remote"]
 
 
-def test_a_commit_that_is_here_is_not_even_asked_for(registry, look, git_log):
+def test_a_fetched_commit_needs_no_network(registry, observe, git_log):
     commit = registry.push(pointer_text("a"))
     registry.push(pointer_text("b"))
-    assert look(repository=registry.url, revision=commit).version == "a" * 32 + ".dir"
+    assert observe(repository=registry.url, revision=commit).version == "a" * 32 + ".dir"
     git_log()
-    assert look(repository=registry.url, revision=commit).version == "a" * 32 + ".dir"
+    assert observe(repository=registry.url, revision=commit).version == "a" * 32 + ".dir"
     assert git_log() == []
 
 
-def test_many_data_sets_of_one_repository_are_one_question(registry, root, git_log):
+def test_pointers_of_one_repository_share_one_request(registry, root, git_log):
     registry.push(pointer_text("a"))
     registry.push(pointer_text("b"), "data/raw/street.dvc")
     git_log()
@@ -184,99 +178,96 @@ def test_many_data_sets_of_one_repository_are_one_question(registry, root, git_l
     assert git_log() == ["init", "ls-remote", "fetch"]
 
 
-def test_only_one_commit_is_fetched(registry, root, look):
+def test_only_one_commit_is_fetched(registry, root, observe):
     for digit in "abc":
         registry.push(pointer_text(digit))
-    look(repository=registry.url, revision="main")
+    observe(repository=registry.url, revision="main")
     [bare] = (root / ".robot_assets/git").glob("*.git")
     assert git(bare, "rev-list", "--all", "--count") == "1"
 
 
-def test_a_tag_a_full_name_the_default_branch_and_a_path_are_revisions_and_addresses(registry, root, look):
+def test_tags_full_names_the_default_branch_and_paths_are_accepted(registry, root, observe):
     registry.push(pointer_text("a"))
     git(registry.clone, "tag", "-a", "v1", "-m", "first")
     git(registry.clone, "push", "--quiet", "origin", "v1")
     registry.push(pointer_text("b"))
     versions = [
-        look(repository=registry.url, revision="v1").version,
-        look(repository=registry.url, revision="refs/heads/main").version,
-        look(repository=registry.url).version,
-        look(repository="../registry.git").version,
-        look(repository=str(registry.clone)).version,
+        observe(repository=registry.url, revision="v1").version,
+        observe(repository=registry.url, revision="refs/heads/main").version,
+        observe(repository=registry.url).version,
+        observe(repository="../registry.git").version,
+        observe(repository=str(registry.clone)).version,
     ]
     assert [version[0] for version in versions] == ["a", "b", "b", "b", "b"]
 
 
-def test_a_branch_that_was_rewritten_is_followed(registry, look):
+def test_a_rewritten_branch_is_followed(registry, observe):
     registry.push(pointer_text("a"))
-    look(repository=registry.url, revision="main")
+    observe(repository=registry.url, revision="main")
     git(registry.clone, "checkout", "--quiet", "--orphan", "anew")
     commit = registry.push(pointer_text("c"))
-    assert look(repository=registry.url, revision="main").commit == commit
+    assert observe(repository=registry.url, revision="main").commit == commit
 
 
-def test_a_lock_of_a_git_that_was_killed_stops_nothing(registry, root, look):
+def test_the_lock_file_of_a_killed_git_is_removed(registry, root, observe):
     registry.push(pointer_text("a"))
-    look(repository=registry.url, revision="main")
+    observe(repository=registry.url, revision="main")
     [bare] = (root / ".robot_assets/git").glob("*.git")
     (bare / "shallow.lock").touch()
     registry.push(pointer_text("b"))
-    assert look(repository=registry.url, revision="main").version == "b" * 32 + ".dir"
+    assert observe(repository=registry.url, revision="main").version == "b" * 32 + ".dir"
 
 
-def test_the_repository_of_a_hook_that_we_run_in_is_left_alone(registry, root, look, monkeypatch):
+def test_the_repository_of_an_enclosing_git_hook_is_ignored(registry, root, observe, monkeypatch):
     registry.push(pointer_text("a"))
     monkeypatch.setenv("GIT_DIR", str(root / "nowhere"))
-    assert look(repository=registry.url, revision="main").version == "a" * 32 + ".dir"
+    assert observe(repository=registry.url, revision="main").version == "a" * 32 + ".dir"
 
 
-# what can go wrong
-
-
-def refusal(look: Callable[..., Recorded], **source: str) -> RobotAssetsError:
+def refusal(observe: Callable[..., Recorded], **source: str) -> RobotAssetsError:
     with pytest.raises(RobotAssetsError) as caught:
-        look(**source)
+        observe(**source)
     return caught.value
 
 
-def test_a_revision_that_is_not_there_is_named(registry, look):
+def test_an_unknown_revision_is_named(registry, observe):
     registry.push(pointer_text("a"))
-    error = refusal(look, repository=registry.url, revision="release")
-    assert error.found == f"revision 'release' of {registry.url} is not there"
+    error = refusal(observe, repository=registry.url, revision="release")
+    assert error.found == f"revision 'release' of {registry.url} does not exist"
     assert f"git ls-remote {registry.url}" in error.fix
-    error = refusal(look, repository=registry.url, revision="0" * 40)
+    error = refusal(observe, repository=registry.url, revision="0" * 40)
     assert error.found.startswith(f"revision '{'0' * 40}' of {registry.url} cannot be fetched: ")
 
 
-def test_a_name_that_is_a_branch_and_a_tag_has_to_be_said_in_full(registry, look):
+def test_an_ambiguous_revision_needs_its_full_name(registry, observe):
     registry.push(pointer_text("a"))
     git(registry.clone, "push", "--quiet", "origin", "HEAD:refs/tags/main")
-    error = refusal(look, repository=registry.url, revision="main")
-    assert error.found.endswith("is a branch and a tag")
-    assert error.fix == "one of: refs/heads/main, refs/tags/main"
+    error = refusal(observe, repository=registry.url, revision="main")
+    assert error.found.endswith("is both a branch and a tag")
+    assert error.fix == "set revision to refs/heads/main or refs/tags/main"
 
 
-def test_a_file_that_is_not_at_that_revision_is_named(registry, look):
+def test_a_file_missing_at_the_revision_is_named(registry, observe):
     commit = registry.push("hello", "README.md")
-    error = refusal(look, repository=registry.url, revision="main")
+    error = refusal(observe, repository=registry.url, revision="main")
     assert error.found == f"{registry.url} has no file {POINTER} at main ({commit[:8]})"
     assert "git push" in error.fix
 
 
-def test_something_else_than_a_pointer_is_named_with_where_it_was_read(registry, look):
+def test_an_invalid_pointer_is_named_with_its_repository_and_commit(registry, observe):
     commit = registry.push("just text")
-    error = refusal(look, repository=registry.url, revision="main")
+    error = refusal(observe, repository=registry.url, revision="main")
     assert isinstance(error, StoreError)
     assert error.found == f"{POINTER} at main of {registry.url} ({commit[:8]}): the file is not a mapping"
 
 
-def test_a_repository_that_is_not_there_says_what_git_said(tmp_path, look):
-    error = refusal(look, repository=str(tmp_path / "gone.git"))
+def test_the_error_for_a_missing_repository_contains_the_message_of_git(tmp_path, observe):
+    error = refusal(observe, repository=str(tmp_path / "gone.git"))
     assert error.found.startswith(f"{tmp_path}/gone.git cannot be read: git ls-remote failed: fatal: ")
     assert "gone.git" in error.fix
 
 
-def test_a_host_that_does_not_answer_is_given_up_with_all_its_processes(tmp_path, root, monkeypatch):
+def test_an_unresponsive_host_times_out_and_all_processes_end(tmp_path, root, monkeypatch):
     import robot_assets.data.repository as repository
 
     ssh = tmp_path / "ssh"
@@ -284,7 +275,7 @@ def test_a_host_that_does_not_answer_is_given_up_with_all_its_processes(tmp_path
     ssh.chmod(0o755)
     monkeypatch.setenv("GIT_SSH_COMMAND", str(ssh))
     monkeypatch.setattr(repository, "ASK_TIMEOUT_S", 3.0)
-    with pytest.raises(DataError, match=r"git ls-remote had not ended after 3 s"):
+    with pytest.raises(DataError, match=r"git ls-remote timed out after 3 s"):
         Repositories(root / "git", root).read("ssh://git@robot.invalid/data.git", "main", POINTER)
     pid = (tmp_path / "pid").read_text().strip()
     deadline = time.monotonic() + 30
@@ -298,23 +289,20 @@ def is_running(pid: str) -> bool:
     return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"
 
 
-def test_a_fetch_that_goes_on_elsewhere_is_waited_for_and_then_named(registry, root, look, monkeypatch):
+def test_a_fetch_of_another_process_is_waited_for_and_then_reported(registry, root, observe, monkeypatch):
     import fcntl
 
     import robot_assets.data.repository as repository
 
     registry.push(pointer_text("a"))
-    look(repository=registry.url, revision="main")
+    observe(repository=registry.url, revision="main")
     registry.push(pointer_text("b"))
     [bare] = (root / ".robot_assets/git").glob("*.git")
     monkeypatch.setattr(repository, "LOCK_TIMEOUT_S", 0.2)
     with open(f"{bare}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        error = refusal(look, repository=registry.url, revision="main")
+        error = refusal(observe, repository=registry.url, revision="main")
     assert "still being fetched by another process" in error.found
-
-
-# what must never reach git or a log
 
 
 @pytest.mark.parametrize(
@@ -335,7 +323,7 @@ def test_a_fetch_that_goes_on_elsewhere_is_waited_for_and_then_named(registry, r
         "",
     ],
 )
-def test_an_address_that_could_run_something_is_refused_before_git_sees_it(url, root, git_log):
+def test_an_address_that_could_run_a_command_is_not_passed_to_git(url, root, git_log):
     with pytest.raises(DataError, match=r"correct repository of the data set in params\.yaml"):
         Repositories(root / "git", root).read(url, "main", POINTER)
     assert git_log() == []
@@ -344,8 +332,8 @@ def test_an_address_that_could_run_something_is_refused_before_git_sees_it(url, 
 
 
 @pytest.mark.parametrize("revision", ["--upload-pack=touch pwned", "-x", "main:x", "a..b", "x y", "ma*n", "@{1}", ""])
-def test_a_revision_that_is_none_is_refused_before_git_sees_it(revision, root, git_log):
-    with pytest.raises(DataError, match="is no name of a branch or tag"):
+def test_an_invalid_revision_is_not_passed_to_git(revision, root, git_log):
+    with pytest.raises(DataError, match="is not a valid branch, tag or full commit hash"):
         Repositories(root / "git", root).read("https://example.com/x.git", revision, POINTER)
     assert git_log() == []
     with pytest.raises(ParamsError, match=r"datasets\.yard\.source: revision"):
@@ -355,15 +343,15 @@ def test_a_revision_that_is_none_is_refused_before_git_sees_it(revision, root, g
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ({"pointer": "dvc.lock"}, "output goes with a dvc.lock: name one"),
-        ({"output": "data/raw/yard"}, "output goes with a dvc.lock: remove it"),
+        ({"pointer": "dvc.lock"}, r"output: a dvc\.lock needs one: add it"),
+        ({"output": "data/raw/yard"}, r"output: only a dvc\.lock has outputs: remove it"),
         ({"pointer": "dvc.lock", "output": "../yard"}, "inside the project"),
         ({"pointer": "data/raw/yard.yaml"}, "ends in .dvc, or a dvc.lock"),
-        ({"revision": "main"}, "revision goes with a repository"),
+        ({"revision": "main"}, "revision needs a repository"),
         ({"repositry": "https://example.com/x"}, "did you mean 'repository'"),
     ],
 )
-def test_a_source_that_contradicts_itself_is_refused_in_params_yaml(source, message):
+def test_an_inconsistent_source_is_refused_in_params_yaml(source, message):
     with pytest.raises(ParamsError, match=message):
         parse_params(params(**source))
 
@@ -387,9 +375,9 @@ SECRETS = ("hunter2secret", "pa@ss:word", "p%40ss1234")
 
 
 @pytest.mark.parametrize("secret", SECRETS)
-def test_credentials_are_in_no_message(secret, root, look, tmp_path):
+def test_messages_and_files_contain_no_credentials(secret, root, observe, tmp_path):
     url = f"https://robot:{secret}@127.0.0.1:1/data.git"
-    error = refusal(look, repository=url, revision="main")
+    error = refusal(observe, repository=url, revision="main")
     assert error.found.startswith("https://***@127.0.0.1:1/data.git cannot be read: git ls-remote failed: ")
     assert secret not in str(error)
     ftp = parse_error(repository=f"ftp://robot:{secret}@example.com/x.git")
@@ -406,13 +394,10 @@ def parse_error(**source: str) -> str:
     return str(caught.value)
 
 
-def test_a_token_without_a_user_is_a_secret_and_the_user_of_ssh_is_none():
+def test_a_token_without_a_user_is_masked_and_the_user_of_ssh_is_not():
     assert without_credentials("https://ghp_token@github.com/x") == "https://***@github.com/x"
     assert without_credentials("ssh://git@github.com/x") == "ssh://git@github.com/x"
     assert without_credentials("fatal: hunter2 is wrong", "https://me:hunter2@host/x") == "fatal: *** is wrong"
-
-
-# the data itself
 
 
 def folder_with(root: Path, text: str) -> Path:
@@ -440,13 +425,13 @@ def test_data_beside_the_pointer_is_available_and_is_stored_when_it_is_opened(ro
     assert store.has(version)
 
 
-def test_data_that_is_nowhere_names_the_commands_that_bring_it(root, store):
+def test_the_error_for_unavailable_data_gives_the_commands_that_provide_it(root, store):
     version = "a" * 32 + ".dir"
-    with pytest.raises(DataError, match="data/raw/yard is not there") as caught:
+    with pytest.raises(DataError, match="data/raw/yard does not exist") as caught:
         check_available(HERE, root, version, store)
-    assert caught.value.fix == ("robot-assets data import yolo SOURCE --name yard   (or: dvc pull data/raw/yard.dvc)")
+    assert caught.value.fix == "robot-assets data import yolo SOURCE --name yard   # or: dvc pull data/raw/yard.dvc"
     found = store.digest_of(folder_with(root, "other")).digest
-    with pytest.raises(DataError, match=f"holds {found}"):
+    with pytest.raises(DataError, match=f"has the hash {found}"):
         check_available(HERE, root, version, store)
     locked = RecordedSource(kind="dvc", pointer="dvc.lock", output="data/raw/yard")
     with pytest.raises(DataError) as caught:
@@ -454,26 +439,28 @@ def test_data_that_is_nowhere_names_the_commands_that_bring_it(root, store):
     assert caught.value.fix == "dvc pull data/raw/yard"
 
 
-def test_data_that_nobody_pushed_to_a_shared_store_names_dvc_push(root, tmp_path, registry):
+def test_the_error_for_unpushed_data_gives_dvc_push(root, tmp_path, registry):
     shared = open_store(str(tmp_path / "shared"), root)
     with pytest.raises(DataError) as caught:
         check_available(HERE, root, "a" * 32 + ".dir", shared)
-    assert caught.value.fix.endswith("where the data was added: dvc push data/raw/yard.dvc)")
+    assert caught.value.fix.endswith("on the machine where the data was added: dvc push data/raw/yard.dvc")
     elsewhere = RecordedSource(kind="dvc", pointer=POINTER, repository=registry.url, revision="main")
     with pytest.raises(DataError) as caught:
         check_available(elsewhere, root, "a" * 32 + ".dir", shared)
-    assert caught.value.found.startswith(f"{POINTER} at main of {registry.url} names ")
-    assert caught.value.fix == "where the data was added: dvc push data/raw/yard.dvc, with the store as its remote"
+    assert caught.value.found.startswith(f"{POINTER} at main of {registry.url} points at ")
+    assert caught.value.fix == (
+        "in the repository where the data was added, with the store as remote: dvc push data/raw/yard.dvc"
+    )
 
 
-def test_the_folder_beside_the_pointer_counts_for_nothing_when_the_pointer_is_elsewhere(root, store, registry):
+def test_a_local_folder_is_ignored_when_the_pointer_is_in_another_repository(root, store, registry):
     version = store.digest_of(folder_with(root, "one")).digest
     elsewhere = RecordedSource(kind="dvc", pointer=POINTER, repository=registry.url)
     with pytest.raises(DataError, match=r"the store at .* does not have it"):
         check_available(elsewhere, root, version, store)
 
 
-def test_what_dvc_wrote_is_what_is_read(root, store, look):
+def test_a_pointer_written_by_us_reads_back(root, store, observe):
     artifact = store.add(folder_with(root, "one"))
     write_pointer(root / POINTER, artifact)
-    assert look().version == artifact.digest
+    assert observe().version == artifact.digest

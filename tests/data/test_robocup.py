@@ -1,4 +1,4 @@
-"""Real robot cameras: 1,492 images of 65 sessions, imported, split, packed and gated."""
+"""Real robot images: 1,492 images of 65 sessions are imported, split, packed and checked by the gates."""
 
 from pathlib import Path
 
@@ -46,10 +46,10 @@ def test_val_and_test_have_a_fair_share_of_every_class(packed: tuple[Path, Datas
 
 def test_the_gates_pass(packed: tuple[Path, DatasetSummary], spec: DatasetSpec) -> None:
     for check in (check_leakage, check_classes, check_boxes):
-        verdict = check(packed[0], spec)
+        verdict = check(packed[0], spec, "robocup")
         assert verdict.passed, verdict.summary
 
 
-def test_the_licence_notice_travels(packed: tuple[Path, DatasetSummary]) -> None:
+def test_the_licence_notice_is_copied(packed: tuple[Path, DatasetSummary]) -> None:
     assert "Andre Pool" in (packed[0] / "NOTICE").read_text()
     assert open_split(packed[0], "test").image(0).shape == (400, 304, 3)

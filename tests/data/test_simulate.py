@@ -1,4 +1,4 @@
-"""The simulated sidewalk: same seed, same bytes; boxes that fit what is visible; nothing half-written."""
+"""The simulated sidewalk: the same seed gives the same bytes, boxes bound visible pixels, publication is atomic."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def coco(raw: Path) -> dict[str, list[dict[str, object]]]:
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "4242"])
-def test_another_process_makes_the_same_bytes(raw: Path, tmp_path: Path, hash_seed: str) -> None:
+def test_another_process_renders_the_same_bytes(raw: Path, tmp_path: Path, hash_seed: str) -> None:
     code = (
         "import sys; from pathlib import Path; from robot_assets.data.simulate import simulate;"
         "from robot_assets.data.spec import SimulationSource;"
@@ -58,28 +58,28 @@ def test_another_process_makes_the_same_bytes(raw: Path, tmp_path: Path, hash_se
     assert md5s(tmp_path / "raw") == md5s(raw)
 
 
-def test_a_second_run_in_one_process_makes_the_same_bytes_and_replaces_the_first(raw: Path, tmp_path: Path) -> None:
+def test_a_second_run_in_one_process_renders_the_same_bytes_and_replaces_the_first(raw: Path, tmp_path: Path) -> None:
     out = tmp_path / "raw"
     simulate(SOURCE.model_copy(update={"images": 3}), out)
     simulate(SOURCE, out)
     assert md5s(out) == md5s(raw)
 
 
-def test_another_seed_makes_other_images(raw: Path, tmp_path: Path) -> None:
+def test_another_seed_gives_other_images(raw: Path, tmp_path: Path) -> None:
     simulate(SOURCE.model_copy(update={"seed": 4}), tmp_path / "raw")
     ours = {hash_ for name, hash_ in md5s(raw).items() if name.endswith(".jpg")}
     theirs = {hash_ for name, hash_ in md5s(tmp_path / "raw").items() if name.endswith(".jpg")}
     assert not ours & theirs
 
 
-def test_a_session_does_not_depend_on_how_many_others_there_are(raw: Path, tmp_path: Path) -> None:
+def test_a_session_does_not_depend_on_the_number_of_sessions(raw: Path, tmp_path: Path) -> None:
     simulate(SOURCE.model_copy(update={"images": 48, "sessions": 4}), tmp_path / "raw")
     more = md5s(tmp_path / "raw")
     images = {name: value for name, value in md5s(raw).items() if name.endswith(".jpg")}
     assert images == {name: more[name] for name in images}
 
 
-def test_annotations_name_every_image_file_with_its_session_and_size(
+def test_annotations_list_every_image_file_with_its_session_and_size(
     raw: Path, coco: dict[str, list[dict[str, object]]]
 ) -> None:
     files = sorted(str(path.relative_to(raw / "images")) for path in raw.rglob("*.jpg"))
@@ -102,7 +102,7 @@ def test_categories_are_the_simulated_classes_in_order(coco: dict[str, list[dict
     assert tuple(BUILDERS) == SIMULATED_CLASSES
 
 
-def test_boxes_lie_within_the_image_and_hold_their_visible_pixels(
+def test_boxes_are_inside_the_image_and_contain_their_visible_pixels(
     coco: dict[str, list[dict[str, object]]],
 ) -> None:
     assert [one["id"] for one in coco["annotations"]] == list(range(1, len(coco["annotations"]) + 1))
@@ -115,7 +115,7 @@ def test_boxes_lie_within_the_image_and_hold_their_visible_pixels(
         assert 24 <= one["area"] <= w * h  # type: ignore[operator]
 
 
-def test_every_session_shows_every_class_and_three_to_eight_objects_an_image(
+def test_every_session_has_every_class_and_three_to_eight_objects_per_image(
     coco: dict[str, list[dict[str, object]]],
 ) -> None:
     session = {image["id"]: image["session"] for image in coco["images"]}
@@ -127,7 +127,7 @@ def test_every_session_shows_every_class_and_three_to_eight_objects_an_image(
     assert 3 <= len(coco["annotations"]) / len(coco["images"]) <= 8
 
 
-def test_the_summary_counts_what_the_annotations_hold(tmp_path: Path) -> None:
+def test_the_summary_matches_the_annotations(tmp_path: Path) -> None:
     summary = simulate(SOURCE.model_copy(update={"images": 10}), tmp_path / "raw")
     coco = json.loads((tmp_path / "raw" / "annotations.json").read_text(encoding="utf-8"))
     assert summary.images == 10
@@ -142,7 +142,7 @@ def test_progress_reaches_the_number_of_images(tmp_path: Path) -> None:
     assert heard == [(3, 7), (5, 7), (7, 7)]
 
 
-def test_a_run_that_breaks_off_leaves_the_old_data_set_and_nothing_beside_it(tmp_path: Path) -> None:
+def test_a_failed_run_leaves_the_old_data_set_and_nothing_beside_it(tmp_path: Path) -> None:
     out = tmp_path / "raw"
     simulate(SOURCE.model_copy(update={"images": 3}), out)
     before = md5s(out)
@@ -156,7 +156,7 @@ def test_a_run_that_breaks_off_leaves_the_old_data_set_and_nothing_beside_it(tmp
     assert [path.name for path in tmp_path.iterdir()] == ["raw"]
 
 
-def test_images_are_encoded_as_pillow_would_save_them(raw: Path) -> None:
+def test_images_are_encoded_as_pillow_saves_them(raw: Path) -> None:
     file = next(raw.rglob("*.jpg"))
     again = io.BytesIO()
     with Image.open(file) as picture:

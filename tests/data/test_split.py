@@ -1,4 +1,4 @@
-"""The rules of the splitter, on random sessions."""
+"""Properties of the split, on random sessions."""
 
 import random
 
@@ -22,7 +22,7 @@ def units_of(sizes: list[tuple[int, dict[str, int]]]) -> list[Unit]:
 
 @settings(max_examples=60, deadline=None)
 @given(sizes=sizes, seed=st.integers(0, 3), order=st.randoms(use_true_random=False))
-def test_every_session_is_in_exactly_one_split_whatever_the_order(
+def test_every_session_is_in_exactly_one_split_independently_of_their_order(
     sizes: list[tuple[int, dict[str, int]]], seed: int, order: random.Random
 ) -> None:
     spec = SPEC.model_copy(update={"seed": seed})
@@ -37,7 +37,7 @@ def test_every_session_is_in_exactly_one_split_whatever_the_order(
 
 @settings(max_examples=40, deadline=None)
 @given(sizes=st.lists(st.tuples(st.integers(1, 200), boxes), min_size=3, max_size=7))
-def test_a_class_is_in_every_split_whenever_three_disjoint_units_allow_it(
+def test_a_class_is_in_every_split_whenever_possible(
     sizes: list[tuple[int, dict[str, int]]],
 ) -> None:
     units = units_of(sizes)
@@ -60,7 +60,7 @@ def test_a_class_is_in_every_split_whenever_three_disjoint_units_allow_it(
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.integers(1, 30), min_size=40, max_size=80))
-def test_shares_of_many_small_sessions_are_close_to_the_wanted_ones(images: list[int]) -> None:
+def test_shares_of_many_small_sessions_are_close_to_the_parameters(images: list[int]) -> None:
     units = [Unit((f"s{number:02}",), count, {"a": count}) for number, count in enumerate(images)]
     found = split_units(units, SPEC)
     size = {unit.sessions[0]: unit.images for unit in units}
@@ -81,5 +81,5 @@ def test_a_unit_of_several_sessions_stays_together() -> None:
 
 
 def test_two_sessions_cannot_be_split_three_ways() -> None:
-    with pytest.raises(DataError, match="2 independent recording session"):
+    with pytest.raises(DataError, match="2 independent recording sessions"):
         split_units([Unit(("a",), 5, {}), Unit(("b",), 5, {})], SPEC)

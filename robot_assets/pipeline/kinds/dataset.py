@@ -53,7 +53,8 @@ def judge(step: GateStep) -> Mapping[str, Verdict]:
     """Each gate reads the packed bytes for itself; its check is an entry point of its code."""
     from robot_assets.data import checks
 
-    return {gate.name: getattr(checks, _GATES[gate.name][0])(step.artifact, step.stage.spec, step.name.dataset) for gate in step.gates}
+    arguments = (step.artifact, step.stage.spec, step.name.dataset)
+    return {gate.name: getattr(checks, _GATES[gate.name][0])(*arguments) for gate in step.gates}
 
 
 def facts(summary: DatasetSummary) -> Facts:
