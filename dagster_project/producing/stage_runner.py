@@ -228,7 +228,7 @@ def failing_readably() -> Iterator[None]:
 
 def _logging(context: dg.AssetExecutionContext) -> progress.Listener:
     """Pass progress on to the terminal, and log a line every so often for who watches in the UI."""
-    outer = progress.current()
+    outer = progress.current_listener()
     last = 0.0
 
     def listen(what: str, done: int, total: int, note: str) -> None:

@@ -1,1 +1,1 @@
-"""What every room may use: errors, parameter models, digests, atomic publishing, progress, verdicts."""
+"""Shared by all packages: errors, parameter models, digests, atomic publishing, progress, verdicts, pages, text."""

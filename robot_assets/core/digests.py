@@ -1,4 +1,4 @@
-"""Digests of files, as DVC computes them."""
+"""Digests of files, as computed by DVC."""
 
 from __future__ import annotations
 
@@ -7,6 +7,6 @@ from pathlib import Path
 
 
 def md5_of(path: Path) -> str:
-    """Md5 of a file's bytes, 32 hexadecimal digits."""
+    """The md5 of a file, 32 hexadecimal digits."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()

@@ -1,32 +1,32 @@
-"""Every error that a person can cause.
+"""Errors that users can cause and fix.
 
 ::
 
     RobotAssetsError
     ├── ParamsError          params.yaml: unknown, missing or contradictory keys
-    ├── DataError            a source, a label file or an image is not what it must be
+    ├── DataError            an invalid source, label file or image
     ├── StoreError
     │   ├── ObjectMissing    a hash that neither the cache nor the remote has
-    │   └── ObjectCorrupt    bytes that are not what their hash says
-    ├── TrainingError        diverged, or a checkpoint that does not fit the network
-    ├── QuantizationError    nothing to calibrate with, scales out of range
-    ├── ExportError          an operator or a graph that a target would refuse; parity lost
+    │   └── ObjectCorrupt    bytes that do not match their hash
+    ├── TrainingError        training diverged, or a checkpoint does not match its network
+    ├── QuantizationError    no calibration data, or scales out of range
+    ├── ExportError          an operator or graph that a target does not support; parity lost
     ├── EngineError          an engine that does not match its manifest, or does not load
-    └── PlatformError        a device that is not what the target says
+    └── PlatformError        a device that does not match its target
 
-Each one says what was found, what was needed, and what to do about it.
+Each has three parts: what was found, what is needed, and how to fix it.
 """
 
 from __future__ import annotations
 
 
 class RobotAssetsError(Exception):
-    """Base of the errors that a person can cause.
+    """Base of the errors that users can cause and fix.
 
     Args:
-        found: What was met, with the file, line or field that it was met in.
-        needed: What has to be there instead.
-        fix: What to do now; a command where there is one.
+        found: The faulty state, with its file, line or field.
+        needed: The expected state.
+        fix: How to fix it: a command that runs when pasted, where there is one.
     """
 
     def __init__(self, found: str, *, needed: str, fix: str) -> None:
@@ -49,11 +49,11 @@ class ParamsError(RobotAssetsError):
 
 
 class DataError(RobotAssetsError):
-    """A data source, a label file or an image is not what it must be."""
+    """A data source, a label file or an image is invalid."""
 
 
 class StoreError(RobotAssetsError):
-    """The artifact store cannot do what it was asked."""
+    """The artifact store cannot complete an operation."""
 
 
 class ObjectMissing(StoreError):
@@ -61,19 +61,19 @@ class ObjectMissing(StoreError):
 
 
 class ObjectCorrupt(StoreError):
-    """Bytes that are not what their hash says."""
+    """Bytes that do not match their hash."""
 
 
 class TrainingError(RobotAssetsError):
-    """Training diverged, or a checkpoint does not fit its network."""
+    """Training diverged, or a checkpoint does not match its network."""
 
 
 class QuantizationError(RobotAssetsError):
-    """Calibration or quantization cannot go on."""
+    """Calibration or quantization cannot continue."""
 
 
 class ExportError(RobotAssetsError):
-    """A graph that a target would refuse, or an export that lost parity."""
+    """A graph that a target does not support, or an export that lost parity."""
 
 
 class EngineError(RobotAssetsError):
@@ -81,4 +81,4 @@ class EngineError(RobotAssetsError):
 
 
 class PlatformError(RobotAssetsError):
-    """A device that is not what its target says."""
+    """A device that does not match its target."""

@@ -1,7 +1,7 @@
-"""Progress of long work, told to whoever listens: a bar in a terminal, a log line in Dagster, or nobody.
+"""Progress reports of long operations to a listener: a progress bar in a terminal, log lines in Dagster, or none.
 
-A listener is set for a block of code instead of being passed through every call, because most functions on
-the way have no other reason to know of it.
+A listener is set for a block of code instead of being passed through every call: most functions in between do not
+need it.
 """
 
 from __future__ import annotations
@@ -11,19 +11,19 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 Listener = Callable[[str, int, int, str], None]
-"""Called with (what is going on, steps done, steps in all, a short note such as the present loss)."""
+"""Called with (name of the operation, steps done, total steps, a short note such as the current loss)."""
 
 
-def _nobody(what: str, done: int, total: int, note: str) -> None:
-    """Listen to nothing."""
+def _ignore(what: str, done: int, total: int, note: str) -> None:
+    """Ignore a report."""
 
 
-_listener: ContextVar[Listener] = ContextVar("progress_listener", default=_nobody)
+_listener: ContextVar[Listener] = ContextVar("progress_listener", default=_ignore)
 
 
 @contextmanager
 def listening(listener: Listener) -> Iterator[None]:
-    """Send the progress of the enclosed block to ``listener``."""
+    """Send the progress reports of the block to ``listener``."""
     token = _listener.set(listener)
     try:
         yield
@@ -32,10 +32,10 @@ def listening(listener: Listener) -> Iterator[None]:
 
 
 def report(what: str, done: int, total: int, note: str = "") -> None:
-    """Say that ``done`` of ``total`` steps of ``what`` are behind us. Cheap; call it once per batch."""
+    """Report ``done`` of ``total`` steps of the operation ``what``. Cheap; call it once per batch."""
     _listener.get()(what, done, total, note)
 
 
-def current() -> Listener:
-    """The listener in force, for one that wants to pass on what it hears."""
+def current_listener() -> Listener:
+    """The current listener, for a listener that forwards its reports."""
     return _listener.get()

@@ -1,7 +1,7 @@
-"""Atomic publication: a final name holds either the old bytes or the new ones, at every instant.
+"""Atomic publication: a final name has either the old bytes or the new ones, at every instant.
 
-Write beside, fsync, rename. A process killed in the middle leaves a hidden ``.NAME.*.part`` next to the final
-name, which the next publication of that name removes.
+Writes to a staging path, fsyncs, renames. A killed process leaves a hidden ``.NAME.*.part`` beside the final name,
+which the next publication of that name removes.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _SUFFIX = ".part"
-_SYNCED_ONE_BY_ONE = 64
-"""Above this many files one sync of the file system is quicker than one for each file (50 s for 20,000)."""
+_FSYNCS_MAX = 64
+"""For more files, one sync of the file system is faster than an fsync per file (50 s for 20,000)."""
 
 
 @contextmanager
 def publishing_directory(final: Path) -> Iterator[Path]:
     """Yield an empty staging directory that becomes ``final`` when the block ends without an error.
 
-    What stood at ``final`` is replaced. On an error the staging directory is removed and ``final`` untouched.
+    An existing ``final`` is replaced. On an error the staging directory is removed and ``final`` is left unchanged.
     """
     final.parent.mkdir(parents=True, exist_ok=True)
     _remove_leftovers(final)
@@ -58,7 +58,7 @@ def publishing_file(final: Path) -> Iterator[Path]:
 
 
 def _swap(staging: Path, final: Path) -> None:
-    """Put ``staging`` at ``final``; an old directory there changes places with it in one system call."""
+    """Move ``staging`` to ``final``; an existing directory is exchanged with it in one system call."""
     if not final.exists():
         os.rename(staging, final)
     else:
@@ -68,7 +68,7 @@ def _swap(staging: Path, final: Path) -> None:
 
 
 def _exchange(one: Path, other: Path) -> None:
-    """Swap two paths atomically: rename(2) cannot replace a full directory, renameat2(2) can swap."""
+    """Exchange two paths atomically: rename(2) cannot replace a non-empty directory, renameat2(2) can exchange it."""
     libc = ctypes.CDLL(None, use_errno=True)
     here = -100  # AT_FDCWD
     rename_exchange = 2
@@ -78,9 +78,9 @@ def _exchange(one: Path, other: Path) -> None:
 
 
 def _remove_leftovers(final: Path) -> None:
-    """Remove what a killed publication of the same name left behind.
+    """Remove the staging paths of killed publications of the same name.
 
-    Two live publications of one name would remove each other's staging: callers hold one writer per name.
+    Two concurrent publications of one name would remove each other's: callers ensure one writer per name.
     """
     for leftover in final.parent.glob(f".{final.name}.*{_SUFFIX}"):
         if leftover.is_dir():
@@ -90,12 +90,12 @@ def _remove_leftovers(final: Path) -> None:
 
 
 def make_durable(paths: Sequence[str | Path]) -> None:
-    """Make files and folders of one file system durable, as quickly as their number allows.
+    """Make files and folders of one file system durable, by the faster method for their number.
 
     Raises:
-        OSError: The disk could not take them.
+        OSError: Writing to the disk failed.
     """
-    if len(paths) > _SYNCED_ONE_BY_ONE:
+    if len(paths) > _FSYNCS_MAX:
         _sync_filesystem(paths[0])
         return
     for path in paths:
@@ -103,7 +103,7 @@ def make_durable(paths: Sequence[str | Path]) -> None:
 
 
 def _sync_filesystem(path: str | Path) -> None:
-    """One call for any number of files; but it also waits for the bytes that others wrote."""
+    """Sync all files with one call, which also waits for the writes of other processes."""
     handle = os.open(path, os.O_RDONLY)
     try:
         libc = ctypes.CDLL(None, use_errno=True)

@@ -1,9 +1,9 @@
-"""The base of every parameter model: frozen, and closed to keys that it does not know."""
+"""The base of every parameter model: frozen, without unknown keys."""
 
 from pydantic import BaseModel, ConfigDict
 
 
 class Spec(BaseModel):
-    """A frozen slice of ``params.yaml``. Unknown keys are refused: a typo must never be a silent default."""
+    """A frozen section of ``params.yaml``. Unknown keys are refused: a typo must not silently select a default."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)

@@ -1,4 +1,4 @@
-"""The answer of a gate: passed or not, what was measured, and what to do when it did not pass."""
+"""The result of a gate: whether it passed, the measurements, and the fix if it failed."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a check found.
+    """The result of a check.
 
     Attributes:
-        passed: Whether what depends on the checked artifact may go on.
-        summary: One sentence with the figures that decided.
-        fix: What a person does now; empty when passed.
-        facts: The figures and names behind the sentence, JSON-serializable.
+        passed: Whether assets that depend on the checked artifact may be built.
+        summary: One sentence with the decisive figures.
+        fix: How to fix the failure; empty when passed.
+        facts: The underlying figures and names, JSON-serializable.
     """
 
     passed: bool
