@@ -4,7 +4,7 @@ import pytest
 
 from robot_assets.cluster.spec import cache_of, concurrency_limit, image_of, pool_of
 from robot_assets.core.errors import ParamsError
-from robot_assets.lineage.code_version import Code
+from robot_assets.lineage.code import Code
 from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.params import parse_params
 
@@ -146,7 +146,7 @@ def test_a_target_cannot_have_the_name_of_a_pool(document, name):
 def test_a_move_to_other_nodes_changes_no_code_version(document):
     def versions() -> dict[str, str]:
         code, graph = Code(), build_graph(parse_params(document))
-        return {name: code.version(stage.module, stage.params) for name, stage in graph.items() if stage.module}
+        return {name: code.version(stage.code, stage.params) for name, stage in graph.items() if stage.code}
 
     before = versions()
     changed(document, "pools.training", {"node_labels": {"role": "other"}, "memory": "64Gi"})
@@ -160,5 +160,5 @@ def test_no_stage_can_reach_the_modules_of_placement(document):
     code = Code()
     for stage in build_graph(parse_params(document)).values():
         for part in (stage, *stage.gates):
-            if part.module:
-                assert not [name for name in code.closure(part.module) if name.startswith("robot_assets.cluster")]
+            if part.code:
+                assert not [name for name in code.modules(part.code) if name.startswith("robot_assets.cluster")]

@@ -14,9 +14,9 @@ import yaml
 
 from dagster_project.keys import asset_key
 from dagster_project.kubernetes.nodes import ANNOTATION, publish, read_device
-from dagster_project.observed import observed_version
 from dagster_project.observing.sensor import ObservationFailed, observing_sensors
 from robot_assets.core.errors import PlatformError
+from robot_assets.pipeline.observing import observed_version
 from robot_assets.pipeline.project import Project
 from robot_assets.platforms.probe import Platform, probe
 from tests.k8s.node_api import Cluster
@@ -182,7 +182,7 @@ def test_a_published_platform_is_recorded_only_when_it_changed(cluster, platform
     orin_nodes(cluster, "orin-1")
     publish("orin-1", ORIN)
     assert platforms.tick() == f"recorded platform/orin: nothing -> {ORIN.fingerprint[:8]} (node orin-1)"
-    assert platforms.tick() == "1 platform is as before: platform/orin"
+    assert platforms.tick() == "1 platform unchanged: platform/orin"
     publish("orin-1", REFLASHED)
     assert platforms.tick() == (
         f"recorded platform/orin: {ORIN.fingerprint[:8]} -> {REFLASHED.fingerprint[:8]} (l4t: 36.4.3 -> 36.4.4, "

@@ -83,7 +83,7 @@ def test_probe_prints_this_device_as_text_and_as_json(root):
 
 def test_a_report_is_recorded_once_and_again_when_the_device_changed(root):
     assert "its first report" in run(root, "report", "orin", "--probe", "-", text=printed(ORIN))
-    assert "is as it was" in run(root, "report", "orin", "--probe", "-", text=printed(ORIN))
+    assert "is unchanged" in run(root, "report", "orin", "--probe", "-", text=printed(ORIN))
     reflashed = ORIN.model_copy(update={"libnvinfer": "10.7.0.23-1+cuda12.6"})
     (root / "orin.json").write_text(printed(reflashed))
     said = run(root, "report", "orin", "--probe", "orin.json")
@@ -147,24 +147,28 @@ def test_an_invalid_report_is_refused_with_its_mistake(text, message):
 def test_how_a_device_is_observed_changes_no_engine(repository):
     from copy import deepcopy
 
-    from robot_assets.lineage.code_version import Code
-    from robot_assets.lineage.graph import build_graph
+    from robot_assets.lineage.code import Code
+    from robot_assets.pipeline.graph import build_graph
     from robot_assets.pipeline.params import parse_params
 
     document = yaml.safe_load((repository / "params.yaml").read_text())
     reported = deepcopy(document)
     reported["targets"]["cpu"]["platform"] = "reported"
-    assert build_graph(parse_params(reported)) == build_graph(parse_params(document))
-    reached = Code().closure("robot_assets.engines.onnxruntime_engine")
+    graph = build_graph(parse_params(document))
+    assert build_graph(parse_params(reported)) == graph
+    reached = Code().modules(graph["sidewalk_detector/engine/cpu"].code)
     assert "robot_assets.platforms.probe" in reached
-    assert not {"robot_assets.platforms.spec", "robot_assets.platforms.report"} & set(reached)
+    assert "robot_assets.platforms.report" not in reached
 
 
-def test_the_source_of_a_hash_changes_no_data_set():
-    from robot_assets.lineage.code_version import Code
+def test_the_source_of_a_hash_changes_no_data_set(repository):
+    from robot_assets.lineage.code import Code
+    from robot_assets.pipeline.graph import build_graph
+    from robot_assets.pipeline.params import load_params
 
-    for stage in ("data.dataset", "data.simulate", "data.checks", "training.loop", "export.onnx_export"):
-        reached = set(Code().closure(f"robot_assets.{stage}"))
-        assert not reached & {
-            f"robot_assets.data.{name}" for name in ("entry", "recorded", "repository", "git_address")
-        }
+    graph, code = build_graph(load_params(repository / "params.yaml")), Code()
+    sources = {f"robot_assets.data.{name}" for name in ("entry", "recorded", "repository", "git_address")}
+    for stage in graph.values():
+        for part in (stage, *stage.gates):
+            if part.code:
+                assert not sources & set(code.modules(part.code)), stage.asset

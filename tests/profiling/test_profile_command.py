@@ -5,7 +5,7 @@ import json
 import pytest
 from typer.testing import CliRunner
 
-from dagster_project.cli import app
+from robot_assets.cli.main import app
 from tests.detector_chain import whole
 
 

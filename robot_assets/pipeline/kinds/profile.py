@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from robot_assets.pipeline.params import Params
     from robot_assets.profiling.measure import Measurement
 
-_STRAIN = ("power_w_mean", "power_w_max", "temperature_c_max")
+_TELEMETRY = ("power_w_mean", "power_w_max", "temperature_c_max")
 
 
 class ProfileStageSpec(Spec):
@@ -106,7 +106,7 @@ def page(step: Step, found: Measurement) -> Page:
 
 def _strain(machine: Any) -> dict[str, float]:
     """Power and temperature, as far as the device shows them."""
-    read = {key: getattr(machine, key) for key in _STRAIN}
+    read = {key: getattr(machine, key) for key in _TELEMETRY}
     return {key: value for key, value in read.items() if value is not None}
 
 
