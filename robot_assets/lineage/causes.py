@@ -70,7 +70,7 @@ def _changes(stage: Stage, record: Record, inputs: Mapping[str, str], code: Code
     params = [*_difference(CauseKind.PARAMETER, _leaves(record.params), _leaves(stage.params))]
     yield from params
     if record.code_rule != CODE_RULE:
-        # Versions of two rules differ for the same code, and nothing can be said about what changed in it.
+        # Versions of two rules differ for the same code, so whether the code changed as well is unknown.
         yield Cause(kind=CauseKind.CODE_RULE, what=stage.asset, old=str(record.code_rule), new=str(CODE_RULE))
         return
     edits = [*_code_difference(record.code, code.definitions(stage.code))] if record.code else []

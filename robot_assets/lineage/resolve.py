@@ -64,7 +64,7 @@ def resolve(
         history: Materializations and observations.
         store: Has the listings of the versions.
         traits: What is known of an asset by its name; ``files`` are patterns of the files by which it is known.
-        accompanying: Names of files that may lie beside an artifact without being a part of it.
+        accompanying: Names of files that may be beside an artifact without being a part of it.
 
     Raises:
         LineageError: It names nothing, or several versions.
@@ -138,7 +138,7 @@ def _of_hash(digest: str, known: _Known) -> Found:
     if not candidates:
         raise LineageError(
             f"no version of any asset begins with {digest}, and no file by which an asset is known does",
-            needed="a data version, or the md5 of such a file, that this history knows",
+            needed="a data version, or the md5 of such a file, in this history",
             fix="give more or other digits; `robot-assets audit ASSET` shows the versions of an asset's chain",
         )
     return _the_only(
@@ -215,7 +215,7 @@ def _suggestion(what: str, names: Sequence[str]) -> str:
         return f"give at least {DIGITS_MIN} digits of a hash"
     if near:
         return f"did you mean {_some(_unique(near), ' or ')}?"
-    return f"one of: {_some(names, ', ')}" if names else "add an entry to datasets in params.yaml"
+    return f"one of: {_some(names, ', ')}" if names else "describe assets in params.yaml"
 
 
 def _some(names: Sequence[str], joint: str) -> str:

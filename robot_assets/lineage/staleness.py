@@ -131,14 +131,14 @@ def _status(stage: Stage, built: Mapping[str, Built], code: Code, found: Mapping
 
 def _gate_status(stage: Stage, mine: Built, built: Mapping[str, Built], code: Code, wanted: str) -> Status:
     """The status of an asset in the right state: fresh once it has passed its gates as they are now."""
-    asked = {gate.name: gate_state(stage.asset, gate, built, code) for gate in stage.gates}
+    present = {gate.name: gate_state(stage.asset, gate, built, code) for gate in stage.gates}
     answers = {
-        name: mine.gates[name] for name, now in asked.items() if name in mine.gates and mine.gates[name].state == now
+        name: mine.gates[name] for name, now in present.items() if name in mine.gates and mine.gates[name].state == now
     }
     failed = tuple(name for name, answer in answers.items() if not answer.passed)
-    due = tuple(name for name in asked if name not in answers)
+    due = tuple(name for name in present if name not in answers)
     if not failed and not due:
         return Status(State.FRESH, (), wanted)
     state = State.GATE_FAILED if failed else State.GATE_DUE
     # A new budget is a new desired state: failed attempts with the old one do not count against it.
-    return Status(state, (), desired_state(stage.asset, wanted, asked), (*failed, *due), failed)
+    return Status(state, (), desired_state(stage.asset, wanted, present), (*failed, *due), failed)

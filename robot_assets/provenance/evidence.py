@@ -140,12 +140,12 @@ def _together(statements: Sequence[GateResults]) -> GateResults | None:
             ended.setdefault(name, False)
         for name in statement.passed_gates:
             ended.setdefault(name, True)
-    asked = {*newest.passed_gates, *newest.failed_gates, *newest.open_gates}
+    expected = {*newest.passed_gates, *newest.failed_gates, *newest.open_gates}
     return replace(
         newest,
-        passed_gates=tuple(sorted(name for name in asked if ended.get(name) is True)),
-        failed_gates=tuple(sorted(name for name in asked if ended.get(name) is False)),
-        open_gates=tuple(sorted(asked - ended.keys())),
+        passed_gates=tuple(sorted(name for name in expected if ended.get(name) is True)),
+        failed_gates=tuple(sorted(name for name in expected if ended.get(name) is False)),
+        open_gates=tuple(sorted(expected - ended.keys())),
     )
 
 
@@ -186,14 +186,14 @@ def _provenance(predicate: Any, subjects: Mapping[str, str], signer: PublicKey) 
 
 def _gate_results(predicate: Any, subjects: Mapping[str, str], signer: PublicKey) -> GateResults:
     passed, failed = set(predicate["passedTests"]), set(predicate["failedTests"])
-    asked = {gate["name"]: gate.get("annotations", {}) for gate in predicate["configuration"]}
+    expected = {gate["name"]: gate.get("annotations", {}) for gate in predicate["configuration"]}
     return GateResults(
         subjects=subjects,
         signer=signer,
-        made_at=max(_moment(asked[name]["evaluatedOn"]) for name in passed | failed),
+        made_at=max(_moment(expected[name]["evaluatedOn"]) for name in passed | failed),
         passed_gates=tuple(sorted(passed)),
         failed_gates=tuple(sorted(failed)),
-        open_gates=tuple(sorted(set(asked) - passed - failed)),
+        open_gates=tuple(sorted(set(expected) - passed - failed)),
     )
 
 
