@@ -189,16 +189,16 @@ def test_7_a_build_that_always_fails_is_tried_then_left_alone_until_it_is_mended
     broken = "    card, model = read_export(onnx)\n"
     workplace.edit("engines/onnxruntime_engine.py", lambda text: text.replace(broken, f"    raise OSError\n{broken}"))
     engines = ("first/engine/board", "first/engine/cpu", "second/engine/cpu")
-    daemon.settle("left alone after 2 failed tries: " + ", ".join(engines))
+    daemon.settle("left alone after 2 failed attempts: " + ", ".join(engines))
     failed = failures(workplace, engines)
     assert failed == {name: 2 for name in engines}
     assert since() == Counter()
-    daemon.settle("left alone after 2 failed tries")
+    daemon.settle("left alone after 2 failed attempts")
     assert failures(workplace, engines) == failed
     for name in engines:
         word = latest_evaluation(workplace, name, "builds")
         assert not word.passed
-        assert "2 tries failed" in (word.description or "")
+        assert "2 attempts failed" in (word.description or "")
     workplace.edit("engines/onnxruntime_engine.py", lambda text: text.replace("    raise OSError\n", "    ...\n"))
     daemon.settle()
     assert since() == once(*engines)
