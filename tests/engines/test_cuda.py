@@ -1,4 +1,4 @@
-"""CUDA as far as engines need it: the real bindings without a device, and a forked child that is told."""
+"""The part of CUDA that engines need: the real bindings without a device, and errors after a fork."""
 
 import inspect
 import subprocess
@@ -15,17 +15,17 @@ from tests.tensorrt_api.use import absent, standin
 def no_driver():
     """The real bindings; skipped on a machine that has NVIDIA's driver."""
     if cuda.find_device() is not None:
-        pytest.skip("this machine has a CUDA device; what is tested is what is said without one")
+        pytest.skip("this machine has a CUDA device; the test is about machines without one")
 
 
-def test_without_a_driver_the_real_bindings_give_an_error_with_a_next_step(no_driver, monkeypatch):
+def test_without_a_driver_the_real_bindings_give_an_error_with_a_fix(no_driver, monkeypatch):
     absent(monkeypatch)
     with pytest.raises(EngineError, match="no CUDA device") as caught:
         cuda.open_device()
     assert "runtime class nvidia" in caught.value.fix
 
 
-def test_a_question_about_the_device_is_asked_in_another_process(monkeypatch):
+def test_a_device_is_looked_for_in_another_process(monkeypatch):
     standin(monkeypatch, "10.3.0")
     assert cuda.find_device() is None or cuda._opened_in is None
     assert not sys.modules["tensorrt_standin.hardware"].state.is_initialized
@@ -36,16 +36,16 @@ def test_without_the_bindings_the_error_names_the_extra(monkeypatch):
     monkeypatch.setitem(sys.modules, "cuda", None)
     with pytest.raises(EngineError, match="bindings of CUDA do not import") as caught:
         cuda.open_device()
-    assert "robot-assets[edge]" in caught.value.fix
+    assert "robot-assets[jetson]" in caught.value.fix
 
 
-def test_a_device_says_what_it_is(monkeypatch):
+def test_a_device_has_its_name_and_compute_capability(monkeypatch):
     standin(monkeypatch, "10.3.0", compute_capability="11.0", name="Thor")
     device = cuda.open_device()
     assert (device.name, device.compute_capability) == ("Thor", "11.0")
 
 
-def test_a_child_forked_after_cuda_was_initialized_is_told_so():
+def test_cuda_in_a_child_forked_after_its_initialization_is_an_error():
     program = (
         "import os, sys\n"
         "from robot_assets.engines.tensorrt import cuda\n"

@@ -1,4 +1,4 @@
-"""``make test-jetson`` skips with a reason where there is no Jetson, and its tests can pass: here, on the stand-in."""
+"""``make test-jetson`` skips with a reason without a Jetson, and its tests pass on the stand-in."""
 
 import os
 import subprocess
@@ -16,7 +16,7 @@ def run(repository: Path, **environment: str) -> subprocess.CompletedProcess[str
     return subprocess.run(command, cwd=repository, env=variables, capture_output=True, text=True, check=False)
 
 
-def test_elsewhere_they_are_skipped_and_say_why(repository):
+def test_without_a_jetson_they_are_skipped_with_a_reason(repository):
     if Path("/etc/nv_tegra_release").exists():
         pytest.skip("this is a Jetson, where they run")
     done = run(repository)

@@ -44,7 +44,7 @@ def test_activations_are_uint8_and_weights_int8(rewritten):
             assert tensors[node.input[0]].dtype == np.int8
 
 
-def test_scales_are_untouched(original, rewritten):
+def test_scales_are_unchanged(original, rewritten):
     def scales(model):
         tensors = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
         nodes = [one for one in model.graph.node if one.op_type == "QuantizeLinear"]
@@ -53,7 +53,7 @@ def test_scales_are_untouched(original, rewritten):
     assert scales(rewritten) == scales(original)
 
 
-def test_tensors_after_relu_count_from_zero_and_linear_ones_from_128(rewritten):
+def test_the_zero_point_is_0_after_relu_and_128_elsewhere(rewritten):
     tensors = {one.name: numpy_helper.to_array(one) for one in rewritten.graph.initializer}
     makers = {node.output[0]: node.op_type for node in rewritten.graph.node}
     points = {
@@ -64,7 +64,7 @@ def test_tensors_after_relu_count_from_zero_and_linear_ones_from_128(rewritten):
     assert points == {("Relu", 0), ("Conv", 128), ("Resize", 0)}
 
 
-def test_heads_stay_close_to_those_of_the_original(original, rewritten):
+def test_heads_are_close_to_those_of_the_original(original, rewritten):
     images = np.random.default_rng(0).random((1, 3, 64, 96), dtype=np.float32)
     for ours, theirs in zip(run(rewritten, images), run(original, images), strict=True):
         assert np.abs(ours - theirs).mean() < 0.05 * max(1.0, np.abs(theirs).mean())
@@ -77,7 +77,7 @@ def test_rewriting_twice_from_the_same_graph_gives_the_same_bytes(original):
     assert one.SerializeToString(deterministic=True) == other.SerializeToString(deterministic=True)
 
 
-def test_values_inside_the_grid_come_out_of_a_shifted_pair_exactly_as_before():
+def test_values_inside_the_grid_of_a_shifted_pair_are_unchanged():
     """A lone Q/DQ pair on a tensor that can be negative: int8 around 0 and uint8 around 128 are one grid."""
     shape = [1, 3, 4, 4]
     constants = [

@@ -1,6 +1,6 @@
 """The calls of our builder on a real TensorRT: TensorRT-RTX, whose parser and builder need no GPU.
 
-Its Python API is that of TensorRT 11 but for its name. It builds other kernels than a Jetson's, and runs nothing here.
+Its Python API is that of TensorRT 11 under another name. Its kernels are not those of a Jetson; no engine runs here.
 """
 
 import importlib.util
@@ -57,13 +57,13 @@ print(json.dumps({
     "workspace": config.get_memory_pool_limit(trt.MemoryPoolType.WORKSPACE),
     "level": config.builder_optimization_level,
     "detail": config.profiling_verbosity.name,
-    "heard": len(log.lines),
+    "messages": len(log.lines),
 }))
 """
 
 
 def on_rtx(settings: dict, *more: str) -> dict:
-    """What a process with TensorRT-RTX finds."""
+    """Output of the program in a process with TensorRT-RTX."""
     command = [
         sys.executable,
         "-W",
@@ -93,7 +93,7 @@ def test_our_graphs_and_settings_build_on_a_real_tensorrt(settings):
     assert found["typing"] == "strong"
     assert found["plan"] > 10_000
     assert (found["workspace"], found["level"], found["detail"]) == (64 << 20, 2, "DETAILED")
-    assert found["heard"] > 0
+    assert found["messages"] > 0
 
 
 def test_an_operator_that_the_real_parser_lacks_is_named_with_its_node():
