@@ -142,7 +142,7 @@ def test_recordings_that_nobody_has_are_told_and_hide_nothing(copy_of_built):
     planned = copy_of_built.run("robot-assets", "plan", "--json", check=False)
     assert planned.returncode == 2
     plan = json.loads(planned.stdout)["plan"]
-    assert "yard is not there" in plan["raw/yard"]["causes"][0]
+    assert "yard does not exist" in plan["raw/yard"]["causes"][0]
     assert plan["datasets/yard"]["after"] == ["raw/yard"]
     done = copy_of_built.run("robot-assets", "build", check=False)
     assert done.returncode == 1

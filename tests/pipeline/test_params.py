@@ -44,9 +44,9 @@ def test_every_mistake_is_listed_at_once(document):
     [
         (("models", "sidewalk_detector", "dataset"), "pavement", "datasets has"),
         (("models", "sidewalk_detector", "targets"), ["orin"], "targets has"),
-        (("datasets", "sidewalk", "classes"), ["car", "car"], "name twice"),
-        (("datasets", "sidewalk", "classes"), ["car", "tram"], "the simulation draws"),
-        (("datasets", "sidewalk", "exempt_classes"), {"tram": "rare"}, "which classes does not have"),
+        (("datasets", "sidewalk", "classes"), ["car", "car"], "duplicate name"),
+        (("datasets", "sidewalk", "classes"), ["car", "tram"], "the simulation has"),
+        (("datasets", "sidewalk", "exempt_classes"), {"tram": "rare"}, "which is not in classes"),
         (("datasets", "robocup", "source", "pointer"), "../elsewhere.dvc", "inside the project"),
         (("datasets", "robocup", "source", "pointer"), "/etc/x.dvc", "inside the project"),
         (("datasets", "robocup", "source", "kind"), "ftp", "datasets.robocup.source"),
