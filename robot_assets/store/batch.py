@@ -92,9 +92,13 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
     """Create and lock a batch folder; the lock ends with the process."""
     while True:
         folder = Path(tempfile.mkdtemp(dir=parent))
-        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        # until we have the lock, another process may remove the folder as a leftover
+        try:
+            handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            continue
         fcntl.flock(handle, fcntl.LOCK_EX)
-        if folder.exists():  # before we had the lock, another process may have removed it as a leftover
+        if folder.exists():
             return folder, handle
         os.close(handle)
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from robot_assets.core.errors import RobotAssetsError, StoreError
 from robot_assets.store.cache import OBJECTS, READ_ONLY, object_name
+from robot_assets.store.local_files import LocalFiles
 from robot_assets.store.os_errors import masked
 
 THREADS = 16
@@ -170,19 +171,14 @@ class Remote:
 
     @cached_property
     def _opened(self) -> tuple[Any, str]:
-        """The file system and the path in it. Listings are not cached: other machines write to it too."""
-        from fsspec.core import url_to_fs
-
+        """The file system and the path in it."""
         with self._explaining_errors("opening"):
-            fs, root = url_to_fs(self.url, use_listings_cache=False, skip_instance_cache=True)
-        return fs, str(root)
+            return _file_system(self.url)
 
     @cached_property
     def _fs_without_retries(self) -> Any:
         """A file system that does not retry: s3fs repeats the same request five times, ``read`` repeats halves."""
-        from fsspec.core import url_to_fs
-
-        fs, _ = url_to_fs(self.url, use_listings_cache=False, skip_instance_cache=True)
+        fs, _ = _file_system(self.url)
         if hasattr(fs, "retries"):
             fs.retries = 1
         return fs
@@ -208,6 +204,30 @@ class Remote:
             fix="check store.url in params.yaml, the network and the credentials (for s3: AWS_ACCESS_KEY_ID, "
             "AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL), then run the same command again",
         )
+
+
+def _file_system(url: str) -> tuple[Any, str]:
+    """The file system of a URL and the path in it. Listings are not cached: other machines write to it too.
+
+    Raises:
+        StoreError: The library of its protocol is not installed.
+    """
+    protocol, is_url, path = url.partition("://")
+    if not is_url:
+        return LocalFiles(), url
+    if protocol == "file":
+        return LocalFiles(), path
+    try:
+        from fsspec.core import url_to_fs
+
+        fs, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+    except ImportError as error:  # of fsspec, or of the library of the protocol, which fsspec names
+        raise StoreError(
+            f"opening {masked(url)} failed: {error}",
+            needed=f"fsspec and its library for {protocol}://",
+            fix="pip install 'robot-assets[s3]'" if protocol in ("s3", "s3a") else "pip install the library above",
+        ) from None
+    return fs, str(root)
 
 
 def _make_durable(path: str) -> None:
