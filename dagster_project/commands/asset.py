@@ -5,8 +5,8 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
-from robot_assets.cli.extras import require
 from robot_assets.core.errors import StoreError
+from robot_assets.core.extras import require
 from robot_assets.pipeline.project import Project, find_project
 
 

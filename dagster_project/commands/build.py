@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
-from robot_assets.cli.extras import require
+from robot_assets.core.extras import require
 from robot_assets.pipeline.project import find_project
 
 if TYPE_CHECKING:
@@ -50,9 +50,9 @@ def build(
 
 
 def _summary(instance: dg.DagsterInstance, names: Sequence[str]) -> dict[str, dict[str, object]]:
-    from dagster_project.instance.reader import latest_metadata
+    from dagster_project.instance.reader import latest_pages
 
-    metadata = latest_metadata(instance, names)
+    metadata = latest_pages(instance, names)
     return {name: _row(metadata[name]) for name in names if name in metadata}
 
 

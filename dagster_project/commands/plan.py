@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robot_assets.cli.console import JsonOption, answer, console
-from robot_assets.cli.extras import require
+from robot_assets.core.extras import require
 from robot_assets.pipeline.project import find_project
 
 if TYPE_CHECKING:

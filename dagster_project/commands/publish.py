@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robot_assets.cli.console import JsonOption, answer
-from robot_assets.cli.extras import require
 from robot_assets.core.errors import PlatformError
+from robot_assets.core.extras import require
 
 if TYPE_CHECKING:
     from dagster_project.kubernetes.nodes import Published

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from robot_assets.cli.console import JsonOption, answer
-from robot_assets.cli.extras import require
 from robot_assets.core.errors import ParamsError, PlatformError
+from robot_assets.core.extras import require
 from robot_assets.pipeline.project import Project, find_project
 
 if TYPE_CHECKING:

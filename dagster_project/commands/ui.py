@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from robot_assets.cli.extras import require
+from robot_assets.core.extras import require
 from robot_assets.pipeline.project import find_project
 
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from robot_assets.cli.extras import missing_library
 from robot_assets.core import progress
 from robot_assets.core.errors import RobotAssetsError
+from robot_assets.core.extras import missing_library
 
 if TYPE_CHECKING:
     from rich.console import Console

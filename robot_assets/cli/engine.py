@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
-from robot_assets.cli.extras import MissingLibrary
 from robot_assets.cli.plugins import asset_opener, extensible
 from robot_assets.core.errors import DataError, EngineError
+from robot_assets.core.extras import MissingLibrary
 from robot_assets.pipeline.project import find_project, project_here
 
 if TYPE_CHECKING:
@@ -176,9 +176,9 @@ def _read(path: Path) -> NDArray[np.uint8]:
         encoded = read_bytes(path, str(path))
         inspect_image(encoded, str(path))
     except BadItem as error:
-        finding = error.finding
+        issue = error.issue
         raise DataError(
-            f"{finding.place}: {finding.found}", needed="a whole JPEG or PNG image", fix=finding.fix
+            f"{issue.place}: {issue.found}", needed="a complete JPEG or PNG image", fix=issue.fix
         ) from None
     return decode_rgb(encoded)
 

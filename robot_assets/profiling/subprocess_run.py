@@ -20,6 +20,7 @@ from typing import Any
 
 from robot_assets.core import errors, progress
 from robot_assets.core.errors import EngineError, RobotAssetsError
+from robot_assets.core.extras import missing_library
 from robot_assets.core.spec import Spec
 from robot_assets.profiling.measure import Measurement, measure
 from robot_assets.profiling.periodic import Job
@@ -146,11 +147,20 @@ def main(folder: Path) -> int:
         with progress.listening(_progress_writer()):
             found = measure(request.target, request.streams, request.duration_s, request.alone_s)
     except RobotAssetsError as error:
-        document = {"kind": type(error).__name__, "found": error.found, "needed": error.needed, "fix": error.fix}
-        (folder / _ERROR).write_text(json.dumps(document))
-        return _FAILED
+        return _fail(folder, error)
+    except ModuleNotFoundError as error:
+        missing = missing_library(error)
+        if missing is None:
+            raise
+        return _fail(folder, missing)
     (folder / _RESULT).write_text(json.dumps(_as_json(found)))
     return 0
+
+
+def _fail(folder: Path, error: RobotAssetsError) -> int:
+    document = {"kind": type(error).__name__, "found": error.found, "needed": error.needed, "fix": error.fix}
+    (folder / _ERROR).write_text(json.dumps(document))
+    return _FAILED
 
 
 if __name__ == "__main__":
