@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from zoneinfo import ZoneInfo
 
+from robot_assets.core.text import plural
 from robot_assets.lineage.graph import Stage
 from robot_assets.lineage.spec import LONGEST_BACKOFF_S, QuietSpec, RebuildSpec
 from robot_assets.lineage.staleness import State, Status
@@ -151,7 +152,7 @@ class _Tick:
 
     def _after_failures(self, before: Attempts) -> str | None:
         if before.failed >= self.spec.tries:
-            return f"left alone after {before.failed} failed attempt{'' if before.failed == 1 else 's'}"
+            return f"left alone after {plural(before.failed, 'failed attempt')}"
         if before.last_failed_at is None:
             return None
         wait_s = min(self.spec.backoff_s * 2.0 ** (before.failed - 1), LONGEST_BACKOFF_S)

@@ -13,6 +13,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robot_assets.core.text import plural
 from robot_assets.lineage.chain import Chain, Link
 from robot_assets.lineage.report import phrases
 from robot_assets.lineage.report.layout import Layout, Point, Sizes, lay_out
@@ -72,7 +73,7 @@ def _nodes(chain: Chain, layout: Layout) -> list[Node]:
 def _node(number: int, link: Link, middle: Point, head: str) -> Node:
     bad_gates = [f"{gate.name} failed" for gate in link.gates if not gate.passed]
     bad_gates += [f"{name} is missing" for name in phrases.missing_gates(link)]
-    passed = f"{phrases.counted(len(link.gates), 'gate')} passed" if link.gates else ""
+    passed = f"{plural(len(link.gates), 'gate')} passed" if link.gates else ""
     return Node(
         number=number,
         left=middle.x - _SIZES.node_width / 2,
@@ -133,7 +134,6 @@ def _template() -> Template:
     words: dict[str, Any] = {
         name: getattr(phrases, name)
         for name in (
-            "counted",
             "explanation",
             "leaves",
             "missing_gates",
@@ -147,5 +147,5 @@ def _template() -> Template:
             "when",
         )
     }
-    environment.globals |= words
+    environment.globals |= {**words, "plural": plural}
     return environment.get_template("page.html")

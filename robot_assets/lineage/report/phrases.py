@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from robot_assets.core.text import plural
 from robot_assets.lineage.chain import Chain, GateRecord, Link
 from robot_assets.lineage.record import Record
 
@@ -15,12 +16,12 @@ def verdict(chain: Chain) -> str:
     """The answer in a few words."""
     if not chain.problems:
         return "Complete and clean"
-    return f"{counted(len(chain.problems), 'problem')} in {_steps_with_problems(chain)}"
+    return f"{plural(len(chain.problems), 'problem')} in {_steps_with_problems(chain)}"
 
 
 def explanation(chain: Chain) -> str:
     """What the answer means."""
-    steps = counted(len(chain.links), "step")
+    steps = plural(len(chain.links), "step")
     if not chain.problems:
         return (
             f"{steps}. Each has a record and was made by committed code, every expected gate has passed, and the store "
@@ -31,12 +32,7 @@ def explanation(chain: Chain) -> str:
 
 def _steps_with_problems(chain: Chain) -> str:
     bad = sum(bool(link.problems) for link in chain.links)
-    return f"{bad} of {counted(len(chain.links), 'step')}"
-
-
-def counted(count: int, noun: str) -> str:
-    """``1 step``, ``2 steps``."""
-    return f"{count} {noun}{'' if count == 1 else 's'}"
+    return f"{bad} of {plural(len(chain.links), 'step')}"
 
 
 def short(version: str | None) -> str:

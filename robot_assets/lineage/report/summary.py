@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 
+from robot_assets.core.text import plural
 from robot_assets.lineage.chain import Chain, Link
-from robot_assets.lineage.report.phrases import counted, missing_gates, outcome, short, verdict
+from robot_assets.lineage.report.phrases import missing_gates, outcome, short, verdict
 
 
 def summary(chain: Chain) -> str:
@@ -13,7 +14,7 @@ def summary(chain: Chain) -> str:
     mark = "❌" if chain.problems else "✅"
     head = f"{mark} **{verdict(chain)}** — {_text(chain.head.asset)} `{short(chain.head.version)}`"
     if not chain.problems:
-        head += f", {counted(len(chain.links), 'step')}"
+        head += f", {plural(len(chain.links), 'step')}"
     rows = ["| step | data version | commit | gates | problems |", "|---|---|---|---|---|", *map(_row, chain.links)]
     problems = [f"- {_text(problem)}" for problem in chain.problems]
     return "\n\n".join(["\n".join(part) for part in ([head], rows, problems) if part])

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
+from robot_assets.core.text import plural
 from robot_assets.lineage.chain import Chain, GateRecord, Link
 from robot_assets.lineage.record import Record
 from robot_assets.lineage.report.phrases import (
-    counted,
     leaves,
     missing_gates,
     outcome,
@@ -61,7 +61,7 @@ def _headline(chain: Chain) -> Group:
 
     head = Text.assemble((printable(chain.head.asset), "bold"), "  ", printable(chain.head.version))
     if not chain.problems:
-        answer = Text.assemble(("✔ complete and clean", f"bold {_GOOD}"), f"  {counted(len(chain.links), 'step')}")
+        answer = Text.assemble(("✔ complete and clean", f"bold {_GOOD}"), f"  {plural(len(chain.links), 'step')}")
         return Group(head, answer)
     return Group(head, Text(f"✘ {verdict(chain)}", _BAD), _problems(chain))
 
@@ -112,7 +112,7 @@ def _node(link: Link) -> Text:
     for name in missing_gates(link):
         text.append(f"  ? {printable(name)}", _BAD)
     if link.problems:
-        text.append(f"  {counted(len(link.problems), 'problem')}", _BAD)
+        text.append(f"  {plural(len(link.problems), 'problem')}", _BAD)
     return text
 
 
@@ -148,7 +148,7 @@ def _details(link: Link) -> Table:
 def _record_rows(record: Record) -> Iterator[tuple[str, RenderableType]]:
     from rich.text import Text
 
-    yield "data version", _text(f"{size(record.size_bytes)} in {counted(record.files, 'file')}", _QUIET)
+    yield "data version", _text(f"{size(record.size_bytes)} in {plural(record.files, 'file')}", _QUIET)
     yield "code version", _text(record.code_version)
     commit = f"{record.git_commit}, " if record.git_commit else ""
     yield "git commit", _text(f"{commit}{state_of_code(record)}", "" if record.git_dirty is False else "red")
