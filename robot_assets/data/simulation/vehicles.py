@@ -107,34 +107,12 @@ def _car_cabin(
     low, high = width * 0.455, width * 0.38
     top = height - 0.05
 
-    def frame(x_low: float, x_high: float, grow: float) -> list[Point]:
-        return [(x_low, s * (low + grow), belt - 0.03) for s in (-1, 1)] + [
-            (x_high, s * (high + grow), top) for s in (1, -1)
-        ]
+    def frame(x_low: float, x_high: float) -> list[Point]:
+        return [(x_low, s * low, belt - 0.03) for s in (-1, 1)] + [(x_high, s * high, top) for s in (1, -1)]
 
-    back, front = frame(tail, roof, 0), frame(bonnet, screen, 0)
+    back, front = frame(tail, roof), frame(bonnet, screen)
     rings = np.array([back, [((p[0] + q[0]) / 2, p[1], p[2]) for p, q in zip(back, front, strict=True)], front])
-    parts = [loft(rings.astype(np.float32), GLASS)]
-    parts.append(
-        loft(
-            np.array(
-                [
-                    [
-                        (x, s * w, z)
-                        for s, z in ((-1, top - 0.03), (1, top - 0.03), (0.75, top + 0.05), (-0.75, top + 0.05))
-                    ]
-                    for x, w in (
-                        (roof - 0.06, high * 0.98),
-                        (roof + 0.12, high * 1.05),
-                        (screen - 0.1, high * 1.05),
-                        (screen + 0.04, high * 0.98),
-                    )
-                ],
-                np.float32,
-            ),
-            paint,
-        )
-    )
+    parts = [loft(rings.astype(np.float32), GLASS), _car_roof(roof, screen, top, high, paint)]
     middle = (bonnet + tail) / 2
     for side in (-1, 1):
         for x_low, x_high in ((bonnet, screen), (middle, middle - 0.05), (tail, roof)):
@@ -149,6 +127,18 @@ def _car_cabin(
             )
         parts.append(box((bonnet - 0.25, side * (width / 2 + 0.07), belt + 0.05), (0.12, 0.16, 0.12), paint))
     return parts
+
+
+def _car_roof(rear: float, front: float, top: float, half_width: float, paint: Colour) -> Mesh:
+    stations = (
+        (rear - 0.06, half_width * 0.98),
+        (rear + 0.12, half_width * 1.05),
+        (front - 0.1, half_width * 1.05),
+        (front + 0.04, half_width * 0.98),
+    )
+    outline = ((-1, top - 0.03), (1, top - 0.03), (0.75, top + 0.05), (-0.75, top + 0.05))
+    rings = [[(x, s * half, z) for s, z in outline] for x, half in stations]
+    return loft(np.array(rings, np.float32), paint)
 
 
 def _car_lights(rng: Random, length: float, width: float, belt: float) -> list[Mesh]:
