@@ -1,1 +1,1 @@
-"""Pictures of data, training and engines, as PNG bytes."""
+"""Draws data sets, trainings, engines and detections as PNG bytes."""

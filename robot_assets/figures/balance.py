@@ -1,4 +1,4 @@
-"""What a data set is made of: boxes of each class, recording sessions of each split."""
+"""The composition of a data set: boxes of each class, recording sessions of each split."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from robot_assets.figures.chart import SMALL, TEXT, empty_card, new_card, panel, png_bytes, row_name
+from robot_assets.figures.chart import (
+    SMALL,
+    TEXT,
+    add_panel,
+    counted,
+    draw_row_name,
+    empty_card,
+    new_card,
+    png_bytes,
+)
 from robot_assets.figures.style import (
     ALARM,
     CARD,
@@ -27,14 +36,14 @@ _TOP = 114
 
 
 def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
-    """Draw the share that each class has of the boxes of each split.
+    """Draw the share of each class in the boxes of each split.
 
-    Shares, so that splits of different size compare by eye; the numbers beside them are boxes. A class that a
-    split lacks is called out.
+    Shares make splits of different sizes comparable; the numbers beside the bars are boxes. A class that a split does
+    not contain is highlighted.
 
     Args:
-        counts: Split to class to number of boxes. The classes stand in the order of their index, which gives
-            them their colour; a class that a split does not name has none there.
+        counts: Split to class to number of boxes. The classes are in the order of their index, which determines their
+            colour; a class that is missing in a split has no boxes there.
 
     Returns:
         PNG bytes.
@@ -44,14 +53,15 @@ def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
         return empty_card("Boxes of each class", "The data set has no classes yet.")
     total = sum(sum(split.values()) for split in counts.values())
     height = _TOP + _ROW * len(classes) + 26
-    figure = new_card(height, _balance_headline(counts, classes), f"{total:,} boxes; share of each split's boxes")
+    subtitle = f"{total:,} {'box' if total == 1 else 'boxes'}; share of the boxes of each split"
+    figure = new_card(height, _balance_headline(counts, classes), subtitle)
     left, right, gap = 130.0, 820.0, 26.0
-    wide = (right - left - gap * (len(counts) - 1)) / len(counts)
-    widest = max(_share(split, name) for split in counts.values() for name in classes) or 1.0
+    width = (right - left - gap * (len(counts) - 1)) / len(counts)
+    largest = max(_share(split, name) for split in counts.values() for name in classes) or 1.0
     for column, (split, boxes) in enumerate(counts.items()):
-        start = left + column * (wide + gap)
-        axes = panel(figure, start, _TOP, start + wide, height - 26)
-        axes.set_xlim(0, widest * 1.75)
+        start = left + column * (width + gap)
+        axes = add_panel(figure, start, _TOP, start + width, height - 26)
+        axes.set_xlim(0, largest * 1.75)
         axes.set_ylim(len(classes) - 0.5, -0.5)
         axes.set_xticks([])
         axes.set_yticks([])
@@ -59,13 +69,13 @@ def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
         axes.set_title(split, loc="left", size=TEXT, weight="bold", color=INK, pad=10)
         for row, name in enumerate(classes):
             if column == 0:
-                row_name(axes, row, name)
-            _class_bar(axes, row, boxes.get(name, 0), _share(boxes, name))
+                draw_row_name(axes, row, name)
+            _draw_class(axes, row, boxes.get(name, 0), _share(boxes, name))
     return png_bytes(figure)
 
 
 def session_split(sessions: Mapping[str, Mapping[str, int]]) -> bytes:
-    """Draw each split as a strip of its recording sessions, each as long as it has images.
+    """Draw each split as a bar of its recording sessions; the length of a session is its number of images.
 
     Args:
         sessions: Split to session to number of images.
@@ -79,25 +89,27 @@ def session_split(sessions: Mapping[str, Mapping[str, int]]) -> bytes:
     count = sum(len(found) for found in sessions.values())
     images = sum(sum(found.values()) for found in sessions.values())
     height = 92 + 52 * len(sessions) + 14
-    note = f"{count:,} sessions, {images:,} images. A block is a session, its length the number of its images."
-    figure = new_card(height, _split_headline(sessions), note)
-    axes = panel(figure, 130, 92, 820, height - 14)
+    totals = f"{counted(count, 'session')}, {counted(images, 'image')}"
+    figure = new_card(height, _split_headline(sessions), f"{totals}. The length of a block is the images of a session.")
+    axes = add_panel(figure, 130, 92, 820, height - 14)
     longest = max(sum(found.values()) for found in sessions.values())
     axes.set_xlim(0, longest)
     axes.set_ylim(len(sessions) - 0.5, -0.5)
     axes.set_xticks([])
     axes.set_yticks([])
     for row, (split, found) in enumerate(sessions.items()):
-        _strip(axes, row, split, found, images)
+        _draw_sessions(axes, row, split, found, images)
     return png_bytes(figure)
 
 
 def _split_headline(sessions: Mapping[str, Mapping[str, int]]) -> str:
-    everywhere = Counter(name for found in sessions.values() for name in found)
-    torn = sorted(name for name, splits in everywhere.items() if splits > 1)
-    if torn:
-        return f"Session {torn[0]} is in more than one split" + (f", with {len(torn) - 1} others" * (len(torn) > 1))
-    return "No recording session is in two splits"
+    splits_of = Counter(name for found in sessions.values() for name in found)
+    shared = sorted(name for name, splits in splits_of.items() if splits > 1)
+    if not shared:
+        return "No recording session is in two splits"
+    if len(shared) == 1:
+        return f"Session {shared[0]} is in more than one split"
+    return f"{len(shared):,} sessions are in more than one split, such as {shared[0]}"
 
 
 def _share(boxes: Mapping[str, int], name: str) -> float:
@@ -107,19 +119,20 @@ def _share(boxes: Mapping[str, int], name: str) -> float:
 def _balance_headline(counts: Mapping[str, Mapping[str, int]], classes: list[str]) -> str:
     missing = [f"{name} in {split}" for split, boxes in counts.items() for name in classes if not boxes.get(name)]
     if missing:
-        return f"No box of {missing[0]}" + (f", and {len(missing) - 1} more gaps" if len(missing) > 1 else "")
+        more = f", and {counted(len(missing) - 1, 'more gap')}" if len(missing) > 1 else ""
+        return f"No boxes of {missing[0]}{more}"
     totals = {name: sum(boxes.get(name, 0) for boxes in counts.values()) for name in classes}
     rare, common = min(totals, key=lambda n: totals[n]), max(totals, key=lambda n: totals[n])
     if rare == common:
-        return f"{totals[rare]:,} boxes of {rare}"
-    return f"{common} is {_times(totals[common] / totals[rare])} as frequent as {rare}"
+        return f"{totals[rare]:,} {'box' if totals[rare] == 1 else 'boxes'} of {rare}"
+    return f"{common} is {_ratio(totals[common] / totals[rare])} as frequent as {rare}"
 
 
-def _times(ratio: float) -> str:
+def _ratio(ratio: float) -> str:
     return f"{ratio:.0f}×" if ratio >= 9.5 else f"{ratio:.1f}×"
 
 
-def _class_bar(axes: Axes, row: int, count: int, share: float) -> None:
+def _draw_class(axes: Axes, row: int, count: int, share: float) -> None:
     axes.barh(row, share, height=0.58, color=hex_colour(class_colour(row)))
     text = f"{count:,}  {_percent(share)}" if count else "none"
     axes.annotate(
@@ -138,16 +151,17 @@ def _percent(share: float) -> str:
     return f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
 
 
-def _strip(axes: Axes, row: int, split: str, sessions: Mapping[str, int], images: int) -> None:
+def _draw_sessions(axes: Axes, row: int, split: str, sessions: Mapping[str, int], images: int) -> None:
     colour = SPLITS.get(split, MUTED)
-    here = sum(sessions.values())
-    row_name(axes, row, split, weight="bold", lift=6)
-    row_name(axes, row, f"{here:,}  {_percent(here / images)}", colour=MUTED, lift=-7)
-    pixels_an_image = 690 / axes.get_xlim()[1]
+    images_of_split = sum(sessions.values())
+    draw_row_name(axes, row, split, weight="bold", lift=6)
+    share = _percent(images_of_split / images)
+    draw_row_name(axes, row, f"{images_of_split:,}  {share}", colour=MUTED, lift=-7)
+    pixels_per_image = 690 / axes.get_xlim()[1]
     start = 0
     for name, size in sorted(sessions.items(), key=lambda item: (-item[1], item[0])):
         axes.barh(row, size, left=start, height=0.66, color=colour, edgecolor=CARD, linewidth=1)
-        if size * pixels_an_image > 7.1 * len(name) + 6:
+        if size * pixels_per_image > 7.1 * len(name) + 6:
             ink = hex_colour(text_colour_on(rgb_colour(colour)))
             axes.text(start + size / 2, row, name, ha="center", va="center", size=8, color=ink, parse_math=False)
         start += size

@@ -1,4 +1,4 @@
-"""The card that every chart stands on: Matplotlib's objects alone, no pyplot, no state shared by figures."""
+"""The card of a chart, and the elements that charts share. Uses Matplotlib's objects, not pyplot: no shared state."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 WIDTH = 840
 _DPI = 100
 
-# Points at 100 dpi. At 700 pixels wide the smallest is still ten pixels high.
+# Points at 100 dpi. In a figure scaled to 700 pixels the smallest is still ten pixels high.
 TITLE = 13.0
 TEXT = 9.5
 SMALL = 9.0
@@ -24,13 +24,13 @@ _NAME_LENGTH = 18
 
 
 def new_card(height: int, title: str, subtitle: str = "", *, width: int = WIDTH) -> Figure:
-    """An opaque card with what the picture says at its top left.
+    """Create an opaque card with a title and a subtitle at its top left.
 
     Args:
-        height: In pixels.
-        title: The finding in a few words.
-        subtitle: What is shown and in which unit.
-        width: In pixels.
+        height: Pixels.
+        title: The result in a few words.
+        subtitle: The quantity shown and its unit.
+        width: Pixels.
     """
     from matplotlib.figure import Figure
 
@@ -40,11 +40,11 @@ def new_card(height: int, title: str, subtitle: str = "", *, width: int = WIDTH)
     return figure
 
 
-def panel(figure: Figure, left: float, top: float, right: float, bottom: float) -> Axes:
-    """Axes inside a card, given in pixels from its top left corner, without frame or tick marks."""
+def add_panel(figure: Figure, left: float, top: float, right: float, bottom: float) -> Axes:
+    """Add axes without frame and tick marks to a card; edges in pixels from its top left corner."""
     width, height = figure.get_size_inches() * _DPI
-    place = (left / width, 1 - bottom / height, (right - left) / width, (bottom - top) / height)
-    axes = figure.add_axes(place, facecolor="none")
+    rectangle = (left / width, 1 - bottom / height, (right - left) / width, (bottom - top) / height)
+    axes = figure.add_axes(rectangle, facecolor="none")
     for spine in axes.spines.values():
         spine.set_visible(False)
     axes.tick_params(length=0, colors=MUTED, labelsize=SMALL, pad=5)
@@ -52,12 +52,12 @@ def panel(figure: Figure, left: float, top: float, right: float, bottom: float) 
     return axes
 
 
-def rules(axes: Axes, along: str) -> None:
-    """Faint lines across an axis, ``x`` or ``y``."""
-    axes.grid(visible=True, axis=along, color=FAINT, linewidth=0.7)  # type: ignore[arg-type]
+def draw_grid(axes: Axes, axis: str) -> None:
+    """Draw faint grid lines of an axis, ``x`` or ``y``."""
+    axes.grid(visible=True, axis=axis, color=FAINT, linewidth=0.7)  # type: ignore[arg-type]
 
 
-def row_name(
+def draw_row_name(
     axes: Axes,
     row: float,
     name: str,
@@ -68,17 +68,17 @@ def row_name(
     lift: float = 0,
     length: int = _NAME_LENGTH,
 ) -> None:
-    """Name of a row, left of its axes; a long one keeps its beginning and its end, where numbers are.
+    """Draw the name of a row left of its axes; a long one is shortened in the middle, since numbers are at the end.
 
     Args:
-        axes: Where the row is.
-        row: Its height in the axes' own units.
-        name: Shown as it is: a dollar sign begins no formula.
-        colour: Of the text.
-        weight: Of the text.
+        axes: The axes.
+        row: Position of the row in data coordinates.
+        name: Drawn literally: a dollar sign starts no formula.
+        colour: Colour of the text.
+        weight: Weight of the text.
         gap: Points between the text and the axes.
-        lift: Points by which the text stands above the row.
-        length: Characters that there is room for.
+        lift: Points of the text above the row.
+        length: Limit of characters.
     """
     axes.annotate(
         _shortened(name, length),
@@ -102,20 +102,20 @@ def _shortened(name: str, length: int) -> str:
     return f"{name[: length - end - 1].rstrip()}…{name[-end:].lstrip()}"
 
 
-def percentile_mark(axes: Axes, base: float, top: float, share: int, value: float, *, weight: str = "normal") -> None:
-    """A tick at a percentile of a distribution, with its name and value at the end.
+def draw_percentile(axes: Axes, base: float, top: float, percent: int, value: float, *, weight: str = "normal") -> None:
+    """Draw a line at a percentile of a distribution, with its name and value at the top.
 
     Args:
-        axes: Where the distribution stands.
-        base: Where the tick begins, in the axes' own units.
-        top: Where it ends.
-        share: Of the percentile, 0 to 100.
-        value: The percentile itself.
-        weight: Of the text.
+        axes: The axes of the distribution.
+        base: Bottom of the line in data coordinates.
+        top: Top of the line.
+        percent: Which percentile, 0 to 100.
+        value: Value of the percentile.
+        weight: Weight of the text.
     """
     axes.plot((value, value), (base, top), color=INK, linewidth=0.9)
     axes.annotate(
-        f"p{share}  {value:.1f}",
+        f"p{percent}  {value:.1f}",
         (value, top),
         xytext=(4, 0),
         textcoords="offset points",
@@ -128,7 +128,7 @@ def percentile_mark(axes: Axes, base: float, top: float, share: int, value: floa
 
 
 def png_bytes(figure: Figure) -> bytes:
-    """PNG of a figure; the same figure gives the same bytes."""
+    """Render a figure as PNG; the same figure gives the same bytes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     buffer = io.BytesIO()
@@ -137,15 +137,20 @@ def png_bytes(figure: Figure) -> bytes:
 
 
 def empty_card(title: str, reason: str) -> bytes:
-    """A card that says why there is nothing to show yet."""
+    """Draw a card without data, with the reason."""
     return png_bytes(new_card(92, title, reason))
 
 
-def spread(positions: Sequence[float], gap: float) -> list[float]:
-    """Move labels apart until no two are closer than ``gap``, each as little as it can.
+def counted(count: int, noun: str) -> str:
+    """``1 image``, ``12,000 images``."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
-    Clusters of labels that touch are laid out around the mean of where they wanted to be (pool adjacent
-    violators), so order is kept and no label drifts to one side.
+
+def separate(positions: Sequence[float], gap: float) -> list[float]:
+    """Move labels as little as possible so that no two are closer than ``gap``.
+
+    Overlapping labels are centred on the mean of their positions (pool adjacent violators), which keeps their order
+    and shifts no label to one side.
     """
     order = sorted(range(len(positions)), key=lambda i: positions[i])
     pools: list[tuple[float, int]] = []

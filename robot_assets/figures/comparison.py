@@ -1,4 +1,4 @@
-"""What quantization costs: the variants of a model side by side."""
+"""The accuracy of the variants of a model, side by side."""
 
 from __future__ import annotations
 
@@ -6,7 +6,16 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from robot_assets.figures.chart import SMALL, TEXT, empty_card, new_card, panel, png_bytes, row_name, rules
+from robot_assets.figures.chart import (
+    SMALL,
+    TEXT,
+    add_panel,
+    draw_grid,
+    draw_row_name,
+    empty_card,
+    new_card,
+    png_bytes,
+)
 from robot_assets.figures.style import ALARM, CARD, INK, MUTED, variant_colour
 
 if TYPE_CHECKING:
@@ -14,7 +23,7 @@ if TYPE_CHECKING:
 
 _ROW = 40
 _TOP = 100
-_NARROWEST = 0.02
+_RANGE_MIN = 0.02
 
 
 def variant_comparison(
@@ -26,18 +35,18 @@ def variant_comparison(
     measure: str = "mAP@50",
     split: str = "validation",
 ) -> bytes:
-    """Draw each variant as a dot, with its distance to the FP32 checkpoint in points (hundredths).
+    """Draw each variant as a dot, with its difference to the reference in points (hundredths).
 
-    Dots, not bars, because the axis does not begin at zero; it spans at least two points, so that noise of a
-    tenth of a point looks like what it is.
+    Dots, not bars, because the axis does not begin at zero. It spans at least two points, so that noise of a tenth of
+    a point looks small.
 
     Args:
-        variants: Value in [0, 1] by name, drawn in this order; None, or what is not finite, was not measured.
-        chosen: The variant that goes on, or None.
-        reference: What the others are measured against; by default the first variant.
-        drop_points_max: Points that a variant may lose; drawn as a line where it lies within the axis.
+        variants: Value in [0, 1] by name, drawn in this order; None or not finite: not measured.
+        chosen: The variant that was chosen, or None.
+        reference: The variant that the others are compared with; by default the first one.
+        drop_points_max: Points that a variant may lose; drawn as a line if it lies within the axis.
         measure: Name of the value.
-        split: Where it was measured.
+        split: Split that it was measured on.
 
     Returns:
         PNG bytes.
@@ -54,19 +63,19 @@ def variant_comparison(
     base = reference or next(iter(variants))
     height = _TOP + _ROW * len(variants) + 44
     figure = new_card(height, _headline(values, chosen, base, measure), _axis_note(measure, split))
-    axes = panel(figure, 172, _TOP, 600, height - 44)
-    low, high = _zoom(list(values.values()))
-    axes.set_xlim(low, high)
+    axes = add_panel(figure, 172, _TOP, 600, height - 44)
+    axes.set_xlim(*_limits(list(values.values())))
     axes.set_ylim(len(variants) - 0.5, -0.5)
     axes.set_yticks([])
-    rules(axes, "x")
+    draw_grid(axes, "x")
     zero = values.get(base)
     if zero is not None:
         axes.axvline(zero, color=variant_colour(base), linewidth=1.2)
-        _mark_gate(axes, zero, drop_points_max)
-    _head(axes, "" if zero is None else base)
+        _draw_gate(axes, zero, drop_points_max)
+    _draw_column_titles(axes, "" if zero is None else base)
     for row, name in enumerate(variants):
-        _variant_row(axes, row, name, values.get(name), zero=None if name == base else zero, chosen=name == chosen)
+        zero_of_row = None if name == base else zero
+        _draw_variant(axes, row, name, values.get(name), zero=zero_of_row, is_chosen=name == chosen)
     return png_bytes(figure)
 
 
@@ -77,13 +86,13 @@ def per_class_comparison(
     measure: str = "AP50",
     split: str = "validation",
 ) -> bytes:
-    """Draw a dot per class and variant: which class quantization hurts, against the first variant.
+    """Draw a dot per class and variant, with its difference to the first variant.
 
     Args:
-        values: Variant to class to value in [0, 1]; None, or a class that is missing, was not measured.
+        values: Variant to class to value in [0, 1]; None or a missing class: not measured.
         classes: The classes from top to bottom, in order of their index.
         measure: Name of the value.
-        split: Where it was measured.
+        split: Split that it was measured on.
 
     Returns:
         PNG bytes.
@@ -94,16 +103,16 @@ def per_class_comparison(
     figure = new_card(
         height,
         f"{measure} by class",
-        f"{measure} on the {split} split, and each variant's distance to {next(iter(values))}",
+        f"{measure} on the {split} split, and the difference of each variant to {next(iter(values))}",
     )
-    axes = panel(figure, 172, 118, 780, height - 44)
-    axes.set_xlim(*_tenths([v for found in values.values() for v in found.values()]))
+    axes = add_panel(figure, 172, 118, 780, height - 44)
+    axes.set_xlim(*_limits_in_tenths([v for found in values.values() for v in found.values()]))
     axes.set_ylim(len(classes) - 0.5, -0.5)
     axes.set_yticks([])
-    rules(axes, "x")
-    _variant_key(axes, list(values))
+    draw_grid(axes, "x")
+    _draw_legend(axes, list(values))
     for row, name in enumerate(classes):
-        _class_row(axes, row, name, {variant: found.get(name) for variant, found in values.items()})
+        _draw_class(axes, row, name, {variant: found.get(name) for variant, found in values.items()})
     return png_bytes(figure)
 
 
@@ -112,9 +121,9 @@ def _headline(values: Mapping[str, float], chosen: str | None, base: str, measur
         return f"{measure} by variant"
     if base not in values or base == chosen:
         return f"{chosen}: {measure} {values[chosen]:.3f}"
-    lead = _points(values[chosen] - values[base]).removeprefix("±")
-    side = "level with" if lead == "0.0" else f"{lead[1:]} points {'above' if lead[0] == '+' else 'below'}"
-    return f"{chosen}: {measure} {values[chosen]:.3f}, {side} {base}"
+    points = _points(values[chosen] - values[base]).removeprefix("±")
+    relation = "equal to" if points == "0.0" else f"{points[1:]} points {'above' if points[0] == '+' else 'below'}"
+    return f"{chosen}: {measure} {values[chosen]:.3f}, {relation} {base}"
 
 
 def _axis_note(measure: str, split: str) -> str:
@@ -122,56 +131,50 @@ def _axis_note(measure: str, split: str) -> str:
 
 
 def _points(difference: float) -> str:
-    """Points with a sign, and zero without one."""
+    """Points with a sign; ``±0.0`` for zero."""
     tenths = round(difference * 100, 1)
     return "±0.0" if tenths == 0 else f"{tenths:+.1f}".replace("-", "−")
 
 
-def _zoom(values: Sequence[float]) -> tuple[float, float]:
+def _limits(values: Sequence[float]) -> tuple[float, float]:
     low, high = min(values), max(values)
-    middle, half = (low + high) / 2, max(high - low, _NARROWEST) / 2 * 1.25
+    middle, half = (low + high) / 2, max(high - low, _RANGE_MIN) / 2 * 1.25
     return middle - half, middle + half
 
 
-def _tenths(values: Sequence[float | None]) -> tuple[float, float]:
-    """Whole tenths around what was measured."""
+def _limits_in_tenths(values: Sequence[float | None]) -> tuple[float, float]:
+    """Whole tenths around the measured values."""
     known = [value for value in values if value is not None and math.isfinite(value)]
     low, high = math.floor(min(known, default=0.0) * 10), math.ceil(max(known, default=1.0) * 10)
     return (low - (low == high)) / 10, high / 10
 
 
-def _mark_gate(axes: Axes, zero: float, drop_points_max: float | None) -> None:
+def _draw_gate(axes: Axes, zero: float, drop_points_max: float | None) -> None:
     if drop_points_max is None or not axes.get_xlim()[0] < zero - drop_points_max / 100:
         return
     floor = zero - drop_points_max / 100
     axes.axvline(floor, color=ALARM, linewidth=1, linestyle=(0, (4, 3)))
-    _above(axes, floor, f"gate {_points(-drop_points_max / 100)}", ALARM)
+    _draw_above(axes, floor, f"gate {_points(-drop_points_max / 100)}", ALARM)
 
 
-def _head(axes: Axes, base: str) -> None:
-    _beside(axes, 0.0, "value", 36, MUTED, align="right", above=True)
+def _draw_column_titles(axes: Axes, base: str) -> None:
+    _draw_beside(axes, 0.0, "value", 36, MUTED, align="right", above=True)
     if base:
-        _beside(
-            axes,
-            0.0,
-            "to FP32" if "fp32" in base.casefold() else "difference",
-            100,
-            MUTED,
-            align="right",
-            above=True,
-        )
+        title = "to FP32" if "fp32" in base.casefold() else "difference"
+        _draw_beside(axes, 0.0, title, 100, MUTED, align="right", above=True)
 
 
-def _variant_row(axes: Axes, row: int, name: str, value: float | None, *, zero: float | None, chosen: bool) -> None:
-    colour, weight = variant_colour(name), "bold" if chosen else "normal"
-    row_name(axes, row, name, weight=weight, gap=14)
+def _draw_variant(axes: Axes, row: int, name: str, value: float | None, *, zero: float | None, is_chosen: bool) -> None:
+    colour, weight = variant_colour(name), "bold" if is_chosen else "normal"
+    draw_row_name(axes, row, name, weight=weight, gap=14)
     if value is None:
-        _beside(axes, row, "not measured", 36, MUTED, align="right")
+        _draw_beside(axes, row, "not measured", 36, MUTED, align="right")
         return
     if zero is not None:
         axes.plot((zero, value), (row, row), color=colour, linewidth=2.2, solid_capstyle="butt")
-    axes.plot(value, row, "o", color=colour, markersize=11 if chosen else 8, markeredgecolor=CARD, markeredgewidth=1)
-    if chosen:
+    size = 11 if is_chosen else 8
+    axes.plot(value, row, "o", color=colour, markersize=size, markeredgecolor=CARD, markeredgewidth=1)
+    if is_chosen:
         axes.plot(
             value,
             row,
@@ -181,14 +184,14 @@ def _variant_row(axes: Axes, row: int, name: str, value: float | None, *, zero: 
             markeredgecolor=colour,
             markeredgewidth=1.4,
         )
-        _beside(axes, row, "chosen", 112, colour, weight="bold")
-    _beside(axes, row, f"{value:.3f}", 36, INK, weight=weight, align="right")
+        _draw_beside(axes, row, "chosen", 112, colour, weight="bold")
+    _draw_beside(axes, row, f"{value:.3f}", 36, INK, weight=weight, align="right")
     if zero is not None:
-        _beside(axes, row, _points(value - zero), 100, INK, weight=weight, align="right")
+        _draw_beside(axes, row, _points(value - zero), 100, INK, weight=weight, align="right")
 
 
-def _class_row(axes: Axes, row: int, name: str, values: Mapping[str, float | None]) -> None:
-    row_name(axes, row, name, gap=14)
+def _draw_class(axes: Axes, row: int, name: str, values: Mapping[str, float | None]) -> None:
+    draw_row_name(axes, row, name, gap=14)
     known = {variant: value for variant, value in values.items() if value is not None and math.isfinite(value)}
     if not known:
         axes.text(axes.get_xlim()[0], row, " not measured", va="center", color=MUTED, size=SMALL)
@@ -205,8 +208,8 @@ def _class_row(axes: Axes, row: int, name: str, values: Mapping[str, float | Non
         axes.plot(value, lane, "o", color=colour, markersize=6.5, markeredgecolor=CARD)
 
 
-def _variant_key(axes: Axes, variants: Sequence[str]) -> None:
-    """Names of the variants in their colours, above the first row."""
+def _draw_legend(axes: Axes, variants: Sequence[str]) -> None:
+    """Draw the names of the variants in their colours above the first row."""
     start = 0.0
     for name in variants:
         axes.annotate(
@@ -222,7 +225,7 @@ def _variant_key(axes: Axes, variants: Sequence[str]) -> None:
         start += 6.0 * len(name) + 26
 
 
-def _above(axes: Axes, x: float, text: str, colour: str) -> None:
+def _draw_above(axes: Axes, x: float, text: str, colour: str) -> None:
     axes.annotate(
         text,
         (x, 1.0),
@@ -235,7 +238,7 @@ def _above(axes: Axes, x: float, text: str, colour: str) -> None:
     )
 
 
-def _beside(
+def _draw_beside(
     axes: Axes,
     row: float,
     text: str,
@@ -246,7 +249,7 @@ def _beside(
     align: str = "left",
     above: bool = False,
 ) -> None:
-    """Text right of the axes, ``offset`` points away: the columns of a small table."""
+    """Draw text ``offset`` points to the right of the axes, as in the columns of a table."""
     axes.annotate(
         text,
         (1.0, 1.0 if above else row),

@@ -1,4 +1,4 @@
-"""How a training went: loss and accuracy over its epochs."""
+"""Loss and accuracy over the epochs of a training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from robot_assets.figures.chart import SMALL, TEXT, empty_card, new_card, panel, png_bytes, rules, spread
+from robot_assets.figures.chart import (
+    SMALL,
+    TEXT,
+    add_panel,
+    counted,
+    draw_grid,
+    empty_card,
+    new_card,
+    png_bytes,
+    separate,
+)
 from robot_assets.figures.style import CARD, INK, MUTED
 
 if TYPE_CHECKING:
@@ -26,7 +36,7 @@ def training_curves(history: Sequence[Mapping[str, object]], *, best_epoch: int 
 
     Args:
         history: A row per epoch with ``epoch``, ``loss``, any ``loss_*`` parts, and ``val_map50`` and
-            ``val_map50_95`` in [0, 1]. A value that is missing, None or not finite leaves a gap.
+            ``val_map50_95`` in [0, 1]. Values that are missing, None or not finite are not drawn.
         best_epoch: The epoch whose weights were kept; by default the first with the highest ``val_map50``.
 
     Returns:
@@ -40,21 +50,21 @@ def training_curves(history: Sequence[Mapping[str, object]], *, best_epoch: int 
     accuracy = {key: curve for key in _ACCURACY if (curve := _curve(history, key))}
     losses = {key: curve for key in _loss_names(history) if (curve := _curve(history, key))}
     best = _best(accuracy.get("val_map50", []), best_epoch)
-    title = f"{len(history)} epoch{'s' if len(history) > 1 else ''}, not validated yet"
+    title = f"{counted(len(history), 'epoch')}, not validated yet"
     if best is not None:
         title = f"mAP@50 of {best[1]:.3f} at epoch {best[0]:g}"
     figure = new_card(_HEIGHT, title, "Validation accuracy and training loss over the epochs")
-    left = panel(figure, 58, _TOP, 340, _BOTTOM)
-    right = panel(figure, 518, _TOP, 736, _BOTTOM)
+    left = add_panel(figure, 58, _TOP, 340, _BOTTOM)
+    right = add_panel(figure, 518, _TOP, 736, _BOTTOM)
     for axes, name in ((left, "Validation accuracy"), (right, "Training loss")):
         axes.set_title(name, loc="left", size=TEXT, color=INK, pad=12)
         axes.set_xlabel("epoch", size=SMALL, color=MUTED)
-        _epoch_axis(axes, [_number(row.get("epoch")) for row in history])
-        rules(axes, "y")
-    _draw(left, {_ACCURACY[k][0]: (curve, _ACCURACY[k][1]) for k, curve in accuracy.items()})
-    _draw(right, {_loss_title(k): (curve, _loss_colour(k, losses)) for k, curve in losses.items()})
+        _set_epoch_axis(axes, [_number(row.get("epoch")) for row in history])
+        draw_grid(axes, "y")
+    _draw_curves(left, {_ACCURACY[k][0]: (curve, _ACCURACY[k][1]) for k, curve in accuracy.items()})
+    _draw_curves(right, {_loss_title(k): (curve, _loss_colour(k, losses)) for k, curve in losses.items()})
     if best is not None:
-        _mark_best(left, best)
+        _draw_best(left, best)
     return png_bytes(figure)
 
 
@@ -93,7 +103,7 @@ def _best(curve: Curve, epoch: int | None) -> tuple[float, float] | None:
     return max(curve, key=lambda point: point[1], default=None)
 
 
-def _epoch_axis(axes: Axes, epochs: Sequence[float | None]) -> None:
+def _set_epoch_axis(axes: Axes, epochs: Sequence[float | None]) -> None:
     from matplotlib.ticker import MaxNLocator
 
     known = [epoch for epoch in epochs if epoch is not None]
@@ -106,8 +116,8 @@ def _epoch_axis(axes: Axes, epochs: Sequence[float | None]) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=_ROUND))
 
 
-def _draw(axes: Axes, curves: Mapping[str, tuple[Curve, str]]) -> None:
-    """Lines from zero up, each named at its right end."""
+def _draw_curves(axes: Axes, curves: Mapping[str, tuple[Curve, str]]) -> None:
+    """Draw curves on an axis from zero, each with its name at the right end."""
     from matplotlib.ticker import MaxNLocator
 
     highest = max((value for curve, _ in curves.values() for _, value in curve), default=1.0) or 1.0
@@ -117,8 +127,8 @@ def _draw(axes: Axes, curves: Mapping[str, tuple[Curve, str]]) -> None:
     if not curves:
         axes.text(0.5, 0.5, "not measured yet", transform=axes.transAxes, ha="center", size=TEXT, color=MUTED)
         return
-    ends = spread([curve[-1][1] for curve, _ in curves.values()], ceiling * 0.075)
-    for (name, (curve, colour)), y in zip(curves.items(), ends, strict=True):
+    label_heights = separate([curve[-1][1] for curve, _ in curves.values()], ceiling * 0.075)
+    for (name, (curve, colour)), y in zip(curves.items(), label_heights, strict=True):
         marker = "o" if len(curve) == 1 else ""
         axes.plot(*zip(*curve, strict=True), color=colour, linewidth=1.8, marker=marker, clip_on=False)
         axes.annotate(
@@ -134,7 +144,7 @@ def _draw(axes: Axes, curves: Mapping[str, tuple[Curve, str]]) -> None:
         )
 
 
-def _mark_best(axes: Axes, best: tuple[float, float]) -> None:
+def _draw_best(axes: Axes, best: tuple[float, float]) -> None:
     colour = _ACCURACY["val_map50"][1]
     axes.plot(
         *best,

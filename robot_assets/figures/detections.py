@@ -1,4 +1,4 @@
-"""Boxes drawn on camera images: what a model saw, next to what was there."""
+"""Draws detections and ground truth on camera images."""
 
 from __future__ import annotations
 
@@ -39,44 +39,44 @@ def draw_detections(
 ) -> npt.NDArray[np.uint8]:
     """Draw boxes with their class and score on a copy of an image.
 
-    A tag moves aside for the tags of more certain boxes; where there is no free place the box goes without,
-    and its colour still says the class.
+    Tags of boxes with higher scores are placed first. A box whose tag does not fit has none; its colour still
+    identifies the class.
 
     Args:
         image: uint8 (H, W, 3), RGB.
-        boxes: (n, 4) xyxy in pixels of ``image``; parts outside are cut off.
+        boxes: (n, 4) xyxy in pixels of ``image``; clipped to it.
         labels: (n,) class indices.
-        scores: (n,) in [0, 1], or None for boxes without (ground truth).
+        scores: (n,) in [0, 1], or None for ground truth.
         classes: Names by class index.
-        scale: Whole factor by which the image is enlarged, so that text stays readable; by default 2 when its
-            longer side is below 640 pixels, else 1.
+        scale: Integer factor to enlarge the image by, so that text is readable; by default 2 if its longer side is
+            below 640 pixels, else 1.
 
     Returns:
         uint8 (H * scale, W * scale, 3), RGB.
 
     Raises:
-        ValueError: Arrays that do not fit together, a box that is not finite, a label without a class.
+        ValueError: Arrays of different lengths, a box that is not finite, a label without a class.
     """
-    marks = _checked(image, boxes, labels, scores, classes)
+    checked = _checked(image, boxes, labels, scores, classes)
     factor = _scale_of(image) if scale is None else scale
     canvas = _enlarged(image, factor)
-    _draw_solid(canvas, marks, factor, classes)
+    _draw_boxes(canvas, checked, factor, classes)
     return np.asarray(canvas)
 
 
 @dataclass(frozen=True)
-class _Marks:
-    """Checked boxes: float64 (n, 4), int64 (n,), float64 (n,) or None."""
+class _Boxes:
+    """Checked boxes: float64 (n, 4) xyxy, int64 (n,), float64 (n,) or None."""
 
     boxes: npt.NDArray[np.float64]
     labels: npt.NDArray[np.int64]
     scores: npt.NDArray[np.float64] | None
 
-    def weakest_first(self) -> list[int]:
-        """Order of drawing: certain boxes cover uncertain ones, small ones cover large ones."""
-        wide, high = self.boxes[:, 2] - self.boxes[:, 0], self.boxes[:, 3] - self.boxes[:, 1]
-        strength = -wide * high if self.scores is None else self.scores
-        return [int(i) for i in np.argsort(strength, kind="stable")]
+    def by_priority(self) -> list[int]:
+        """Indices in ascending order of score; without scores, in descending order of area."""
+        width, height = self.boxes[:, 2] - self.boxes[:, 0], self.boxes[:, 3] - self.boxes[:, 1]
+        priority = -width * height if self.scores is None else self.scores
+        return [int(i) for i in np.argsort(priority, kind="stable")]
 
 
 def _checked(
@@ -85,23 +85,23 @@ def _checked(
     labels: npt.ArrayLike,
     scores: npt.ArrayLike | None,
     classes: Sequence[str],
-) -> _Marks:
+) -> _Boxes:
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"image is {image.dtype} {image.shape}; needed: uint8 (H, W, 3)")
     corners = np.asarray(boxes, dtype=np.float64)
     corners = corners.reshape(-1, 4) if corners.size == 0 else corners
     indices = np.asarray(labels, dtype=np.int64).reshape(-1)
-    certainties = None if scores is None else np.asarray(scores, dtype=np.float64).reshape(-1)
+    values = None if scores is None else np.asarray(scores, dtype=np.float64).reshape(-1)
     if corners.ndim != 2 or corners.shape[1] != 4:
         raise ValueError(f"boxes are {corners.shape}; needed: (n, 4)")
-    if len(indices) != len(corners) or (certainties is not None and len(certainties) != len(corners)):
-        found = "" if certainties is None else f" and {len(certainties)} scores"
-        raise ValueError(f"{len(corners)} boxes with {len(indices)} labels{found}; needed: one of each a box")
+    if len(indices) != len(corners) or (values is not None and len(values) != len(corners)):
+        found = "" if values is None else f", scores: {len(values)}"
+        raise ValueError(f"boxes: {len(corners)}, labels: {len(indices)}{found}; needed: one of each per box")
     if not np.isfinite(corners).all():
         raise ValueError("a box has a coordinate that is not finite")
     if len(indices) and not 0 <= indices.min() <= indices.max() < len(classes):
-        raise ValueError(f"labels {indices.min()}..{indices.max()} with {len(classes)} classes")
-    return _Marks(corners, indices, certainties)
+        raise ValueError(f"labels {indices.min()} to {indices.max()}; needed: 0 to {len(classes) - 1}")
+    return _Boxes(corners, indices, values)
 
 
 def _scale_of(image: npt.NDArray[np.uint8]) -> int:
@@ -113,33 +113,33 @@ def _enlarged(image: npt.NDArray[np.uint8], scale: int) -> Image:
 
     if scale < 1:
         raise ValueError(f"scale {scale}; needed: 1 or more")
-    picture = Images.fromarray(image)
-    size = (picture.width * scale, picture.height * scale)
-    return picture if scale == 1 else picture.resize(size, Images.Resampling.BICUBIC)
+    original = Images.fromarray(image)
+    size = (original.width * scale, original.height * scale)
+    return original if scale == 1 else original.resize(size, Images.Resampling.BICUBIC)
 
 
-def _draw_solid(canvas: Image, marks: _Marks, scale: float, classes: Sequence[str]) -> None:
+def _draw_boxes(canvas: Image, found: _Boxes, scale: float, classes: Sequence[str]) -> None:
     from PIL import ImageDraw as Draws
 
     pen = Draws.Draw(canvas)
     visible: list[tuple[int, Rectangle]] = []
-    for i in marks.weakest_first():
-        if (box := _on_canvas(marks.boxes[i], scale, canvas.size)) is not None:
+    for i in found.by_priority():
+        if (box := _on_canvas(found.boxes[i], scale, canvas.size)) is not None:
             visible.append((i, box))
-            _outline(pen, box, class_colour(int(marks.labels[i])))
+            _draw_outline(pen, box, class_colour(int(found.labels[i])))
     tags: list[Rectangle] = []
     font = pixel_font(_font_size(canvas.size))
     for i, box in reversed(visible):
-        label = int(marks.labels[i])
-        text = classes[label] if marks.scores is None else f"{classes[label]} {marks.scores[i]:.2f}"
+        label = int(found.labels[i])
+        text = classes[label] if found.scores is None else f"{classes[label]} {found.scores[i]:.2f}"
         others = [other for j, other in visible if j != i]
-        if (spot := _free_place(font, text, box, canvas.size, tags, others)) is not None:
-            tags.append(spot)
-            _tag(pen, spot, text, class_colour(label), font)
+        if (tag := _free_position(font, text, box, canvas.size, tags, others)) is not None:
+            tags.append(tag)
+            _draw_tag(pen, tag, text, class_colour(label), font)
 
 
 def _on_canvas(box: npt.NDArray[np.float64], scale: float, size: tuple[int, int]) -> Rectangle | None:
-    """Inclusive pixel rectangle of a box, or None where it lies outside the picture."""
+    """Inclusive pixel rectangle of a box, or None if it lies outside the image."""
     left, top = np.floor(box[:2] * scale)
     right, bottom = np.ceil(box[2:] * scale) - 1
     if right < max(left, 0) or bottom < max(top, 0) or left >= size[0] or top >= size[1]:
@@ -147,14 +147,14 @@ def _on_canvas(box: npt.NDArray[np.float64], scale: float, size: tuple[int, int]
     return int(max(left, 0)), int(max(top, 0)), int(min(right, size[0] - 1)), int(min(bottom, size[1] - 1))
 
 
-def _outline(pen: ImageDraw, box: Rectangle, colour: Colour) -> None:
-    """Two pixels of colour inside the box; one dark pixel around it keeps it crisp on any background."""
+def _draw_outline(pen: ImageDraw, box: Rectangle, colour: Colour) -> None:
+    """Draw two pixels of colour inside the box, and one dark pixel around it for contrast with any background."""
     left, top, right, bottom = box
     pen.rectangle((left - 1, top - 1, right + 1, bottom + 1), outline=_CASING)
     pen.rectangle(box, outline=colour, width=2 if min(right - left, bottom - top) >= 4 else 1)
 
 
-def _free_place(
+def _free_position(
     font: FreeTypeFont,
     text: str,
     box: Rectangle,
@@ -162,51 +162,51 @@ def _free_place(
     tags: Sequence[Rectangle],
     boxes: Sequence[Rectangle],
 ) -> Rectangle | None:
-    """Where a tag hides no other tag, and the least of other boxes; None where there is no place."""
+    """The rectangle of a tag that overlaps no other tag, and other boxes the least; None if there is none."""
     ascent, descent = font.getmetrics()
-    wide, high = round(font.getlength(text)) + 2 * _TAG_PADDING, ascent + descent
-    spots = [(x, y, x + wide - 1, y + high - 1) for x, y in _places(box, wide, high, size)]
-    free = [spot for spot in spots if not any(_shared(spot, tag) for tag in tags)]
-    return min(free, key=lambda spot: sum(_shared(spot, other) for other in boxes), default=None)
+    width, height = round(font.getlength(text)) + 2 * _TAG_PADDING, ascent + descent
+    candidates = [(x, y, x + width - 1, y + height - 1) for x, y in _positions(box, width, height, size)]
+    free = [candidate for candidate in candidates if not any(_overlap(candidate, tag) for tag in tags)]
+    return min(free, key=lambda candidate: sum(_overlap(candidate, other) for other in boxes), default=None)
 
 
-def _tag(pen: ImageDraw, spot: Rectangle, text: str, colour: Colour, font: FreeTypeFont) -> None:
-    pen.rectangle(spot, fill=colour)
-    pen.text((spot[0] + _TAG_PADDING, spot[1]), text, fill=text_colour_on(colour), font=font)
+def _draw_tag(pen: ImageDraw, tag: Rectangle, text: str, colour: Colour, font: FreeTypeFont) -> None:
+    pen.rectangle(tag, fill=colour)
+    pen.text((tag[0] + _TAG_PADDING, tag[1]), text, fill=text_colour_on(colour), font=font)
 
 
 def _font_size(size: tuple[int, int]) -> int:
     return min(20, max(11, round(max(size) / 60)))
 
 
-def _places(box: Rectangle, wide: int, high: int, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
-    """Where a tag may go, best first: above, below, beside, then inside the box."""
+def _positions(box: Rectangle, width: int, height: int, size: tuple[int, int]) -> Iterator[tuple[int, int]]:
+    """Top left corners of a tag in order of preference: above, below, beside, then inside the box."""
     left, top, right, bottom = box
-    columns = (left, right - wide + 1)
-    spots = [(x, y) for y in (top - high, bottom + 1) for x in columns]
-    spots += [(right + 1, top), (left - wide, top), (left + 2, top + 2)]
-    for x, y in spots:
-        within = min(max(x, 0), size[0] - wide)
-        if within >= 0 and 0 <= y <= size[1] - high and abs(within - x) < wide:
+    columns = (left, right - width + 1)
+    corners = [(x, y) for y in (top - height, bottom + 1) for x in columns]
+    corners += [(right + 1, top), (left - width, top), (left + 2, top + 2)]
+    for x, y in corners:
+        within = min(max(x, 0), size[0] - width)
+        if within >= 0 and 0 <= y <= size[1] - height and abs(within - x) < width:
             yield within, y
 
 
-def _shared(one: Rectangle, other: Rectangle) -> int:
-    """Pixels that two rectangles have in common."""
-    wide = min(one[2], other[2]) - max(one[0], other[0]) + 1
-    high = min(one[3], other[3]) - max(one[1], other[1]) + 1
-    return max(wide, 0) * max(high, 0)
+def _overlap(one: Rectangle, other: Rectangle) -> int:
+    """Pixels in both rectangles."""
+    width = min(one[2], other[2]) - max(one[0], other[0]) + 1
+    height = min(one[3], other[3]) - max(one[1], other[1]) + 1
+    return max(width, 0) * max(height, 0)
 
 
 @dataclass(frozen=True)
 class Sample:
-    """One image with what is there and what a model saw.
+    """One image with its ground truth and its predictions.
 
     Attributes:
         image: uint8 (H, W, 3), RGB.
         truth_boxes: (n, 4) xyxy in pixels of the image.
         truth_labels: (n,) class indices.
-        boxes: (m, 4) xyxy of the predictions that are worth showing: filter by score first.
+        boxes: (m, 4) xyxy of the predictions to draw, already filtered by score.
         labels: (m,) class indices.
         scores: (m,) in [0, 1].
     """
@@ -227,33 +227,33 @@ def prediction_sheet(
     width: int = 840,
     size_bytes_max: int = 150_000,
 ) -> bytes:
-    """Samples side by side: ground truth dashed in white, predictions solid in the colour of their class.
+    """Draw samples side by side: ground truth dashed in white, predictions solid in the colour of their class.
 
-    Below each image stands how many objects were found (same class, IoU of at least 0.5, each object once,
-    the most certain prediction first, as COCO counts) and how many predictions match nothing.
+    The caption of an image has the number of objects found (same class, IoU of at least 0.5, each object once, in
+    descending order of score, as in COCO) and the number of predictions without a match.
 
     Args:
-        samples: What to show, in this order.
+        samples: The samples, in this order.
         classes: Names by class index.
-        columns: Images in a row.
+        columns: Images per row.
         width: Width of the sheet in pixels.
-        size_bytes_max: The most bytes that the PNG may have; see ``style.image_png``.
+        size_bytes_max: Limit of the size of the PNG; see ``style.image_png``.
 
     Returns:
         PNG bytes.
 
     Raises:
-        ValueError: A sample that does not fit together (see ``draw_detections``), or no columns.
+        ValueError: An invalid sample (see ``draw_detections``), or no columns.
     """
     cell = cell_width(width, columns)
-    pictures, captions = [], []
+    images, captions = [], []
     for sample in samples:
         truth = _checked(sample.image, sample.truth_boxes, sample.truth_labels, None, classes)
-        seen = _checked(sample.image, sample.boxes, sample.labels, sample.scores, classes)
-        pictures.append(_drawn_sample(sample.image, truth, seen, classes, cell))
-        captions.append(_outcome(truth, seen))
+        predicted = _checked(sample.image, sample.boxes, sample.labels, sample.scores, classes)
+        images.append(_drawn_sample(sample.image, truth, predicted, classes, cell))
+        captions.append(_caption(truth, predicted))
     note = "White dashes: ground truth.  Colour: prediction with its score."
-    return contact_sheet(pictures, columns, captions, note=note, width=width, size_bytes_max=size_bytes_max)
+    return contact_sheet(images, columns, captions, note=note, width=width, size_bytes_max=size_bytes_max)
 
 
 def labelled_sheet(
@@ -266,33 +266,33 @@ def labelled_sheet(
     width: int = 840,
     size_bytes_max: int = 150_000,
 ) -> bytes:
-    """Images of a data set side by side with their labels, drawn at the size at which they are seen.
+    """Draw images of a data set side by side with their labels, at the size of the cells of the sheet.
 
     Args:
         images: uint8 (H, W, 3), RGB.
         boxes: For each image (n, 4) xyxy in its pixels.
         labels: For each image (n,) class indices.
         classes: Names by class index.
-        columns: Images in a row.
+        columns: Images per row.
         width: Width of the sheet in pixels.
-        size_bytes_max: The most bytes that the PNG may have; see ``style.image_png``.
+        size_bytes_max: Limit of the size of the PNG; see ``style.image_png``.
 
     Returns:
         PNG bytes.
 
     Raises:
-        ValueError: Arrays that do not fit together (see ``draw_detections``), or no columns.
+        ValueError: Invalid arrays (see ``draw_detections``), or no columns.
     """
     cell = cell_width(width, columns)
-    pictures = []
+    drawn = []
     for image, corners, indices in zip(images, boxes, labels, strict=True):
-        nothing = _checked(image, [], [], None, classes)
-        pictures.append(_drawn_sample(image, nothing, _checked(image, corners, indices, None, classes), classes, cell))
-    return contact_sheet(pictures, columns, width=width, size_bytes_max=size_bytes_max)
+        none = _checked(image, [], [], None, classes)
+        drawn.append(_drawn_sample(image, none, _checked(image, corners, indices, None, classes), classes, cell))
+    return contact_sheet(drawn, columns, width=width, size_bytes_max=size_bytes_max)
 
 
 def _drawn_sample(
-    image: npt.NDArray[np.uint8], truth: _Marks, seen: _Marks, classes: Sequence[str], width: int
+    image: npt.NDArray[np.uint8], truth: _Boxes, predicted: _Boxes, classes: Sequence[str], width: int
 ) -> npt.NDArray[np.uint8]:
     from PIL import Image as Images
     from PIL import ImageDraw as Draws
@@ -302,13 +302,13 @@ def _drawn_sample(
     pen = Draws.Draw(canvas)
     for corners in truth.boxes:
         if (box := _on_canvas(corners, scale, canvas.size)) is not None:
-            _dashed(pen, box)
-    _draw_solid(canvas, seen, scale, classes)
+            _draw_dashed(pen, box)
+    _draw_boxes(canvas, predicted, scale, classes)
     return np.asarray(canvas)
 
 
-def _dashed(pen: ImageDraw, box: Rectangle) -> None:
-    """White dashes on a dark line, a little outside the box: a prediction that fits hides none of it."""
+def _draw_dashed(pen: ImageDraw, box: Rectangle) -> None:
+    """Draw white dashes on a dark line, two pixels outside the box, so that an equal prediction does not cover it."""
     left, top, right, bottom = box[0] - 2, box[1] - 2, box[2] + 2, box[3] + 2
     pen.rectangle((left, top, right, bottom), outline=_CASING)
     for x in range(left, right + 1, _DASH * 2):
@@ -319,19 +319,19 @@ def _dashed(pen: ImageDraw, box: Rectangle) -> None:
             pen.line((x, y, x, min(y + _DASH - 1, bottom)), fill=_WHITE)
 
 
-def _outcome(truth: _Marks, seen: _Marks) -> str:
-    found = _matches(truth, seen)
-    false = len(seen.boxes) - found
-    what = f"{found} of {len(truth.boxes)} found" if len(truth.boxes) else "nothing to find"
-    return f"{what}, {false} false" if false else what
+def _caption(truth: _Boxes, predicted: _Boxes) -> str:
+    found = _matches(truth, predicted)
+    false = len(predicted.boxes) - found
+    text = f"{found} of {len(truth.boxes)} found" if len(truth.boxes) else "no objects"
+    return f"{text}, {false} false" if false else text
 
 
-def _matches(truth: _Marks, seen: _Marks) -> int:
-    """How many objects were found: greedy by falling score, as pycocotools does it, at an IoU of 0.5."""
+def _matches(truth: _Boxes, predicted: _Boxes) -> int:
+    """Number of objects found: greedy in descending order of score at an IoU of 0.5, as in pycocotools."""
     free = list(range(len(truth.boxes)))
-    for i in reversed(seen.weakest_first()):
-        rivals = [j for j in free if truth.labels[j] == seen.labels[i]]
-        overlaps = [(_iou(truth.boxes[j], seen.boxes[i]), j) for j in rivals]
+    for i in reversed(predicted.by_priority()):
+        candidates = [j for j in free if truth.labels[j] == predicted.labels[i]]
+        overlaps = [(_iou(truth.boxes[j], predicted.boxes[i]), j) for j in candidates]
         overlap, best = max(overlaps, default=(0.0, -1))
         if overlap >= 0.5:
             free.remove(best)

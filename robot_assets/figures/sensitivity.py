@@ -1,4 +1,4 @@
-"""What quantization costs, layer by layer."""
+"""The accuracy that a model loses with each layer quantized."""
 
 from __future__ import annotations
 
@@ -6,7 +6,17 @@ import math
 from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
-from robot_assets.figures.chart import SMALL, TEXT, empty_card, new_card, panel, png_bytes, row_name, rules
+from robot_assets.figures.chart import (
+    SMALL,
+    TEXT,
+    add_panel,
+    counted,
+    draw_grid,
+    draw_row_name,
+    empty_card,
+    new_card,
+    png_bytes,
+)
 from robot_assets.figures.style import INK, MUTED, variant_colour
 
 if TYPE_CHECKING:
@@ -15,9 +25,9 @@ if TYPE_CHECKING:
 _ROW = 23
 _TOP = 112
 _LEFT, _RIGHT = 196, 524
-_COLUMNS = {"points": 52, "heads move": 122, "latency in float": 202}
+_COLUMNS = {"points": 52, "head error": 122, "latency in float": 202}
 """Right edges of the columns beside the bars, in points from the axes."""
-_NARROWEST = 1.0
+_RANGE_MIN = 1.0
 
 
 def layer_losses(
@@ -32,67 +42,67 @@ def layer_losses(
     """Draw a bar for each layer: the points that are lost when it alone is quantized.
 
     Args:
-        losses: Points (of 100) by layer, in the order the layers run; negative where quantization gained.
-        errors: By layer: how far the heads move, relative to themselves.
+        losses: Points (of 100) by layer, in execution order; negative for a gain.
+        errors: Relative error of the heads by layer.
         in_float: The layers that are left in float.
-        latency_added: By layer: share by which an inference is longer with it alone in float; may lack layers.
-        images: How many were looked at.
-        measure: Name of what is lost.
+        latency_added: Relative increase of the latency with one layer in float, by layer; layers may be missing.
+        images: Number of images of the measurement.
+        measure: Name of the metric.
 
     Returns:
         PNG bytes.
 
     Raises:
-        ValueError: A loss is not finite, or ``in_float`` names no layer.
+        ValueError: A loss is not finite, or ``in_float`` has a name without a layer.
     """
     if not losses:
         return empty_card("Layers", "The graph has no quantized layer.")
-    if strange := sorted(set(in_float) - set(losses)):
-        raise ValueError(f"no layer {strange[0]!r}; there are {', '.join(losses)}")
+    if unknown := sorted(set(in_float) - set(losses)):
+        raise ValueError(f"no layer {unknown[0]!r}; there are {', '.join(losses)}")
     if not all(math.isfinite(loss) for loss in losses.values()):
         raise ValueError("a loss that is not finite")
     height = _TOP + _ROW * len(losses) + 44
-    note = f"{measure} points lost on {images} validation images when this layer alone is quantized"
+    note = f"{measure} points lost on {counted(images, 'validation image')} when this layer alone is quantized"
     if in_float:
         note += "; grey: left in float"
     figure = new_card(height, _headline(losses, errors, in_float), note)
-    axes = panel(figure, _LEFT, _TOP, _RIGHT, height - 44)
+    axes = add_panel(figure, _LEFT, _TOP, _RIGHT, height - 44)
     axes.set_xlim(*_limits(losses.values()))
     axes.set_ylim(len(losses) - 0.4, -0.6)
     axes.set_yticks([])
     axes.set_xlabel(f"points of {measure}, of 100", size=SMALL, color=MUTED)
-    rules(axes, "x")
+    draw_grid(axes, "x")
     axes.axvline(0, color=MUTED, linewidth=0.8)
     for name, right in _COLUMNS.items():
-        _beside(axes, None, name, right, MUTED)
+        _draw_beside(axes, None, name, right, MUTED)
     for row, (name, loss) in enumerate(losses.items()):
         added = latency_added.get(name)
         cells = (_points(loss), f"{100 * errors[name]:.1f} %", "" if added is None else _percent(added))
-        _layer(axes, row, name, loss, cells, spared=name in in_float)
+        _draw_layer(axes, row, name, loss, cells, in_float=name in in_float)
     return png_bytes(figure)
 
 
 def _headline(losses: Mapping[str, float], errors: Mapping[str, float], in_float: Collection[str]) -> str:
     worst = max(losses, key=lambda name: (round(losses[name], 1), errors[name]))
-    loses = round(losses[worst], 1) > 0
-    lead = f"{worst} loses most: {_points(losses[worst])} points" if loses else "No layer alone loses"
+    is_loss = round(losses[worst], 1) > 0
+    start = f"{worst} loses most: {_points(losses[worst])} points" if is_loss else "No layer alone loses accuracy"
     if not in_float:
-        return f"{lead}; none has to stay in float"
-    return f"{lead}; {len(in_float)} layer{' stays' if len(in_float) == 1 else 's stay'} in float"
+        return f"{start}; no layer is left in float"
+    return f"{start}; {counted(len(in_float), 'layer')} left in float"
 
 
 def _limits(losses: Collection[float]) -> tuple[float, float]:
     low, high = min(0.0, *losses, 0.0), max(0.0, *losses, 0.0)
-    room = 0.06 * max(high - low, _NARROWEST)
-    return low - (room if low < 0 else 0), max(high, low + _NARROWEST) + room
+    room = 0.06 * max(high - low, _RANGE_MIN)
+    return low - (room if low < 0 else 0), max(high, low + _RANGE_MIN) + room
 
 
-def _layer(axes: Axes, row: int, name: str, loss: float, cells: tuple[str, str, str], *, spared: bool) -> None:
-    colour, weight = variant_colour("FP32" if spared else "INT8"), "bold" if spared else "normal"
+def _draw_layer(axes: Axes, row: int, name: str, loss: float, cells: tuple[str, str, str], *, in_float: bool) -> None:
+    colour, weight = variant_colour("FP32" if in_float else "INT8"), "bold" if in_float else "normal"
     axes.barh(row, loss, height=0.62, color=colour)
-    row_name(axes, row, name, weight=weight, length=26)
+    draw_row_name(axes, row, name, weight=weight, length=26)
     for text, right in zip(cells, _COLUMNS.values(), strict=True):
-        _beside(axes, row, text, right, INK, weight)
+        _draw_beside(axes, row, text, right, INK, weight)
 
 
 def _points(loss: float) -> str:
@@ -105,8 +115,8 @@ def _percent(share: float) -> str:
     return "±0 %" if percent == 0 else f"{percent:+d} %".replace("-", "−")
 
 
-def _beside(axes: Axes, row: int | None, text: str, offset: float, colour: str, weight: str = "normal") -> None:
-    """Text right of the axes, its edge ``offset`` points away; above the rows where ``row`` is None."""
+def _draw_beside(axes: Axes, row: int | None, text: str, offset: float, colour: str, weight: str = "normal") -> None:
+    """Draw text with its right edge ``offset`` points right of the axes; above the rows if ``row`` is None."""
     axes.annotate(
         text,
         (1.0, 1.0 if row is None else row),

@@ -1,7 +1,7 @@
-"""The look that all pictures share: palette, type, the card that a figure stands on, PNG bytes.
+"""The style of all figures: palette, fonts, the background of cards, and PNG encoding.
 
-A class or a variant has one colour everywhere. Figures stand on an opaque near-white card, so that they read
-the same on a white page and in a dark interface.
+A class or a variant has the same colour in all figures. Figures have an opaque near-white background, so that they look
+the same on a white page and in a dark user interface.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ MUTED = "#6b7078"
 FAINT = "#d9dbdd"
 ALARM = "#b3261e"
 
-# After Wong, "Points of view: Color blindness", Nature Methods 8 (2011), which tells eight things apart under
-# every common colour deficiency. The first classes also stand out from a lawn, a road and a dark hall; black
-# is left to text (violet stands in) and yellow, invisible on white, is darkened.
+# After Wong, "Points of view: Color blindness", Nature Methods 8 (2011): eight colours that are distinguishable with
+# every common colour deficiency. The first ones also contrast with a lawn, a road and a dark hall. Violet replaces
+# black, which is the colour of text, and yellow, which is invisible on white, is darker.
 _CLASSES: tuple[Colour, ...] = (
     (230, 159, 0),  # orange
     (86, 180, 233),  # sky blue
@@ -37,7 +37,7 @@ _CLASSES: tuple[Colour, ...] = (
     (0, 114, 178),  # blue
 )
 
-# Float in greys, post-training quantization in blues, quantization-aware training in vermilion.
+# Float is grey, post-training quantization blue, quantization-aware training vermilion.
 _VARIANTS = (
     ("control", "#9298a1"),
     ("percentile", "#56b4e9"),
@@ -55,10 +55,10 @@ _FONT_FILES = {False: "DejaVuSans.ttf", True: "DejaVuSans-Bold.ttf"}
 
 
 def class_colour(index: int) -> Colour:
-    """Colour of a class, stable by its index.
+    """Colour of a class, determined by its index.
 
     Args:
-        index: Class index from 0. Past the eighth the palette begins again, each round darker by a third.
+        index: Class index from 0. After eight classes the palette repeats, each time darker by a third.
 
     Returns:
         RGB in 0..255.
@@ -67,17 +67,17 @@ def class_colour(index: int) -> Colour:
         ValueError: The index is negative.
     """
     if index < 0:
-        raise ValueError(f"class index {index}; it counts from 0")
-    lap, position = divmod(index, len(_CLASSES))
+        raise ValueError(f"class index {index}; needed: 0 or more")
+    repetition, position = divmod(index, len(_CLASSES))
     red, green, blue = _CLASSES[position]
-    fade = (2 / 3) ** lap
-    return round(red * fade), round(green * fade), round(blue * fade)
+    brightness = (2 / 3) ** repetition
+    return round(red * brightness), round(green * brightness), round(blue * brightness)
 
 
 def variant_colour(name: str) -> str:
     """Colour of a variant of a model by its name: ``FP32 control``, ``PTQ mse``, ``QAT``, ``INT8``."""
-    plain = name.casefold()
-    return next((colour for word, colour in _VARIANTS if word in plain), _OTHER_VARIANT)
+    folded = name.casefold()
+    return next((colour for word, colour in _VARIANTS if word in folded), _OTHER_VARIANT)
 
 
 def hex_colour(colour: Colour) -> str:
@@ -91,7 +91,7 @@ def rgb_colour(text: str) -> Colour:
 
 
 def text_colour_on(background: Colour) -> Colour:
-    """Black or white, whichever contrasts more with a background (WCAG 2.2 relative luminance)."""
+    """Black or white, whichever has the higher contrast with the background (WCAG 2.2 relative luminance)."""
     linear = [(c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in background]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return (0, 0, 0) if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else (255, 255, 255)
@@ -99,13 +99,13 @@ def text_colour_on(background: Colour) -> Colour:
 
 @lru_cache(maxsize=32)
 def pixel_font(size: int, *, bold: bool = False) -> FreeTypeFont:
-    """DejaVu Sans as Matplotlib brings it, for drawing on images.
+    """DejaVu Sans from Matplotlib, for drawing on images.
 
-    The basic layout engine is named, so that the pixels do not depend on whether this machine has Raqm.
+    The layout engine is fixed, so that the pixels do not depend on an installation of Raqm.
 
     Args:
         size: Height of the em square in pixels.
-        bold: Whether to take the bold cut.
+        bold: Whether to use the bold face.
     """
     import matplotlib
     from PIL import ImageFont
@@ -115,20 +115,20 @@ def pixel_font(size: int, *, bold: bool = False) -> FreeTypeFont:
 
 
 def image_png(image: Image, *, size_bytes_max: int | None = None) -> bytes:
-    """PNG of a picture that has photographs in it, kept below a size.
+    """Encode an image that contains photographs as PNG, within a size.
 
-    A photograph is what PNG is worst at: when the exact pixels do not fit, the number of colours goes down
-    first, then the resolution.
+    PNG compresses photographs badly. If the exact pixels exceed the size, the number of colours is reduced first, then
+    the resolution.
 
     Args:
-        image: An RGB picture.
-        size_bytes_max: The most bytes that the PNG may have; None keeps every pixel as it is.
+        image: An RGB image.
+        size_bytes_max: Limit of the size of the PNG; None keeps the exact pixels.
 
     Returns:
-        PNG bytes, the same for the same picture.
+        PNG bytes, the same for the same image.
 
     Raises:
-        ValueError: The budget is too small for any readable picture.
+        ValueError: The limit is too small for a readable image.
     """
     exact = _png(image)
     if size_bytes_max is None or len(exact) <= size_bytes_max:
@@ -140,7 +140,7 @@ def image_png(image: Image, *, size_bytes_max: int | None = None) -> bytes:
             if len(data := _png(_with_few_colours(smaller, colours))) <= size_bytes_max:
                 return data
         shrink *= min(0.95, max(0.6, (size_bytes_max / len(data)) ** 0.5))
-    raise ValueError(f"a picture of {image.width}x{image.height} does not fit in {size_bytes_max} bytes")
+    raise ValueError(f"an image of {image.width}x{image.height} pixels does not fit in {size_bytes_max} bytes")
 
 
 def _resized(image: Image, factor: float) -> Image:
@@ -151,7 +151,7 @@ def _resized(image: Image, factor: float) -> Image:
 
 
 def _with_few_colours(image: Image, colours: int) -> Image:
-    """Median cut, beside which the colours that mean something keep their exact value."""
+    """Reduce the colours by median cut; the colours of classes and text keep their exact value."""
     import numpy as np
     from PIL import Image as Images
 
@@ -159,14 +159,14 @@ def _with_few_colours(image: Image, colours: int) -> Image:
     kept = [*_CLASSES, rgb_colour(CARD), rgb_colour(INK), (0, 0, 0), (255, 255, 255)]
     palette = Images.new("P", (1, 1))
     palette.putpalette([value for colour in kept for value in colour] + found[: 3 * colours])
-    # Pillow looks colours up in coarse cells, so an exact one may land on its neighbour.
+    # Pillow looks up colours in coarse cells, so an exact one may be mapped to its neighbour.
     pixels = np.asarray(image)
     indices = np.array(image.quantize(palette=palette, dither=Images.Dither.NONE))
     for index, colour in enumerate(kept):
         indices[(pixels == colour).all(axis=-1)] = index
-    few = Images.fromarray(indices)
-    few.putpalette(palette.getpalette() or [])
-    return few
+    reduced = Images.fromarray(indices)
+    reduced.putpalette(palette.getpalette() or [])
+    return reduced
 
 
 def _png(image: Image) -> bytes:

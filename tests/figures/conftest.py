@@ -1,4 +1,4 @@
-"""A picture to draw on, and PNG bytes read back."""
+"""An image to draw on, and a reader of PNG bytes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Pixels = npt.NDArray[np.uint8]
 
 @pytest.fixture
 def photo() -> Pixels:
-    """uint8 (90, 120, 3): soft gradients with noise, as a camera gives them."""
+    """uint8 (90, 120, 3): smooth gradients with noise, like a photograph."""
     rng = np.random.default_rng(3)
     y, x = np.mgrid[0:90, 0:120]
     base = np.stack([x * 1.5, y * 2, 200 - x], axis=-1)

@@ -1,4 +1,4 @@
-"""What holds for every chart, then what each one must cope with."""
+"""Properties of all charts, then of each one."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from robot_assets.figures.balance import class_balance, session_split
-from robot_assets.figures.chart import spread
+from robot_assets.figures.chart import counted, separate
 from robot_assets.figures.comparison import per_class_comparison, variant_comparison
 from robot_assets.figures.curves import training_curves
 from robot_assets.figures.latency import latency_histogram
@@ -88,34 +88,34 @@ NOTHING = {
 }
 
 
-def has(image, colour):
-    """Pixels of a colour."""
+def count(image, colour):
+    """Number of pixels of a colour."""
     return int((image == rgb_colour(colour)).all(axis=-1).sum())
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_a_chart_is_the_same_bytes_each_time_and_small_enough_for_a_page(name):
+def test_a_chart_has_the_same_bytes_each_time_and_is_small_enough_for_a_page(name):
     data = CHARTS[name]()
     assert data == CHARTS[name]()
     assert len(data) <= 150_000
 
 
 @pytest.mark.parametrize("name", CHARTS)
-def test_a_chart_stands_on_an_opaque_card_with_free_margins(name, pixels):
+def test_a_chart_is_an_opaque_card_with_free_margins(name, pixels):
     image = pixels(CHARTS[name]())
     assert image.shape[1] == 840
     border = np.concatenate([image[:8].reshape(-1, 3), image[-4:].reshape(-1, 3), image[:, -8:].reshape(-1, 3)])
-    assert (border == rgb_colour(CARD)).all(), "something is cut off at the edge of the card"
+    assert (border == rgb_colour(CARD)).all(), "an element is cut off at the edge of the card"
 
 
 @pytest.mark.parametrize("name", NOTHING)
-def test_nothing_to_show_gives_a_card_that_says_so(name, pixels):
+def test_without_data_a_chart_is_a_card_with_the_reason(name, pixels):
     image = pixels(NOTHING[name]())
     assert image.shape[:2] == (92, 840)
     assert (image != rgb_colour(CARD)).any()
 
 
-def test_loading_the_figures_loads_no_matplotlib_and_no_pillow():
+def test_importing_the_figures_imports_neither_matplotlib_nor_pillow():
     code = (
         "import sys, robot_assets.figures.balance, robot_assets.figures.comparison;"
         "import robot_assets.figures.curves, robot_assets.figures.detections, robot_assets.figures.latency;"
@@ -127,14 +127,14 @@ def test_loading_the_figures_loads_no_matplotlib_and_no_pillow():
 
 
 class TestStyle:
-    def test_the_first_eight_classes_have_colours_of_their_own(self):
+    def test_the_first_24_classes_have_different_colours(self):
         assert len({class_colour(i) for i in range(24)}) == 24
 
     def test_a_class_index_below_zero_is_refused(self):
         with pytest.raises(ValueError, match="-1"):
             class_colour(-1)
 
-    def test_text_on_a_class_colour_reaches_a_contrast_of_four_and_a_half(self):
+    def test_text_on_a_class_colour_has_a_contrast_of_at_least_four_and_a_half(self):
         def luminance(colour):
             linear = [c / 255 / 12.92 if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in colour]
             return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
@@ -143,7 +143,7 @@ class TestStyle:
             back, text = luminance(class_colour(index)), luminance(text_colour_on(class_colour(index)))
             assert (max(back, text) + 0.05) / (min(back, text) + 0.05) >= 4.5
 
-    def test_variants_keep_their_colour_however_they_are_written(self):
+    def test_the_colour_of_a_variant_does_not_depend_on_case_or_suffix(self):
         assert variant_colour("QAT") == variant_colour("qat int8")
         assert len({variant_colour(name) for name in VARIANTS}) == len(VARIANTS)
 
@@ -156,11 +156,11 @@ class TestLayers:
     def test_layers_left_in_float_have_the_colour_of_float(self, pixels):
         grey, green = variant_colour("FP32"), variant_colour("INT8")
         without, with_one = pixels(self.draw()), pixels(self.draw(in_float=["heads.s8.cls"]))
-        assert has(without, grey) == 0
-        assert has(with_one, grey) > 1000
-        assert 0 < has(with_one, green) < has(without, green)
+        assert count(without, grey) == 0
+        assert count(with_one, grey) > 1000
+        assert 0 < count(with_one, green) < count(without, green)
 
-    def test_a_layer_that_is_not_there_and_a_loss_that_is_none_are_refused(self):
+    def test_an_unknown_layer_and_a_loss_that_is_not_finite_are_refused(self):
         with pytest.raises(ValueError, match="no layer 'neck'; there are stem"):
             self.draw(in_float=["neck"])
         with pytest.raises(ValueError, match="not finite"):
@@ -171,25 +171,25 @@ class TestCurves:
     def test_both_accuracies_and_each_part_of_the_loss_are_drawn(self, pixels):
         image = pixels(training_curves(HISTORY))
         for colour in ("#0072b2", "#56b4e9", "#d55e00", "#cc79a7"):
-            assert has(image, colour) > 40
+            assert count(image, colour) > 40
 
-    def test_a_training_without_validation_yet_shows_its_loss(self, pixels):
+    def test_a_training_without_a_validation_shows_its_loss(self, pixels):
         rows = [{**row, "val_map50": None, "val_map50_95": float("nan")} for row in HISTORY[:3]]
         image = pixels(training_curves(rows))
-        assert has(image, "#0072b2") == 0
-        assert has(image, "#d55e00") > 40
+        assert count(image, "#0072b2") == 0
+        assert count(image, "#d55e00") > 40
 
     @pytest.mark.parametrize("value", [None, float("nan"), float("inf"), "text"])
-    def test_a_value_that_is_no_number_leaves_a_gap(self, value):
+    def test_a_value_that_is_not_a_finite_number_is_not_drawn(self, value):
         rows = [*HISTORY[:4], {**HISTORY[4], "loss": value}, *HISTORY[5:8]]
         without = [{k: v for k, v in row.items() if k != "loss" or v is not value} for row in rows]
         assert training_curves(rows) == training_curves(without)
 
-    def test_a_single_epoch_and_other_names_of_losses_are_fine(self):
+    def test_a_single_epoch_and_other_names_of_losses_are_drawn(self):
         assert training_curves([{"epoch": 0, "loss_centerness": 0.7, "loss_box": 0.2}])
         assert training_curves([{"epoch": 1}])
 
-    def test_the_epoch_that_was_kept_can_be_said(self):
+    def test_the_best_epoch_can_be_given(self):
         assert training_curves(HISTORY, best_epoch=10) != training_curves(HISTORY)
 
     def test_a_row_without_an_epoch_is_refused(self):
@@ -198,33 +198,33 @@ class TestCurves:
 
 
 class TestComparison:
-    def test_each_variant_has_a_mark_in_its_colour(self, pixels):
+    def test_each_variant_has_a_dot_in_its_colour(self, pixels):
         image = pixels(variant_comparison(VARIANTS, "QAT"))
-        assert all(has(image, variant_colour(name)) > 30 for name in VARIANTS)
+        assert all(count(image, variant_colour(name)) > 30 for name in VARIANTS)
 
-    def test_the_chosen_variant_stands_out(self, pixels):
+    def test_the_chosen_variant_is_highlighted(self, pixels):
         colour = variant_colour("PTQ mse")
-        with_choice = has(pixels(variant_comparison(VARIANTS, "PTQ mse")), colour)
-        assert with_choice > has(pixels(variant_comparison(VARIANTS, None)), colour) + 60
+        with_choice = count(pixels(variant_comparison(VARIANTS, "PTQ mse")), colour)
+        assert with_choice > count(pixels(variant_comparison(VARIANTS, None)), colour) + 60
 
-    def test_equal_values_and_values_not_measured_are_fine(self):
+    def test_equal_values_and_values_that_are_not_measured_are_drawn(self):
         assert variant_comparison({"FP32": 0.5, "QAT": 0.5}, "QAT")
         assert variant_comparison({"FP32": None, "QAT": float("nan"), "PTQ": 0.4}, "QAT")
         assert variant_comparison({"FP32": None}, "FP32")
 
     @pytest.mark.parametrize(("chosen", "reference"), [("INT4", None), (None, "FP64")])
-    def test_a_name_that_is_not_among_the_variants_is_refused(self, chosen, reference):
+    def test_an_unknown_variant_is_refused(self, chosen, reference):
         with pytest.raises(ValueError, match="there are FP32 checkpoint"):
             variant_comparison(VARIANTS, chosen, reference=reference)
 
-    def test_a_class_that_nobody_measured_keeps_its_row(self, pixels):
+    def test_a_class_that_is_not_measured_keeps_its_row(self, pixels):
         two = pixels(per_class_comparison(AP, ["ball", "human"]))
         three = pixels(per_class_comparison(AP, ["ball", "human", "parking"]))
         assert three.shape[0] > two.shape[0]
 
 
 class TestLatency:
-    def test_a_budget_in_reach_is_a_line_and_one_far_off_is_named_only(self, pixels):
+    def test_a_budget_on_the_axis_is_a_line_and_one_beyond_it_is_only_a_label(self, pixels):
         def tallest_red(budget_ms):
             image = pixels(latency_histogram(_latencies(), budget_ms)).astype(int)
             return int((image[..., 0] > image[..., 1] + 60).sum(axis=0).max())
@@ -233,12 +233,12 @@ class TestLatency:
         assert 4 < tallest_red(400.0) < 20
         assert tallest_red(None) == 0
 
-    def test_one_measurement_and_engines_without_any_are_fine(self):
+    def test_one_measurement_and_engines_without_measurements_are_drawn(self):
         assert latency_histogram({"INT8": [5.0], "FP32": []}, 40)
         assert latency_histogram({"INT8": [0.0]}, None)
 
     @pytest.mark.parametrize("bad", [-1.0, float("nan"), float("inf")])
-    def test_a_latency_that_cannot_be_is_refused(self, bad):
+    def test_an_invalid_latency_is_refused(self, bad):
         with pytest.raises(ValueError, match="'INT8'"):
             latency_histogram({"INT8": [5.0, bad]}, 40)
 
@@ -246,37 +246,40 @@ class TestLatency:
 class TestBalance:
     def test_bars_have_the_colours_of_their_classes(self, pixels):
         image = pixels(class_balance(COUNTS))
-        assert all(has(image, hex_colour(class_colour(i))) > 100 for i in range(3))
+        assert all(count(image, hex_colour(class_colour(i))) > 100 for i in range(3))
 
-    def test_a_class_that_a_split_lacks_is_called_out(self, pixels):
+    def test_a_class_without_boxes_in_a_split_is_highlighted(self, pixels):
         counts = {**COUNTS, "val": {"ball": 230, "human": 507}}
-        assert has(pixels(class_balance(counts)), "#b3261e") > 10
-        assert has(pixels(class_balance(COUNTS)), "#b3261e") == 0
+        assert count(pixels(class_balance(counts)), "#b3261e") > 10
+        assert count(pixels(class_balance(COUNTS)), "#b3261e") == 0
 
-    def test_splits_without_a_box_are_fine(self):
+    def test_splits_without_boxes_are_drawn(self):
         assert class_balance({"train": {"ball": 0}, "val": {}, "test": {"ball": 0}})
 
-    def test_names_are_shown_as_they_are_and_long_ones_are_shortened(self):
+    def test_names_are_drawn_literally_and_long_ones_are_shortened(self):
         assert class_balance({"train": {"$x_1$ ${": 3, "temporary construction barrier with light": 5}})
 
-    def test_a_session_in_two_splits_changes_what_the_card_says(self):
-        torn = {**SESSIONS, "test": {"20250208/r4": 88}}
+    def test_a_session_in_two_splits_changes_the_headline(self):
+        shared = {**SESSIONS, "test": {"20250208/r4": 88}}
         same_sizes = {**SESSIONS, "test": {"20250208/r5": 88}}
-        assert session_split(torn) != session_split(same_sizes)
+        assert session_split(shared) != session_split(same_sizes)
 
 
-class TestSpread:
-    def test_labels_with_room_stay_where_they_are(self):
-        assert spread([0.0, 5.0, 9.0], 1.0) == [0.0, 5.0, 9.0]
+class TestLabels:
+    def test_labels_with_enough_space_are_not_moved(self):
+        assert separate([0.0, 5.0, 9.0], 1.0) == [0.0, 5.0, 9.0]
 
-    def test_labels_that_touch_move_apart_around_their_middle(self):
-        assert spread([2.0, 2.0], 1.0) == [1.5, 2.5]
+    def test_overlapping_labels_are_centred_on_their_mean(self):
+        assert separate([2.0, 2.0], 1.0) == [1.5, 2.5]
 
-    def test_order_is_kept_and_every_gap_is_wide_enough(self):
-        wanted = np.random.default_rng(0).uniform(0, 5, 20).tolist()
-        moved = spread(wanted, 0.4)
-        ranked = [moved[i] for i in np.argsort(wanted)]
+    def test_the_order_is_kept_and_every_gap_is_wide_enough(self):
+        positions = np.random.default_rng(0).uniform(0, 5, 20).tolist()
+        moved = separate(positions, 0.4)
+        ranked = [moved[i] for i in np.argsort(positions)]
         assert (np.diff(ranked) >= 0.4 - 1e-9).all()
 
-    def test_nothing_to_place_is_fine(self):
-        assert spread([], 1.0) == []
+    def test_no_labels_give_no_positions(self):
+        assert separate([], 1.0) == []
+
+    def test_counts_have_the_right_plural_and_separators(self):
+        assert [counted(number, "image") for number in (0, 1, 12000)] == ["0 images", "1 image", "12,000 images"]

@@ -25,19 +25,19 @@ def test_a_box_is_drawn_along_its_edge_in_the_colour_of_its_class(photo):
     assert (drawn[69, 20:60] == colour).all()
 
 
-def test_what_is_inside_a_box_and_far_from_it_stays_as_it_was(photo):
+def test_pixels_inside_a_box_and_far_from_it_are_not_changed(photo):
     drawn = draw_detections(photo, [[20, 30, 60, 70]], [1], None, CLASSES, scale=1)
     assert (drawn[34:66, 24:56] == photo[34:66, 24:56]).all()
     assert (drawn[80:] == photo[80:]).all()
 
 
-def test_the_image_given_is_not_written_to(photo):
+def test_the_given_image_is_not_changed(photo):
     before = photo.copy()
     draw_detections(photo, [[20, 30, 60, 70]], [1], [0.9], CLASSES, scale=1)
     assert (photo == before).all()
 
 
-def test_a_tag_carries_the_name_in_readable_text_above_the_box(photo):
+def test_a_tag_has_the_name_in_readable_text_above_the_box(photo):
     drawn = draw_detections(photo, [[20, 30, 80, 70]], [0], None, CLASSES, scale=1)
     above = drawn[14:29, 20:60]
     assert (above == class_colour(0)).all(axis=-1).sum() > 200
@@ -45,12 +45,12 @@ def test_a_tag_carries_the_name_in_readable_text_above_the_box(photo):
 
 
 @pytest.mark.parametrize("box", [[0, 0, 30, 30], [95, 0, 120, 25], [0, 0, 120, 90], [100, 75, 120, 90]])
-def test_a_tag_stays_inside_the_image_wherever_the_box_lies(photo, box):
+def test_a_tag_is_inside_the_image_at_any_position_of_the_box(photo, box):
     drawn = draw_detections(photo, [box], [2], None, CLASSES, scale=1)
     assert (drawn == class_colour(2)).all(axis=-1).sum() > 350
 
 
-def test_tags_of_close_boxes_do_not_hide_one_another(photo):
+def test_tags_of_close_boxes_do_not_overlap(photo):
     boxes = [[10, 40, 60, 70], [14, 42, 64, 72]]
     one = draw_detections(photo, boxes[1:], [2], [0.9], CLASSES, scale=2)
     both = draw_detections(photo, boxes, [0, 2], [0.4, 0.9], CLASSES, scale=2)
@@ -65,40 +65,40 @@ def test_a_small_image_is_doubled_and_a_large_one_is_not():
     assert draw_detections(small, NO_BOXES, [], [], CLASSES, scale=3).shape == (720, 960, 3)
 
 
-def test_no_detections_leave_the_image_alone(photo):
+def test_without_detections_the_image_is_not_changed(photo):
     assert (draw_detections(photo, NO_BOXES, [], [], CLASSES, scale=1) == photo).all()
     assert (draw_detections(photo, [], [], None, CLASSES, scale=1) == photo).all()
 
 
-def test_a_box_outside_the_image_is_left_out_and_one_across_its_edge_is_cut(photo):
+def test_a_box_outside_the_image_is_not_drawn_and_one_across_its_edge_is_clipped(photo):
     outside = [[-50, -50, -10, -10], [130, 10, 150, 40], [10, 95, 40, 120]]
     assert (draw_detections(photo, outside, [0, 1, 2], None, CLASSES, scale=1) == photo).all()
     across = draw_detections(photo, [[100, 50, 200, 200]], [0], None, CLASSES, scale=1)
     assert (across[50:90, 119] == class_colour(0)).all()
 
 
-def test_a_box_without_area_is_still_no_error(photo):
+def test_a_box_without_area_is_drawn(photo):
     assert draw_detections(photo, [[10, 10, 10, 10], [20.2, 20.2, 20.4, 20.4]], [0, 1], None, CLASSES).any()
 
 
 @pytest.mark.parametrize(
     ("boxes", "labels", "scores", "message"),
     [
-        ([[0, 0, 5, 5]], [0, 1], None, "1 boxes with 2 labels"),
-        ([[0, 0, 5, 5]], [0], [0.5, 0.5], "and 2 scores"),
+        ([[0, 0, 5, 5]], [0, 1], None, "boxes: 1, labels: 2;"),
+        ([[0, 0, 5, 5]], [0], [0.5, 0.5], "boxes: 1, labels: 1, scores: 2;"),
         ([[0, 0, 5]], [0], None, r"needed: \(n, 4\)"),
         ([[0, 0, 5, np.nan]], [0], None, "not finite"),
-        ([[0, 0, 5, 5]], [3], None, r"labels 3\.\.3 with 3 classes"),
-        ([[0, 0, 5, 5]], [-1], None, r"labels -1"),
+        ([[0, 0, 5, 5]], [3], None, "labels 3 to 3; needed: 0 to 2"),
+        ([[0, 0, 5, 5]], [-1], None, "labels -1 to -1; needed: 0 to 2"),
     ],
 )
-def test_arrays_that_do_not_fit_together_are_refused(photo, boxes, labels, scores, message):
+def test_invalid_arrays_are_refused(photo, boxes, labels, scores, message):
     with pytest.raises(ValueError, match=message):
         draw_detections(photo, boxes, labels, scores, CLASSES)
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((4, 4), np.uint8), np.zeros((4, 4, 3), np.float32)])
-def test_only_an_rgb_image_is_drawn_on(wrong):
+def test_an_image_that_is_not_rgb_is_refused(wrong):
     with pytest.raises(ValueError, match="needed: uint8"):
         draw_detections(wrong, NO_BOXES, [], None, CLASSES)
 
@@ -113,37 +113,37 @@ def test_a_prediction_sheet_shows_truth_in_white_and_predictions_in_colour(photo
     for colour in (class_colour(1), class_colour(2)):
         assert (sheet == colour).all(axis=-1).sum() > 300
     assert (sheet == 255).all(axis=-1).sum() > 150
-    assert (sheet == class_colour(0)).all(axis=-1).sum() == 0, "the object that was missed has no prediction"
+    assert (sheet == class_colour(0)).all(axis=-1).sum() == 0, "a missed object has no prediction"
 
 
-def test_the_line_below_a_sample_counts_each_object_once(photo):
-    from robot_assets.figures.detections import _checked, _outcome
+def test_the_caption_of_a_sample_counts_each_object_once(photo):
+    from robot_assets.figures.detections import _caption, _checked
 
     truth = _checked(photo, [[20, 30, 60, 70]], [1], None, CLASSES)
     twice = _checked(photo, [[20, 30, 60, 70], [21, 31, 61, 71]], [1, 1], [0.9, 0.8], CLASSES)
     other = _checked(photo, [[20, 30, 60, 70]], [0], [0.9], CLASSES)
     none = _checked(photo, [], [], [], CLASSES)
-    assert _outcome(truth, twice) == "1 of 1 found, 1 false"
-    assert _outcome(truth, other) == "0 of 1 found, 1 false"
-    assert _outcome(truth, none) == "0 of 1 found"
-    assert _outcome(none, none) == "nothing to find"
+    assert _caption(truth, twice) == "1 of 1 found, 1 false"
+    assert _caption(truth, other) == "0 of 1 found, 1 false"
+    assert _caption(truth, none) == "0 of 1 found"
+    assert _caption(none, none) == "no objects"
 
 
-def test_a_sheet_is_the_same_bytes_each_time_and_fits_its_budget(photo):
+def test_a_sheet_has_the_same_bytes_each_time_and_is_within_its_limit(photo):
     samples = [_sample(photo)] * 6
     first = prediction_sheet(samples, CLASSES, size_bytes_max=60_000)
     assert first == prediction_sheet(samples, CLASSES, size_bytes_max=60_000)
     assert len(first) <= 60_000
 
 
-def test_class_colours_survive_when_a_sheet_is_cut_down_to_its_budget(photo, pixels):
+def test_class_colours_are_exact_after_a_reduction_of_colours(photo, pixels):
     noisy = np.random.default_rng(0).integers(0, 255, (240, 320, 3)).astype(np.uint8)
     sample = Sample(noisy, [], [], [[20, 60, 300, 200]], [2], [0.5])
     sheet = pixels(prediction_sheet([sample] * 2, CLASSES, columns=2, size_bytes_max=250_000))
     assert (sheet == class_colour(2)).all(axis=-1).sum() > 300
 
 
-def test_a_budget_that_no_picture_meets_is_refused(photo):
+def test_a_limit_that_no_image_can_meet_is_refused(photo):
     with pytest.raises(ValueError, match="does not fit in 100 bytes"):
         contact_sheet([photo], 1, size_bytes_max=100)
 
@@ -155,19 +155,19 @@ def test_labels_on_a_sheet_are_as_readable_as_on_one_image(photo, pixels):
     assert (sheet == class_colour(0)).all(axis=-1).sum() > 200
 
 
-def test_images_without_their_labels_are_refused(photo):
+def test_images_without_labels_are_refused(photo):
     with pytest.raises(ValueError, match="shorter"):
         labelled_sheet([photo, photo], [[]], [[]], CLASSES)
 
 
-def test_a_sheet_lays_images_out_in_rows(photo, pixels):
+def test_a_sheet_has_images_in_rows(photo, pixels):
     one_row = pixels(contact_sheet([photo] * 3, 3, width=400))
     two_rows = pixels(contact_sheet([photo] * 4, 3, width=400))
     assert one_row.shape[1] == two_rows.shape[1] == 400
     assert two_rows.shape[0] > one_row.shape[0] * 1.7
 
 
-def test_captions_take_a_line_and_too_long_ones_stay_in_their_column(photo, pixels):
+def test_captions_have_one_line_and_long_ones_stay_in_their_column(photo, pixels):
     bare, captioned = (
         contact_sheet([photo], 1, width=200),
         contact_sheet([photo], 1, ["word " * 80], width=200),
@@ -176,17 +176,17 @@ def test_captions_take_a_line_and_too_long_ones_stay_in_their_column(photo, pixe
     assert (pixels(captioned)[-30:, -10:] == pixels(bare)[-1, -1]).all()
 
 
-def test_an_empty_sheet_says_so(pixels):
+def test_an_empty_sheet_has_a_note(pixels):
     assert len(np.unique(pixels(contact_sheet([], 3)))) > 2
     assert pixels(prediction_sheet([], CLASSES)).shape[1] == 840
 
 
-def test_captions_that_are_not_one_an_image_are_refused(photo):
-    with pytest.raises(ValueError, match="1 images with 2 captions"):
+def test_not_one_caption_per_image_is_refused(photo):
+    with pytest.raises(ValueError, match="images: 1, captions: 2;"):
         contact_sheet([photo], 1, ["one", "two"])
 
 
 @pytest.mark.parametrize(("columns", "message"), [(0, "1 or more"), (60, "needed: 16")])
-def test_columns_that_no_image_fits_in_are_refused(photo, columns, message):
+def test_no_columns_and_too_many_columns_are_refused(photo, columns, message):
     with pytest.raises(ValueError, match=message):
         contact_sheet([photo], columns)

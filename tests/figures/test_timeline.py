@@ -1,4 +1,4 @@
-"""The timeline shows what happened: a bar for each answer, a mark for each that was late or never came."""
+"""The timeline has a bar for each result, red if it is late, and a cross for each skipped frame."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def lane(
     )
 
 
-def has(image, colour) -> int:
+def count(image, colour) -> int:
     return int((image == colour).all(axis=-1).sum())
 
 
@@ -41,33 +41,33 @@ def upper_half(image):
     return image[: image.shape[0] // 2]
 
 
-def test_each_engine_has_bars_in_a_colour_of_its_own(pixels):
+def test_each_engine_has_bars_in_its_own_colour(pixels):
     image = upper_half(pixels(engine_timeline([lane(), lane("ball", 10, 30)], "title")))
-    assert has(image, class_colour(0)) > 1000
-    assert has(image, class_colour(1)) > 1000
-    assert has(image, rgb_colour(ALARM)) == 0
+    assert count(image, class_colour(0)) > 1000
+    assert count(image, class_colour(1)) > 1000
+    assert count(image, rgb_colour(ALARM)) == 0
 
 
-def test_an_answer_that_came_late_is_red_even_when_it_came_late_in_the_run(pixels):
+def test_a_late_result_is_red_at_any_time_of_the_run(pixels):
     finish = lane().finish_ms.copy()
     finish[45] += 80
     image = upper_half(pixels(engine_timeline([lane(finish_ms=finish)], "title")))
-    assert has(image, rgb_colour(ALARM)) > 300
+    assert count(image, rgb_colour(ALARM)) > 300
 
 
-def test_a_skipped_frame_has_a_mark(pixels):
+def test_a_skipped_frame_has_a_cross(pixels):
     image = upper_half(pixels(engine_timeline([lane(skipped=(30, 31))], "title")))
-    assert has(image, rgb_colour(ALARM)) > 20
+    assert count(image, rgb_colour(ALARM)) > 20
 
 
-def test_a_bar_of_microseconds_can_still_be_seen(pixels):
+def test_a_bar_of_microseconds_is_visible(pixels):
     image = upper_half(pixels(engine_timeline([lane(work_ms=0.01)], "title")))
-    assert has(image, class_colour(0)) > 100
+    assert count(image, class_colour(0)) > 100
 
 
-@pytest.mark.parametrize("count", [1, 3, 9])
-def test_the_card_grows_with_the_engines_and_cuts_nothing_off(pixels, count):
-    lanes = [lane(f"engine number {index} with $a long name", 5 + 4 * index) for index in range(count)]
+@pytest.mark.parametrize("engines", [1, 3, 9])
+def test_the_card_has_room_for_all_engines(pixels, engines):
+    lanes = [lane(f"engine number {index} with $a long name", 5 + 4 * index) for index in range(engines)]
     data = engine_timeline(lanes, "title")
     image = pixels(data)
     assert image.shape[1] == 840
@@ -77,13 +77,13 @@ def test_the_card_grows_with_the_engines_and_cuts_nothing_off(pixels, count):
     assert len(data) <= 200_000
 
 
-def test_nothing_to_show_gives_a_card_that_says_so(pixels):
+def test_without_data_the_timeline_is_a_card_with_the_reason(pixels):
     assert pixels(engine_timeline([], "title")).shape[:2] == (92, 840)
     nothing = np.array([])
     empty = lane(release_ms=nothing, start_ms=nothing, finish_ms=nothing)
     assert pixels(engine_timeline([empty], "title")).shape[:2] == (92, 840)
 
 
-def test_long_names_that_differ_at_the_end_are_told_apart():
+def test_long_names_that_differ_at_the_end_are_drawn_differently():
     left, right = (engine_timeline([lane(f"a_detector_of_all_pedestrians {side}")], "title") for side in (1, 2))
     assert left != right
