@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from tests.k8s.manifests import Manifests
+from tests.synthetic.postgres import NoPostgres, Server, running_postgres
 from tests.synthetic.s3 import running_s3
 
 ROOT = Path(__file__).parents[1]
@@ -77,3 +78,13 @@ def s3_server() -> Iterator[str]:
     """The address of an S3 API server in a process of its own."""
     with running_s3() as address:
         yield address
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Server]:
+    """A real PostgreSQL server; skipped where there is none."""
+    try:
+        with running_postgres() as server:
+            yield server
+    except NoPostgres as missing:
+        pytest.skip(str(missing))

@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,6 @@ import yaml
 from dagster_project.instance.reader import latest_pages
 from dagster_project.keys import asset_key
 from robot_assets.pipeline.project import Project
-from tests.synthetic.postgres import NoPostgres, Server, running_postgres
 
 SMALL_PARAMS = {
     "store": {"url": ".robot_assets/store"},
@@ -128,13 +127,3 @@ def built(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Checkou
 def copy_of_built(built: Checkout, tmp_path: Path) -> Checkout:
     shutil.copytree(built.root, tmp_path / "copy", symlinks=True)
     return Checkout(tmp_path / "copy")
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[Server]:
-    """A real PostgreSQL server; skipped where there is none."""
-    try:
-        with running_postgres() as server:
-            yield server
-    except NoPostgres as missing:
-        pytest.skip(str(missing))

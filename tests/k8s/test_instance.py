@@ -25,20 +25,10 @@ from dagster_project.kubernetes.mounts import mounts_of
 from robot_assets.pipeline.params import parse_params
 from robot_assets.pipeline.placement import edge_affinity, train_affinity
 from tests.k8s.node_api import Cluster
-from tests.synthetic.postgres import NoPostgres, Server, running_postgres
 
 BUCKET = "robot-logs"
 MODULE = "dagster_project.kubernetes.run_launcher"
 OWN_VARIABLES = {"DAGSTER_PG_PASSWORD", "ROBOT_ASSETS_NAMESPACE"}
-
-
-@pytest.fixture(scope="module")
-def postgres() -> Iterator[Server]:
-    try:
-        with running_postgres() as server:
-            yield server
-    except NoPostgres as missing:
-        pytest.skip(str(missing))
 
 
 @pytest.fixture

@@ -18,18 +18,10 @@ from dagster_project.observing.sensor import ObservationFailed, observing_sensor
 from robot_assets.core.errors import PlatformError
 from robot_assets.pipeline.observing import observed_version
 from robot_assets.pipeline.project import Project
-from robot_assets.platforms.probe import Platform, probe
+from robot_assets.platforms.probe import probe
 from tests.k8s.node_api import Cluster
+from tests.platforms.sample_platforms import ORIN
 
-ORIN = Platform(
-    architecture="aarch64",
-    cpu_features=("asimd", "asimddp"),
-    board="NVIDIA Jetson AGX Orin Developer Kit",
-    soc="tegra234",
-    l4t="36.4.3",
-    compute_capability="8.7",
-    libnvinfer="10.3.0.30-1+cuda12.5",
-)
 REFLASHED = ORIN.model_copy(update={"l4t": "36.4.4", "libnvinfer": "10.7.0.23-1+cuda12.6"})
 TARGET = {"kind": "onnxruntime", "gate": {"latency_ms_p95_max": 40}}
 

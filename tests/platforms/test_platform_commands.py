@@ -14,17 +14,8 @@ from dagster_project.keys import asset_key
 from robot_assets.core.errors import PlatformError
 from robot_assets.platforms.probe import Platform, probe
 from robot_assets.platforms.report import read_report
+from tests.platforms.sample_platforms import ORIN
 
-ORIN = Platform(
-    architecture="aarch64",
-    cpu_features=("asimd", "asimddp"),
-    board="NVIDIA Jetson AGX Orin Developer Kit",
-    soc="tegra234",
-    l4t="36.4.3",
-    compute_capability="8.7",
-    libnvinfer="10.3.0.30-1+cuda12.5",
-    dla_cores=("nvdla0", "nvdla1"),
-)
 TARGET = {"kind": "onnxruntime", "gate": {"latency_ms_p95_max": 40}}
 
 
