@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.digests import md5_of
 from robot_assets.core.errors import EngineError
+from robot_assets.models.decode import output_names
+from robot_assets.models.spec import NetworkSpec
+from robot_assets.platforms.probe import probe
 from robot_assets.runtime.manifest import Tensor
 
 if TYPE_CHECKING:
@@ -44,14 +47,23 @@ def read_export(onnx: Path) -> tuple[dict[str, Any], ModelProto]:
     return card, model
 
 
-def interface(card: dict[str, Any]) -> dict[str, Any]:
-    """The fields of a manifest that every engine of the graph has in common: inputs, outputs, classes, network."""
-    from robot_assets.models.decode import output_names
-    from robot_assets.models.spec import NetworkSpec
+def manifest_fields(onnx: Path, card: dict[str, Any], engine: Path) -> dict[str, Any]:
+    """The fields that the manifests of all engine kinds have in common, but for ``kind`` and ``kernels``.
 
+    Args:
+        onnx: The ONNX artifact.
+        card: Its card.
+        engine: The file of the engine, built on this device.
+    """
+    here = probe()
     [(name, shape)] = card["inputs"].items()
     heads = output_names(NetworkSpec.model_validate(card["network"]))
     return {
+        "onnx_md5": md5_of(onnx / MODEL),
+        "engine_md5": md5_of(engine),
+        "engine_size_bytes": engine.stat().st_size,
+        "platform": here.as_json(),
+        "platform_fingerprint": here.fingerprint,
         "input": Tensor(name=name, shape=tuple(shape)),
         "outputs": tuple(Tensor(name=head, shape=tuple(card["outputs"][head])) for head in heads),
         "preprocessing": card["preprocessing"],

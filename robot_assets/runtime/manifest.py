@@ -73,7 +73,10 @@ class Layer(Spec):
 
 
 class Manifest(Spec, ABC):
-    """What the ``manifest.json`` of every kind of engine says, and what is known of every engine of a kind."""
+    """What the ``manifest.json`` of every engine says. An engine kind adds its fields, and defines the properties.
+
+    A property that is the same for all engines of a kind may be a class variable.
+    """
 
     format: int = 1
     kind: str

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from robot_assets.core.digests import md5_of
 from robot_assets.core.errors import EngineError
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.engines.kind import BuildSummary
-from robot_assets.engines.onnx_artifact import MODEL, interface, read_export
+from robot_assets.engines.onnx_artifact import manifest_fields, read_export
 from robot_assets.engines.onnxruntime.layers import count_kernels
 from robot_assets.engines.onnxruntime.manifest import ENGINE, OnnxRuntimeManifest
-from robot_assets.engines.onnxruntime.rewrite import Rewritten, rewrite
-from robot_assets.platforms.probe import Platform, probe
-from robot_assets.runtime.manifest import Kernels, save_manifest
+from robot_assets.engines.onnxruntime.rewrite import rewrite
+from robot_assets.runtime.manifest import save_manifest
 
 if TYPE_CHECKING:
     from robot_assets.engines.onnxruntime.spec import OnnxRuntimeTarget
@@ -43,30 +41,13 @@ def build_engine(onnx: Path, target: OnnxRuntimeTarget, out: Path) -> BuildSumma
                 needed="a graph with Q/DQ nodes around its convolutions",
                 fix="export a quantized model; this looks like a float one",
             )
-        manifest = _manifest(card, onnx, path, target, probe(), kernels, rewritten)
+        manifest = OnnxRuntimeManifest(
+            kind=target.kind,
+            **manifest_fields(onnx, card, path),
+            threads=target.threads,
+            kernels=kernels,
+            activations_from_zero=rewritten.from_zero,
+            activations_shifted=rewritten.shifted,
+        )
         save_manifest(staging, manifest)
     return BuildSummary(manifest)
-
-
-def _manifest(
-    card: dict[str, Any],
-    onnx: Path,
-    engine: Path,
-    target: OnnxRuntimeTarget,
-    platform: Platform,
-    kernels: Kernels,
-    rewritten: Rewritten,
-) -> OnnxRuntimeManifest:
-    return OnnxRuntimeManifest(
-        kind=target.kind,
-        onnx_md5=md5_of(onnx / MODEL),
-        engine_md5=md5_of(engine),
-        engine_size_bytes=engine.stat().st_size,
-        platform=platform.as_json(),
-        platform_fingerprint=platform.fingerprint,
-        threads=target.threads,
-        **interface(card),
-        kernels=kernels,
-        activations_from_zero=rewritten.from_zero,
-        activations_shifted=rewritten.shifted,
-    )

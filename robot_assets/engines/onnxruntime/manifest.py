@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from robot_assets.runtime.manifest import Manifest
 
@@ -18,15 +18,14 @@ class OnnxRuntimeManifest(Manifest):
         activations_shifted: Activations in uint8 with zero point 128.
     """
 
+    engine_file: ClassVar[str] = ENGINE
+    uses_gpu: ClassVar[bool] = False
+    memory_of: ClassVar[Literal["process", "device"]] = "process"
+
     kind: Literal["onnxruntime"]
     threads: int
     activations_from_zero: int
     activations_shifted: int
-
-    @property
-    def engine_file(self) -> str:
-        """``engine.onnx``."""
-        return ENGINE
 
     @property
     def cpu_threads(self) -> int:
@@ -37,13 +36,3 @@ class OnnxRuntimeManifest(Manifest):
     def runs_on(self) -> str:
         """Its threads."""
         return "1 thread" if self.threads == 1 else f"{self.threads} threads"
-
-    @property
-    def uses_gpu(self) -> bool:
-        """It never does."""
-        return False
-
-    @property
-    def memory_of(self) -> Literal["process"]:
-        """All of it is resident memory of the process."""
-        return "process"

@@ -18,7 +18,7 @@ from robot_assets.core.digests import md5_of
 from robot_assets.core.errors import EngineError
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.engines.kind import BuildSummary
-from robot_assets.engines.onnx_artifact import MODEL, interface, read_export
+from robot_assets.engines.onnx_artifact import MODEL, manifest_fields, read_export
 from robot_assets.engines.tensorrt.api import Features, Log, create, features_of, import_tensorrt, open_log
 from robot_assets.engines.tensorrt.cuda import Device, open_device
 from robot_assets.engines.tensorrt.explain import failure, listed
@@ -134,12 +134,7 @@ def _write(
     (staging / LOG).write_text(built.lasting_log)
     manifest = TensorRTManifest(
         kind="tensorrt",
-        onnx_md5=md5_of(onnx / MODEL),
-        engine_md5=md5_of(staging / PLAN),
-        engine_size_bytes=len(built.plan),
-        platform=session.platform.as_json(),
-        platform_fingerprint=session.platform.fingerprint,
-        **interface(card),
+        **manifest_fields(onnx, card, staging / PLAN),
         tensorrt=session.features.version,
         gpu=CudaDevice(name=session.device.name, compute_capability=session.device.compute_capability),
         typing=built.typing,

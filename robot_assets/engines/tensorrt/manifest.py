@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -54,6 +54,11 @@ class TensorRTManifest(Manifest):
     ``input`` and ``outputs`` have the shapes of one image; ``bindings`` are what the engine takes.
     """
 
+    engine_file: ClassVar[str] = PLAN
+    cpu_threads: ClassVar[int] = 1  # it waits for the GPU
+    uses_gpu: ClassVar[bool] = True  # with a DLA, too: the GPU converts its inputs
+    memory_of: ClassVar[Literal["process", "device"]] = "device"
+
     kind: Literal["tensorrt"]
     tensorrt: str
     gpu: CudaDevice
@@ -70,30 +75,10 @@ class TensorRTManifest(Manifest):
     weights_md5: str | None = Field(default=None, description="of the ONNX whose weights a stripped plan needs")
 
     @property
-    def engine_file(self) -> str:
-        """``engine.plan``."""
-        return PLAN
-
-    @property
-    def cpu_threads(self) -> int:
-        """One, which waits for the GPU."""
-        return 1
-
-    @property
     def runs_on(self) -> str:
         """The GPU, or the DLA by its number."""
         dla = self.settings.get("dla")
         return "GPU" if dla is None else f"DLA {dla['core']}"
-
-    @property
-    def uses_gpu(self) -> bool:
-        """Always: the GPU converts the inputs of a DLA."""
-        return True
-
-    @property
-    def memory_of(self) -> Literal["device"]:
-        """A Jetson's GPU shares the memory of the device, and what it takes is not resident memory of the process."""
-        return "device"
 
     @property
     def resources(self) -> dict[str, float]:
