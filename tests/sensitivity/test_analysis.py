@@ -20,14 +20,14 @@ from robot_assets.sensitivity.spec import SensitivitySpec
 from robot_assets.sensitivity.summary import headline
 from robot_assets.training.evaluate import evaluate
 from tests.detector_chain import NETWORK, TARGET, whole
-from tests.synthetic.ruined import ruin_scale
+from tests.synthetic.corrupted import corrupt_scale
 
 SPEC = SensitivitySpec(images=8, drop_points_max=1.0)
 
 
 @pytest.fixture(scope="module")
 def bad_scale(tmp_path_factory) -> Path:
-    return ruin_scale(whole().onnx, tmp_path_factory.mktemp("ruined") / "onnx", "stage8.0", 400.0)
+    return corrupt_scale(whole().onnx, tmp_path_factory.mktemp("ruined") / "onnx", "stage8.0", 400.0)
 
 
 @pytest.fixture(scope="module")

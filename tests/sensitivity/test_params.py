@@ -1,24 +1,42 @@
 """The section ``sensitivity`` of params.yaml, and its effect on the graph of assets."""
 
 from copy import deepcopy
-from pathlib import Path
 
 import pytest
-import yaml
 
 from robot_assets.core.errors import ParamsError
-from robot_assets.lineage.code_version import Code
-from robot_assets.lineage.graph import Kind
+from robot_assets.lineage.code import Code
 from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.params import parse_params
 
-ROOT = Path(__file__).parents[2]
-MODEL = "sidewalk_detector"
+MODEL = "yard_detector"
 
 
 @pytest.fixture
 def document() -> dict:
-    return yaml.safe_load((ROOT / "params.yaml").read_text())
+    return {
+        "store": {"url": "store"},
+        "datasets": {
+            "yard": {
+                "source": {"kind": "dvc", "pointer": "data/raw/yard.dvc"},
+                "classes": ["person"],
+                "split": {"train": 0.7, "val": 0.15, "test": 0.15},
+            }
+        },
+        "models": {
+            MODEL: {
+                "task": "detection",
+                "dataset": "yard",
+                "targets": ["cpu"],
+                "network": {"input_height": 96, "input_width": 128, "width": 16},
+                "training": {"epochs": 2},
+                "quantization": {"qat": {"epochs": 1}},
+            }
+        },
+        "targets": {
+            "cpu": {"kind": "onnxruntime", "gate": {"accuracy_drop_points_max": 1.0, "latency_ms_p95_max": 40}}
+        },
+    }
 
 
 def with_sensitivity(document: dict, section: dict | None, **more) -> dict:
@@ -38,8 +56,8 @@ def test_without_a_section_there_is_no_sensitivity_asset(document):
 def test_with_a_section_there_is_one_and_no_other_stage_changes(document):
     before, after = stages(document), stages(with_sensitivity(document, {"images": 64}))
     found = after.pop(f"{MODEL}/sensitivity")
-    assert found.kind is Kind.SENSITIVITY
-    assert found.inputs == (f"{MODEL}/onnx", f"{MODEL}/ptq", f"{MODEL}/qat", "datasets/sidewalk")
+    assert found.kind == "sensitivity"
+    assert found.inputs == (f"{MODEL}/onnx", f"{MODEL}/ptq", f"{MODEL}/qat", "datasets/yard")
     assert after == before
 
 
@@ -84,11 +102,11 @@ def test_a_mistake_is_named_with_its_key(document, section, more, message):
         parse_params(with_sensitivity(document, section, **more))
 
 
-def test_the_code_of_the_search_is_not_part_of_earlier_stages():
-    code = Code()
-    for module in ("quantization.ptq", "quantization.qat", "export.onnx_export", "training.loop"):
-        closure = code.closure(f"robot_assets.{module}")
-        assert not [name for name in closure if name.startswith("robot_assets.sensitivity")]
-    closure = code.closure("robot_assets.sensitivity.analysis")
-    assert not [name for name in closure if name.startswith(("robot_assets.quantization.", "robot_assets.figures"))]
-    assert "robot_assets.models.network" not in closure
+def test_the_search_and_the_stages_before_it_do_not_share_their_code(document):
+    code, graph = Code(), stages(with_sensitivity(document, {}))
+    for name in ("ptq", "qat", "onnx", "checkpoint"):
+        modules = code.modules(graph[f"{MODEL}/{name}"].code)
+        assert not [module for module in modules if module.startswith("robot_assets.sensitivity.")]
+    modules = code.modules(graph[f"{MODEL}/sensitivity"].code)
+    others = ("robot_assets.quantization.", "robot_assets.figures", "robot_assets.models.network")
+    assert not [module for module in modules if module.startswith(others)]
