@@ -42,11 +42,11 @@ def optimized_layers(path: Path, threads: int = 1) -> tuple[Layer, ...]:
     Raises:
         EngineError: ONNX Runtime refuses the file.
     """
-    import onnx
-
     with tempfile.TemporaryDirectory() as scratch:
         optimized = Path(scratch, "optimized.onnx")
         open_session(path, threads, optimized)
+        import onnx  # after ONNX Runtime: where both are missing, its extra is the one to install
+
         nodes = onnx.load(optimized).graph.node
     return tuple(
         # fused nodes end in a running number, which differs from one session to the next
