@@ -14,10 +14,10 @@ from pathlib import Path
 from robot_assets.engines.benchmark import compare
 from robot_assets.engines.budgets import GateSpec
 from robot_assets.engines.gate import check_engine
+from robot_assets.engines.load import load_manifest
 from robot_assets.export.onnx_export import export_float
 from robot_assets.platforms.probe import probe
-from robot_assets.engines.load import load_manifest
-from tests.synthetic.present import present_versions
+from tests.synthetic.built import built_versions
 
 SPEEDUP_MIN = 2.0
 DROP_POINTS_MAX = 1.0
@@ -78,7 +78,7 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Path, Path, Path]:
     project = find_project()
     model = project.params.models[arguments.model]
     names = (f"{arguments.model}/checkpoint", f"{arguments.model}/engine/cpu", f"datasets/{model.dataset}")
-    versions = present_versions(arguments.model)
+    versions = built_versions(arguments.model)
     checkpoint, engine, dataset = (project.store.open(versions[name]["data_version"]) for name in names)
     return checkpoint, engine, dataset
 

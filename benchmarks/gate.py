@@ -24,7 +24,7 @@ from robot_assets.engines.load import load_engine
 from robot_assets.pipeline.project import find_project
 from robot_assets.platforms.probe import probe
 from robot_assets.runtime.preprocess import letterbox
-from tests.synthetic.present import present_versions
+from tests.synthetic.built import built_versions
 
 RATIO_MAX = 1.2
 BUDGETS = GateSpec(accuracy_drop_points_max=100, latency_ms_p95_max=1e6)
@@ -100,7 +100,7 @@ def _inputs(arguments: argparse.Namespace) -> dict[str, Folders]:
         return {arguments.engine.name: given}
     model = arguments.model or "sidewalk_detector"
     project = find_project()
-    versions = present_versions(model)
+    versions = built_versions(model)
     names = (f"{model}/engine/cpu", f"datasets/{project.params.models[model].dataset}")
     names += (f"{model}/checkpoint", f"{model}/onnx")
     return {model: Folders(*(project.store.open(versions[name]["data_version"]) for name in names))}

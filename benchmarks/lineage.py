@@ -42,7 +42,7 @@ from dagster_project.rebuilding.sensor import tick
 from robot_assets.lineage.audit import audit
 from robot_assets.pipeline.graph import build_graph, traits
 from robot_assets.pipeline.project import Project
-from tests.synthetic.history import Historian, open_instance, quick_writing
+from tests.synthetic.history import HistoryWriter, fast_writes, open_instance
 from tests.synthetic.postgres import NoPostgres, Server, running_postgres
 from tests.synthetic.project import new_project
 
@@ -139,13 +139,13 @@ def opened(root: Path, size: Size, server: Server | None, page_bytes: int) -> Wo
     if server:
         server.new_database(root.name)
     began = time.perf_counter()
-    with open_instance(home, url) as instance, quick_writing(instance):
-        historian = Historian(project, instance, page_bytes)
+    with open_instance(home, url) as instance, fast_writes(instance):
+        writer = HistoryWriter(project, instance, page_bytes)
         for _ in range(size.rounds):
-            historian.write_round()
-        historian.write_runs(size.ended_runs)
+            writer.write_round()
+        writer.write_runs(size.ended_runs)
     if server:
-        server.tidy(root.name)
+        server.vacuum(root.name)
     is_made.touch()
     print(f"made {root} in {time.perf_counter() - began:.0f} s", file=sys.stderr, flush=True)
     return World(project, open_instance(home, url))

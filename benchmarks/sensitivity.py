@@ -24,8 +24,8 @@ from robot_assets.sensitivity.latency import measure_variants
 from robot_assets.sensitivity.spec import SensitivitySpec
 from robot_assets.sensitivity.summary import headline
 from robot_assets.training.evaluate import evaluate
-from tests.synthetic.present import present_versions
-from tests.synthetic.ruined import ruin_scale
+from tests.synthetic.built import built_versions
+from tests.synthetic.corrupted import corrupt_scale
 
 DROP_POINTS_MAX = 1.0
 TARGET = OnnxRuntimeTarget(threads=1)
@@ -37,7 +37,7 @@ def main() -> int:
     spec = SensitivitySpec(images=arguments.images, drop_points_max=DROP_POINTS_MAX)
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
-        bad = ruin_scale(onnx, root / "bad", arguments.layer, arguments.factor)
+        bad = corrupt_scale(onnx, root / "bad", arguments.layer, arguments.factor)
         found = {}
         for name, source in (("as exported", onnx), ("ruined", bad)):
             started = time.monotonic()
@@ -112,7 +112,7 @@ def _inputs(arguments: argparse.Namespace) -> tuple[Path, Path, Path, Path]:
     project = find_project()
     data = project.params.models[arguments.model].dataset
     names = (*(f"{arguments.model}/{part}" for part in ("onnx", "ptq", "qat")), f"datasets/{data}")
-    versions = present_versions(arguments.model)
+    versions = built_versions(arguments.model)
     onnx, ptq, qat, dataset = (project.store.open(versions[name]["data_version"]) for name in names)
     return onnx, ptq, qat, dataset
 

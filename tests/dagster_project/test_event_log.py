@@ -29,7 +29,7 @@ from dagster_project.instance.event_log import (
 )
 from dagster_project.instance.status import read
 from dagster_project.keys import BUILDS_CHECK, asset_key, asset_name
-from tests.synthetic.history import Historian, open_instance
+from tests.synthetic.history import HistoryWriter, open_instance
 from tests.synthetic.project import new_project
 
 SEEN_TO_HOLD_FOR = SpecifierSet("==1.13.*")
@@ -348,7 +348,7 @@ def test_a_look_asks_as_often_for_fifty_assets_as_for_eight(instance, tmp_path):
     counts = {}
     for models in (1, 7):
         project = new_project(tmp_path / str(models), models, targets=1)
-        Historian(project, instance).write_round()
+        HistoryWriter(project, instance).write_round()
         with statements() as seen:
             found = read(project, instance).found
         assert all(status.is_fresh for status in found.values())

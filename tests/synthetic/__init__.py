@@ -1,1 +1,1 @@
-"""Projects and histories made for measuring and testing: as large as asked for, real in everything that is read."""
+"""Synthetic projects, histories, artifacts and servers, for tests and benchmarks."""

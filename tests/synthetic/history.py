@@ -1,9 +1,9 @@
-"""A history of builds, reported through Dagster's own event API: nothing is trained, everything is recorded.
+"""Writes a history of builds through Dagster's event API, without training anything.
 
 Each build is the events of a run, with the metadata and the tags of a real one: the materialization with its record,
 the observation with its page, the row of its ``builds`` check, its gates. Dagster writes them as it writes those of
-any run; only the executor around them is left out, which takes some 40 ms an asset. Artifacts are three small files
-each, in a real store.
+any run, only without the executor, which takes some 40 ms per asset. Artifacts are three small files each, in a real
+store.
 """
 
 from __future__ import annotations
@@ -54,16 +54,16 @@ def open_instance(home: Path, postgres_url: str | None = None) -> dg.DagsterInst
 
 
 @contextmanager
-def quick_writing(instance: dg.DagsterInstance) -> Iterator[None]:
-    """Let Dagster write several times as fast: the same statements, over connections that are reused.
+def fast_writes(instance: dg.DagsterInstance) -> Iterator[None]:
+    """Make Dagster's writes several times as fast: the same statements over reused connections.
 
-    Dagster opens a connection for every statement or two, on SQLite with an engine that compiles each anew, and every
-    commit waits for the disk. None of this changes what is written.
+    Dagster opens a connection for every one or two statements, on SQLite with an engine that compiles each again, and
+    every commit waits for the disk.
     """
     instance.optimize_for_webserver(statement_timeout=60_000, pool_recycle=3600, max_overflow=4)  # PostgreSQL
     engines: dict[str, sql.Engine] = {}
 
-    def kept(url: str, **_: Any) -> sql.Engine:
+    def reused_engine(url: str, **_: Any) -> sql.Engine:
         if url not in engines:
             engine = engines[url] = sql.create_engine(url, poolclass=sql.pool.QueuePool)
             sql.event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA synchronous=OFF"))
@@ -71,20 +71,20 @@ def quick_writing(instance: dg.DagsterInstance) -> Iterator[None]:
         return engines[url]
 
     module = "dagster._core.storage.event_log.sqlite.sqlite_event_log"
-    with mock.patch(f"{module}.create_engine", kept):
+    with mock.patch(f"{module}.create_engine", reused_engine):
         yield
     for engine in engines.values():
         sql.Engine.dispose(engine)
 
 
 @dataclass
-class Historian:
+class HistoryWriter:
     """Writes rounds of builds of everything in a project.
 
     Attributes:
-        project: Its parameters say what there is, its store takes the artifacts.
-        instance: Takes the events.
-        page_bytes: Size of the report on each page. Pictures make real ones 30 to 230 kB.
+        project: Defines the assets; its store receives the artifacts.
+        instance: Receives the events.
+        page_bytes: Size of the report on each page; 30 to 230 kB for real ones with pictures.
     """
 
     project: Project
@@ -102,7 +102,7 @@ class Historian:
         }
 
     def write_round(self) -> None:
-        """Build everything once: every asset gets new bytes, every gate passes on them."""
+        """Build every asset once with new bytes; every gate passes."""
         self.rounds += 1
         run = self.instance.add_run(
             dg.DagsterRun(_JOB, run_id=str(uuid.uuid4()), status=dg.DagsterRunStatus.SUCCESS)
@@ -112,12 +112,12 @@ class Historian:
             pointers = self._pointers()
             for stage in stages:
                 self._build(stage, versions[stage.asset], run, pointers)
-        made = latest_versions(self.instance, MATERIALIZATION)
+        materialized = latest_versions(self.instance, MATERIALIZATION)
         for stage in self.graph.values():
-            self._judge(stage, run, made.get(stage.asset))
+            self._judge(stage, run, materialized.get(stage.asset))
 
     def write_runs(self, count: int) -> None:
-        """Ended runs as the rebuild sensor starts them."""
+        """Write ended runs with the tags of the rebuild sensor."""
         names = [stage.asset for stage in self._produced(self.graph.values())]
         for number in range(count):
             name = names[number % len(names)]
@@ -201,7 +201,7 @@ class Historian:
         }
 
     def _judge(self, stage: Stage, run: str, made: Version | None) -> None:
-        """The rows of the ``builds`` check and of every gate."""
+        """Write the evaluations of the ``builds`` check and of every gate."""
         if stage.is_observed or made is None:
             return
         mine = self.built[stage.asset]
@@ -234,7 +234,7 @@ class Historian:
 
 
 def _written(project: Project, contents: Mapping[str, str]) -> dict[str, str]:
-    """Put an artifact of three small files for each name into the store, in one batch; return the versions."""
+    """Write an artifact of three small files for each name in one batch; return the versions."""
     versions = {}
     with batch_into(Cache(project.store.cache)) as batch:
         for name, content in contents.items():

@@ -1,4 +1,4 @@
-"""A PostgreSQL server of one's own: made in a temporary folder, on a free port of this machine, gone at the end."""
+"""A temporary PostgreSQL server on a free port of this machine."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ _USER = "dagster"
 
 
 class NoPostgres(Exception):
-    """The binaries are not on this machine."""
+    """The PostgreSQL binaries are not installed."""
 
 
 @dataclass(frozen=True)
 class Server:
-    """A running server; ``log`` is what it writes."""
+    """A running server and its log file."""
 
     port: int
     log: Path
@@ -37,14 +37,14 @@ class Server:
         return f"postgresql://{_USER}@127.0.0.1:{self.port}/{database}"
 
     def new_database(self, name: str, timezone: str = "UTC") -> str:
-        """Create a database whose sessions live in ``timezone``; return its URL."""
+        """Create a database with a default time zone; return its URL."""
         self._execute("postgres", f'DROP DATABASE IF EXISTS "{name}"')
         self._execute("postgres", f'CREATE DATABASE "{name}"')
         self._execute("postgres", f"ALTER DATABASE \"{name}\" SET timezone TO '{timezone}'")
         return self.url(name)
 
-    def tidy(self, database: str) -> None:
-        """Do now what the server does by itself within minutes: count what the tables hold."""
+    def vacuum(self, database: str) -> None:
+        """Update the statistics of all tables, which the server does by itself only within minutes."""
         self._execute(database, "VACUUM ANALYZE")
 
     def _execute(self, database: str, statement: str) -> None:
@@ -55,16 +55,16 @@ class Server:
 
 @contextmanager
 def running_postgres(keep: Path | None = None) -> Iterator[Server]:
-    """Start a server and stop it at the end, whatever happens in between. It syncs nothing to disk.
+    """Start a server without fsync, and stop it at the end.
 
     Args:
-        keep: Folder in which the data stays and is found again; a temporary one when None.
+        keep: Folder for data that is kept for the next start; None: a temporary folder.
 
     Raises:
         NoPostgres: initdb and postgres are neither on PATH nor where Debian puts them.
     """
     binaries = _binaries()
-    # Not below a folder of this user alone, such as pytest's: root runs the server as somebody else.
+    # Not in a folder that only this user can read, such as pytest's: root runs the server as another user.
     folder = keep or Path(tempfile.mkdtemp(prefix="postgres-"))
     folder.mkdir(parents=True, exist_ok=True)
     user = _unprivileged(folder)
@@ -104,7 +104,7 @@ def _binaries() -> Path:
 
 
 def _unprivileged(folder: Path) -> dict[str, Any]:
-    """Arguments that run a process as ``nobody`` when this one is root: PostgreSQL refuses to be root."""
+    """Arguments that run a process as ``nobody`` when this one is root, which PostgreSQL refuses."""
     if os.geteuid() != 0:
         return {}
     nobody = pwd.getpwnam("nobody")
@@ -127,4 +127,4 @@ def _wait_for(server: Server, process: subprocess.Popen[bytes]) -> None:
             return
         except sql.exc.OperationalError:
             time.sleep(0.05)
-    raise RuntimeError(f"the server did not start; it said:\n{server.log.read_text()}")
+    raise RuntimeError(f"the server did not start; its log:\n{server.log.read_text()}")

@@ -1,4 +1,4 @@
-"""A project of any size: every model has a data set of its own and one engine for each target."""
+"""A project of any size: every model has its own data set and one engine for each target."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CLASSES = ["pedestrian", "cyclist", "car", "robot", "cone", "bin"]
 def new_project(root: Path, models: int, targets: int) -> Project:
     """Write ``params.yaml``: ``models`` x (2 data + 4 model assets + ``targets`` engines) + ``targets`` platforms.
 
-    Raw data is recorded, that is observed: nothing is simulated.
+    Raw data is recorded, that is observed; nothing is simulated.
     """
     names = [f"target_{number:02d}" for number in range(targets)]
     document = {
@@ -61,7 +61,7 @@ def _target() -> dict[str, Any]:
 
 
 class _NoAliases(yaml.SafeDumper):
-    """A person writes a list out again; YAML's anchors are for machines."""
+    """Writes repeated lists in full instead of as YAML aliases."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""An S3 API server of one's own (moto), in a process of its own on a free port of this machine."""
+"""A temporary S3 server (moto) in its own process, on a free port of this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ sys.stdin.read()
 
 @contextmanager
 def running_s3() -> Iterator[str]:
-    """Start a server, give its address, and stop it at the end. It believes every key."""
+    """Start a server that accepts any credentials, yield its address, and stop it at the end."""
     process = subprocess.Popen(
         [sys.executable, "-c", _SERVER],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""An exported graph whose calibration went wrong in one place."""
+"""Creates an exported graph with one wrong calibration scale."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import onnx
 from onnx import numpy_helper
 
 
-def ruin_scale(exported: Path, out: Path, layer: str, factor: float) -> Path:
-    """Copy an ONNX artifact with the input scale of one convolution ``factor`` times as large: values round to nothing.
+def corrupt_scale(exported: Path, out: Path, layer: str, factor: float) -> Path:
+    """Copy an ONNX artifact and multiply the input scale of one convolution by ``factor``, so that values round to 0.
 
-    The scale is that of a tensor; where other layers read the same tensor, it is ruined for them too.
+    Other layers that read the same tensor are affected too.
     """
     shutil.copytree(exported, out)
     for path in (out, *out.iterdir()):
@@ -28,8 +28,8 @@ def ruin_scale(exported: Path, out: Path, layer: str, factor: float) -> Path:
     dequantize = makers[convolution.input[0]]
     quantize = makers[dequantize.input[0]]
     [scale] = [numpy_helper.to_array(one) for one in model.graph.initializer if one.name == quantize.input[1]]
-    model.graph.initializer.append(numpy_helper.from_array(np.array(factor * scale, np.float32), "ruined"))
-    quantize.input[1] = dequantize.input[1] = "ruined"
+    model.graph.initializer.append(numpy_helper.from_array(np.array(factor * scale, np.float32), "corrupted"))
+    quantize.input[1] = dequantize.input[1] = "corrupted"
     payload = model.SerializeToString(deterministic=True)
     (out / "model.onnx").write_bytes(payload)
     card = json.loads((out / "model.json").read_bytes())
