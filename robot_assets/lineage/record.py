@@ -135,6 +135,16 @@ def desired_state(asset: str, code_version: str, inputs: Mapping[str, str]) -> s
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
 
 
+def by_module(code: Mapping[str, str]) -> dict[str, str]:
+    """Definition -> digest as module -> digest of its definitions, 32 hex digits."""
+    lines: dict[str, list[str]] = {}
+    for definition, digest in sorted(code.items()):
+        lines.setdefault(definition.partition(":")[0], []).append(f"{definition} {digest}\n")
+    return {
+        name: hashlib.md5("".join(each).encode(), usedforsecurity=False).hexdigest() for name, each in lines.items()
+    }
+
+
 def surroundings(root: Path) -> dict[str, Any]:
     """The fields of a record that describe where it ran: commit, image, node, libraries."""
     commit = _git(root, "rev-parse", "HEAD")

@@ -21,7 +21,7 @@ from importlib.metadata import version
 from typing import Any
 
 from robot_assets.lineage.chain import Chain, GateRecord, Link
-from robot_assets.lineage.record import Record
+from robot_assets.lineage.record import Record, by_module
 from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.provenance.subjects import Subject, version_of
 
@@ -155,10 +155,10 @@ def _code(asset: str, record: Record) -> Json:
 
 
 def _parts(record: Record) -> Json:
-    """The digests that make up a code version: of definitions, or of modules in a record of rule 1."""
+    """The digests that make up a code version, by module: a statement travels to robots, and has no need of more."""
     if record.code_rule == 1:
         return {"modules": record.modules}
-    return {"definitions": record.code, "rule": record.code_rule}
+    return {"modules": by_module(record.code), "rule": record.code_rule}
 
 
 def _image(asset: str, image: str) -> Json:

@@ -14,6 +14,7 @@ from in_toto_attestation.v1.statement_pb2 import Statement as StatementMessage
 
 from robot_assets.lineage.chain import Chain
 from robot_assets.lineage.code import CODE_RULE
+from robot_assets.lineage.record import by_module
 from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.provenance.statements import gates_statement, provenance_statement
 from robot_assets.provenance.subjects import read_subjects
@@ -83,8 +84,9 @@ def test_code_and_container_image_are_dependencies(built, subjects):
     code = found[f"code of {ENGINE}"]
     assert code["digest"] == {"gitCommit": COMMIT}
     assert code["uri"].endswith("c" * 32)
-    definition = {"robot_assets.engines.onnxruntime.build:build_engine": "d" * 12}
-    assert code["annotations"] == {"definitions": definition, "rule": CODE_RULE, "uncommittedChanges": False}
+    modules = by_module({"robot_assets.engines.onnxruntime.build:build_engine": "d" * 12})
+    assert list(modules) == ["robot_assets.engines.onnxruntime.build"]
+    assert code["annotations"] == {"modules": modules, "rule": CODE_RULE, "uncommittedChanges": False}
     assert found[f"image of {ENGINE}"]["digest"] == {"sha256": "e" * 64}
 
 
