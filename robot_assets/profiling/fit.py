@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from robot_assets.core.text import plural
 from robot_assets.core.verdict import Verdict
 from robot_assets.profiling.result import Profile, StreamResult, load_profile
 from robot_assets.profiling.spec import FitSpec
@@ -56,9 +57,8 @@ def headline(profile: Profile, spec: FitSpec) -> str:
 def deadlines_summary(profile: Profile, fits: bool) -> str:
     """The first half of a headline: ``3 engines fit: 0 of 900 deadlines missed``."""
     count = len(profile.streams)
-    engines, verb = ("1 engine", "does") if count == 1 else (f"{count} engines", "do")
-    answer = f"{verb} not fit" if not fits else "fits" if count == 1 else "fit"
-    return f"{engines} {answer}: {profile.missed:,} of {profile.frames:,} deadlines missed"
+    verb = ("fits" if count == 1 else "fit") if fits else ("does not fit" if count == 1 else "do not fit")
+    return f"{plural(count, 'engine')} {verb}: {profile.missed:,} of {profile.frames:,} deadlines missed"
 
 
 def resources_summary(profile: Profile) -> str:

@@ -22,6 +22,7 @@ from robot_assets.core import errors, progress
 from robot_assets.core.errors import EngineError, RobotAssetsError
 from robot_assets.core.extras import missing_library
 from robot_assets.core.spec import Spec
+from robot_assets.core.text import plural
 from robot_assets.profiling.measure import Measurement, measure
 from robot_assets.profiling.periodic import Job
 from robot_assets.profiling.result import Profile
@@ -86,7 +87,7 @@ def _read_error(path: Path) -> RobotAssetsError:
 
 
 def _crash(code: int, engines: int) -> EngineError:
-    process = f"the process that ran {engines} engine{'s' if engines != 1 else ''}"
+    process = f"the process that ran {plural(engines, 'engine')}"
     if code == -signal.SIGKILL:
         return EngineError(
             f"{process} was killed",
