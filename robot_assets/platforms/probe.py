@@ -94,8 +94,8 @@ def probe(root: Path = Path("/"), *, require_runtime: bool = True) -> Platform:
 
     Args:
         root: Mount point of its file system.
-        require_runtime: False where the device is only to be compared with the one of an engine: without a runtime it is
-            another one, and no error.
+        require_runtime: Whether a missing ONNX Runtime is an error. False to compare the device with that of an
+            engine, from which a device without a runtime merely differs.
 
     Raises:
         PlatformError: ONNX Runtime is missing and the device is not a Jetson, or was replaced after this process
