@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.errors import ExportError
+from robot_assets.core.text import plural
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,7 +62,7 @@ def preflight(model: ModelProto, origin: Path) -> None:
         count = len(problems)
         shown = "\n    ".join(problems[:12]) + (f"\n    and {count - 12} more" if count > 12 else "")
         raise ExportError(
-            f"{origin} has {count} problem{'' if count == 1 else 's'} for TensorRT:\n    {shown}",
+            f"{origin} has {plural(count, 'problem')} for TensorRT:\n    {shown}",
             needed=f"one file, opset {OPSET}, symmetric int8 Q/DQ, and only the operators in "
             "robot_assets/export/preflight.py",
             fix="change the network or the quantizer so that the graph has no such nodes, then rebuild the onnx asset",

@@ -12,6 +12,7 @@ from pydantic import ValidationError
 
 from robot_assets.core.documents import write_json
 from robot_assets.core.errors import TrainingError
+from robot_assets.core.text import plural
 from robot_assets.core.validation import mistakes
 from robot_assets.models.spec import NetworkSpec
 
@@ -142,7 +143,7 @@ def load_weights(module: nn.Module, weights: Mapping[str, Tensor], *, origin: st
         count = len(mismatches)
         shown = "\n    ".join(mismatches[:8]) + (f"\n    and {count - 8} more" if count > 8 else "")
         raise TrainingError(
-            f"{origin} does not match the network in {count} {'leaf' if count == 1 else 'leaves'}:\n    {shown}",
+            f"{origin} does not match the network in {plural(count, 'leaf', 'leaves')}:\n    {shown}",
             needed="the weights of the network that config.json describes",
             fix="rebuild the checkpoint: the network has changed since it was saved",
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from robot_assets.core.text import plural
+
 if TYPE_CHECKING:
     from robot_assets.sensitivity.analysis import Sensitivity
 
@@ -18,7 +20,7 @@ def headline(found: Sensitivity, latency_added: float | None = None) -> str:
     best = found.chosen.best
     if found.chosen.holds and not best.layers:
         return f"{_worst(found)}; all int8 {_change(found.int8_drop_points)}, at most {found.bound:g} allowed"
-    count = f"{len(best.layers)} layer{'' if len(best.layers) == 1 else 's'} in float"
+    count = f"{plural(len(best.layers), 'layer')} in float"
     if found.chosen.holds:
         verb = "meets" if len(best.layers) == 1 else "meet"
         cost = "" if latency_added is None else f" at {100 * latency_added:+.0f} % latency"
