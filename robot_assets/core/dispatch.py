@@ -11,8 +11,8 @@ _F = TypeVar("_F", bound=Callable[..., object])
 def chosen_by_params(function: _F) -> _F:
     """Mark a function whose answer depends on parameters, such as the kind of an engine; it is returned as it is.
 
-    Code versions (``robot_assets.lineage.code``) do not follow the names inside such a function: they would lead to every
-    possible answer, and an edit of one kind of engine would make the engines of all others stale. Whoever chooses adds
-    the chosen code to the entry points of its stage instead; a test traces real runs and fails where that is missing.
+    Code versions (``robot_assets.lineage.code``) do not follow the names inside such a function: they would reach every
+    possible answer, and an edit of one kind of engine would make the engines of all others stale. A stage that uses it
+    adds the chosen code to its entry points instead; a test traces real runs and fails where that is missing.
     """
     return function

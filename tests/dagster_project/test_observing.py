@@ -176,7 +176,7 @@ def test_data_that_cannot_be_had_is_not_recorded_and_the_fix_is_a_command(world)
     pointer.write_text(f"outs:\n- md5: {'a' * 32}.dir\n  hash: md5\n  path: yard\n")
     message = world.tick("data_pointers")
     assert message.startswith("recorded raw/field: nothing -> ")
-    assert "error: raw/yard: data/raw/yard.dvc names aaaa" in message
+    assert "error: raw/yard: data/raw/yard.dvc points at aaaa" in message
     with pytest.raises(ObservationFailed) as caught:
         world.tick("data_pointers")
     assert "fix: robot-assets data import yolo SOURCE --name yard" in str(caught.value)
