@@ -2,7 +2,7 @@
 # arm64: builds and checks engines on a Jetson. TensorRT comes from NVIDIA's base image and must have the version of
 # JetPack on the device. The defaults fit JetPack 6.1 and 6.2 (L4T 36.4, TensorRT 10.3). JetPack 7.2 and newer has no l4t
 # image: set BASE_IMAGE=nvcr.io/nvidia/tensorrt:YY.MM-py3 and the TENSORRT_TAR of the same version.
-# Built by k8s/images/build from a commit, without uncommitted changes. No training extras: no torch.
+# Built by k8s/images/build from a commit, without uncommitted changes. Without the extra `training`: no torch.
 ARG BASE_IMAGE=nvcr.io/nvidia/l4t-tensorrt:r10.3.0-devel
 ARG UV_IMAGE=ghcr.io/astral-sh/uv:0.8.15
 
@@ -53,7 +53,7 @@ COPY pyproject.toml ./
 # hadolint ignore=DL3013
 RUN --mount=type=cache,target=/root/.cache/pip \
     touch README.md \
-    && pip install --disable-pip-version-check --root-user-action=ignore ".[cluster,edge]" \
+    && pip install --disable-pip-version-check --root-user-action=ignore ".[cluster,jetson]" \
     && pip uninstall --yes --root-user-action=ignore robot-assets
 RUN --mount=type=bind,from=tensorrt,source=/wheels,target=/wheels \
     pip install --disable-pip-version-check --root-user-action=ignore --no-cache-dir --no-deps /wheels/*.whl

@@ -1,7 +1,7 @@
 # syntax=docker/dockerfile:1.7
 # amd64, two images with common layers:
 #   server  webserver, daemon, code location, run workers
-#   train   the same with the training extras; CUDA comes with the torch wheels, the driver with runtime class nvidia
+#   train   the same with the extra `training`; CUDA comes with the torch wheels, the driver with runtime class nvidia
 # Built by k8s/images/build from a commit, without uncommitted changes.
 ARG PYTHON_IMAGE=python:3.11.13-slim-bookworm
 
@@ -30,11 +30,12 @@ FROM base AS dependencies
 WORKDIR /build
 RUN python -m venv /opt/venv
 COPY pyproject.toml ./
-# the pins are in pyproject.toml
+# cpu: the server image publishes the platform of the target `cpu`, and needs the ONNX Runtime of its steps.
+# The pins are in pyproject.toml.
 # hadolint ignore=DL3013
 RUN --mount=type=cache,target=/root/.cache/pip \
     touch README.md \
-    && pip install --disable-pip-version-check --root-user-action=ignore ".[cluster]" \
+    && pip install --disable-pip-version-check --root-user-action=ignore ".[cluster,cpu]" \
     && pip uninstall --yes --root-user-action=ignore robot-assets
 
 FROM dependencies AS training

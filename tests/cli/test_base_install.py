@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.detector_chain import whole
-from tests.package_index import skip_without_index
+from tests.packages import skip_without_index
 from tests.provenance.conftest import BuiltProject, chain_in, project_at
 
 MIB = 1 << 20

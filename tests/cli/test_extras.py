@@ -2,61 +2,45 @@
 
 from __future__ import annotations
 
-import re
-import tomllib
-from collections.abc import Mapping, Sequence
+import sys
 from importlib.metadata import packages_distributions
-from pathlib import Path
 
 import pytest
 
 from robot_assets.cli.console import readable_errors
 from robot_assets.core.extras import EXTRA_OF, MissingLibrary, missing_library, require
-
-Extras = Mapping[str, Sequence[str]]
-
-
-@pytest.fixture(scope="module")
-def extras(repository: Path) -> Extras:
-    """The requirements of each extra, as they are written."""
-    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
-    return {"": project["dependencies"], **project["optional-dependencies"]}
+from tests.packages import distribution, requirements, written_requirements
 
 
-def installed_by(extras: Extras, extra: str) -> set[str]:
-    """Names of the distributions that an extra asks for, through the extras that it names as well."""
-    found: set[str] = set()
-    for requirement in extras[extra]:
-        if own := re.fullmatch(r"robot-assets\[([\w,-]+)\]", requirement):
-            found |= set().union(*(installed_by(extras, name) for name in own[1].split(",")))
-        else:
-            found.add(re.match(r"[\w.-]+", requirement)[0].lower())  # type: ignore[index]
-    return found
+def installed_by(extra: str) -> set[str]:
+    return {distribution(line) for line in requirements(extra)}
+
+
+def distributions_of(library: str) -> set[str]:
+    if library == "kubernetes":
+        return {"dagster-k8s"}  # which requires it
+    return {name.lower() for name in packages_distributions()[library]}
 
 
 @pytest.mark.parametrize(("library", "extra"), EXTRA_OF.items())
-def test_every_library_comes_with_its_extra(extras: Extras, library: str, extra: str) -> None:
-    if library == "kubernetes":
-        assert "dagster-k8s" in installed_by(extras, extra), "which brings kubernetes"
-        return
-    distributions = {name.lower() for name in packages_distributions()[library]}
-    assert distributions & installed_by(extras, extra)
+def test_every_library_comes_with_its_extra(library: str, extra: str) -> None:
+    assert distributions_of(library) & installed_by(extra)
 
 
-def test_the_base_installs_none_of_them(extras: Extras) -> None:
-    distributions = packages_distributions()
-    optional = {name.lower() for library in EXTRA_OF for name in distributions[library]}
-    assert not installed_by(extras, "") & optional
+def test_the_base_installs_none_of_them() -> None:
+    optional = set().union(*map(distributions_of, EXTRA_OF))
+    assert not installed_by("") & optional
 
 
-def test_a_version_is_pinned_in_one_place(extras: Extras) -> None:
-    names = [re.match(r"[\w.-]+", line)[0] for lines in extras.values() for line in lines]  # type: ignore[index]
-    assert len([name for name in names if name != "robot-assets"]) == len(set(names) - {"robot-assets"})
+def test_each_version_is_pinned_in_one_place() -> None:
+    names = [distribution(line) for lines in written_requirements().values() for line in lines]
+    pinned = [name for name in names if name != "robot-assets"]
+    assert len(pinned) == len(set(pinned))
 
 
 def test_a_library_that_is_not_installed_names_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     require("onnxruntime")
-    monkeypatch.setitem(__import__("sys").modules, "onnxruntime", None)
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(MissingLibrary) as caught:
         require("onnxruntime")
     assert caught.value.fix == "pip install 'robot-assets[cpu]'"

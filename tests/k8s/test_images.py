@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tomllib
 import venv
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from tests.packages import requirements, skip_without_index
 
 NAMES = ("train", "edge")
 FINAL = {"train": ("server", "train"), "edge": ("edge",)}
@@ -89,9 +90,15 @@ def test_the_edge_image_has_no_training_extras(repository):
         path.stem: re.findall(r'"\.\[([a-z,]+)\]"', path.read_text())
         for path in (repository / "k8s/images").glob("*.Dockerfile")
     }
-    assert extras == {"train": ["cluster", "cluster,training"], "edge": ["cluster,edge"]}
-    declared = tomllib.loads((repository / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert {"cluster", "training"} <= declared.keys()
+    assert extras == {"train": ["cluster,cpu", "cluster,training"], "edge": ["cluster,jetson"]}
+    assert not any(line.startswith("torch") for line in requirements("cluster", "cpu", "jetson"))
+
+
+def test_the_server_image_has_the_runtime_of_the_steps_on_the_cpu():
+    """It publishes the platform of the target ``cpu``, which has the version of ONNX Runtime."""
+    runtime = [line for line in requirements("cluster", "training") if line.startswith("onnxruntime")]
+    assert runtime
+    assert set(runtime) <= set(requirements("cluster", "cpu"))
 
 
 def test_the_user_and_its_folders_are_those_of_the_manifests(dockerfile, manifests):
@@ -165,17 +172,14 @@ def test_the_project_builds_from_its_pyproject_toml(repository, clean, tmp_path)
     (tmp_path / "pyproject.toml").write_text((repository / "pyproject.toml").read_text())
     (tmp_path / "README.md").touch()
     done = run(f"{clean} -m pip install --no-deps --dry-run --quiet --report report.json {step}", tmp_path)
-    _skip_without_index(done)
+    skip_without_index(done)
     assert done.returncode == 0, done.stderr
     assert '"name":"robot-assets"' in (tmp_path / "report.json").read_text().replace(" ", "")
 
 
-def test_every_dependency_of_the_edge_image_has_a_wheel_for_arm64(repository, clean, tmp_path):
+def test_every_dependency_of_the_edge_image_has_a_wheel_for_arm64(clean, tmp_path):
     """Resolved for the edge image, not for this machine; a source distribution would need a compiler."""
-    project = tomllib.loads((repository / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    wanted = [*project["dependencies"], *extras["cluster"], *extras["edge"]]
-    (tmp_path / "wanted.txt").write_text("\n".join(wanted))
+    (tmp_path / "wanted.txt").write_text("\n".join(requirements("", "cluster", "jetson")))
     platforms = " ".join(f"--platform {tag}" for tag in MANYLINUX)
     done = run(
         f"{clean} -m pip install --dry-run --quiet --disable-pip-version-check --target {tmp_path / 'target'} "
@@ -183,16 +187,11 @@ def test_every_dependency_of_the_edge_image_has_a_wheel_for_arm64(repository, cl
         "--requirement wanted.txt --report report.json",
         tmp_path,
     )
-    _skip_without_index(done)
+    skip_without_index(done)
     assert done.returncode == 0, done.stderr
     report = (tmp_path / "report.json").read_text()
     assert "aarch64.whl" in report
     assert not re.search(r'"name": "(torch|torchao|panda3d)"', report)
-
-
-def _skip_without_index(done: subprocess.CompletedProcess[str]) -> None:
-    if re.search(r"NewConnectionError|Name or service not known|Temporary failure in name resolution", done.stderr):
-        pytest.skip("no package index is reachable")
 
 
 def test_the_tensorrt_wheel_is_for_the_python_of_the_image(repository):
