@@ -1,27 +1,22 @@
 """params.yaml is parsed once, into frozen models, and a mistake is named with its key."""
 
 from copy import deepcopy
-from pathlib import Path
 
 import pytest
-import yaml
 
 from robot_assets.core.errors import ParamsError
 from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.params import load_params, parse_params
-
-ROOT = Path(__file__).parents[2]
+from tests.sample_params import sample_document
 
 
 @pytest.fixture
 def document() -> dict:
-    return yaml.safe_load((ROOT / "params.yaml").read_text())
+    return sample_document()
 
 
-def test_the_committed_parameters_load():
-    params = load_params(ROOT / "params.yaml")
-    assert params.models["robocup_detector"].dataset == "robocup"
-    assert params.models["sidewalk_detector"].targets == ("cpu",)
+def test_the_parameters_of_the_repository_load(repository):
+    assert build_graph(load_params(repository / "params.yaml"))
 
 
 def test_an_unknown_key_is_refused_with_its_path_and_the_near_miss(document):

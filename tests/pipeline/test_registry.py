@@ -13,8 +13,9 @@ from robot_assets.pipeline import graph as graphs
 from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.kind import Production, StageKind
 from robot_assets.pipeline.names import NamePattern
-from robot_assets.pipeline.params import load_params
+from robot_assets.pipeline.params import parse_params
 from robot_assets.pipeline.registry import STAGE_KINDS, reserved_words, stage_kinds
+from tests.sample_params import sample_document
 
 PRODUCTION = Production("A sentence.", "auto", (), run=lambda step: None, facts=lambda made: None, page=lambda *_: None)
 
@@ -26,8 +27,8 @@ def a_kind(*stages: Stage, name: str = "toy", production: Production | None = PR
 
 
 @pytest.fixture
-def params(repository):
-    return load_params(repository / "params.yaml")
+def params():
+    return parse_params(sample_document())
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def test_a_kind_that_neither_makes_nor_observes_anything_is_refused():
         a_kind(production=None)
 
 
-def test_every_stage_of_the_shipped_project_has_code_that_is_there(params):
+def test_every_stage_has_code_that_is_there(params):
     for stage in build_graph(params).values():
         for entry in (*stage.code, *(one for gate in stage.gates for one in gate.code)):
             module, _, name = entry.partition(":")

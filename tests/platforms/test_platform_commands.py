@@ -15,6 +15,7 @@ from robot_assets.core.errors import PlatformError
 from robot_assets.platforms.probe import Platform, probe
 from robot_assets.platforms.report import read_report
 from tests.platforms.sample_platforms import ORIN
+from tests.sample_params import sample_document
 
 TARGET = {"kind": "onnxruntime", "gate": {"latency_ms_p95_max": 40}}
 
@@ -135,14 +136,14 @@ def test_an_invalid_report_is_refused_with_its_mistake(text, message):
     assert "robot-assets platform probe --json" in caught.value.fix
 
 
-def test_how_a_device_is_observed_changes_no_engine(repository):
+def test_how_a_device_is_observed_changes_no_engine():
     from copy import deepcopy
 
     from robot_assets.lineage.code import Code
     from robot_assets.pipeline.graph import build_graph
     from robot_assets.pipeline.params import parse_params
 
-    document = yaml.safe_load((repository / "params.yaml").read_text())
+    document = sample_document()
     reported = deepcopy(document)
     reported["targets"]["cpu"]["platform"] = "reported"
     graph = build_graph(parse_params(document))
@@ -152,12 +153,12 @@ def test_how_a_device_is_observed_changes_no_engine(repository):
     assert "robot_assets.platforms.report" not in reached
 
 
-def test_the_source_of_a_hash_changes_no_data_set(repository):
+def test_the_source_of_a_hash_changes_no_data_set():
     from robot_assets.lineage.code import Code
     from robot_assets.pipeline.graph import build_graph
-    from robot_assets.pipeline.params import load_params
+    from robot_assets.pipeline.params import parse_params
 
-    graph, code = build_graph(load_params(repository / "params.yaml")), Code()
+    graph, code = build_graph(parse_params(sample_document())), Code()
     sources = {f"robot_assets.data.{name}" for name in ("entry", "recorded", "repository", "git_address")}
     for stage in graph.values():
         for part in (stage, *stage.gates):

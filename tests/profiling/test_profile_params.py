@@ -1,19 +1,15 @@
 """``targets.*.profile`` in params.yaml: contradictions are refused with the field to change."""
 
-from pathlib import Path
-
 import pytest
-import yaml
 
 from robot_assets.core.errors import ParamsError
 from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.params import Params, parse_params
-
-ROOT = Path(__file__).parents[2]
+from tests.sample_params import sample_document
 
 
 def document(profile: dict | None) -> dict:
-    document = yaml.safe_load((ROOT / "params.yaml").read_text())
+    document = sample_document()
     document["targets"]["cpu"].pop("profile", None)
     document["targets"]["idle"] = {"kind": "onnxruntime", "gate": {"latency_ms_p95_max": 40}}
     if profile is not None:
