@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from importlib.metadata import packages_distributions
+from pathlib import Path
 
 import pytest
 
@@ -57,3 +59,14 @@ def test_an_import_that_no_extra_would_help_keeps_its_traceback(capsys: pytest.C
         "  needed: the extra 'jetson' of robot-assets\n"
         "  fix: pip install 'robot-assets[jetson]'\n"
     )
+
+
+def test_the_tests_for_a_jetson_load_with_the_extras_of_engines_alone(repository: Path) -> None:
+    blocked = [library for library, extra in EXTRA_OF.items() if extra not in ("engines", "cpu", "jetson")]
+    code = f"""
+import sys
+sys.modules.update(dict.fromkeys({blocked}))
+import tests.conftest, tests.on_jetson.conftest, tests.on_jetson.test_engines_here
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=repository, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sql
-
 _SECONDS_TO_START = 30.0
 _USER = "dagster"
 
@@ -48,6 +46,8 @@ class Server:
         self._execute(database, "VACUUM ANALYZE")
 
     def _execute(self, database: str, statement: str) -> None:
+        import sqlalchemy as sql  # not at import: a Jetson runs its tests without it
+
         engine = sql.create_engine(self.url(database), isolation_level="AUTOCOMMIT", poolclass=sql.pool.NullPool)
         with engine.connect() as connection:
             connection.execute(sql.text(statement))
@@ -119,6 +119,8 @@ def _free_port() -> int:
 
 
 def _wait_for(server: Server, process: subprocess.Popen[bytes]) -> None:
+    import sqlalchemy as sql
+
     engine = sql.create_engine(server.url("postgres"), poolclass=sql.pool.NullPool)
     deadline = time.monotonic() + _SECONDS_TO_START
     while process.poll() is None and time.monotonic() < deadline:
