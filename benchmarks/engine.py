@@ -1,4 +1,4 @@
-"""INT8 engine against the FP32 ONNX of the same checkpoint: latency on the same threads, and accuracy on test.
+"""Compares an INT8 engine with the FP32 ONNX of the same checkpoint: latency on the same threads, accuracy on test.
 
     python -m benchmarks.engine --model sidewalk_detector
     python -m benchmarks.engine --checkpoint DIR --engine DIR --dataset DIR
@@ -39,7 +39,7 @@ def main() -> int:
         f"{here.architecture} ({', '.join(here.cpu_features)}), ONNX Runtime {here.onnxruntime}, {shape}, ",
         end="",
     )
-    print(f"{timed.threads} thread(s), {arguments.inferences} inferences, alternating\n")
+    print(f"{timed.runs_on}, {arguments.inferences} inferences, alternating\n")
     print(f"{'':6}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'mAP@50':>9}  convolutions")
     floats, ours = timed.float32, timed.engine
     before, after = verdict.facts["checkpoint_map50"], verdict.facts["map50"]
@@ -54,7 +54,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
-        "--model", help="a model of params.yaml whose cpu engine is measured; sidewalk_detector unless told"
+        "--model", help="a model of params.yaml whose cpu engine is measured; default: sidewalk_detector"
     )
     parser.add_argument("--checkpoint", type=Path)
     parser.add_argument("--engine", type=Path)
@@ -70,7 +70,7 @@ def _arguments() -> argparse.Namespace:
 
 
 def _inputs(arguments: argparse.Namespace) -> tuple[Path, Path, Path]:
-    """The three directories: as given, or the present versions of a built model's assets."""
+    """Directories of the checkpoint, the engine and the data set: as given, or those of a built model."""
     if not arguments.model:
         return arguments.checkpoint, arguments.engine, arguments.dataset
     from robot_assets.pipeline.project import find_project

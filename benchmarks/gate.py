@@ -1,12 +1,12 @@
-"""The whole gate of a cpu engine, all checks, against bare inference of the test split. One run, alternating.
+"""Compares the time of all gates of a cpu engine with bare inference of the test split, alternating in one run.
 
-    python -m benchmarks.gate                       # sidewalk_detector, built first where it is not
+    python -m benchmarks.gate                       # sidewalk_detector, built first if needed
     python -m benchmarks.gate --model robocup_detector
     python -m benchmarks.gate --engine DIR --dataset DIR --checkpoint DIR --onnx DIR
 
-Bare inference is ``session.run`` over all images of the split in a loop, unpacked before. The gate is everything from
-the folder of the engine to four verdicts: verifying and loading it, unpacking the images, inference, decoding,
-accuracy, parity, latency and resources. Exit code 1 when it takes more than 1.2 times as long (median of the rounds).
+Bare inference is a loop over all images of the split, unpacked before. The gates are everything from the folder of the
+engine to four verdicts: verifying and loading it, unpacking the images, inference, decoding, accuracy, parity, latency
+and resources. Exit code 1 when they take more than 1.2 times as long (median of the rounds).
 """
 
 import argparse
@@ -43,10 +43,10 @@ def main() -> int:
     here = probe()
     print(f"{here.architecture} ({', '.join(here.cpu_features)}), ONNX Runtime {here.onnxruntime}, ", end="")
     print(f"{arguments.rounds} rounds, alternating; seconds, median and best\n")
-    print(f"{'':22}{'images':>7}{'bare':>16}{'gate':>16}{'ratio':>8}")
+    print(f"{'':22}{'images':>7}{'bare':>16}{'gates':>16}{'ratio':>8}")
     ratios = [_measure(name, folders, arguments.rounds) for name, folders in _inputs(arguments).items()]
     worst = max(ratios)
-    print(f"\nthe gate takes {worst:.2f} times as long as bare inference (at most {RATIO_MAX:g})")
+    print(f"\nthe gates take {worst:.2f} times as long as bare inference (at most {RATIO_MAX:g})")
     return 0 if worst <= RATIO_MAX else 1
 
 
@@ -83,7 +83,7 @@ def _measure(name: str, folders: Folders, rounds: int) -> float:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--model", help="a model of params.yaml; it is built first where it is not")
+    parser.add_argument("--model", help="a model of params.yaml; it is built first if needed")
     for name in ("engine", "dataset", "checkpoint", "onnx"):
         parser.add_argument(f"--{name}", type=Path)
     parser.add_argument("--rounds", type=int, default=9)
