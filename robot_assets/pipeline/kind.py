@@ -3,6 +3,9 @@
 A kind is data and plain functions. It knows nothing of Dagster; ``dagster_project`` makes assets, checks and pages in
 loops over the registry. Policy, description and functions are fields without a default: a kind that lacks
 one is an error when its module is imported.
+
+A kind imports :class:`Step` and :class:`GateStep` under ``TYPE_CHECKING``: code versions follow the annotations of
+parameters, and an edit of these two classes would make every stage stale (docs/code_versions.md).
 """
 
 from __future__ import annotations

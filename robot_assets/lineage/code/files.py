@@ -132,7 +132,7 @@ def _mark(path: Path) -> _Mark | None:
 def _parse(path: Path, name: str) -> Module:
     try:
         return read_module(path.read_bytes(), name, is_package=path.name == "__init__.py", path=str(path))
-    except (SyntaxError, ValueError) as error:
+    except (SyntaxError, ValueError, RecursionError) as error:
         raise LineageError(
             f"{path} does not parse: {error}",
             needed="Python source",

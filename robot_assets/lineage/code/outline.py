@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
-from robot_assets.lineage.code.not_code import IGNORE_ANNOTATIONS, READ_ANNOTATIONS, decorator_name
+from robot_assets.lineage.code.not_code import CHOSEN_BY_PARAMS, IGNORE_ANNOTATIONS, READ_ANNOTATIONS, decorator_name
 from robot_assets.lineage.code.records import Definition, Import, Module, Reference, Statement
 from robot_assets.lineage.code.scopes import Names
 from robot_assets.lineage.code.syntax import read_statement
@@ -17,6 +17,7 @@ from robot_assets.lineage.code.trees import chain_of, imports_of, is_docstring, 
 _Definition: TypeAlias = ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef
 
 _WITHOUT_EFFECT = IGNORE_ANNOTATIONS | READ_ANNOTATIONS
+_ABSTRACT = "abc.ABCMeta"
 _DEFINITIONS = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
 _ASSIGNMENTS = (ast.Assign, ast.AnnAssign, getattr(ast, "TypeAlias", ast.Assign))
 _IMPORTS = (ast.Import, ast.ImportFrom)
@@ -69,40 +70,45 @@ class _Outline:
         """All definitions, with those of one name put together."""
         return {name: parts[0] if len(parts) == 1 else _joined(parts) for name, parts in self.found.items()}
 
-    def _definition(
-        self, node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef, statement: Statement
-    ) -> Definition:
-        is_registered = any(
-            decorator_name(one, self.names.absolute) not in _WITHOUT_EFFECT for one in _decorators(node)
-        )
+    def _definition(self, node: _Definition, statement: Statement) -> Definition:
+        own = {self._name(one) for one in node.decorator_list}
+        applied = {self._name(one) for one in _applied(node)}
+        is_registered, is_choice = not applied <= _WITHOUT_EFFECT, CHOSEN_BY_PARAMS in own
         if not isinstance(node, ast.ClassDef):
-            return Definition((statement,), is_registered)
+            return Definition((statement,), is_registered, is_choice)
+        has_metaclass = any(one.arg == "metaclass" and self._name(one.value) != _ABSTRACT for one in node.keywords)
+        has_hook = any(isinstance(one, ast.FunctionDef) and one.name == "__init_subclass__" for one in node.body)
         bases = (chain_of(base.value if isinstance(base, ast.Subscript) else base) for base in node.bases)
         return Definition(
             (statement,),
-            is_registered or any(isinstance(one, ast.Expr) and not is_docstring(one) for one in node.body),
+            is_registered or has_metaclass,
+            is_choice,
             tuple(Reference(None, chain) for chain in bases if chain),
-            any(getattr(one, "name", "") == "__init_subclass__" for one in node.body)
-            or any(one.arg == "metaclass" for one in node.keywords),
+            has_metaclass or has_hook,
         )
+
+    def _name(self, node: ast.expr) -> str:
+        return decorator_name(node, self.names.absolute)
 
 
 def _joined(parts: Sequence[Definition]) -> Definition:
     return Definition(
         tuple(statement for part in parts for statement in part.statements),
         any(part.is_registered for part in parts),
+        any(part.is_choice for part in parts),
         tuple(base for part in parts for base in part.bases),
         any(part.hooks_subclasses for part in parts),
     )
 
 
-def _decorators(node: _Definition) -> Iterator[ast.expr]:
-    """The decorators of a definition; of a class also those of its members, which are applied when it is defined."""
+def _applied(node: _Definition) -> Iterator[ast.expr]:
+    """What runs when a definition is executed: its decorators; in a class also those of members, and calls."""
     yield from node.decorator_list
-    if isinstance(node, ast.ClassDef):
-        for member in node.body:
-            if isinstance(member, _DEFINITIONS):
-                yield from _decorators(member)
+    for member in node.body if isinstance(node, ast.ClassDef) else ():
+        if isinstance(member, _DEFINITIONS):
+            yield from _applied(member)
+        elif isinstance(member, ast.Expr) and not is_docstring(member):
+            yield member.value
 
 
 def _running(body: Sequence[ast.stmt]) -> Iterator[ast.stmt]:

@@ -75,6 +75,7 @@ class Statement:
     Attributes:
         digest: Of its syntax, without what is not code.
         references: The names that it reads, other than local variables.
+        choices: Names in functions that are marked with ``@chosen_by_params``.
         imports: Import statements in its functions.
         dynamic_imports: Imports by a name in a string.
         texts: Text that counts unless the callee is an error class of ours.
@@ -83,6 +84,7 @@ class Statement:
 
     digest: str
     references: frozenset[Reference]
+    choices: frozenset[Reference]
     imports: tuple[Import, ...]
     dynamic_imports: tuple[DynamicImport, ...]
     texts: tuple[Text, ...]
@@ -96,12 +98,14 @@ class Definition:
     Attributes:
         statements: Usually one.
         is_registered: Whether a decorator can have an effect when the module is imported.
+        is_choice: Whether it is marked with ``@chosen_by_params``.
         bases: Base classes.
         hooks_subclasses: Whether it runs code when a subclass is defined: ``__init_subclass__`` or a metaclass.
     """
 
     statements: tuple[Statement, ...]
     is_registered: bool = False
+    is_choice: bool = False
     bases: tuple[Reference, ...] = ()
     hooks_subclasses: bool = False
 

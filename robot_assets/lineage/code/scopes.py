@@ -29,7 +29,7 @@ class Use(NamedTuple):
     Attributes:
         chain: The name, and attributes of it.
         line: Where.
-        is_followed: Whether what it names belongs to the code of the statement.
+        is_followed: False in a function that is marked with ``@chosen_by_params``.
         text: Digest of text arguments, when it is called with some.
         module: The module that a call imports by this constant name.
     """
@@ -63,6 +63,7 @@ class Names:
 
     def __init__(self, imported: Mapping[str, tuple[Import, ...]]) -> None:
         self.references: set[Reference] = set()
+        self.choices: set[Reference] = set()
         self.imports: list[Import] = []
         self.dynamic_imports: list[DynamicImport] = []
         self.texts: list[Text] = []
@@ -167,8 +168,7 @@ class Names:
             self._note_dynamic_import(use, _dotted(reference))
 
     def _keep(self, use: Use, reference: Reference) -> None:
-        if use.is_followed:
-            self.references.add(reference)
+        (self.references if use.is_followed else self.choices).add(reference)
         if use.text is not None:
             self.texts.append(Text(reference, use.text))
 

@@ -88,6 +88,7 @@ class _Walk:
         statement = Statement(
             digest_of("".join(self._pieces)),
             frozenset(names.references),
+            frozenset(names.choices - names.references),
             tuple(names.imports),
             tuple(names.dynamic_imports),
             tuple(names.texts),
@@ -229,10 +230,11 @@ class _Walk:
         self._put(")")
 
     def _name(self, node: ast.Name) -> None:
-        self._put(f".{node.id} ")
         if isinstance(node.ctx, ast.Load):
+            self._put_name((node.id,))
             self._use((node.id,), node)
         else:
+            self._put(f".{node.id} ")
             self._names.bind(node.id)
 
     def _attribute(self, node: ast.Attribute) -> None:
@@ -240,12 +242,15 @@ class _Walk:
         if chain is None:
             self._write(node)
         else:
-            self._put(f".{'.'.join(chain)} ")
+            self._put_name(chain)
             self._use(chain, node)
 
+    def _put_name(self, chain: tuple[str, ...]) -> None:
+        """Write a name as what it was imported as, so that another import for the same name is another digest."""
+        self._put(f".{self._names.absolute(chain)} ")
+
     def _use(self, chain: tuple[str, ...], node: ast.expr, text: str | None = None, module: str | None = None) -> None:
-        if self._is_followed or text is not None:
-            self._names.use(Use(chain, node.lineno, self._is_followed, text, module))
+        self._names.use(Use(chain, node.lineno, self._is_followed, text, module))
 
     def _constant(self, node: ast.Constant) -> None:
         self._put(ascii(node.value) + " ")
@@ -287,7 +292,8 @@ class _Walk:
         elif (chain := chain_of(node.func)) is None:
             self._write(node)
         else:
-            self._put(f"Call(.{'.'.join(chain)} ")
+            self._put("Call(")
+            self._put_name(chain)
             texts = self._arguments(node, chain)
             module = imported_module(node, self._package) if may_import(chain) else None
             self._use(chain, node, digest_of("".join(texts)) if texts else None, module)
@@ -340,11 +346,12 @@ class _Walk:
         self._put(")")
 
     def _joined_string(self, node: ast.JoinedStr) -> None:
-        """Python versions differ in where they divide the text of an f-string."""
+        """Python versions differ in where they divide the text of an f-string: 3.12 adds empty pieces."""
         self._put("JoinedStr[")
         for is_text, values in groupby(node.values, _is_text):
             if is_text:
-                self._put(ascii("".join(one.value for one in values if _is_text(one))) + " ")
+                text = "".join(one.value for one in values if _is_text(one))
+                self._put(ascii(text) if text else "")
             else:
                 for value in values:
                     self._visit(value)

@@ -12,10 +12,11 @@ from robot_assets.core.page import Facts, Page, Picture
 from robot_assets.core.verdict import Verdict
 from robot_assets.lineage.graph import AssetTraits, Gate, Stage
 from robot_assets.pipeline import names
-from robot_assets.pipeline.kind import GateStep, Production, StageKind, Step, entry
+from robot_assets.pipeline.kind import Production, StageKind, entry
 
 if TYPE_CHECKING:
     from robot_assets.data.dataset import DatasetSummary
+    from robot_assets.pipeline.kind import GateStep, Step
     from robot_assets.pipeline.params import Params
 
 _GATES = {

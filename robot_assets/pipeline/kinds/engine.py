@@ -11,10 +11,11 @@ from robot_assets.engines.budgets import BUDGETS
 from robot_assets.engines.registry import engine_kind
 from robot_assets.lineage.graph import AssetTraits, Gate, Stage
 from robot_assets.pipeline import names
-from robot_assets.pipeline.kind import GateStep, Production, StageKind, Step, entry
+from robot_assets.pipeline.kind import Production, StageKind, entry
 from robot_assets.pipeline.kinds.platform import require_this_device
 
 if TYPE_CHECKING:
+    from robot_assets.pipeline.kind import GateStep, Step
     from robot_assets.pipeline.params import ModelSpec, Params
     from robot_assets.pipeline.targets import TargetEntry
 

@@ -9,10 +9,11 @@ from robot_assets.core.page import Facts, Page, Picture
 from robot_assets.core.verdict import Verdict
 from robot_assets.lineage.graph import AssetTraits, Gate, Stage
 from robot_assets.pipeline import names
-from robot_assets.pipeline.kind import GateStep, Production, StageKind, Step, entry
+from robot_assets.pipeline.kind import Production, StageKind, entry
 
 if TYPE_CHECKING:
     from robot_assets.export.onnx_export import ExportSummary
+    from robot_assets.pipeline.kind import GateStep, Step
     from robot_assets.pipeline.params import Params
 
 _VARIANTS = {"checkpoint": "FP32 checkpoint", "fp32_control": "FP32 control", "ptq": "PTQ", "qat": "QAT"}

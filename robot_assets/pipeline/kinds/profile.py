@@ -11,11 +11,12 @@ from robot_assets.core.verdict import Verdict
 from robot_assets.engines.registry import engine_kind
 from robot_assets.lineage.graph import AssetTraits, Gate, Stage
 from robot_assets.pipeline import names
-from robot_assets.pipeline.kind import GateStep, Production, StageKind, Step, entry
+from robot_assets.pipeline.kind import Production, StageKind, entry
 from robot_assets.pipeline.kinds.platform import require_this_device
 from robot_assets.profiling.spec import ProfileSpec
 
 if TYPE_CHECKING:
+    from robot_assets.pipeline.kind import GateStep, Step
     from robot_assets.pipeline.params import Params
     from robot_assets.profiling.measure import Measurement
 

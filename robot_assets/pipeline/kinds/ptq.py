@@ -9,9 +9,10 @@ from robot_assets.cluster.spec import TRAINING
 from robot_assets.core.page import Facts, Page, Picture
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
-from robot_assets.pipeline.kind import Production, StageKind, Step, entry
+from robot_assets.pipeline.kind import Production, StageKind, entry
 
 if TYPE_CHECKING:
+    from robot_assets.pipeline.kind import Step
     from robot_assets.pipeline.params import Params
     from robot_assets.quantization.ptq import PtqSummary
 

@@ -10,11 +10,12 @@ from robot_assets.core.page import Facts, Page, Picture
 from robot_assets.core.spec import Spec
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
-from robot_assets.pipeline.kind import Production, StageKind, Step, entry
+from robot_assets.pipeline.kind import Production, StageKind, entry
 from robot_assets.quantization.spec import QatSpec
 from robot_assets.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
+    from robot_assets.pipeline.kind import Step
     from robot_assets.pipeline.params import Params
     from robot_assets.quantization.qat import QatSummary
 

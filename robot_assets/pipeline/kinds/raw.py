@@ -12,11 +12,12 @@ from robot_assets.core.page import Facts, Page, Picture, Table
 from robot_assets.data.entry import RecordedSource
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
-from robot_assets.pipeline.kind import Observation, Observer, Production, Sensor, Sighting, StageKind, Step, entry
+from robot_assets.pipeline.kind import Observation, Observer, Production, Sensor, Sighting, StageKind, entry
 
 if TYPE_CHECKING:
     from robot_assets.data.repository import Repositories
     from robot_assets.data.simulate import SimulationSummary
+    from robot_assets.pipeline.kind import Step
     from robot_assets.pipeline.names import AssetName
     from robot_assets.pipeline.params import Params
     from robot_assets.pipeline.project import Project

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from robot_assets.core.page import Facts, Page, Picture
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
-from robot_assets.pipeline.kind import Production, StageKind, Step, entry
+from robot_assets.pipeline.kind import Production, StageKind, entry
 from robot_assets.sensitivity.summary import headline
 
 if TYPE_CHECKING:
+    from robot_assets.pipeline.kind import Step
     from robot_assets.pipeline.params import Params
     from robot_assets.sensitivity.analysis import Sensitivity
 
