@@ -1,7 +1,7 @@
-"""``manifest.json``: what an engine is made of, where it runs, and what it takes and gives. Light to import.
+"""``manifest.json``: the origin of an engine, its platform, and its inputs and outputs. Light to import.
 
 A manifest has no times, so that an engine that rebuilds to the same bytes makes nothing downstream stale. Each engine
-kind has a class of its own with what it adds (``robot_assets.engines``).
+kind adds fields in a class of its own (``robot_assets.engines``).
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Layer(Spec):
 
 
 class Manifest(Spec, ABC):
-    """What the ``manifest.json`` of every engine says. An engine kind adds its fields, and defines the properties.
+    """The fields of every ``manifest.json``. An engine kind adds its own, and defines the properties.
 
     A property that is the same for all engines of a kind may be a class variable.
     """
@@ -140,8 +140,8 @@ def read_manifest(engine: Path, class_of: Callable[[str], type[_M]]) -> _M:
         class_of: Class of the manifests of an engine kind. It raises EngineError for a kind that it does not know.
 
     Raises:
-        EngineError: The file is missing, is not a manifest, is one of an unknown kind, or was edited: its content has
-            another digest than it says.
+        EngineError: The file is missing, is not a manifest, is one of an unknown kind, or was edited: its content does
+            not match its digest.
     """
     path = engine / MANIFEST
     fix = f"build the engine again, or restore the whole of {engine} from the store"
@@ -159,7 +159,7 @@ def read_manifest(engine: Path, class_of: Callable[[str], type[_M]]) -> _M:
         raise EngineError(found, needed="the file that the build wrote", fix=fix) from None
     if (computed := _digest(document)) != stated:
         raise EngineError(
-            f"{path}: its content has digest {computed}, and it says {stated}",
+            f"{path} was edited: its content has digest {computed}, the file states {stated}",
             needed="a manifest that nobody has edited",
             fix=fix,
         )

@@ -1,4 +1,4 @@
-"""An engine is what its manifest says, or it does not load."""
+"""An engine for ONNX Runtime matches its manifest, or it does not load."""
 
 import json
 import shutil
@@ -36,7 +36,7 @@ def test_convolutions_run_in_int8_and_are_counted():
     assert "Relu" not in manifest.kernels.float32
 
 
-def test_the_manifest_says_what_the_engine_is_made_of():
+def test_the_manifest_describes_the_engine():
     chain = whole()
     manifest = load_manifest(chain.engine)
     assert manifest.onnx_md5 == md5_of(chain.onnx / "model.onnx")
@@ -54,7 +54,7 @@ def test_building_again_gives_the_same_bytes(tmp_path):
         assert (tmp_path / "again" / name).read_bytes() == (chain.engine / name).read_bytes()
 
 
-def test_it_finds_drawn_boxes_in_an_image_of_another_size():
+def test_it_detects_drawn_boxes_in_an_image_of_another_size():
     pixels = np.random.default_rng(3).integers(0, 90, (64, 96, 3), dtype=np.uint8)
     pixels[15:40, 30:55] = (220, 40, 40)
     large = pixels.repeat(4, axis=0).repeat(4, axis=1)
@@ -110,7 +110,7 @@ def test_an_input_of_another_shape_is_refused_with_both_shapes():
     assert "(1, 3, 64, 96)" in caught.value.needed
 
 
-def test_a_graph_without_quantization_makes_no_engine(tmp_path):
+def test_a_graph_without_quantization_is_refused(tmp_path):
     chain = whole()
     shutil.copytree(chain.onnx, tmp_path / "onnx")
     path = tmp_path / "onnx" / "model.onnx"
@@ -122,7 +122,7 @@ def test_a_graph_without_quantization_makes_no_engine(tmp_path):
     assert not (tmp_path / "engine").exists()
 
 
-def test_an_onnx_file_that_its_card_does_not_describe_makes_no_engine(tmp_path):
+def test_an_onnx_file_that_does_not_match_its_card_is_refused(tmp_path):
     shutil.copytree(whole().onnx, tmp_path / "onnx")
     model = onnx.load(tmp_path / "onnx" / "model.onnx")
     model.graph.doc_string = "changed"

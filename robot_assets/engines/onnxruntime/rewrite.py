@@ -1,17 +1,17 @@
-"""The Q/DQ graph that TensorRT takes, rewritten for ONNX Runtime's CPU kernels. Needs onnx, not torch.
+"""Rewrites the Q/DQ graph of TensorRT for ONNX Runtime's CPU kernels. Needs onnx, not torch.
 
-TensorRT wants symmetric int8; ONNX Runtime fuses that graph into nothing and runs it slower than float.
-Its int8 kernels want uint8 activations. The rewrite changes the representation and keeps the arithmetic:
+TensorRT needs symmetric int8. ONNX Runtime fuses nothing of that graph and runs it slower than float, since its int8
+kernels need uint8 activations. The rewrite changes the representation and keeps the arithmetic:
 
-- a tensor that can be negative keeps its scale and moves to uint8 with zero point 128: the same grid, shifted;
-- a tensor that cannot (after ReLU) keeps its scale with zero point 0: the same grid again, and the ReLU
-  dissolves into the clipping at 0. Values above 127 steps, which int8 cut off, now survive up to 255;
-- the convolution that reads the images runs in float, on images that are not quantized: with three channels
-  the int8 kernel spends its time on gathering single pixels, and takes 2.5 times as long as the float one;
-- weights of convolutions that end in float (that one, and the heads) are stored dequantized.
+- a tensor that can be negative keeps its scale and becomes uint8 with zero point 128: the same grid, shifted;
+- a tensor that cannot (after ReLU) keeps its scale with zero point 0: the same grid again, and the ReLU becomes the
+  clipping at 0. Values above 127 steps, which int8 clips, are kept up to 255;
+- the convolution that reads the images runs in float, on images that are not quantized: with three channels the int8
+  kernel spends its time on gathering single pixels, and takes 2.5 times as long as the float one;
+- weights of convolutions that run in float (that one, and the heads) are stored dequantized.
 
-Keeping the scale, where uint8 would allow one of half the size, also keeps almost all values below 128. On
-CPUs without VNNI the kernel adds two products in int16, which saturates above that.
+Keeping the scale, where uint8 would allow one of half the size, also keeps almost all values below 128. On CPUs without
+VNNI the kernel adds two products in int16, which saturates above that.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _SHIFT = 128
 
 @dataclass(frozen=True)
 class Rewritten:
-    """What the rewrite did.
+    """Counts of the rewrite.
 
     Attributes:
         from_zero: Activations that cannot be negative: uint8 with zero point 0.
         shifted: Activations that can: uint8 with zero point 128.
-        float_convolutions: Convolutions that were left in float.
+        float_convolutions: Convolutions that run in float.
     """
 
     from_zero: int
@@ -70,7 +70,7 @@ def float_convolutions(graph: GraphProto) -> list[NodeProto]:
 
 
 def _read_images_in_float(graph: GraphProto) -> None:
-    """Take away the Q/DQ pair between the images and the convolutions that read them."""
+    """Remove the Q/DQ pair between the images and the convolutions that read them."""
     images = graph.input[0].name
     quantized = {node.output[0] for node in graph.node if node.op_type == "QuantizeLinear" and node.input[0] == images}
     restored = {
@@ -109,7 +109,7 @@ def _dequantize_float_weights(graph: GraphProto) -> int:
 
 
 def _runs_in_int8(convolution: NodeProto, graph: GraphProto, makers: dict[str, NodeProto]) -> bool:
-    """Whether the convolution stands between DequantizeLinear and QuantizeLinear, but for a ReLU."""
+    """Whether the convolution is between DequantizeLinear and QuantizeLinear, with or without a ReLU."""
     source = makers.get(convolution.input[0])
     if source is None or source.op_type != "DequantizeLinear":
         return False
@@ -120,7 +120,7 @@ def _runs_in_int8(convolution: NodeProto, graph: GraphProto, makers: dict[str, N
 
 
 def _not_negative(graph: GraphProto) -> set[str]:
-    """Names of the tensors that cannot be negative: ReLU outputs, the images, and what only moves those."""
+    """Names of the tensors that cannot be negative: outputs of ReLU, the images, and both after data movement."""
     known = {graph.input[0].name}
     for node in graph.node:
         data = node.input if node.op_type == "Concat" else node.input[:1]

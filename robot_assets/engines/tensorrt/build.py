@@ -24,7 +24,7 @@ from robot_assets.engines.tensorrt.cuda import Device, open_device
 from robot_assets.engines.tensorrt.explain import failure, listed
 from robot_assets.engines.tensorrt.graph import Prepared, input_scales, prepare
 from robot_assets.engines.tensorrt.layers import Inspected, read_layers
-from robot_assets.engines.tensorrt.manifest import PLAN, Binding, CudaDevice, TensorRTManifest
+from robot_assets.engines.tensorrt.manifest import PLAN, WEIGHTS, Binding, CudaDevice, TensorRTManifest
 from robot_assets.engines.tensorrt.network import (
     Parsing,
     Typing,
@@ -46,7 +46,6 @@ if TYPE_CHECKING:
 
 LOG = "build.log"
 LAYERS = "layers.json"
-WEIGHTS = "weights.onnx"
 
 _DECISIVE = {
     "kind",
@@ -182,11 +181,11 @@ def _build(session: _Session, onnx: Path, model: ModelProto, caches: TimingCache
     fingerprint, gpu = session.platform.fingerprint, session.device.name
     key = cache_key(fingerprint, gpu, features.version, md5_of(onnx), _settings(target))
     lasting = _lasting(session, typing, notes)
-    given, said = _give_cache(config, caches, key)
+    given, remarks = _give_cache(config, caches, key)
     plan = build_plan(session.builder, network, config, session.log, target, onnx)
     del parser  # whose memory the network's weights are in: it had to live until here
     kept = _keep_cache(config, caches, key, given)
-    return _Built(plan, typing, prepared, kept, lasting, (*notes, *said))
+    return _Built(plan, typing, prepared, kept, lasting, (*notes, *remarks))
 
 
 def _give_cache(config: Any, caches: TimingCaches | None, key: CacheKey) -> tuple[bytes | None, tuple[str, ...]]:
@@ -264,8 +263,8 @@ def _lasting(session: _Session, typing: Typing, notes: Sequence[str]) -> str:
     Later messages depend on what had to be measured; they go to the log of the run.
     """
     lines = [f"TensorRT {session.features.version}, {typing} typing, {session.target.precision}", *notes]
-    said = [f"[{severity}] {message}" for severity, message in session.log.lines if severity != "INFO"]
-    lines += dict.fromkeys(_CHANGING.sub("...", line) for line in said)
+    messages = [f"[{severity}] {message}" for severity, message in session.log.lines if severity != "INFO"]
+    lines += dict.fromkeys(_CHANGING.sub("...", line) for line in messages)
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -11,6 +11,7 @@ from robot_assets.platforms.memory import MIB
 from robot_assets.runtime.manifest import Kernels, Layer, Manifest, convolutions
 
 PLAN = "engine.plan"
+WEIGHTS = "weights.onnx"
 
 
 class Layers(Kernels):

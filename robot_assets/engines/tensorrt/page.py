@@ -12,7 +12,7 @@ from robot_assets.engines.tensorrt.manifest import TensorRTManifest
 
 
 def timed_alone(summary: BuildSummary[TensorRTManifest], engine: Path) -> Page:
-    """Time an engine; no float model is timed beside it, since one on the CPU says nothing about a GPU."""
+    """Time an engine alone: the latency of a float model on the CPU is not comparable with one on a GPU."""
     from robot_assets.figures.latency import latency_histogram
 
     manifest = summary.manifest

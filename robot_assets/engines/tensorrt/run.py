@@ -17,11 +17,9 @@ from robot_assets.core.errors import EngineError
 from robot_assets.engines.tensorrt.api import Log, create, import_tensorrt, open_log
 from robot_assets.engines.tensorrt.cuda import Buffer, Device, Stream, open_device
 from robot_assets.engines.tensorrt.explain import failure
-from robot_assets.engines.tensorrt.manifest import PLAN, TensorRTManifest
+from robot_assets.engines.tensorrt.manifest import PLAN, WEIGHTS, TensorRTManifest
 from robot_assets.runtime.engine import Engine, refuse_other_bytes, refuse_other_input
 from robot_assets.runtime.manifest import Tensor
-
-WEIGHTS = "weights.onnx"
 
 
 class TensorRTEngine(Engine):

@@ -47,12 +47,12 @@ class TensorRTTarget(TargetSpec):
 
     kind: Literal["tensorrt"] = "tensorrt"
     precision: Literal["int8_fp16", "int8_fp32"] = Field(
-        default="int8_fp16", description="what is quantized runs in int8; this is what the rest runs in"
+        default="int8_fp16", description="the quantized part runs in int8; this is the type of the rest"
     )
     typing: Literal["auto", "weak", "strong"] = Field(
         default="auto",
-        description="weak: TensorRT may pick a faster type than the graph says, up to 10.x; strong: types are those of "
-        "the graph, from 10.0; auto: weak where the version still has it",
+        description="weak: TensorRT may choose a faster type than that of the graph, up to 10.x; strong: types are "
+        "those of the graph, from 10.0; auto: weak where the version still has it",
     )
     workspace_mib: int = Field(default=1024, ge=16, le=65_536, description="memory that tactics may use, MiB")
     optimization_level: int = Field(
@@ -61,10 +61,10 @@ class TensorRTTarget(TargetSpec):
     batch: BatchSpec = BatchSpec()
     dla: DlaSpec | None = Field(default=None, description="run on a deep learning accelerator; none: on the GPU")
     timing_cache: bool = Field(
-        default=True, description="reuse what earlier builds on the same device and TensorRT have measured"
+        default=True, description="reuse the measurements of earlier builds on the same device and TensorRT"
     )
     weight_stripped: bool = Field(
-        default=False, description="a plan without weights, which are put back from the ONNX on load; from 10.0"
+        default=False, description="a plan without weights, which is refitted with the ONNX on load; from 10.0"
     )
 
     @model_validator(mode="after")
@@ -74,7 +74,7 @@ class TensorRTTarget(TargetSpec):
         if self.precision != "int8_fp16":
             raise ValueError(f"precision is {self.precision} with dla; needed int8_fp16: a DLA has no fp32")
         if self.batch.is_dynamic:
-            raise ValueError(f"batch.max is {self.batch.max} with dla; needed 1: a DLA runs fixed shapes alone")
+            raise ValueError(f"batch.max is {self.batch.max} with dla; needed 1: a DLA runs fixed shapes only")
         if self.weight_stripped:
-            raise ValueError("weight_stripped is true with dla; needed false: weights on a DLA cannot be put back")
+            raise ValueError("weight_stripped is true with dla; needed false: a plan for a DLA cannot be refitted")
         return self
