@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -227,14 +227,23 @@ def _steps(location: tuple[int | str, ...]) -> list[int | str]:
 
 
 def _every_key() -> set[str]:
-    """All field names of all parameter models."""
-    keys: set[str] = set()
-    pending: list[type[Spec]] = list(Spec.__subclasses__())
+    """All keys of params.yaml, with those of every kind of source, target and stage."""
+    pending: list[type[Spec]] = [Params, *(kind.config for kind in stage_kinds().values() if kind.config)]
+    found: set[type[Spec]] = set()
     while pending:
         model = pending.pop()
-        keys |= set(model.model_fields)
-        pending += model.__subclasses__()
-    return keys
+        if model not in found:
+            found.add(model)
+            pending += model.__subclasses__()
+            pending += [one for field in model.model_fields.values() for one in _models_in(field.annotation)]
+    return {key for model in found for key in model.model_fields}
+
+
+def _models_in(annotation: Any) -> Iterator[type[Spec]]:
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        yield annotation
+    for argument in get_args(annotation):
+        yield from _models_in(argument)
 
 
 if TYPE_CHECKING:
