@@ -12,6 +12,7 @@ from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.cli.plugins import asset_opener, extensible
 from robot_assets.core.errors import DataError, EngineError
 from robot_assets.core.extras import MissingLibrary
+from robot_assets.core.text import plural
 from robot_assets.pipeline.project import find_project, project_here
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def run(
         raise DataError(
             f"several images would become {twice[0]}",
             needed="file names that differ before the suffix",
-            fix="run them one folder at a time, each with an --out of its own",
+            fix="run one folder at a time, each with its own --out",
         )
     loaded = load_engine(open_engine(engine))
     out.mkdir(parents=True, exist_ok=True)
@@ -58,7 +59,7 @@ def run(
 @app.command()
 def get(
     engine: EngineArgument,
-    out: Annotated[Path, typer.Option("--out", help="Directory to write; an engine that is there is replaced.")],
+    out: Annotated[Path, typer.Option("--out", help="Directory to write; an engine in it is replaced.")],
     as_json: JsonOption = False,
 ) -> None:
     """Write an engine and its signed statements to a directory, for a robot to verify and run.
@@ -77,12 +78,12 @@ def get(
 def bench(
     engine: EngineArgument,
     against: Annotated[
-        Path | None, typer.Option(help="A float ONNX with the same input, timed alternately with the engine.")
+        Path | None, typer.Option(help="A float ONNX with the same input, timed in turn with the engine.")
     ] = None,
     inferences: Annotated[int, typer.Option(min=10, help="Timed inferences.")] = 300,
     as_json: JsonOption = False,
 ) -> None:
-    """Time single inferences on this device, pre- and post-processing left out.
+    """Time single inferences on this device, without pre- and post-processing.
 
     Example: robot-assets engine bench sidewalk_detector/engine/cpu
     """
@@ -133,7 +134,7 @@ def open_asset(name: str) -> Path:
         raise EngineError(
             f"{name!r} is not a directory here",
             needed="the directory of an engine, with its manifest.json, or a data version such as 0f3c....dir",
-            fix=f"where the engine was built: robot-assets engine get MODEL/engine/TARGET --out {name}",
+            fix=f"robot-assets engine get MODEL/engine/TARGET --out {name}   # where the engine was built",
         )
     try:
         return opener(name)
@@ -177,16 +178,14 @@ def _read(path: Path) -> NDArray[np.uint8]:
         inspect_image(encoded, str(path))
     except BadItem as error:
         issue = error.issue
-        raise DataError(
-            f"{issue.place}: {issue.found}", needed="a complete JPEG or PNG image", fix=issue.fix
-        ) from None
+        raise DataError(f"{issue.place}: {issue.found}", needed="a complete JPEG or PNG image", fix=issue.fix) from None
     return decode_rgb(encoded)
 
 
 def _print_get(data: dict[str, Any]) -> None:
     print(f"{data['out']}: {', '.join(data['files'])} of {data['version']}")
     if count := data["statements"]:
-        print(f"and {count} signed statement{'s' if count > 1 else ''}; next: robot-assets verify {data['out']}")
+        print(f"and {plural(count, 'signed statement')}; next: robot-assets verify {data['out']}")
     else:
         print("no signed statement, so `robot-assets verify` will answer no; building the engine again signs it")
 
@@ -207,5 +206,5 @@ def _print_bench(data: dict[str, Any]) -> None:
             keys = ("latency_ms_p50", "latency_ms_p95", "latency_ms_p99", "latency_ms_min")
             table.add_row(name, *(f"{row[key]:.2f}" for key in keys))
     console().print(table)
-    text = f"{data['int8_convolutions']} convolutions in int8, {data['float_convolutions']} in float"
-    console().print(text + (f"; {data['speedup']:.2f}x the float model" if "speedup" in data else ""))
+    text = f"{plural(data['int8_convolutions'], 'convolution')} in int8, {data['float_convolutions']} in float"
+    console().print(text + (f"; {data['speedup']:.2f}x the speed of the float model" if "speedup" in data else ""))
