@@ -187,7 +187,7 @@ def test_6_changes_made_while_the_sensor_is_off_are_seen_once(daemon, since):
 def test_7_a_build_that_always_fails_is_tried_then_left_alone_until_it_is_mended(daemon, since):
     workplace = daemon.workplace
     broken = "    card, model = read_export(onnx)\n"
-    workplace.edit("engines/onnxruntime_engine.py", lambda text: text.replace(broken, f"    raise OSError\n{broken}"))
+    workplace.edit("engines/onnxruntime/build.py", lambda text: text.replace(broken, f"    raise OSError\n{broken}"))
     engines = ("first/engine/board", "first/engine/cpu", "second/engine/cpu")
     daemon.settle("left alone after 2 failed attempts: " + ", ".join(engines))
     failed = failures(workplace, engines)
@@ -199,7 +199,7 @@ def test_7_a_build_that_always_fails_is_tried_then_left_alone_until_it_is_mended
         word = latest_evaluation(workplace, name, "builds")
         assert not word.passed
         assert "2 attempts failed" in (word.description or "")
-    workplace.edit("engines/onnxruntime_engine.py", lambda text: text.replace("    raise OSError\n", "    ...\n"))
+    workplace.edit("engines/onnxruntime/build.py", lambda text: text.replace("    raise OSError\n", "    ...\n"))
     daemon.settle()
     assert since() == once(*engines)
 
