@@ -1,9 +1,9 @@
-"""The mark of functions that return what parameters have chosen."""
+"""Names of code: entry points of code versions, and the mark of functions that return what parameters have chosen."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 _F = TypeVar("_F", bound=Callable[..., object])
 
@@ -16,3 +16,8 @@ def chosen_by_params(function: _F) -> _F:
     adds the chosen code to its entry points instead; a test traces real runs and fails where that is missing.
     """
     return function
+
+
+def entry(definition: Callable[..., Any]) -> str:
+    """A function or class of a module as an entry point of code: ``package.module:function``."""
+    return f"{definition.__module__}:{definition.__qualname__}"

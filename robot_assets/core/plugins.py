@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from robot_assets.core.errors import ParamsError
 
 _T = TypeVar("_T")
+
+
+class Named(Protocol):
+    """A value of a registry."""
+
+    @property
+    def name(self) -> str:
+        """Unique among the values of its registry."""
+        ...
+
+
+_N = TypeVar("_N", bound=Named)
 
 
 @dataclass(frozen=True)
@@ -18,7 +30,7 @@ class Plugin(Generic[_T]):
 
     Attributes:
         name: Of the entry point.
-        distribution: What is installed and offers it.
+        distribution: The installed distribution that offers it.
         value: What it offers.
     """
 
@@ -41,6 +53,30 @@ def load_plugins(group: str, needed: type[_T]) -> Iterator[Plugin[_T]]:
         yield Plugin(point.name, _distribution(point), load_point(point, needed))
 
 
+def registry_of(ours: Iterable[_N], group: str, needed: type[_N], noun: str) -> dict[str, _N]:
+    """Values by name: ``ours`` first, then those of installed plug-ins in the order of their entry points.
+
+    Args:
+        ours: The values of this package.
+        group: Entry point group of the plug-ins.
+        needed: The type of every value.
+        noun: For one of them, such as ``stage kind``.
+
+    Raises:
+        ParamsError: A plug-in cannot be loaded, or has a value whose name is taken.
+    """
+    found = {value.name: value for value in ours}
+    for plugin in load_plugins(group, needed):
+        if plugin.value.name in found:
+            raise ParamsError(
+                f"the plug-in {plugin.distribution} has a {noun} {plugin.value.name!r}, which exists already",
+                needed=f"one {noun} of each name",
+                fix=f"pip uninstall {plugin.distribution}   # or rename its {noun}",
+            )
+        found[plugin.value.name] = plugin.value
+    return found
+
+
 def load_point(point: EntryPoint, *needed: type[_T]) -> _T:
     """What one entry point offers.
 
@@ -52,7 +88,7 @@ def load_point(point: EntryPoint, *needed: type[_T]) -> _T:
         ParamsError: It cannot be imported, or is something else.
     """
     distribution = _distribution(point)
-    fix = f"pip uninstall {distribution}   (or install a version of it that fits this one of robot-assets)"
+    fix = f"pip uninstall {distribution}   # or install a version of it that fits this one of robot-assets"
     try:
         value = point.load()
     except Exception as error:  # whatever a foreign module raises when it is imported

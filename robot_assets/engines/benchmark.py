@@ -105,7 +105,7 @@ def compare(engine: Path, float_onnx: Path, inferences: int = 200, warmup: int =
             raise EngineError(
                 f"{engine} is an engine for {kind.title}",
                 needed="an engine whose runtime also runs a float ONNX, so that both latencies are comparable",
-                fix=f"robot-assets engine bench {engine}   (times it alone)",
+                fix=f"robot-assets engine bench {engine}   # times it alone",
             )
         run_float = kind.load_float(float_onnx, manifest)
         images = _images(manifest.input.shape)

@@ -234,7 +234,7 @@ def _refuse_other_network(first: Path, ours: _Opened, second: Path, theirs: _Ope
         raise EngineError(
             f"{first} and {second} are engines of different networks or classes",
             needed="two engines of the same heads",
-            fix=f"robot-assets engine inspect {first}   (and {second})",
+            fix=f"robot-assets engine inspect {first}   # and {second}",
         )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, get_args
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_assets.core.dispatch import entry
 from robot_assets.core.page import Facts, Page
 from robot_assets.core.spec import Spec
 from robot_assets.runtime.engine import Engine
@@ -115,20 +116,16 @@ class EngineKind(Generic[TargetT, ManifestT]):
         if "<" in f"{self.build.__qualname__}{self.load.__qualname__}":
             raise TypeError(f"engine kind {self.name}: needed functions of a module as build and load")
 
-    def slice(self, entry: Spec) -> dict[str, Any]:
+    def slice(self, given: Spec) -> dict[str, Any]:
         """The part of a target, or of its entry in params.yaml, that decides its engine; JSON-serializable."""
-        return entry.model_dump(mode="json", include=set(self.target.model_fields))
+        return given.model_dump(mode="json", include=set(self.target.model_fields))
 
     @property
     def build_code(self) -> tuple[str, ...]:
         """Entry points of the code that builds an engine, for the code version of its stage."""
-        return _entry(self.build), _entry(self.target), _entry(self.manifest)
+        return entry(self.build), entry(self.target), entry(self.manifest)
 
     @property
     def run_code(self) -> tuple[str, ...]:
         """Entry points of the code that loads and runs an engine, for the code versions of gates and profiles."""
-        return _entry(self.load), _entry(self.manifest)
-
-
-def _entry(definition: Callable[..., Any]) -> str:
-    return f"{definition.__module__}:{definition.__qualname__}"
+        return entry(self.load), entry(self.manifest)

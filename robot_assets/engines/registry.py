@@ -12,8 +12,8 @@ from functools import cache
 from typing import Any, TypeAlias
 
 from robot_assets.core.dispatch import chosen_by_params
-from robot_assets.core.errors import EngineError, ParamsError
-from robot_assets.core.plugins import load_plugins
+from robot_assets.core.errors import EngineError
+from robot_assets.core.plugins import registry_of
 from robot_assets.engines.kind import EngineKind
 from robot_assets.engines.onnxruntime.kind import KIND as ONNXRUNTIME
 from robot_assets.engines.tensorrt.kind import KIND as TENSORRT
@@ -34,16 +34,7 @@ def engine_kinds() -> dict[str, AnyEngineKind]:
     Raises:
         ParamsError: A plug-in cannot be loaded, or has a kind whose name is taken.
     """
-    found = {kind.name: kind for kind in ENGINE_KINDS}
-    for plugin in load_plugins(ENTRY_POINTS, EngineKind):
-        if plugin.value.name in found:
-            raise ParamsError(
-                f"the plug-in {plugin.distribution} has an engine kind {plugin.value.name!r}, which exists already",
-                needed="one engine kind of each name",
-                fix=f"pip uninstall {plugin.distribution}   (or rename its kind)",
-            )
-        found[plugin.value.name] = plugin.value
-    return found
+    return registry_of(ENGINE_KINDS, ENTRY_POINTS, EngineKind, "engine kind")
 
 
 @chosen_by_params

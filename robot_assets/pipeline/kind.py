@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from robot_assets.core.dispatch import entry as entry
 from robot_assets.core.page import Facts, Page
 from robot_assets.core.spec import Spec
 from robot_assets.core.verdict import Verdict
@@ -233,8 +234,3 @@ class StageKind:
 
 def _filled(text: str, name: AssetName) -> str:
     return text.format(dataset=name.dataset, model=name.model, target=name.target)
-
-
-def entry(function: Callable[..., Any]) -> str:
-    """A function as an entry point of code: ``package.module:function``."""
-    return f"{function.__module__}:{function.__qualname__}"

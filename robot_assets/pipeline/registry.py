@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from functools import cache
 
-from robot_assets.core.errors import ParamsError
-from robot_assets.core.plugins import load_plugins
+from robot_assets.core.plugins import registry_of
 from robot_assets.lineage.graph import Stage
 from robot_assets.pipeline.kind import StageKind
 from robot_assets.pipeline.kinds import (
@@ -53,16 +52,7 @@ def stage_kinds() -> dict[str, StageKind]:
     Raises:
         ParamsError: A plug-in cannot be loaded, or has a kind whose name is taken.
     """
-    found = {kind.name: kind for kind in STAGE_KINDS}
-    for plugin in load_plugins(ENTRY_POINTS, StageKind):
-        if plugin.value.name in found:
-            raise ParamsError(
-                f"the plug-in {plugin.distribution} has a stage kind {plugin.value.name!r}, which exists already",
-                needed="one stage kind of each name",
-                fix=f"pip uninstall {plugin.distribution}   (or rename its kind)",
-            )
-        found[plugin.value.name] = plugin.value
-    return found
+    return registry_of(STAGE_KINDS, ENTRY_POINTS, StageKind, "stage kind")
 
 
 def kind_of(asset: str) -> tuple[StageKind, AssetName] | None:

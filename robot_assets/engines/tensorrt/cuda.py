@@ -185,7 +185,7 @@ def _failure(function: str, status: str) -> EngineError:
     return EngineError(
         f"{function} of CUDA failed: {status}",
         needed="a device that works",
-        fix="dmesg   (on the device; after an illegal address or a hardware error, start a new process)",
+        fix="dmesg   # on the device; after an illegal address or a hardware error, start a new process",
     )
 
 
