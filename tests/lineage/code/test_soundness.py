@@ -1,0 +1,139 @@
+"""Nothing of ours runs in a stage or a gate that its code version does not cover: the whole chain, traced."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Thread
+
+import pytest
+
+from robot_assets.lineage.code import Code, load
+from robot_assets.pipeline.kind import GateStep, Step
+from robot_assets.pipeline.registry import kind_of
+from robot_assets.platforms.probe import probe
+from robot_assets.store import Store, is_directory, open_store
+from tests.lineage.code.project import code_of_all, graph
+from tests.lineage.code.tracing import called_during
+from tests.tensorrt_api.use import folders, standin
+
+OUTSIDE: Mapping[str, str] = {
+    "robot_assets.core.plugins": "finds the plug-ins of a dispatch point; what is chosen among them is an entry point",
+    "robot_assets.pipeline.kind": "the properties of a step, by which the caller hands in what is versioned: parameters "
+    "and inputs",
+    "robot_assets.store": "handed in by the caller; keeps bytes under their hash, and decides none",
+}
+"""Modules that are outside of every code version, with everything that they call, and why."""
+
+
+@dataclass
+class Chain:
+    """Every stage and gate of the small project, run once. TensorRT is the stand-in of ``tests/tensorrt_api``."""
+
+    folder: Path
+    store: Store
+    called: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    code: dict[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def run(self) -> None:
+        for asset, stage in graph().items():
+            found = kind_of(asset)
+            assert found is not None
+            production = found[0].production
+            if stage.is_observed or production is None:
+                continue
+            versions = {name: probe().fingerprint if name.startswith("platform/") else "v" for name in stage.inputs}
+            step = Step(
+                stage=stage,
+                name=found[1],
+                inputs={name: self.path(name) for name in stage.inputs},
+                versions=versions,
+                output=self.path(asset),
+                scratch=self.folder / "scratch" / asset,
+                store=self.store,
+                note=lambda line: None,
+            )
+            self.trace(asset, stage.code, lambda step=step, run=production.run: run(step))
+            for gate in stage.gates:
+                inputs = {name: self.path(name) for name in gate.inputs}
+                judged = GateStep(stage=stage, name=found[1], gates=(gate,), artifact=self.path(asset), inputs=inputs)
+                judge = production.judge
+                self.trace(f"{asset}:{gate.name}", gate.code, lambda judged=judged, judge=judge: judge(judged))
+
+    def path(self, asset: str) -> Path:
+        path = self.folder / "artifacts" / asset / "artifact"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return path
+
+    def trace(self, name: str, code: tuple[str, ...], action: Callable[[], object]) -> None:
+        load(code)
+        self.code[name] = code
+        self.called[name] = called_during(action, tuple(OUTSIDE))
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory) -> Iterator[Chain]:
+    folder = tmp_path_factory.mktemp("chain")
+    with pytest.MonkeyPatch.context() as patch:
+        standin(patch, "10.3.0")
+        patch.setenv("PYTHONPATH", os.pathsep.join(folders("10.3.0")))
+        done = Chain(folder, open_store("store", folder))
+        done.run()
+        yield done
+
+
+def test_every_stage_and_gate_has_run(chain):
+    assert {name.removeprefix("detector/") for name in chain.called} == code_of_all().keys()
+    assert all(chain.called.values())
+
+
+def test_every_function_that_runs_is_covered_by_the_code_version(chain):
+    code = Code()
+    uncovered = {
+        name: sorted(
+            f"{module}:{function}" for module, function in called if not code.covers(entries, module, function)
+        )
+        for (name, entries), called in zip(chain.code.items(), chain.called.values(), strict=True)
+    }
+    assert {name: functions for name, functions in uncovered.items() if functions} == {}
+
+
+def test_the_trace_sees_this_thread_others_and_other_processes():
+    file = Path(__file__)
+
+    def in_a_thread() -> None:
+        thread = Thread(target=is_directory, args=("a" * 32,))
+        thread.start()
+        thread.join()
+
+    program = f"from pathlib import Path; from robot_assets.core.digests import md5_of; md5_of(Path({str(file)!r}))"
+    found = called_during(
+        lambda: (in_a_thread(), probe(), subprocess.run([sys.executable, "-c", program], check=True, cwd=file.parent)),
+    )
+    assert {
+        ("robot_assets.store.artifact", "is_directory"),
+        ("robot_assets.platforms.probe", "probe"),
+        ("robot_assets.core.digests", "md5_of"),
+        ("robot_assets.core.digests", "md5_of.<locals>.<lambda>"),
+    } <= found
+
+
+def test_the_trace_leaves_out_what_it_is_told_to_with_what_that_calls():
+    called = called_during(probe)
+    assert {module for module, _ in called} >= {"robot_assets.platforms.probe", "robot_assets.platforms.jetson"}
+    assert called_during(probe, ("robot_assets.platforms.probe",)) == set()
+
+
+def test_what_a_stage_does_not_name_is_not_covered(chain):
+    code = Code()
+    called = chain.called["detector/qat"]
+    assert not all(code.covers(chain.code["detector/ptq"], *one) for one in called)
+
+
+@pytest.mark.parametrize("module", OUTSIDE)
+def test_what_is_left_out_exists(module):
+    load(module)
