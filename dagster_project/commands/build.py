@@ -8,6 +8,7 @@ import typer
 
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.core.extras import require
+from robot_assets.core.text import plural
 from robot_assets.pipeline.project import find_project
 
 if TYPE_CHECKING:
@@ -76,5 +77,4 @@ def _print(report: dict[str, Any]) -> None:
         style = "" if name in report["built"] else "dim"
         table.add_row(name, version, f"{row['duration_s']:.1f} s", row["headline"], style=style)
     console().print(table, highlight=False)
-    count = len(report["built"])
-    print(f"built {count} asset{'s' if count > 1 else ''}" if count else "everything is fresh")
+    print(f"built {plural(len(report['built']), 'asset')}" if report["built"] else "everything is fresh")

@@ -8,6 +8,7 @@ import typer
 
 from robot_assets.cli.console import JsonOption, answer, console
 from robot_assets.core.extras import require
+from robot_assets.core.text import plural
 from robot_assets.pipeline.project import find_project
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ def _print(status: ProjectStatus, steps: Sequence[Step]) -> None:
     from robot_assets.lineage.plan import common_causes, costs
 
     if not steps:
-        print(f"everything is fresh ({len(status.found)} asset{'s' if len(status.found) != 1 else ''})")
+        print(f"everything is fresh ({plural(len(status.found), 'asset')})")
         return
     common = common_causes(steps)
     folded = {name for cause in common for name in cause.assets}

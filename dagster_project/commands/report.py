@@ -106,7 +106,7 @@ def _refuse_unreported(project: Project, target: str) -> None:
         raise PlatformError(
             f"the platform of {target} is published by its Kubernetes nodes and read by the sensor `platforms`",
             needed="a target whose device reports itself",
-            fix="on the node: robot-assets platform publish --node NODE   (a DaemonSet of k8s/nodes runs it)",
+            fix="robot-assets platform publish --node NODE   # on the node; a DaemonSet in k8s/nodes runs it",
         )
     if targets[target].platform == "here":
         raise PlatformError(
@@ -126,7 +126,7 @@ def _read(file: str) -> tuple[bytes, str]:
         raise PlatformError(
             f"{file} cannot be read: {error.strerror}",
             needed="the output of robot-assets platform probe --json on the device",
-            fix=f"on the device: robot-assets platform probe --json > {file}",
+            fix=f"robot-assets platform probe --json > {file}   # on the device",
         ) from None
 
 

@@ -42,7 +42,7 @@ def simulate(name: NameArgument, as_json: JsonOption = False) -> None:
         raise ParamsError(
             f"datasets.{name}.source.kind is {source.kind!r}",
             needed="a simulation",
-            fix=f"this one is recorded: robot-assets data import yolo SOURCE --name {name}",
+            fix=f"robot-assets data import yolo SOURCE --name {name}   # recorded data is imported",
         )
     with progress_bars():
         summary = render(source, project.raw(name))
@@ -111,7 +111,7 @@ def check(
     name: Annotated[str, typer.Argument(help="A name under datasets in params.yaml, or a folder of raw data.")],
     as_json: JsonOption = False,
 ) -> None:
-    """Look through raw data, and through what was packed from it. Exit code 1 when something is bad.
+    """Check raw data, and the data set packed from it. Exit code 1 when anything is bad.
 
     Example: robot-assets data check robocup
     """
@@ -138,12 +138,12 @@ def check(
 
 
 def _here(path: Path) -> str:
-    """A path as one would type it in the working directory."""
+    """A path relative to the working directory."""
     return os.path.relpath(path)
 
 
 def _verdicts(packed: Path, spec: DatasetSpec, name: str) -> dict[str, Verdict]:
-    """The gates, where there is a packed data set."""
+    """The gates of the packed data set, where there is one."""
     from robot_assets.data import checks
 
     if not packed.is_dir():
@@ -185,14 +185,14 @@ def _refuse_name(project: Project, name: str) -> None:
         raise DataError(
             f"--name is {name!r}",
             needed="lower-case letters, digits and underscores, a letter first",
-            fix="choose such a name; it becomes an asset key, a path and a label",
+            fix="choose such a name: it becomes an asset key, a path and a label",
         )
     spec = project.params.datasets.get(name)
     if spec is not None and spec.source.kind == "simulation":
         raise ParamsError(
             f"datasets.{name} in params.yaml is a simulation",
             needed="a name of recorded data",
-            fix=f"import under another name, or make it {{kind: dvc, pointer: data/raw/{name}.dvc}}",
+            fix=f"give another --name, or set its source to {{kind: dvc, pointer: data/raw/{name}.dvc}}",
         )
 
 

@@ -7,7 +7,7 @@ import warnings
 
 import typer
 
-from robot_assets.cli import data, engine, inspecting, platform, profile, provenance
+from robot_assets.cli import data, engine, inspection, platform, profile, provenance
 from robot_assets.cli.console import readable_errors
 from robot_assets.cli.plugins import ExtensibleGroup
 
@@ -19,8 +19,8 @@ app = typer.Typer(
 )
 app.command()(provenance.verify)
 engine.app.command()(profile.profile)
-engine.app.command()(inspecting.inspect)
-engine.app.command()(inspecting.compare)
+engine.app.command()(inspection.inspect)
+engine.app.command()(inspection.compare)
 app.add_typer(engine.app, name="engine")
 app.add_typer(platform.app, name="platform")
 app.add_typer(data.app, name="data")

@@ -39,7 +39,7 @@ def profile(
     trace: Annotated[Path | None, typer.Option(help="JSON to write: every job, for Perfetto.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Run several engines together on this device, and say whether they fit. Exit code 1 when they do not.
+    """Run several engines together on this device, and check that they fit. Exit code 1 when they do not.
 
     An engine that is given twice has two sensors. The deadline of a frame is one period of its sensor.
 
@@ -97,7 +97,7 @@ def _of_pairs(pairs: Sequence[str]) -> _Chosen:
 
 
 def _labels(engine: str) -> Iterator[str]:
-    """What to call an engine: its model, its folder, or the first digits of its version; then with numbers."""
+    """Names for an engine: its model, its folder, or the first digits of its version; further ones are numbered."""
     if Path(engine).is_dir():
         name = Path(engine).resolve().name
     else:
@@ -155,13 +155,13 @@ def _print(measured: Profile, verdict: Verdict) -> None:
 def _print_machine(measured: Profile) -> None:
     machine = measured.machine
     cores = ", ".join(f"{core}: {percent:.0f} %" for core, percent in machine.core_percent.items())
-    elsewhere = "" if machine.other_cores is None else f", everything else {machine.other_cores:.2f}"
-    stolen = f", a hypervisor took {machine.stolen_ms:.0f} ms" if machine.stolen_ms else ""
-    print(f"\ncores {cores or 'unknown'}; the engines kept {machine.own_cores:.2f} busy{elsewhere}{stolen}")
+    others = "" if machine.other_cores is None else f", other processes {machine.other_cores:.2f}"
+    stolen = f", stolen by the hypervisor {machine.stolen_ms:.0f} ms" if machine.stolen_ms else ""
+    print(f"\nutilization of cores {cores or 'unknown'}; engines {machine.own_cores:.2f} cores{others}{stolen}")
     print(f"memory {measured.memory_mib:.0f} MiB, of which {machine.runtime_mib:.0f} before the first engine")
     if machine.power_w_mean is not None:
         print(f"power {machine.power_w_mean:.1f} W, at most {machine.power_w_max:.1f} W")
     if machine.temperature_c_max is not None:
         print(f"temperature at most {machine.temperature_c_max:.0f} °C")
     jitter = max(stream.together.jitter_ms.p99 for stream in measured.streams)
-    print(f"a free thread began at most {jitter:.2f} ms after the release of its frame (p99)\n")
+    print(f"jitter at most {jitter:.2f} ms (p99), from the release of a frame to the start of a free thread\n")

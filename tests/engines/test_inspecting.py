@@ -7,7 +7,7 @@ import pytest
 from typer import Typer
 from typer.testing import CliRunner
 
-from robot_assets.cli import inspecting
+from robot_assets.cli import inspection
 from robot_assets.core.errors import EngineError
 from robot_assets.engines.load import load_manifest
 from robot_assets.export.onnx_export import export_float
@@ -15,8 +15,8 @@ from robot_assets.runtime.manifest import save_manifest
 from tests.detector_chain import whole
 
 app = Typer()
-app.command()(inspecting.inspect)
-app.command()(inspecting.compare)
+app.command()(inspection.inspect)
+app.command()(inspection.compare)
 
 
 @pytest.fixture(autouse=True)

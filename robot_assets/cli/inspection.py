@@ -1,4 +1,4 @@
-"""``robot-assets engine inspect`` and ``compare``: what an engine is, and what two of them have not in common."""
+"""``robot-assets engine inspect`` and ``compare``: the properties of an engine, and the differences between two."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ def inspect(
     layers: Annotated[bool, typer.Option("--layers", help="List every layer with its arithmetic.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show what an engine is: where it runs, what it takes and gives, its layers, and who signed it.
+    """Show where an engine runs, its inputs and outputs, its layers, and who signed it.
 
-    It is not run, so that any device can look at an engine for another.
+    The engine is not run, so that any device can inspect an engine for another device.
 
     Example: robot-assets engine inspect sidewalk_detector/engine/cpu --layers
     """
@@ -58,9 +58,9 @@ def compare(
     inferences: Annotated[int, typer.Option(min=10, help="Timed inferences of each.")] = 200,
     as_json: JsonOption = False,
 ) -> None:
-    """Compare an engine with another, or with an ONNX: answers, latency in turn, accuracy, layers, manifest.
+    """Compare an engine with another, or with an ONNX: outputs, latency, accuracy, layers and manifest.
 
-    An ONNX answers with graph optimizations off, as it is written, and is timed with all of them.
+    The outputs of an ONNX are those without graph optimizations; it is timed with all of them.
 
     Example: robot-assets engine compare sidewalk_detector/engine/cpu sidewalk_detector/onnx --data datasets/sidewalk
     """
@@ -107,7 +107,7 @@ def _print_description(data: Mapping[str, Any]) -> None:
 
 
 def _described(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Title -> value, in the order that a person asks."""
+    """Rows of title and value."""
     manifest = data["manifest"]
     if lineage := data.get("lineage"):
         yield "asset", f"{lineage['asset']}  {lineage['version']}"
@@ -198,13 +198,13 @@ def _print_comparison(found: EngineComparison, first: str, second: str) -> None:
     console().print(table, highlight=False)
     parity = found.parity
     console().print(
-        f"\n{100 * parity.differing_share:.3f} % of the head values differ on {found.compared_on}; the furthest by "
+        f"\n{100 * parity.differing_share:.3f} % of the head values differ on {found.compared_on}, by at most "
         f"{parity.largest_score_difference:.3f} of a score and {parity.largest_box_difference_cells:.2f} cells",
         highlight=False,
         soft_wrap=True,
     )
     if found.second.kind == "onnx" and found.second.latencies is None:
-        console().print("The ONNX was not timed: on the CPU it says nothing about an engine on a GPU.", highlight=False)
+        console().print("The ONNX was not timed: it runs on the CPU, the engine on a GPU.", highlight=False)
 
 
 def _rows(found: EngineComparison) -> Iterator[tuple[str, str, str, str]]:
@@ -222,11 +222,11 @@ def _rows(found: EngineComparison) -> Iterator[tuple[str, str, str, str]]:
     for name, (one, other) in found.manifest_differences.items():
         yield name, _value(one), _value(other), ""
     differing = list(found.layer_differences.items())
-    if found.first.kind == found.second.kind:  # names of other compilers have nothing in common
+    if found.first.kind == found.second.kind:  # the names of different compilers have nothing in common
         for name, (mine, other_layer) in differing[:_SHOWN_LAYERS]:
             yield f"layer {name}", _value(mine), _value(other_layer), ""
         if len(differing) > _SHOWN_LAYERS:
-            yield "", "", "", f"and {len(differing) - _SHOWN_LAYERS} layers more; --json has all"
+            yield "", "", "", f"and {len(differing) - _SHOWN_LAYERS} more layers; --json lists all"
 
 
 def _latency_rows(found: EngineComparison) -> Iterator[tuple[str, str, str, str]]:
