@@ -30,6 +30,12 @@ def install(files: Mapping[str, str], folder: Path) -> Path:
     return target
 
 
+def install_documented(page: str, prefix: str, folder: Path) -> Path:
+    """Install the package whose files a page shows below the folder ``prefix``."""
+    files = files_in(page)
+    return install({name.removeprefix(prefix): text for name, text in files.items() if name.startswith(prefix)}, folder)
+
+
 def with_plugin(environment: Mapping[str, str], installed: Path) -> dict[str, str]:
     """An environment in which the plug-in is installed."""
     path = os.pathsep.join(filter(None, [str(installed), environment.get("PYTHONPATH")]))

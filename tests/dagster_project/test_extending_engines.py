@@ -6,17 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.plugins import files_in, install, with_plugin
+from tests.plugins import install_documented, with_plugin
 
 ENGINE = "small_detector/engine/reference"
-PREFIX = "robot-assets-reference/"
 
 
 @pytest.fixture(scope="module")
 def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    page = files_in((repository / "docs" / "extending.md").read_text())
-    files = {name.removeprefix(PREFIX): text for name, text in page.items() if name.startswith(PREFIX)}
-    return install(files, tmp_path_factory.mktemp("plugin"))
+    page = (repository / "docs" / "extending.md").read_text()
+    return install_documented(page, "robot-assets-reference/", tmp_path_factory.mktemp("plugin"))
 
 
 def add_target(document: dict) -> None:

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.detector_chain import whole
-from tests.plugins import files_in, install, with_plugin
+from tests.plugins import install_documented, with_plugin
 
-PREFIX = "robot-assets-reference/"
 
 PARAMS = """
 import json, sys
@@ -89,9 +88,8 @@ print(json.dumps({name: [verdict.passed, verdict.facts] for name, verdict in fou
 
 @pytest.fixture(scope="module")
 def installed(repository: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    page = files_in((repository / "docs" / "extending.md").read_text())
-    files = {name.removeprefix(PREFIX): text for name, text in page.items() if name.startswith(PREFIX)}
-    return install(files, tmp_path_factory.mktemp("plugin"))
+    page = (repository / "docs" / "extending.md").read_text()
+    return install_documented(page, "robot-assets-reference/", tmp_path_factory.mktemp("plugin"))
 
 
 def run(folder: Path, environment: dict[str, str], *command: str, code: int = 0) -> str:
