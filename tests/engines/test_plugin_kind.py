@@ -11,7 +11,6 @@ import pytest
 from tests.detector_chain import whole
 from tests.plugins import install_documented, with_plugin
 
-
 PARAMS = """
 import json, sys
 from pathlib import Path
