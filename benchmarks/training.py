@@ -22,11 +22,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from robot_assets.models.assign import Grid
-from robot_assets.models.loss import detection_loss
-from robot_assets.models.network import build_network
-from robot_assets.models.spec import NetworkSpec
 from robot_assets.pipeline.params import load_params
+from robot_assets.tasks.detection.assign import Grid
+from robot_assets.tasks.detection.loss import detection_loss
+from robot_assets.tasks.detection.network import build_network
+from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.training.batches import Batch, Batches
 from robot_assets.training.device import reproducible, training_device, uses_bfloat16
 from robot_assets.training.ema import MovingAverage

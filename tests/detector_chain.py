@@ -18,10 +18,10 @@ from robot_assets.data.spec import DatasetSpec
 from robot_assets.engines.onnxruntime.build import build_engine
 from robot_assets.engines.onnxruntime.spec import OnnxRuntimeTarget
 from robot_assets.export.onnx_export import export_onnx
-from robot_assets.models.spec import NetworkSpec
 from robot_assets.quantization.ptq import ptq
 from robot_assets.quantization.qat import qat
 from robot_assets.quantization.spec import PtqSpec, QatSpec
+from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.training.loop import train
 from robot_assets.training.spec import TrainingSpec
 

@@ -18,14 +18,14 @@ from robot_assets.engines.load import load_engine
 from robot_assets.engines.onnx_artifact import MODEL
 from robot_assets.engines.parity import Parity, parity_of
 from robot_assets.engines.registry import engine_kind
-from robot_assets.models.decode import output_names
 from robot_assets.platforms.memory import MIB
 from robot_assets.runtime.manifest import MANIFEST, Layer, Manifest
+from robot_assets.tasks.detection.decode import output_names
 
 if TYPE_CHECKING:
     from robot_assets.data.packed import PackedSplit
     from robot_assets.engines.kind import Infer
-    from robot_assets.models.spec import NetworkSpec
+    from robot_assets.tasks.detection.spec import NetworkSpec
 
 Floats = NDArray[np.float32]
 GRAPH = "onnx"

@@ -29,16 +29,16 @@ from robot_assets.engines.helper_pool import HelperPool
 from robot_assets.engines.load import load_engine
 from robot_assets.engines.parity import Parity, Recorded, parity_of, read_recorded
 from robot_assets.engines.quiet_interpreter import quiet_interpreter
-from robot_assets.models.decode import Detections, decode
 from robot_assets.platforms.memory import Growth, MemoryMeter
 from robot_assets.platforms.meters import Meters, Telemetry
 from robot_assets.platforms.probe import probe
 from robot_assets.runtime.manifest import Manifest
 from robot_assets.runtime.preprocess import Letterboxed, letterbox
+from robot_assets.tasks.detection.decode import Detections, decode
 
 if TYPE_CHECKING:
-    from robot_assets.models.spec import NetworkSpec
     from robot_assets.runtime.engine import Engine
+    from robot_assets.tasks.detection.spec import NetworkSpec
     from robot_assets.training.evaluate import DetectionMetrics
 
 WARMUP = 20

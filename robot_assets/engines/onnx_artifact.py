@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.digests import md5_of
 from robot_assets.core.errors import EngineError
-from robot_assets.models.decode import output_names
-from robot_assets.models.spec import NetworkSpec
 from robot_assets.platforms.probe import probe
 from robot_assets.runtime.manifest import Tensor
+from robot_assets.tasks.detection.decode import output_names
+from robot_assets.tasks.detection.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from onnx import ModelProto

@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 
 from robot_assets.core.errors import ExportError
 from robot_assets.export.parity import BOX_TOLERANCE, REFERENCE, SCORE_TOLERANCE, differing_share
-from robot_assets.models.decode import output_names
+from robot_assets.tasks.detection.decode import output_names
 
 if TYPE_CHECKING:
-    from robot_assets.models.spec import NetworkSpec
+    from robot_assets.tasks.detection.spec import NetworkSpec
 
 Heads = Sequence[NDArray[np.floating]]
 

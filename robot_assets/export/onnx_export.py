@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
 
-    from robot_assets.models.checkpoint import CheckpointConfig
-    from robot_assets.models.spec import NetworkSpec
+    from robot_assets.tasks.detection.checkpoint import CheckpointConfig
+    from robot_assets.tasks.detection.spec import NetworkSpec
 
 INPUT = "images"
 
@@ -77,9 +77,9 @@ def export_onnx(checkpoint: Path, ptq: Path, qat: Path, dataset: Path, out: Path
         ExportError: The inputs are of different networks, or TensorRT would reject the graph.
         QuantizationError: A quantized model does not load.
     """
-    from robot_assets.models.checkpoint import load_config
     from robot_assets.quantization.artifact import load_quantization, load_quantized
     from robot_assets.quantization.graph import convert
+    from robot_assets.tasks.detection.checkpoint import load_config
 
     _refuse_other_networks(load_config(checkpoint), {"ptq": load_config(ptq), "qat": load_config(qat)})
     choice = choose(load_quantization(ptq), load_quantization(qat))
@@ -101,7 +101,7 @@ def export_onnx(checkpoint: Path, ptq: Path, qat: Path, dataset: Path, out: Path
 
 def export_float(checkpoint: Path, path: Path) -> None:
     """Export the float checkpoint with the same input and outputs, for comparison with an engine."""
-    from robot_assets.models.checkpoint import load_network
+    from robot_assets.tasks.detection.checkpoint import load_network
 
     network, config = load_network(checkpoint)
     save_onnx(to_onnx(network, config.network), path)
@@ -115,7 +115,7 @@ def to_onnx(module: nn.Module, spec: NetworkSpec) -> ModelProto:
     """
     import torch
 
-    from robot_assets.models.decode import output_names
+    from robot_assets.tasks.detection.decode import output_names
 
     images = torch.zeros(1, 3, spec.input_height, spec.input_width)
     with warnings.catch_warnings(), torch.no_grad(), _quiet_exporter():
@@ -199,7 +199,7 @@ def _write_reference(staging: Path, quantized: nn.Module, dataset: Path, network
     from safetensors.numpy import save_file
 
     from robot_assets.data.packed import open_split
-    from robot_assets.models.decode import output_names
+    from robot_assets.tasks.detection.decode import output_names
 
     val = open_split(dataset, "val")
     indices = reference_indices(len(val))

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
     from robot_assets.data.packed import PackedSplit
-    from robot_assets.models.spec import NetworkSpec
+    from robot_assets.tasks.detection.spec import NetworkSpec
 
 MODEL = "model.onnx"
 CARD = "model.json"
@@ -127,7 +127,7 @@ def _compare(
     session: InferenceSession, val: PackedSplit, network: NetworkSpec, reference: dict[str, NDArray[Any]]
 ) -> tuple[float, dict[str, float]]:
     """The share of differing values, and the largest difference of each kind of head."""
-    from robot_assets.models.decode import output_names
+    from robot_assets.tasks.detection.decode import output_names
 
     names = output_names(network)
     labels: list[str] = []
@@ -169,7 +169,7 @@ def plain_session(path: Path) -> InferenceSession:
 
 
 def _network(card: dict[str, Any]) -> NetworkSpec:
-    from robot_assets.models.spec import NetworkSpec
+    from robot_assets.tasks.detection.spec import NetworkSpec
 
     return NetworkSpec.model_validate(card["network"])
 

@@ -1,7 +1,7 @@
 """``params.yaml`` -> frozen models. Parsed once, at the edge; unknown and contradictory keys are refused.
 
-Each room of the domain owns the model of its own slice (``robot_assets/<room>/spec.py``); this module only
-puts them together and checks what crosses from one to another.
+Each package of the domain defines the model of its own section (``robot_assets/<package>/spec.py``); this module
+assembles them and checks references between sections.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from pydantic import Field, ValidationError, model_validator
 from robot_assets.cluster.spec import ExecutionSpec, PoolSpec, check_cache, check_placement
 from robot_assets.core.errors import ParamsError
 from robot_assets.core.spec import Spec
+from robot_assets.core.text import plural
 from robot_assets.data.entry import DatasetEntry
 from robot_assets.lineage.spec import RebuildSpec
-from robot_assets.models.spec import NetworkSpec
 from robot_assets.pipeline.names import NAME
 from robot_assets.pipeline.registry import reserved_words, stage_kinds
 from robot_assets.pipeline.targets import TargetEntry
@@ -28,11 +28,12 @@ from robot_assets.profiling.spec import ProfileSpec
 from robot_assets.provenance.spec import ProvenanceSpec
 from robot_assets.sensitivity.entry import QuantizationEntry, resolved
 from robot_assets.sensitivity.spec import SensitivitySpec
+from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.training.spec import TrainingSpec
 
 
 class StoreSpec(Spec):
-    """Where artifacts live."""
+    """The location of artifacts."""
 
     url: str = Field(
         description="any fsspec URL, or a path inside the project: s3://bucket/prefix, .robot_assets/store"
@@ -80,7 +81,7 @@ class Params(Spec):
         return entry.profile
 
     def sensitivity_of(self, model: str) -> SensitivitySpec | None:
-        """The sensitivity analysis of a model, with the bound that its targets set; None: it has none.
+        """The sensitivity analysis of a model, with the bound of its targets; None when it has none.
 
         Raises:
             ValueError: Its own bound is looser than the accuracy gate of a target.
@@ -132,7 +133,7 @@ class Params(Spec):
 
     @model_validator(mode="after")
     def _stage_kinds(self) -> Params:
-        """Policies and parameters of kinds, against the registry: plug-ins are part of it."""
+        """Check policies and parameters of stage kinds against the registry, which includes plug-ins."""
         produced = [name for name, kind in stage_kinds().items() if kind.production]
         _refuse_unknown("rebuild.policy", self.rebuild.policy, produced)
         configured = {name: kind.config for name, kind in stage_kinds().items() if kind.config}
@@ -176,7 +177,7 @@ def load_params(path: Path) -> Params:
         raise ParamsError(
             f"{path} is not readable YAML: {error}",
             needed="valid YAML in UTF-8",
-            fix="mend the line named above",
+            fix="fix the line named above",
         ) from None
     return parse_params(document, origin=str(path))
 
@@ -192,7 +193,7 @@ def parse_params(document: Any, origin: str = "params.yaml") -> Params:
     except ValidationError as error:
         lines = [_sentence(detail) for detail in error.errors(include_url=False)]
         raise ParamsError(
-            f"{origin} has {len(lines)} mistake{'s' if len(lines) > 1 else ''}:\n    " + "\n    ".join(lines),
+            f"{origin} has {plural(len(lines), 'mistake')}:\n    " + "\n    ".join(lines),
             needed="only known keys, each with a valid value that agrees with the others",
             fix=f"edit {origin} at the keys named above",
         ) from None
@@ -217,7 +218,7 @@ def _sentence(detail: Any) -> str:
 
 
 def _steps(location: tuple[int | str, ...]) -> list[int | str]:
-    """Where a mistake is in the file: pydantic also counts the kind that it took a source or a target for."""
+    """The path of a mistake in the file, without the kinds of sources and targets that pydantic inserts."""
     steps = list(location)
     section = steps[0] if steps else ""
     chosen = {"datasets": 3, "targets": 2}.get(str(section))
@@ -248,12 +249,12 @@ def _models_in(annotation: Any) -> Iterator[type[Spec]]:
 
 if TYPE_CHECKING:
     from yaml import SafeLoader as _Loader
-else:  # the one in C takes a fifth of the time, and the rebuild sensor reads params.yaml at every look
+else:  # the one in C takes a fifth of the time, and the rebuild sensor reads params.yaml at every tick
     _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _UniqueKeyLoader(_Loader):
-    """PyYAML keeps the last of two equal keys; here a key given twice is an error."""
+    """PyYAML silently keeps the last of two equal keys; here a duplicate key is an error."""
 
 
 def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -261,7 +262,7 @@ def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[An
     for key_node, _ in node.value:
         key = loader.construct_object(key_node, deep=True)
         if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"the key {key!r} is given twice", key_node.start_mark)
+            raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
         seen.add(key)
     loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)

@@ -18,7 +18,7 @@ from robot_assets.core.errors import QuantizationError
 if TYPE_CHECKING:
     from torch.fx import GraphModule
 
-    from robot_assets.models.checkpoint import CheckpointConfig
+    from robot_assets.tasks.detection.checkpoint import CheckpointConfig
 
 QUANTIZATION = "quantization.json"
 _FORMAT = 1
@@ -53,8 +53,8 @@ class Quantization:
 
 def save_quantized(folder: Path, prepared: GraphModule, config: CheckpointConfig, quantization: Quantization) -> None:
     """Write weights, ``config.json`` and ``quantization.json`` into ``folder``, which the caller publishes."""
-    from robot_assets.models.checkpoint import save_checkpoint
     from robot_assets.quantization.graph import folded_weights
+    from robot_assets.tasks.detection.checkpoint import save_checkpoint
 
     save_checkpoint(folder, folded_weights(prepared), config.network, config.classes)
     document = {
@@ -109,9 +109,9 @@ def load_quantized(folder: Path) -> tuple[GraphModule, CheckpointConfig, Quantiz
     Raises:
         QuantizationError: The files do not match each other or the network.
     """
-    from robot_assets.models.checkpoint import WEIGHTS, load_config, read_weights
-    from robot_assets.models.network import build_network
     from robot_assets.quantization.graph import apply_scales, load_folded_weights, prepare, set_mode
+    from robot_assets.tasks.detection.checkpoint import WEIGHTS, load_config, read_weights
+    from robot_assets.tasks.detection.network import build_network
 
     quantization, config = load_quantization(folder), load_config(folder)
     prepared = prepare(build_network(config.network, len(config.classes)), config.network)

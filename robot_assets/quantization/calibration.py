@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule
 
     from robot_assets.data.packed import PackedSplit
-    from robot_assets.models.spec import NetworkSpec
+    from robot_assets.tasks.detection.spec import NetworkSpec
     from robot_assets.training.evaluate import DetectionMetrics, Split
 
 BATCH = 8

@@ -14,10 +14,10 @@ import torch
 from torch.fx import GraphModule
 
 from robot_assets.core.progress import report
-from robot_assets.models.spec import NetworkSpec
 from robot_assets.quantization.calibration import evaluate_graph
 from robot_assets.quantization.graph import folded_weights, load_folded_weights
 from robot_assets.quantization.spec import QatSpec
+from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.training.batches import Batches
 from robot_assets.training.ema import MovingAverage
 from robot_assets.training.evaluate import DetectionMetrics, Split

@@ -38,7 +38,7 @@ def _fold(model: GraphModule, norm: Node, folded: dict[tuple[str, str], tuple[st
         raise QuantizationError(
             f"batch norm {norm.name} does not directly follow a convolution as its only reader",
             needed="a convolution before every batch norm, read by it alone",
-            fix="change the network in robot_assets/models/network.py",
+            fix="change the network in robot_assets/tasks/detection/network.py",
         )
     weight_name, norm_name = _attribute(convolution.args[1]), _attribute(norm.args[1])
     pair = (weight_name, norm_name)
@@ -86,7 +86,7 @@ def _attribute(argument: object) -> str:
         raise QuantizationError(
             f"{argument!r} in place of a weight",
             needed="convolutions and batch norms whose weights are parameters",
-            fix="change the network in robot_assets/models/network.py",
+            fix="change the network in robot_assets/tasks/detection/network.py",
         )
     return str(argument.target)
 

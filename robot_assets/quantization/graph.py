@@ -18,10 +18,10 @@ from torch import nn
 from torch.fx import GraphModule, Node
 
 from robot_assets.core.errors import QuantizationError
-from robot_assets.models.spec import NetworkSpec
 from robot_assets.quantization.fake_quantize import ActivationQuantizer, Mode, Quantizers
 from robot_assets.quantization.folding import fold_batch_norms
 from robot_assets.quantization.quantizer import SymmetricQuantizer
+from robot_assets.tasks.detection.spec import NetworkSpec
 
 _NETWORK_CHANGED = "rebuild the quantized model (ptq or qat): the network has changed since it was quantized"
 

@@ -51,8 +51,8 @@ def ptq(checkpoint: Path, dataset: Path, spec: PtqSpec, out: Path) -> PtqSummary
         QuantizationError: There are no calibration images, or activations are not finite.
         TrainingError: The checkpoint does not load.
     """
-    from robot_assets.models.checkpoint import load_network
     from robot_assets.quantization.graph import prepare
+    from robot_assets.tasks.detection.checkpoint import load_network
 
     network, config = load_network(checkpoint)
     checkpoint_metrics = checkpoint_val_metrics(checkpoint)

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     import torch
     from torch.fx import GraphModule
 
-    from robot_assets.models.checkpoint import CheckpointConfig
     from robot_assets.quantization.fine_tune import FineTuned
+    from robot_assets.tasks.detection.checkpoint import CheckpointConfig
     from robot_assets.training.batches import Batches
     from robot_assets.training.evaluate import DetectionMetrics
     from robot_assets.training.spec import TrainingSpec
@@ -127,8 +127,8 @@ class _Run:
 
     def __init__(self, checkpoint: Path, dataset: Path, extra: TrainingSpec, scratch: Path) -> None:
         from robot_assets.data.packed import open_split
-        from robot_assets.models.checkpoint import load_network
         from robot_assets.quantization.graph import prepare
+        from robot_assets.tasks.detection.checkpoint import load_network
         from robot_assets.training.device import training_device
 
         self.checkpoint, self.dataset, self.extra, self.scratch = checkpoint, dataset, extra, scratch
@@ -148,8 +148,8 @@ class _Run:
 
     def train_control(self) -> FineTuned:
         """Train the float checkpoint further, in a separate graph."""
-        from robot_assets.models.checkpoint import load_network
         from robot_assets.quantization.graph import prepare
+        from robot_assets.tasks.detection.checkpoint import load_network
 
         network, config = load_network(self.checkpoint)
         graph = prepare(network, config.network)
@@ -196,7 +196,7 @@ class _Run:
 
 def _fingerprint_of(checkpoint: Path, dataset: Path, config: CheckpointConfig, extra: TrainingSpec) -> str:
     """Fingerprint of the training, and that of the weights that it starts from."""
-    from robot_assets.models.checkpoint import WEIGHTS
+    from robot_assets.tasks.detection.checkpoint import WEIGHTS
     from robot_assets.training.resume import fingerprint_of
 
     return fingerprint_of(dataset, config.network, extra) + md5_of(checkpoint / WEIGHTS)

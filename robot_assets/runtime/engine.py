@@ -15,8 +15,8 @@ from robot_assets.core.errors import EngineError
 from robot_assets.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
-    from robot_assets.models.decode import Detections
     from robot_assets.platforms.probe import Platform
+    from robot_assets.tasks.detection.decode import Detections
 
 
 class Engine(ABC):
@@ -44,8 +44,8 @@ class Engine(ABC):
 
     def detect(self, image: NDArray[np.uint8], score_min: float = 0.3) -> Detections:
         """Detections in pixels of ``image``, uint8 (H, W, 3) RGB of any size, that score at least ``score_min``."""
-        from robot_assets.models.decode import decode
         from robot_assets.runtime.preprocess import letterbox, to_input
+        from robot_assets.tasks.detection.decode import decode
 
         network = self.manifest.network
         boxed = letterbox(image, network.input_height, network.input_width)

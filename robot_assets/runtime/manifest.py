@@ -19,7 +19,7 @@ from robot_assets.core.documents import write_json
 from robot_assets.core.errors import EngineError
 from robot_assets.core.spec import Spec
 from robot_assets.core.validation import mistakes
-from robot_assets.models.spec import NetworkSpec
+from robot_assets.tasks.detection.spec import NetworkSpec
 
 MANIFEST = "manifest.json"
 

@@ -34,9 +34,9 @@ from robot_assets.export.qdq_layers import (
     load_weights,
     multiply_accumulates,
 )
-from robot_assets.models.spec import NetworkSpec
 from robot_assets.sensitivity.search import SearchResult, search
 from robot_assets.sensitivity.spec import SensitivitySpec
+from robot_assets.tasks.detection.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -344,7 +344,7 @@ def _write_reference(staging: Path, onnx: Path, dataset: Path, network: NetworkS
     from safetensors.numpy import load, save_file
 
     from robot_assets.data.packed import open_split
-    from robot_assets.models.decode import output_names
+    from robot_assets.tasks.detection.decode import output_names
 
     session, val = plain_session(staging / MODEL), open_split(dataset, "val")
     indices = load((onnx / REFERENCE).read_bytes())["indices"]

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robot_assets.models.assign import Targets
+from robot_assets.tasks.detection.assign import Targets
 from robot_assets.training.augment import augment
 from robot_assets.training.images import LabelledImage, LabelledImages
 from robot_assets.training.spec import TrainingSpec

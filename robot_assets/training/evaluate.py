@@ -12,9 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.core.progress import report
-from robot_assets.models.decode import Detections, decode
-from robot_assets.models.spec import NetworkSpec
 from robot_assets.runtime.preprocess import letterbox, to_input
+from robot_assets.tasks.detection.decode import Detections, decode
+from robot_assets.tasks.detection.spec import NetworkSpec
 
 Infer = Callable[[NDArray[np.float32]], Sequence[NDArray[np.floating]]]
 """Images float32 (N, 3, H, W) RGB in [0, 1] -> raw heads in the order of ``output_names``."""

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.core.progress import report
-from robot_assets.models.spec import NetworkSpec
 from robot_assets.runtime.preprocess import letterbox
+from robot_assets.tasks.detection.spec import NetworkSpec
 
 if TYPE_CHECKING:
     from robot_assets.data.packed import PackedSplit

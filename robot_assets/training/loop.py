@@ -17,9 +17,9 @@ from robot_assets.core.documents import write_json
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.data.packed import open_split
-from robot_assets.models.checkpoint import save_checkpoint
-from robot_assets.models.network import build_network
-from robot_assets.models.spec import NetworkSpec
+from robot_assets.tasks.detection.checkpoint import save_checkpoint
+from robot_assets.tasks.detection.network import build_network
+from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.training.batches import Batches
 from robot_assets.training.device import reproducible, training_device, uses_bfloat16
 from robot_assets.training.ema import MovingAverage

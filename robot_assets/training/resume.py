@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from robot_assets.core.publishing import publishing_file
-from robot_assets.models.spec import NetworkSpec
+from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.training.ema import MovingAverage
 from robot_assets.training.spec import TrainingSpec
 

@@ -12,9 +12,9 @@ from torch import nn
 
 from robot_assets.core.errors import TrainingError
 from robot_assets.core.progress import report
-from robot_assets.models.assign import Grid
-from robot_assets.models.loss import detection_loss
-from robot_assets.models.spec import NetworkSpec
+from robot_assets.tasks.detection.assign import Grid
+from robot_assets.tasks.detection.loss import detection_loss
+from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.training.batches import Batch, Batches
 from robot_assets.training.device import uses_bfloat16
 from robot_assets.training.ema import MovingAverage

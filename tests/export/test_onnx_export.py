@@ -11,7 +11,7 @@ from onnx import numpy_helper
 from robot_assets.core.errors import ExportError
 from robot_assets.export.onnx_export import export_float, export_onnx
 from robot_assets.export.parity import check_parity, differing_share
-from robot_assets.models.decode import output_names
+from robot_assets.tasks.detection.decode import output_names
 from tests.detector_chain import CLASSES, NETWORK, whole
 
 

@@ -6,7 +6,7 @@ import onnx
 from robot_assets.data.packed import open_split
 from robot_assets.export.parity import differing_share, plain_session, read_input
 from robot_assets.export.strip_qdq import write_float_graph
-from robot_assets.models.decode import output_names
+from robot_assets.tasks.detection.decode import output_names
 from tests.detector_chain import NETWORK, whole
 
 

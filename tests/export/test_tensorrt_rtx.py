@@ -70,8 +70,8 @@ def exported(model: str) -> onnx.ModelProto:
     import torch
 
     from robot_assets.export.onnx_export import to_onnx
-    from robot_assets.models.network import build_network
     from robot_assets.quantization.graph import activation_quantizers, apply_scales, convert, prepare, set_mode
+    from robot_assets.tasks.detection.network import build_network
 
     entry = PARAMS.models[model]
     network = build_network(entry.network, len(PARAMS.datasets[entry.dataset].classes))

@@ -6,7 +6,6 @@ from torch import nn
 from torch.nn import functional
 
 from robot_assets.core.errors import QuantizationError
-from robot_assets.models.network import build_network
 from robot_assets.quantization.graph import (
     activation_quantizers,
     apply_scales,
@@ -16,6 +15,7 @@ from robot_assets.quantization.graph import (
     prepare,
     set_mode,
 )
+from robot_assets.tasks.detection.network import build_network
 from tests.detector_chain import NETWORK
 
 

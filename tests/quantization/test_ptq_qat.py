@@ -9,12 +9,12 @@ import torch
 from robot_assets.core.errors import QuantizationError
 from robot_assets.core.progress import listening
 from robot_assets.data.packed import open_split
-from robot_assets.models.checkpoint import load_config, load_network
 from robot_assets.quantization.artifact import load_quantization, load_quantized
 from robot_assets.quantization.calibration import best_of, collect_histograms, evaluate_graph
 from robot_assets.quantization.graph import convert, prepare
 from robot_assets.quantization.ptq import ptq
 from robot_assets.quantization.qat import qat
+from robot_assets.tasks.detection.checkpoint import load_config, load_network
 from tests.detector_chain import CLASSES, NETWORK, PTQ, QAT, TRAINING, checkpoint_only, ptq_only, whole
 
 

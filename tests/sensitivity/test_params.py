@@ -108,5 +108,5 @@ def test_the_search_and_the_stages_before_it_do_not_share_their_code(document):
         modules = code.modules(graph[f"{MODEL}/{name}"].code)
         assert not [module for module in modules if module.startswith("robot_assets.sensitivity.")]
     modules = code.modules(graph[f"{MODEL}/sensitivity"].code)
-    others = ("robot_assets.quantization.", "robot_assets.figures", "robot_assets.models.network")
+    others = ("robot_assets.quantization.", "robot_assets.figures", "robot_assets.tasks.detection.network")
     assert not [module for module in modules if module.startswith(others)]

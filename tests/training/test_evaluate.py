@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from robot_assets.data.packed import PackedSplit, open_split
-from robot_assets.models.decode import Detections
-from robot_assets.models.spec import NetworkSpec
+from robot_assets.tasks.detection.decode import Detections
+from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.training.evaluate import evaluate, score
 
 NETWORK = NetworkSpec(input_height=64, input_width=96, width=8)

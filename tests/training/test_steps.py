@@ -8,8 +8,8 @@ from torch import nn
 
 from robot_assets.core.errors import TrainingError
 from robot_assets.data.packed import open_split
-from robot_assets.models.network import build_network
-from robot_assets.models.spec import NetworkSpec
+from robot_assets.tasks.detection.network import build_network
+from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.training.batches import Batch, Batches
 from robot_assets.training.ema import MovingAverage
 from robot_assets.training.images import LabelledImages

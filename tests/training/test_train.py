@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from robot_assets.core.progress import listening
-from robot_assets.models.checkpoint import load_network
+from robot_assets.tasks.detection.checkpoint import load_network
 from robot_assets.training.loop import train
 from robot_assets.training.resume import STATE
 from robot_assets.training.spec import TrainingSpec
@@ -22,7 +22,7 @@ import os, signal, sys
 from pathlib import Path
 from robot_assets.core.progress import listening
 from robot_assets.training.loop import train
-from robot_assets.models.spec import NetworkSpec
+from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.training.spec import TrainingSpec
 
 dataset, network, spec, out, scratch, epoch = sys.argv[1:]

@@ -11,9 +11,9 @@ from robot_assets.cluster.spec import TRAINING
 from robot_assets.core.page import Facts, Page, Picture, Table
 from robot_assets.core.spec import Spec
 from robot_assets.lineage.graph import AssetTraits, Stage
-from robot_assets.models.spec import NetworkSpec
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
+from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
@@ -98,9 +98,9 @@ def _predictions(trained: Path, dataset: Path) -> bytes:
 
     from robot_assets.data.packed import open_split
     from robot_assets.figures.detections import Sample, prediction_sheet
-    from robot_assets.models.checkpoint import load_network
-    from robot_assets.models.decode import decode
     from robot_assets.runtime.preprocess import letterbox, to_input
+    from robot_assets.tasks.detection.checkpoint import load_network
+    from robot_assets.tasks.detection.decode import decode
 
     network, config = load_network(trained)
     split = open_split(dataset, "test")

@@ -1,1 +1,0 @@
-"""Networks, loss, decoding and checkpoints."""

@@ -1,0 +1,1 @@
+"""Detection: the built-in network, assignment of targets, loss, decoding, checkpoints."""

@@ -1,0 +1,136 @@
+"""The network: a small residual backbone, a top-down path, and a head at each stride.
+
+Only dense 3x3 and 1x1 convolutions, batch norm, ReLU, addition and nearest upsampling by two: all of them fuse
+to int8 in ONNX Runtime and in TensorRT from 8.6. No weights are shared between levels, so that each batch
+norm folds into exactly one convolution and each activation has its own scale.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from robot_assets.tasks.detection.decode import output_names
+from robot_assets.tasks.detection.spec import NetworkSpec
+
+__all__ = ["Detector", "build_network", "output_names"]
+
+PRIOR = 0.01
+"""Score of every class in every cell before training (arXiv 1708.02002, section 4.1)."""
+
+
+class ConvNorm(nn.Sequential):
+    """Convolution without bias, then batch norm, then ReLU unless ``linear``."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, linear: bool = False) -> None:
+        layers: list[nn.Module] = [
+            nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
+            nn.BatchNorm2d(outputs, momentum=0.03, eps=1e-3),
+        ]
+        if not linear:
+            layers.append(nn.ReLU())
+        super().__init__(*layers)
+
+
+class Residual(nn.Module):
+    """Two 3x3 convolutions around a shortcut (arXiv 1512.03385)."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.first = ConvNorm(channels, channels)
+        self.second = ConvNorm(channels, channels, linear=True)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(N, C, h, w) -> (N, C, h, w), non-negative."""
+        return functional.relu(features + self.second(self.first(features)))
+
+
+class Head(nn.Module):
+    """Class logits and raw boxes of one level, each with its own tower."""
+
+    def __init__(self, channels: int, classes: int) -> None:
+        super().__init__()
+        self.cls_tower = ConvNorm(channels, channels)
+        self.box_tower = ConvNorm(channels, channels)
+        self.cls = nn.Conv2d(channels, classes, 1)
+        self.box = nn.Conv2d(channels, 4, 1)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, h, w) -> logits (N, classes, h, w), raw boxes (N, 4, h, w)."""
+        return self.cls(self.cls_tower(features)), self.box(self.box_tower(features))
+
+
+class Detector(nn.Module):
+    """See :func:`build_network`."""
+
+    def __init__(self, spec: NetworkSpec, classes: int) -> None:
+        super().__init__()
+        width = spec.width
+        self.stem = ConvNorm(3, max(16, width // 2), stride=2)
+        self.stage4 = _stage(max(16, width // 2), width, spec.depth)
+        self.stage8 = _stage(width, 2 * width, spec.depth)
+        self.stage16 = _stage(2 * width, 4 * width, 2 * spec.depth)
+        self.lateral16 = ConvNorm(4 * width, 2 * width, 1)
+        self.lateral8 = ConvNorm(2 * width, 2 * width, 1, linear=True)
+        self.merge8 = ConvNorm(2 * width, 2 * width)
+        self.heads = nn.ModuleDict()
+        if spec.finest_stride == 4:
+            self.lateral4 = ConvNorm(width, width, 1, linear=True)
+            self.reduce8 = ConvNorm(2 * width, width, 1, linear=True)
+            self.merge4 = ConvNorm(width, width)
+            self.heads["s4"] = Head(width, classes)
+        self.heads["s8"] = Head(2 * width, classes)
+        self.heads["s16"] = Head(2 * width, classes)
+        self.is_finest_4 = spec.finest_stride == 4
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Images float32 (N, 3, H, W) RGB in [0, 1] -> raw heads in the order of :func:`output_names`."""
+        at4 = self.stage4(self.stem(images))
+        at8 = self.stage8(at4)
+        top16 = self.lateral16(self.stage16(at8))
+        top8 = self.merge8(functional.relu(self.lateral8(at8) + _upsampled(top16)))
+        levels = [self.heads["s8"](top8), self.heads["s16"](top16)]
+        if self.is_finest_4:
+            top4 = self.merge4(functional.relu(self.lateral4(at4) + _upsampled(self.reduce8(top8))))
+            levels.insert(0, self.heads["s4"](top4))
+        return tuple(head for level in levels for head in level)
+
+
+def build_network(spec: NetworkSpec, classes: int, seed: int = 0) -> Detector:
+    """Build a detector with initial weights determined by ``seed``; the global generator is not touched.
+
+    Its forward takes float32 (N, 3, height, width) RGB in [0, 1] and returns the raw heads named by
+    :func:`output_names`, which :mod:`robot_assets.tasks.detection.decode` defines.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = Detector(spec, classes)
+        _initialize(network)
+    return network
+
+
+def _initialize(network: Detector) -> None:
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+        elif isinstance(module, Residual):
+            # A block starts as the identity, which stabilizes the first steps (arXiv 1706.02677, section 5.1).
+            nn.init.zeros_(module.second[1].weight)  # type: ignore[arg-type]
+    for head in network.heads.values():
+        if isinstance(head, Head):
+            for output in (head.cls, head.box):
+                nn.init.normal_(output.weight, std=0.01)
+            nn.init.constant_(head.cls.bias, -math.log((1 - PRIOR) / PRIOR))  # type: ignore[arg-type]
+            nn.init.constant_(head.box.bias, 0.5)  # type: ignore[arg-type]
+
+
+def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
+    """Halve the resolution, then apply ``blocks`` residual blocks."""
+    return nn.Sequential(ConvNorm(inputs, outputs, stride=2), *(Residual(outputs) for _ in range(blocks)))
+
+
+def _upsampled(features: Tensor) -> Tensor:
+    return functional.interpolate(features, scale_factor=2.0, mode="nearest")
