@@ -11,9 +11,10 @@ _F = TypeVar("_F", bound=Callable[..., object])
 def chosen_by_params(function: _F) -> _F:
     """Mark a function whose answer depends on parameters, such as the kind of an engine; it is returned as it is.
 
-    Code versions (``robot_assets.lineage.code``) do not follow the names inside such a function: they would reach every
-    possible answer, and an edit of one kind of engine would make the engines of all others stale. A stage that uses it
-    adds the chosen code to its entry points instead; a test traces real runs and fails where that is missing.
+    Code versions (``robot_assets.lineage.code``) follow no names inside such a function, except those of other marked
+    functions: they would reach every possible answer, and an edit of one kind of engine would make the engines of all
+    others stale. A stage that uses it adds the chosen code to its entry points instead; a test traces real runs and
+    fails where that is missing.
     """
     return function
 

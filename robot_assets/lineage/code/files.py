@@ -53,7 +53,8 @@ class Files:
 
     def is_current(self) -> bool:
         """Whether every file is still as it was, and what was missing is still missing."""
-        return all(_mark(path) == mark for path, mark in self._marks.items())
+        known = [*self._marks.items()]  # another thread may be looking at more files
+        return all(_mark(path) == mark for path, mark in known)
 
     def _read(self, name: str) -> Module | None:
         top, *rest = name.split(".")
@@ -96,7 +97,7 @@ def required_folder(name: str) -> Path:
         raise LineageError(
             f"{name} is {_what_it_is(name)}, so that the code of a stage in it has no version",
             needed=f"a package {name}: a folder with an __init__.py that Python finds",
-            fix=f"python -c 'import {name}; print({name})'   (then move the code into a package, or install it)",
+            fix=f"python -c 'import {name}; print({name})'  # then move the code into a package, or install it",
         )
     return folder
 
@@ -136,7 +137,7 @@ def _parse(path: Path, name: str) -> Module:
         raise LineageError(
             f"{path} does not parse: {error}",
             needed="Python source",
-            fix=f"python -m py_compile {path}   (and correct the line that it names)",
+            fix=f"python -m py_compile {path}  # and correct the line that it names",
         ) from None
 
 

@@ -74,12 +74,7 @@ class Reach:
         module = self.files.find(name)
         chain = tuple(defined.split(".")) if defined else ()
         if module is None or (chain and not (chain[0] in module.definitions or chain[0] in module.imported)):
-            raise LineageError(
-                f"no code at the entry point {entry}: "
-                + (f"no module {name}" if module is None else f"{name} does not define {defined}"),
-                needed="package.module:function, for code that exists",
-                fix=f"python -c 'import {name}; print(dir({name}))'   (and correct the stage kind that names it)",
-            )
+            raise _no_code(entry, module)
         return self._resolver.look_up(name, chain)
 
     def _follow(self, node: str) -> Iterator[str]:
@@ -142,9 +137,21 @@ def _statements(module: Module, defined: str) -> tuple[Statement, ...]:
     return module.definitions[defined].statements if defined in module.definitions else ()
 
 
+def _no_code(entry: str, module: Module | None) -> LineageError:
+    name, _, defined = entry.partition(":")
+    return LineageError(
+        f"no code at the entry point {entry}: "
+        + (f"no module {name}" if module is None else f"{module.path} does not define {defined}"),
+        needed="package.module:function, for code that exists",
+        fix="correct the entry point in the stage kind or engine kind that names it"
+        if module is None
+        else f"grep -nE '^(def|class) ' {module.path}  # and correct the entry point in the kind that names it",
+    )
+
+
 def _computed(module: Module, line: int) -> LineageError:
     return LineageError(
         f"{module.path}:{line} imports a module by a computed name, which no code version can follow",
         needed="a constant name, or @chosen_by_params on the function, whose stage then names what it chooses",
-        fix=f"sed -n {line}p {module.path}   (and write the name of the module there, or mark the function)",
+        fix=f"sed -n {line}p {module.path}  # write the name of the module there, or mark the function",
     )

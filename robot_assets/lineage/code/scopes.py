@@ -14,13 +14,13 @@ _IMPORTERS = frozenset(
     {
         "importlib.import_module",
         "importlib.__import__",
+        "__import__",
         "builtins.__import__",
         "runpy.run_module",
         "pkgutil.resolve_name",
     }
 )
 _FILE_LOADERS = frozenset({"importlib.util.spec_from_file_location", "runpy.run_path"})
-_LAST_NAMES = frozenset(name.rpartition(".")[2] for name in _IMPORTERS | _FILE_LOADERS)
 
 
 class Use(NamedTuple):
@@ -151,9 +151,7 @@ class Names:
         """Settle what is left to the module, and return the module-level names that the statement binds."""
         for use in self._module.uses:
             self._keep(use, Reference(None, use.chain))
-            dotted = self.absolute(use.chain)
-            if use.chain[-1] in _LAST_NAMES:
-                self._note_dynamic_import(use, "builtins.__import__" if dotted == "__import__" else dotted)
+            self._note_dynamic_import(use, self.absolute(use.chain))
         return frozenset(self._module.bound)
 
     def absolute(self, chain: tuple[str, ...]) -> str:
@@ -177,11 +175,6 @@ class Names:
             self.dynamic_imports.append(DynamicImport(use.module, use.line))
         elif use.is_followed and dotted in _FILE_LOADERS:
             self.dynamic_imports.append(DynamicImport(None, use.line))
-
-
-def may_import(chain: tuple[str, ...]) -> bool:
-    """Whether a function of this name may import modules by a name in a string."""
-    return chain[-1] in _LAST_NAMES
 
 
 def _dotted(reference: Reference) -> str:

@@ -22,7 +22,7 @@ from robot_assets.lineage.code.not_code import (
     may_be_error,
 )
 from robot_assets.lineage.code.records import DynamicImport, Import, Statement
-from robot_assets.lineage.code.scopes import Names, Use, may_import
+from robot_assets.lineage.code.scopes import Names, Use
 from robot_assets.lineage.code.trees import (
     chain_of,
     imported_module,
@@ -183,6 +183,11 @@ class _Walk:
         elif isinstance(node.target, ast.Name) and not self._names.is_in_module:
             self._names.bind(node.target.id)
 
+    def _augmented_assignment(self, node: ast.AugAssign) -> None:
+        self._write(node)
+        if isinstance(node.target, ast.Name):
+            self._use((node.target.id,), node.target)
+
     def _function(self, node: _Function) -> None:
         decorators = [decorator_name(one, self._names.absolute) for one in node.decorator_list]
         self._names.bind(node.name)
@@ -295,22 +300,24 @@ class _Walk:
             self._put("Call(")
             self._put_name(chain)
             texts = self._arguments(node, chain)
-            module = imported_module(node, self._package) if may_import(chain) else None
-            self._use(chain, node, digest_of("".join(texts)) if texts else None, module)
+            text = digest_of("".join(texts)) if texts else None
+            self._use(chain, node, text, imported_module(node, self._package))
             self._put(")")
 
     def _arguments(self, node: ast.Call, callee: tuple[str, ...]) -> list[str]:
         """Write the arguments of a call; returns the texts among them, which are not code if the callee is an error."""
         texts: list[str] = []
         prose: Collection[str | None] = PROSE_ARGUMENTS.get(self._names.absolute(callee), ())
-        takes_texts = may_be_error(callee)
+        may_have_texts = may_be_error(callee)
         for name, value in (*((None, one) for one in node.args), *((one.arg, one.value) for one in node.keywords)):
-            is_text = takes_texts and is_prose(value)
-            if name in prose or is_text:
+            if name in prose:
+                with self._aside():
+                    self._visit(value)
+            elif may_have_texts and is_prose(value):
                 self._put("~" if name is None else "")
                 with self._aside() as pieces:
                     self._visit(value)
-                texts += [f"{name}=", *pieces] if is_text else []
+                texts += [f"{name}=", *pieces]
             else:
                 self._put(f"{name}=")
                 self._visit(value)
@@ -368,6 +375,7 @@ _VISITORS: Mapping[type[ast.AST], Callable[[_Walk, Any], None]] = {
     ast.AnnAssign: _Walk._annotated_assignment,
     ast.AsyncFunctionDef: _Walk._function,
     ast.Attribute: _Walk._attribute,
+    ast.AugAssign: _Walk._augmented_assignment,
     ast.Call: _Walk._call,
     ast.ClassDef: _Walk._class,
     ast.Constant: _Walk._constant,

@@ -49,12 +49,13 @@ def absolute_name(module: str, level: int, package: str) -> str:
 
 def imported_module(call: ast.Call, package: str) -> str | None:
     """The module that a call such as ``import_module("json")`` imports; None when its name is computed."""
-    name, *rest = (*call.args, *(one.value for one in call.keywords))
+    arguments = [*call.args, *(one.value for one in call.keywords)]
+    name = arguments[0] if arguments else None
     if not isinstance(name, ast.Constant) or not isinstance(name.value, str):
         return None
     module = name.value.partition(":")[0]  # pkgutil.resolve_name takes package.module:name
     level = len(module) - len(module.lstrip("."))
-    if level and not any(isinstance(one, ast.Name) and one.id == "__package__" for one in rest):
+    if level and not any(isinstance(one, ast.Name) and one.id == "__package__" for one in arguments):
         return None
     return absolute_name(module[level:], level, package)
 

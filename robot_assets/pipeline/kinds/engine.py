@@ -75,7 +75,7 @@ def judge(step: GateStep) -> Mapping[str, Verdict]:
     """All gates by one evaluation on the test split."""
     from robot_assets.engines.gate import check_engine
 
-    read = {role: step.inputs.get(name) for role, name in _read_by_role(step.stage).items()}
+    read = {role: step.inputs.get(name) for role, name in _read_by_role(step).items()}
     dataset = read["dataset"]
     if dataset is None:
         raise ValueError(f"{step.name}: needed the data set among the inputs of its gates")
@@ -90,9 +90,9 @@ def judge(step: GateStep) -> Mapping[str, Verdict]:
     )
 
 
-def _read_by_role(stage: Stage) -> dict[str, str]:
+def _read_by_role(step: GateStep) -> dict[str, str]:
     """What the gates of an engine read, by what it is to them."""
-    read = {gate.name: gate.inputs for gate in stage.gates}
+    read = {gate.name: gate.inputs for gate in step.stage.gates}
     checkpoint, dataset = read["accuracy"]
     return {"checkpoint": checkpoint, "dataset": dataset, "onnx": read["parity"][0]}
 

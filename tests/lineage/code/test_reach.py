@@ -290,6 +290,22 @@ REACHED = {
         },
         "stage:choose stage:listed stage:run",
     ),
+    "what a class with such a method needs besides": (
+        {
+            "stage.py": """
+            from robot_assets.core import dispatch
+            def run(): return Choice()
+            class Choice:
+                @staticmethod
+                @dispatch.chosen_by_params
+                def choose(name): return TABLE[name]
+                def other(self): return one()
+            TABLE = {}
+            def one(): ...
+            """
+        },
+        "stage:Choice stage:one stage:run",
+    ),
     "a module that is imported by a constant name": (
         {
             "stage.py": """

@@ -23,8 +23,7 @@ from tests.tensorrt_api.use import folders, standin
 
 OUTSIDE: Mapping[str, str] = {
     "robot_assets.core.plugins": "finds the plug-ins of a dispatch point; what is chosen among them is an entry point",
-    "robot_assets.pipeline.kind": "the properties of a step, by which the caller hands in what is versioned: parameters "
-    "and inputs",
+    "robot_assets.pipeline.kind": "the properties of a step, which are its versioned parameters and inputs",
     "robot_assets.store": "handed in by the caller; keeps bytes under their hash, and decides none",
 }
 """Modules that are outside of every code version, with everything that they call, and why."""

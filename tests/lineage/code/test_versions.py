@@ -1,6 +1,7 @@
 """Versions, one look at the files, where packages are found, and the import of the code that a record names."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -48,7 +49,7 @@ def test_a_version_is_one_of_a_rule():
     ("entry", "found"),
     [
         ("robot_assets.nowhere:run", "no module robot_assets.nowhere"),
-        ("robot_assets.core.publishing:nothing", "robot_assets.core.publishing does not define nothing"),
+        ("robot_assets.core.publishing:nothing", r"core/publishing\.py does not define nothing"),
     ],
 )
 def test_an_entry_point_that_does_not_exist_is_an_error_and_not_a_version(entry, found):
@@ -319,3 +320,14 @@ def test_a_missing_module_of_ours_is_an_error(toy):
 def test_the_code_of_this_process_loads():
     load(PUBLISHING)
     assert "robot_assets.core.publishing" in sys.modules
+
+
+def test_the_command_of_the_documentation_lists_the_definitions_of_a_stage():
+    page = (ROOT / "docs" / "code_versions.md").read_text()
+    (command,) = re.findall(r"```sh\n(.*?)```", page, re.DOTALL)
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    done = subprocess.run(
+        command, shell=True, cwd=ROOT, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=True
+    )
+    lines = dict(reversed(line.split(" ")) for line in done.stdout.splitlines())
+    assert lines == Code().definitions("robot_assets.pipeline.kinds.checkpoint:run")
