@@ -1,5 +1,5 @@
-# `make` prints this help. The two environments: .venv is the project's own; .venv-dvc holds the `dvc` command,
-# which cannot share one with Dagster (docs/decisions/001-isolated-dvc.md).
+# `make` prints a help. There are two environments: .venv for the project, and .venv-dvc for the `dvc` command, which
+# cannot be installed beside Dagster (docs/decisions/001-isolated-dvc.md).
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,7 +30,7 @@ $(VENV)/.ready: pyproject.toml
 $(BIN)/dvc: $(VENV)/.ready .venv-dvc/.ready
 	ln -sf ../../.venv-dvc/bin/dvc $@
 
-demo: setup  ## From simulated images to a checked int8 engine
+demo: setup  ## Build everything from simulated images to a checked int8 engine
 	@robot-assets build sidewalk_detector
 
 ui: setup  ## Open the Dagster UI on 127.0.0.1:3000
@@ -39,13 +39,13 @@ ui: setup  ## Open the Dagster UI on 127.0.0.1:3000
 test: setup  ## Run the tests
 	pytest -n 2 --dist loadfile --no-loadscope-reorder
 
-test-cluster: setup  ## Run the tests on the cluster that KUBECONFIG names
+test-cluster: setup  ## Run the tests on the cluster of KUBECONFIG
 	CLUSTER_TESTS=required pytest tests/on_cluster
 
-test-jetson:  ## On a Jetson: TensorRT engines on the device itself (docs/jetson.md)
+test-jetson:  ## On a Jetson: test TensorRT engines on the device itself (docs/jetson.md)
 	pytest tests/on_jetson
 
-check: setup  ## Lint, types, and the rule that the domain never imports Dagster
+check: setup  ## Lint, types and layers
 	ruff check .
 	ruff format --check .
 	mypy
@@ -55,14 +55,14 @@ format: setup  ## Format the code
 	ruff check --fix .
 	ruff format .
 
-repro: setup  ## The data side without Dagster: dvc repro
+repro: setup  ## Run the data stages without Dagster: dvc repro
 	dvc repro
 
-bench: setup  ## Run every benchmark; says at the end which ones missed their bound
+bench: setup  ## Run every benchmark, and list those that missed a bound
 	@missed=; for script in benchmarks/*.py; do \
 	  module=benchmarks.$$(basename $$script .py); \
 	  echo "== $$module"; python -m $$module || missed="$$missed $$module"; \
 	done; test -z "$$missed" || { echo "missed:$$missed" >&2; exit 1; }
 
-clean:  ## Remove what can be made again (environments, instance and store stay)
+clean:  ## Remove caches and scratch (environments, instance and store stay)
 	rm -rf .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache .robot_assets/work
