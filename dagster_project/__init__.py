@@ -1,1 +1,1 @@
-"""The Dagster face of robot_assets. Thin: reads a resource, calls one domain function, returns its record."""
+"""The Dagster layer of robot_assets: reads a resource, calls one domain function, records its result."""

@@ -1,7 +1,7 @@
 """The code location: every asset and check that params.yaml describes, and the resources they use.
 
-``build_definitions`` is the one place that puts them together; ``defs`` is what Dagster loads. Nothing heavy
-is imported here: torch, onnx and the rest load inside the functions that use them.
+``build_definitions`` assembles them; Dagster loads ``defs``. Nothing heavy is imported here: torch, onnx and the rest
+are imported inside the functions that use them.
 """
 
 from pathlib import Path
@@ -25,7 +25,7 @@ def build_definitions(project: Project, executor: dg.ExecutorDefinition | None =
 
     Args:
         project: Its params.yaml describes the assets, and where steps run.
-        executor: Runs the steps instead of what ``execution`` in params.yaml says.
+        executor: Replaces the executor that ``execution`` in params.yaml selects.
     """
     params = project.params
     graph = build_graph(params)

@@ -1,13 +1,13 @@
 """Asset names <-> Dagster keys, and the names of the checks that are not gates.
 
-The domain says ``sidewalk_detector/engine/cpu``; Dagster says ``AssetKey(["sidewalk_detector", "engine", "cpu"])``.
+``sidewalk_detector/engine/cpu`` in the domain is ``AssetKey(["sidewalk_detector", "engine", "cpu"])`` in Dagster.
 """
 
 import dagster as dg
 
 BUILDS_CHECK = "builds"
-"""The check that every produced asset carries: it builds from its present code and inputs. The build itself
-passes it and notes for which state; the rebuild sensor fails it when it has given up."""
+"""The check on every produced asset that it builds from its present code and inputs. Each build passes it and records
+its desired state; the rebuild sensor fails it after the last attempt."""
 
 INTACT_CHECK = "lineage_intact"
 """The check on each signed asset that its audit is complete and its signature good."""

@@ -1,0 +1,1 @@
+"""Reads of a Dagster instance: event log, history, status of the project."""

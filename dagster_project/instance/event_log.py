@@ -1,10 +1,10 @@
 """The event log, read in batches. The one module that knows the tables of Dagster's event log storage.
 
-Dagster's public readers give whole events: with pages that carry pictures, the latest events of a thousand assets
-are a hundred megabytes. What staleness needs of each asset is a few short values, and they are in indexed columns
-or in small rows: so they are read with one query each, whatever the number of assets and the length of their
-history. SQLite and PostgreSQL share the tables; ``tests/dagster_project/test_event_log.py`` holds these readers
-against Dagster's own on both, and pins the versions of Dagster that this was seen to hold for.
+Dagster's public readers return whole events: with pages that contain pictures, the latest events of a thousand
+assets are a hundred megabytes. Staleness needs a few short values of each asset, which are in indexed columns or in
+small rows: each is read with one query, whatever the number of assets and the length of their history. SQLite and
+PostgreSQL share the tables; ``tests/dagster_project/test_event_log.py`` compares these readers with Dagster's own on
+both, and pins the versions of Dagster that were tested.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ _decode = json.JSONDecoder().raw_decode
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The latest event of a kind of one asset: its data version, and the run that made it ("" for none)."""
+    """The latest event of a type of one asset: its data version, and the run that recorded it ("" for none)."""
 
     data_version: str
     run_id: str
@@ -59,7 +59,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Evaluation:
-    """The latest evaluation of one check: how it ended, in which run, and the metadata values it carries."""
+    """The latest evaluation of one check: its outcome, its run and its metadata values."""
 
     passed: bool
     run_id: str
@@ -67,11 +67,11 @@ class Evaluation:
 
 
 @dataclass(frozen=True, slots=True)
-class Made:
-    """The latest materialization of an asset, and what the run that made it noted in its ``builds`` check."""
+class Materialized:
+    """The latest materialization of an asset, and the evaluation of its ``builds`` check in the same run."""
 
     version: Version
-    check_in: Evaluation | None
+    builds_check: Evaluation | None
 
 
 def latest_versions(instance: dg.DagsterInstance, event_type: str) -> dict[str, Version]:
@@ -92,39 +92,37 @@ def latest_versions(instance: dg.DagsterInstance, event_type: str) -> dict[str, 
     }
 
 
-def latest_materializations(instance: dg.DagsterInstance) -> dict[str, Made]:
+def latest_materializations(instance: dg.DagsterInstance) -> dict[str, Materialized]:
     """The latest materialization of every asset that has one with a data version, by name.
 
-    Dagster keeps it beside the asset, where it outlives its run: runs are deleted to keep an event log small. So
-    the event log alone is believed only where its newest materialization is of the very run that Dagster names as
-    the last; of the others (wiped, pruned, or being made again right now) Dagster's own reader is asked.
+    Dagster keeps it beside the asset, where it outlives its run: runs are deleted to keep an event log small. The
+    event log alone is therefore trusted only where its newest materialization belongs to the run that Dagster names
+    as the last; the others (wiped, pruned, or being materialized right now) are read with Dagster's own reader.
     """
     is_made = _keys.c.last_materialization.is_not(None).label("is_made")
     latest = _latest(MATERIALIZATION, _keys.c.asset_key, _keys.c.asset_details, _keys.c.last_run_id, is_made)
-    its_check = sql.and_(
+    is_its_check = sql.and_(
         _checks.c.asset_key == latest.c.asset_key,
         _checks.c.check_name == BUILDS_CHECK,
         _checks.c.run_id == _events.c.run_id,
         _checks.c.execution_status == "SUCCEEDED",
     )
-    check_in = (
-        sql.select(_checks.c.evaluation_event).where(its_check).order_by(_checks.c.id.desc()).limit(1).scalar_subquery()
-    )
+    check = sql.select(_checks.c.evaluation_event).where(is_its_check).order_by(_checks.c.id.desc()).limit(1)
     columns = (latest.c.asset_key, latest.c.asset_details, latest.c.last_run_id, latest.c.id, _events.c.run_id)
     query = (
-        sql.select(*columns, _tags.c.value, _tags.c.event_timestamp, check_in)
+        sql.select(*columns, _tags.c.value, _tags.c.event_timestamp, check.scalar_subquery())
         .select_from(_with_version(latest))
         .where(sql.or_(latest.c.id.is_not(None), latest.c.is_made))
     )
-    found: dict[str, Made] = {}
-    doubtful = []
+    found: dict[str, Materialized] = {}
+    uncertain = []
     for key, details, last_run, number, run, value, time, event in _rows(instance, query):
         if run != last_run:
-            doubtful.append(key)
+            uncertain.append(key)
         elif value is not None and not _is_wiped(details, time):
-            check = Evaluation(True, run, _metadata(event)) if event else None
-            found[_name(key)] = Made(Version(value, run, number), check)
-    return found | _asked_of_dagster(instance, doubtful)
+            builds_check = Evaluation(True, run, _metadata(event)) if event else None
+            found[_name(key)] = Materialized(Version(value, run, number), builds_check)
+    return found | _from_whole_events(instance, uncertain)
 
 
 def latest_evaluations(
@@ -132,7 +130,7 @@ def latest_evaluations(
 ) -> dict[tuple[str, str], Evaluation]:
     """The latest evaluation of every check (or of ``of_checks``) of every asset, by (asset, check).
 
-    A check that was planned and cut off before it ended has none, however often it had been evaluated before.
+    A check that was planned and interrupted has none, even if it was evaluated before.
     """
     newest = sql.select(sql.func.max(_checks.c.id).label("id"))
     if of_checks is not None:
@@ -151,9 +149,9 @@ def latest_evaluations(
 
 
 def _latest(event_type: str, *columns: Any) -> sql.CTE:
-    """The newest event of a kind of every asset: by the index of assets and kinds, without reading an event.
+    """The newest event of a type of every asset: by the index of assets and types, without reading an event.
 
-    PostgreSQL has to be told to find it once, and not again in each place where it is mentioned.
+    MATERIALIZED makes PostgreSQL compute it once instead of at each reference.
     """
     newest = (
         sql.select(sql.func.max(_events.c.id))
@@ -166,9 +164,8 @@ def _latest(event_type: str, *columns: Any) -> sql.CTE:
 def _with_version(latest: sql.CTE) -> sql.Join:
     """The newest events with their data versions, each found by its id.
 
-    Outer joins, because they leave SQLite no other order: for inner ones it reads the tags of the whole history.
-    SQLite also gives the id of a wiped event to the next one and leaves its tags: so only those of the same asset,
-    and not wiped.
+    Outer joins fix the join order of SQLite: for inner joins it reads the tags of the whole history. SQLite also
+    reuses the id of a wiped event and keeps its tags: only tags of the same asset count, and none of a wiped event.
     """
     is_its_version = sql.and_(
         _tags.c.event_id == latest.c.id, _tags.c.asset_key == latest.c.asset_key, _tags.c.key == DATA_VERSION_TAG
@@ -176,11 +173,11 @@ def _with_version(latest: sql.CTE) -> sql.Join:
     return latest.outerjoin(_events, _events.c.id == latest.c.id).outerjoin(_tags, is_its_version)
 
 
-def _asked_of_dagster(instance: dg.DagsterInstance, db_keys: Collection[str]) -> dict[str, Made]:
-    """As ``latest_materializations``, from whole events."""
+def _from_whole_events(instance: dg.DagsterInstance, db_keys: Collection[str]) -> dict[str, Materialized]:
+    """As ``latest_materializations``, with Dagster's own reader."""
     if not db_keys:
         return {}
-    check_ins = _check_ins(instance, db_keys)
+    checks = _builds_checks(instance, db_keys)
     found = {}
     for record in instance.get_asset_records([dg.AssetKey(json.loads(key)) for key in db_keys]):
         latest = record.asset_entry.last_materialization_record
@@ -188,12 +185,13 @@ def _asked_of_dagster(instance: dg.DagsterInstance, db_keys: Collection[str]) ->
         value = (materialization.tags or {}).get(DATA_VERSION_TAG) if materialization else None
         if latest and value:
             name = asset_name(record.asset_entry.asset_key)
-            found[name] = Made(Version(value, latest.run_id, latest.storage_id), check_ins.get((name, latest.run_id)))
+            version = Version(value, latest.run_id, latest.storage_id)
+            found[name] = Materialized(version, checks.get((name, latest.run_id)))
     return found
 
 
-def _check_ins(instance: dg.DagsterInstance, db_keys: Collection[str]) -> dict[tuple[str, str], Evaluation]:
-    """What every run noted that built one of some assets, by (asset, run)."""
+def _builds_checks(instance: dg.DagsterInstance, db_keys: Collection[str]) -> dict[tuple[str, str], Evaluation]:
+    """Passed evaluations of the ``builds`` checks of some assets, by (asset, run)."""
     query = (
         sql.select(_checks.c.asset_key, _checks.c.run_id, _checks.c.evaluation_event)
         .where(
@@ -207,9 +205,9 @@ def _check_ins(instance: dg.DagsterInstance, db_keys: Collection[str]) -> dict[t
 
 
 def _is_wiped(details: str | None, time: datetime) -> bool:
-    """Whether an event is older than the last time that somebody wiped its asset.
+    """Whether an event is older than the last wipe of its asset.
 
-    Not by the column ``wipe_timestamp``: PostgreSQL writes it in the time zone of the session, and events in UTC.
+    The column ``wipe_timestamp`` is not used: PostgreSQL writes it in the time zone of the session, and events in UTC.
     """
     wiped_at = json.loads(details).get("last_wipe_timestamp") if details else None
     return wiped_at is not None and time.replace(tzinfo=UTC).timestamp() <= wiped_at
@@ -221,15 +219,15 @@ def _rows(instance: dg.DagsterInstance, query: Any) -> Sequence[Any]:
 
 
 def _name(asset_key: str) -> str:
-    """``asset_name`` of a key as the tables have it, without making the key: this runs for every row."""
+    """``asset_name`` of a key in the tables, without constructing an ``AssetKey``: this runs for every row."""
     return "/".join(json.loads(asset_key))
 
 
 def _metadata(event: str) -> dict[str, Any]:
     """Values of the metadata of a serialized check evaluation.
 
-    Read as plain JSON, and nothing around it: rebuilding Dagster's objects takes ten times as long, and this runs
-    for every check. A quote inside of a text would be escaped, so that the key can only be the key.
+    Only this part is parsed, as plain JSON: deserializing Dagster's objects takes ten times as long, and this runs
+    for every check. A quote inside a text would be escaped, so the first match is the key itself.
     """
     entries, _ = _decode(event, event.index(_METADATA) + len(_METADATA) - 1)
     return _values(entries)
@@ -240,7 +238,7 @@ def _values(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Judgement:
+class VersionEvaluation:
     """The last evaluation of one check on one version of its asset."""
 
     check: str
@@ -255,9 +253,9 @@ class Judgement:
 def events_of_version(
     instance: dg.DagsterInstance, name: str, version: str, event_type: str
 ) -> list[tuple[int, datetime]]:
-    """(storage id, time in UTC) of every event of a kind that gave an asset this data version, the newest first.
+    """(storage id, time in UTC) of every event of a type with this data version of an asset, newest first.
 
-    Answered from the index of the tags alone: no event is read, however large its page is.
+    Read from the index of the tags alone: no event is loaded, however large its page is.
     """
     of_type = sql.select(_events.c.id).where(
         _events.c.asset_key == _db_key(name), _events.c.dagster_event_type == event_type
@@ -280,7 +278,7 @@ def events_of_version(
     ]
 
 
-def judgements_of_version(instance: dg.DagsterInstance, name: str, version: str) -> list[Judgement]:
+def evaluations_of_version(instance: dg.DagsterInstance, name: str, version: str) -> list[VersionEvaluation]:
     """The last evaluation of each check among those whose target is a materialization of this version."""
     targets = [number for number, _ in events_of_version(instance, name, version, MATERIALIZATION)]
     newest = (
@@ -300,12 +298,12 @@ def judgements_of_version(instance: dg.DagsterInstance, name: str, version: str)
         _checks.c.evaluation_event,
     )
     query = sql.select(*columns).where(_checks.c.id.in_(newest)).order_by(_checks.c.check_name)
-    return [_judgement(*row) for row in _rows(instance, query)]
+    return [_version_evaluation(*row) for row in _rows(instance, query)]
 
 
-def _judgement(check: str, status: str, run: str | None, time: datetime, event: str) -> Judgement:
+def _version_evaluation(check: str, status: str, run: str | None, time: datetime, event: str) -> VersionEvaluation:
     data = json.loads(event)["dagster_event"]["event_specific_data"]
-    return Judgement(
+    return VersionEvaluation(
         check=check,
         passed=status == "SUCCEEDED",
         is_blocking=bool(data["blocking"]),
@@ -316,12 +314,12 @@ def _judgement(check: str, status: str, run: str | None, time: datetime, event: 
     )
 
 
-def versions_from(instance: dg.DagsterInstance, digest: str) -> list[tuple[str, str]]:
-    """(asset, data version) of every version that begins with ``digest``, each once, the latest first."""
+def versions_with_prefix(instance: dg.DagsterInstance, prefix: str) -> list[tuple[str, str]]:
+    """(asset, data version) of every data version that begins with ``prefix``, each once, latest first."""
     query = (
         sql.select(_tags.c.asset_key, _tags.c.value, _tags.c.event_timestamp, _keys.c.asset_details)
         .join_from(_tags, _keys, _keys.c.asset_key == _tags.c.asset_key)
-        .where(_tags.c.key == DATA_VERSION_TAG, _tags.c.value.startswith(digest, autoescape=True))
+        .where(_tags.c.key == DATA_VERSION_TAG, _tags.c.value.startswith(prefix, autoescape=True))
         .order_by(_tags.c.event_id.desc())
     )
     found = {

@@ -1,14 +1,13 @@
-"""The past of an instance, as an audit asks for it: ``robot_assets.lineage.audit.History`` on Dagster's event log.
+"""The history of an instance: ``robot_assets.lineage.audit.History`` on Dagster's event log.
 
-What is large (a page with its pictures) is read once for each step of a chain; everything else comes out of
-indices, so that an audit takes as long after ten thousand materializations as after ten.
+Large events (a page with its pictures) are read once for each step of a chain; everything else is read from indices,
+so that an audit takes as long after ten thousand materializations as after ten.
 
-**An evaluation is about a version** when it was made while that version was the latest materialization of its
-asset. Dagster notes which that was (the *target materialization*) when a check ends; a gate of ours reads the
-version when it begins and says so in its metadata, where it does. Both have to name the version: a rebuild that
-landed while a gate was at work would otherwise be taken for what the gate had judged. Several materializations of
-one version are the same bytes, so a gate that ran on an older one of them counts, and of several evaluations the
-last one counts, whether it passed or not.
+**An evaluation is about a version** when that version was the latest materialization of its asset during the
+evaluation. Dagster records it (the *target materialization*) when a check ends; a gate of this project records the
+version that it read in its metadata when it begins. Both have to be the version: otherwise a rebuild that ended while
+a gate was running would pass for the version that the gate evaluated. Several materializations of one version are the
+same bytes, so a gate that ran on an older one counts. Of several evaluations the last one counts, passed or failed.
 """
 
 from __future__ import annotations
@@ -30,14 +29,14 @@ from robot_assets.lineage.errors import LineageError
 from robot_assets.lineage.record import Record
 
 READ_KEY = "read"
-"""Metadata of a gate's evaluation: the version of everything that it opened, by asset."""
+"""Metadata key of a gate's evaluation: the versions that it opened, by asset."""
 
-_FIX = "build it again with robot-assets build: from then on it has a record"
+_FIX = "robot-assets build {asset}   # a materialization by this command has a record"
 
 
 @dataclass(frozen=True)
 class InstanceHistory:
-    """What an instance knows of the past."""
+    """The history of one instance."""
 
     instance: dg.DagsterInstance
 
@@ -63,9 +62,9 @@ class InstanceHistory:
         entry = materialization.metadata.get("record") if materialization else None
         if entry is None:
             raise LineageError(
-                "has no record: it was reported by something else than a build of this system",
-                needed="the record that each build leaves on its materialization",
-                fix=_FIX,
+                "has no record: no build of this system materialized it",
+                needed="the record that each build stores in its materialization",
+                fix=_FIX.format(asset=asset),
             )
         try:
             return Record.model_validate(entry.value)
@@ -74,8 +73,8 @@ class InstanceHistory:
             where = ".".join(map(str, first["loc"]))
             raise LineageError(
                 f"its record cannot be read by this version of the system: {where}: {first['msg']}",
-                needed="a record with the fields that this version knows",
-                fix=_FIX,
+                needed="a record with the fields that this version reads",
+                fix=_FIX.format(asset=asset),
             ) from None
 
     def _kept(self, asset: str) -> dg.EventLogRecord | None:
@@ -88,29 +87,29 @@ class InstanceHistory:
         return found[-1][1].isoformat(timespec="seconds") if found else None
 
     def gates(self, asset: str, version: str) -> Sequence[GateRecord]:
-        judgements = event_log.judgements_of_version(self.instance, asset, version)
-        return [_gate(one) for one in judgements if one.is_blocking and _is_about(one, asset, version)]
+        evaluations = event_log.evaluations_of_version(self.instance, asset, version)
+        return [_gate(one) for one in evaluations if one.is_blocking and _is_about(one, asset, version)]
 
     def holders(self, digest: str) -> Sequence[tuple[str, str]]:
-        return event_log.versions_from(self.instance, digest)
+        return event_log.versions_with_prefix(self.instance, digest)
 
 
-def _is_about(judgement: event_log.Judgement, asset: str, version: str) -> bool:
-    """Whether the gate itself, where it says what it read, had read this version."""
-    read = judgement.metadata.get(READ_KEY)
+def _is_about(evaluation: event_log.VersionEvaluation, asset: str, version: str) -> bool:
+    """Whether the gate read this version; True when its evaluation does not name what it read."""
+    read = evaluation.metadata.get(READ_KEY)
     return not isinstance(read, dict) or read.get(asset, version) == version
 
 
-def _gate(judgement: event_log.Judgement) -> GateRecord:
-    said, _, _ = judgement.description.partition("\n\nfix: ")
-    facts = dict(judgement.metadata.get("facts") or {})
-    if isinstance(read := judgement.metadata.get(READ_KEY), dict):
+def _gate(evaluation: event_log.VersionEvaluation) -> GateRecord:
+    summary, _, _ = evaluation.description.partition("\n\nfix: ")
+    facts = dict(evaluation.metadata.get("facts") or {})
+    if isinstance(read := evaluation.metadata.get(READ_KEY), dict):
         facts[READ_FACT] = read
     return GateRecord(
-        name=judgement.check,
-        passed=judgement.passed,
-        summary=said,
+        name=evaluation.check,
+        passed=evaluation.passed,
+        summary=summary,
         facts=facts,
-        run_id=judgement.run_id,
-        evaluated_at=judgement.evaluated_at.isoformat(timespec="seconds"),
+        run_id=evaluation.run_id,
+        evaluated_at=evaluation.evaluated_at.isoformat(timespec="seconds"),
     )

@@ -1,6 +1,6 @@
-"""What the instance knows, as plain records for the domain: versions, states, gates, records, runs.
+"""Versions, states, gates, records and runs of an instance, as plain records for the domain.
 
-The batched queries behind it are in ``event_log.py``.
+The batched queries are in ``event_log.py``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from dagster_project.instance.event_log import (
     DATA_VERSION_TAG,
     OBSERVATION,
-    Made,
+    Materialized,
     latest_evaluations,
     latest_materializations,
     latest_versions,
@@ -53,12 +53,12 @@ def latest_data_version(instance: dg.DagsterInstance, name: str) -> str | None:
 def latest_builds(
     instance: dg.DagsterInstance, graph: Mapping[str, Stage], store: Store, observed: Mapping[str, str] | None = None
 ) -> dict[str, Built]:
-    """What stands: the latest version of every asset of ``graph`` that has one.
+    """The latest version of every asset of ``graph`` that has one.
 
     Args:
         instance: Whose history is read.
         graph: The assets.
-        store: Asked whether it still has the bytes.
+        store: Queried for the bytes of each version.
         observed: Present versions of observed assets; their latest observations when None.
     """
     if observed is None:
@@ -70,19 +70,19 @@ def latest_builds(
     gates = _gate_results(instance, {gate.name for stage in graph.values() for gate in stage.gates})
     stored = _stored(store, {made.version.data_version for made in produced.values()})
     for name, made in produced.items():
-        check_in = _check_in(made)
+        noted = _build_metadata(made)
         built[name] = Built(
             data_version=made.version.data_version,
-            state=check_in.get(STATE_KEY),
+            state=noted.get(STATE_KEY),
             gates=gates.get(name, {}),
             is_stored=made.version.data_version in stored,
-            duration_s=check_in.get("duration_s"),
+            duration_s=noted.get("duration_s"),
         )
     return built
 
 
 def latest_records(instance: dg.DagsterInstance, names: Iterable[str]) -> dict[str, Record]:
-    """The record of the latest materialization of each asset; assets that something else reported have none."""
+    """The record of the latest materialization of each asset; one that no build materialized has none."""
     found = {}
     for name, metadata in latest_metadata(instance, names).items():
         try:
@@ -104,7 +104,7 @@ def latest_metadata(instance: dg.DagsterInstance, names: Iterable[str]) -> dict[
 
 
 def latest_pages(instance: dg.DagsterInstance, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-    """As ``latest_metadata``, with what was measured and drawn after it by the same run."""
+    """As ``latest_metadata``, with the metadata of the page that the same run recorded after it."""
     found = {}
     for name, metadata in latest_metadata(instance, names).items():
         records = instance.fetch_observations(asset_key(name), limit=1).records
@@ -120,7 +120,7 @@ def _values(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
 
 
 def gate_descriptions(instance: dg.DagsterInstance, graph: Mapping[str, Stage], names: Iterable[str]) -> list[str]:
-    """What the failed gates of some assets said, one entry each."""
+    """The descriptions of the failed gates of some assets, one entry each."""
     keys = [dg.AssetCheckKey(asset_key(name), gate.name) for name in names for gate in graph[name].gates]
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
     evaluations = {key: row.event.asset_check_evaluation for key, row in latest.items() if row.event}
@@ -132,7 +132,7 @@ def gate_descriptions(instance: dg.DagsterInstance, graph: Mapping[str, Stage], 
 
 
 def in_progress(instance: dg.DagsterInstance) -> frozenset[str]:
-    """Assets that unfinished runs are making or checking, whoever started them."""
+    """Assets that unfinished runs materialize or check, whoever started them."""
     runs = instance.get_runs(filters=dg.RunsFilter(statuses=_UNFINISHED))
     names = {asset_name(key) for run in runs for key in run.asset_selection or ()}
     names |= {asset_name(check.asset_key) for run in runs for check in run.asset_check_selection or ()}
@@ -140,7 +140,7 @@ def in_progress(instance: dg.DagsterInstance) -> frozenset[str]:
 
 
 def attempts(instance: dg.DagsterInstance, states: Iterable[str]) -> dict[str, Attempts]:
-    """How the ended runs for some desired states went, in one query."""
+    """The ended and failed runs for some desired states, in one query."""
     wanted = sorted(states)
     if not wanted:
         return {}
@@ -158,9 +158,9 @@ def attempts(instance: dg.DagsterInstance, states: Iterable[str]) -> dict[str, A
     return found
 
 
-def _check_in(made: Made) -> Mapping[str, Any]:
-    """What a build noted when it checked its materialization in; nothing when that was of other bytes."""
-    noted = made.check_in.metadata if made.check_in else {}
+def _build_metadata(made: Materialized) -> Mapping[str, Any]:
+    """Metadata of the ``builds`` check of a materialization; empty when it is about another data version."""
+    noted = made.builds_check.metadata if made.builds_check else {}
     return noted if noted.get("data_version") == made.version.data_version else {}
 
 
@@ -180,7 +180,7 @@ _seen_on_remote: dict[tuple[str, str], float] = {}
 def _stored(store: Store, digests: set[str]) -> set[str]:
     """Those of ``digests`` that the store has.
 
-    A remote answers slowly (a round trip each): what it had is taken as there for ten minutes.
+    A remote takes a round trip for each, so a positive answer is cached for ten minutes.
     """
     here = complete_in_cache(store.cache, digests)
     if store.remote_url is None:

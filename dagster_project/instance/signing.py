@@ -1,7 +1,7 @@
-"""Signs what a step has just made, before its materialization is in the event log.
+"""Signs the artifact of a step before its materialization is in the event log.
 
-The artifact is signed on the device that built it. So the history is asked for everything below it, and the record in
-hand represents the artifact itself.
+The artifact is signed on the device that built it: the chain below it comes from the history, and its own record from
+the step.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from robot_assets.pipeline.graph import build_graph, traits
 from robot_assets.pipeline.project import Project
 from robot_assets.provenance.signing import sign_engine, sign_gates
 
-_IN_HAND = -1
+_UNRECORDED = -1
 
 
 @dataclass(frozen=True)
@@ -32,27 +32,27 @@ class _WithRecord(InstanceHistory):
 
     def materializations(self, asset: str, version: str) -> Sequence[Materialization]:
         if (asset, version) == (self.made.asset, self.made.data_version):
-            return [Materialization(_IN_HAND, datetime.now(UTC))]
+            return [Materialization(_UNRECORDED, datetime.now(UTC))]
         return super().materializations(asset, version)
 
     def record(self, asset: str, number: int) -> Record:
-        return self.made if number == _IN_HAND else super().record(asset, number)
+        return self.made if number == _UNRECORDED else super().record(asset, number)
 
 
 def chain_below(project: Project, instance: dg.DagsterInstance, asset: str, version: str) -> Chain:
-    """The chain of a version of an asset, but for whether its own gates have run: they may be running right now."""
+    """The chain of a version of an asset, without its own gates, which may be running right now."""
     return _chain(project, InstanceHistory(instance), asset, version)
 
 
 def attest_artifact(project: Project, instance: dg.DagsterInstance, record: Record) -> Chain:
-    """Sign how the artifact that ``record`` describes was made, and return its chain."""
+    """Sign the provenance of the artifact that ``record`` describes, and return its chain."""
     chain = _chain(project, _WithRecord(instance, record), record.asset, record.data_version)
     sign_engine(project.store, project.key, chain)
     return chain
 
 
 def attest_gate(project: Project, stage: Stage, version: str, gate: GateRecord) -> None:
-    """Sign how a gate of an artifact ended on ``version``."""
+    """Sign the result of a gate on ``version`` of an artifact."""
     expected = tuple(one.name for one in stage.gates)
     link = Link(asset=stage.asset, version=version, gates=(gate,), expected_gates=expected)
     sign_gates(project.store, project.key, Chain(links=(link,)))

@@ -1,6 +1,6 @@
-"""The status of a project: one look at the parameters, the code, the history and the store.
+"""The status of a project, from its parameters, its code, its history and its store at one time.
 
-``build``, ``plan`` and the rebuild sensor all ask here, so that they cannot disagree.
+``build``, ``plan`` and the rebuild sensor all read it here, so that they cannot disagree.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from robot_assets.pipeline.project import Project
 
 
 class SelectionError(RobotAssetsError):
-    """A selection that names nothing."""
+    """A selection that matches no asset."""
 
 
 @dataclass(frozen=True)
 class ProjectStatus:
-    """One look.
+    """The status of some stages at one time.
 
     Attributes:
-        graph: The stages that were looked at, inputs before their readers.
+        graph: The stages, inputs before their readers.
         built: The latest version of each that has one.
-        code: The code as it was.
+        code: The code at that time.
         found: The status of each.
         refused: Why an observed asset could not be observed, by asset.
     """
@@ -50,7 +50,7 @@ class ProjectStatus:
     refused: Mapping[str, RobotAssetsError] = field(default_factory=dict)
 
     def causes(self, instance: dg.DagsterInstance, names: Iterable[str]) -> dict[str, tuple[str, ...]]:
-        """Why each of ``names`` is not fresh. Reads whole records, of these assets alone."""
+        """Why each of ``names`` is not fresh. Reads whole records, but only of these assets."""
         wanted = [name for name in names if not self.found[name].is_fresh]
         stale = [name for name in wanted if self.found[name].state is State.STALE]
         records = latest_records(instance, stale)
@@ -62,13 +62,13 @@ class ProjectStatus:
         }
 
     def plan(self, instance: dg.DagsterInstance) -> tuple[Step, ...]:
-        """Everything that is not fresh, why, and what would be done about it."""
+        """The planned step and its causes for everything that is not fresh."""
         causes = self.causes(instance, self.found)
         return make_plan(self.graph, self.found, self.built, causes)
 
 
 def read(project: Project, instance: dg.DagsterInstance, names: Iterable[str] | None = None) -> ProjectStatus:
-    """The status of ``names`` and their ancestors, by what was observed last; of all assets when None."""
+    """The status of ``names`` (all assets when None) and their ancestors, by the latest observations."""
     graph = build_graph(project.params)
     if names is not None:
         graph = {name: graph[name] for name in with_ancestors(graph, names)}
@@ -76,9 +76,9 @@ def read(project: Project, instance: dg.DagsterInstance, names: Iterable[str] | 
 
 
 def observe_and_read(project: Project, instance: dg.DagsterInstance, names: Iterable[str]) -> ProjectStatus:
-    """As ``read``, after observing the world; what has changed is recorded.
+    """As ``read``, after observing all observed assets; changes are recorded.
 
-    What cannot be observed counts as never observed, and the status says why: it must not hide the rest.
+    An asset that cannot be observed counts as never observed, with its error in ``refused``.
     """
     graph = build_graph(project.params)
     graph = {name: graph[name] for name in with_ancestors(graph, names)}
@@ -98,7 +98,7 @@ def observe_and_read(project: Project, instance: dg.DagsterInstance, names: Iter
 
 @contextmanager
 def _no_garbage_collection() -> Iterator[None]:
-    """To make a hundred thousand records at once: the collector would look at all of them, and none is in a cycle."""
+    """For creating a hundred thousand records: the collector would visit all of them, and none is in a cycle."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
@@ -122,7 +122,7 @@ def _status(
 
 
 def _observe(observer: Observer, instance: dg.DagsterInstance, name: str) -> str | None:
-    """The present version of an observed asset, recorded when it is another than before."""
+    """The present version of an observed asset, recorded when it differs from the last observation."""
     last = latest_observation(instance, name)
     before, sighting = observed_data_version(last), observe(observer, name)
     if sighting is None or sighting.version == before:
@@ -133,10 +133,10 @@ def _observe(observer: Observer, instance: dg.DagsterInstance, name: str) -> str
 
 
 def select(project: Project, definitions: dg.Definitions, selection: Sequence[str]) -> tuple[str, ...]:
-    """The assets that ``selection`` names and everything that they are made of, in graph order.
+    """The assets that ``selection`` names and all their ancestors, in graph order.
 
     Raises:
-        SelectionError: A selection names nothing.
+        SelectionError: A selection is invalid or matches no asset.
     """
     graph = build_graph(project.params)
     if not selection:
@@ -163,7 +163,7 @@ def select(project: Project, definitions: dg.Definitions, selection: Sequence[st
 
 
 def _parse(text: str, graph: Mapping[str, Stage], project: Project) -> dg.AssetSelection:
-    """Names of ours first: ``key:`` and ``group:`` need quoting that nobody remembers."""
+    """Plain asset and model names first: ``key:`` and ``group:`` would need quoting."""
     if text in graph:
         return dg.AssetSelection.assets(asset_key(text))
     if text in project.params.models:

@@ -1,0 +1,1 @@
+"""Runs and steps as Kubernetes Jobs: launcher, executor, pods, nodes."""

@@ -1,7 +1,7 @@
-"""A run that somebody ends in the UI takes its steps with it.
+"""Deletes the step Jobs of a run that is canceled in the UI.
 
-Dagster's executor leaves the pods of steps alone when runs are resumed after a crash: it takes every interruption for
-one that another run worker goes on after. A run that is being canceled is the exception that it does not know.
+Where runs are resumed after a crash, Dagster's executor keeps the pods of steps at every interruption, for the next run
+worker. It makes no exception for a run that is being canceled.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ _CANCELED = frozenset({dg.DagsterRunStatus.CANCELING, dg.DagsterRunStatus.CANCEL
 
 
 def is_canceled(instance: dg.DagsterInstance, run_id: str) -> bool:
-    """Whether somebody has asked for the end of a run."""
+    """Whether the cancellation of a run was requested."""
     run = instance.get_run_by_id(run_id)
     return run is not None and run.status in _CANCELED
 
 
-def end_steps(client: DagsterKubernetesClient, namespace: str, run_id: str) -> list[str]:
-    """Delete the Jobs of a run's steps that still run or wait; return their names.
+def delete_step_jobs(client: DagsterKubernetesClient, namespace: str, run_id: str) -> list[str]:
+    """Delete the Jobs of a run's steps that are running or pending; return their names.
 
-    Whichever run worker has launched them: they are known by the labels that dagster_k8s gives.
+    They are found by the labels of dagster_k8s, whichever run worker launched them.
     """
     selector = f"dagster/run-id={run_id},app.kubernetes.io/component=step_worker"
     pods = client.core_api.list_namespaced_pod(namespace, label_selector=selector).items

@@ -1,7 +1,7 @@
-"""The executor of a cluster: each step is a Kubernetes Job, and a failed one says why.
+"""The executor of a cluster: each step is a Kubernetes Job, and a failed step has the diagnosis of its pod.
 
-Nothing of Kubernetes is imported before a run starts its steps: the code location and the steps themselves make an
-executor too, and neither talks to the API server.
+Nothing of Kubernetes is imported before a run starts its steps: the code location and the steps create an executor
+too, and neither connects to the API server.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from robot_assets.pipeline.params import Params
 from robot_assets.pipeline.placement import POOL_TAG, concurrency_limits
 
 _HEALTH_CHECK_S = 5
-"""Between two looks at the pods of a run: one short request for each step that runs."""
+"""Interval of the health checks of a run's pods: one short request for each running step."""
 
 _INTERRUPTED = frozenset({"DagsterExecutionInterruptedError", "KeyboardInterrupt"})
 
@@ -37,15 +37,13 @@ def kubernetes_executor(params: Params) -> dg.ExecutorDefinition:
         name="kubernetes",
         config_schema={
             "load_incluster_config": dg.Field(
-                bool, is_required=False, description="Whether this runs in the cluster; default: the run launcher's"
+                bool, is_required=False, description="Whether this runs in the cluster; default: as the run launcher"
             ),
             "kubeconfig_file": dg.Field(
-                dg.Noneable(str),
-                is_required=False,
-                description="To reach it from outside; default: the run launcher's",
+                dg.Noneable(str), is_required=False, description="From outside the cluster; default: the run launcher's"
             ),
             "max_concurrent": dg.Field(
-                int, is_required=False, description="Steps of one run at the same time, whatever their pools"
+                int, is_required=False, description="Concurrent steps of one run in all pools together"
             ),
         },
         requirements=dg.multiple_process_executor_requirements(),
@@ -57,7 +55,7 @@ def kubernetes_executor(params: Params) -> dg.ExecutorDefinition:
 
 
 class KubernetesExecutor(StepDelegatingExecutor):
-    """Runs the steps of a run as pods, tries again what is worth it, and puts the pod's reason on what has failed."""
+    """Runs steps as pods, retries those that may succeed, and adds the diagnosis of its pod to a failed step."""
 
     def __init__(self, params: Params, config: Mapping[str, Any]) -> None:
         super().__init__(
@@ -83,21 +81,21 @@ class KubernetesExecutor(StepDelegatingExecutor):
         set_concurrency_limits(plan_context.instance, concurrency_limits(self._params))
         try:
             yield from super().execute(plan_context, execution_plan)
-        finally:  # an interruption leaves as an exception
-            self._end_steps_of_a_canceled_run(plan_context)
+        finally:  # an interruption is raised as an exception
+            self._delete_jobs_of_a_canceled_run(plan_context)
 
-    def _end_steps_of_a_canceled_run(self, plan_context: Any) -> None:
+    def _delete_jobs_of_a_canceled_run(self, plan_context: Any) -> None:
         from dagster_k8s.client import DagsterKubernetesClient
 
-        from dagster_project.kubernetes.canceling import end_steps, is_canceled
+        from dagster_project.kubernetes.canceling import delete_step_jobs, is_canceled
 
         instance, run_id = plan_context.instance, plan_context.run_id
         if not is_canceled(instance, run_id):
             return
         namespace = self._params.execution.namespace or instance.run_launcher.job_namespace
-        jobs = end_steps(DagsterKubernetesClient.production_client(), namespace, run_id)
+        jobs = delete_step_jobs(DagsterKubernetesClient.production_client(), namespace, run_id)
         if jobs:
-            text = f"Ended the steps of the canceled run: {', '.join(jobs)}"
+            text = f"Deleted the step jobs of the canceled run: {', '.join(jobs)}"
             DagsterEvent.engine_event(plan_context, text, EngineEventData())
 
     def log_failure_or_retry_event_after_error(
@@ -106,7 +104,7 @@ class KubernetesExecutor(StepDelegatingExecutor):
         diagnosis = self._step_handler.verdict(step_context.step.key)
         if diagnosis is None:
             return super().log_failure_or_retry_event_after_error(step_context, err_info, known_state)
-        # the class name is how the attempts after this one know what it came to
+        # later attempts read the trouble of this one from the class name
         error = SerializableErrorInfo(diagnosis.text, stack=[], cls_name=str(diagnosis.trouble))
         retry = self._retry(step_context, diagnosis)
         if retry is not None:
@@ -126,7 +124,7 @@ class KubernetesExecutor(StepDelegatingExecutor):
         return pool_of(self._params.pools, step_context.step.tags.get(POOL_TAG, ""))
 
     def _pop_events(self, instance: dg.DagsterInstance, run_id: str, seen_storage_ids: set[int]) -> Any:
-        """As ever, and why a step was interrupted: a pod that is told to end has time to say that it was, not why."""
+        """Adds the diagnosis of interrupted steps: a pod that is deleted logs the interruption, but not its cause."""
         events = super()._pop_events(instance, run_id, seen_storage_ids)
         for event in events:
             if event.is_step_failure and _is_interruption(event):
@@ -135,7 +133,7 @@ class KubernetesExecutor(StepDelegatingExecutor):
 
 
 def set_concurrency_limits(instance: dg.DagsterInstance, limits: Mapping[str, int]) -> None:
-    """Make the limits of params.yaml those of the instance's concurrency pools."""
+    """Apply the limits of params.yaml to the concurrency pools of the instance."""
     storage = instance.event_log_storage
     if not storage.supports_global_concurrency_limits:
         return

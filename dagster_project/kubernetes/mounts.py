@@ -1,6 +1,6 @@
-"""What the pods of steps get beside what all pods have: the image's name, the node's cache, a Jetson's view, the key.
+"""Mounts and variables of step pods: image name, cache of the node, device files of a Jetson, signing key.
 
-All are merged DEEP, after placement: they add to the volumes, mounts and variables that the run launcher gives.
+All are merged DEEP, after placement: they add to the volumes, mounts and variables of the run launcher.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ _FILES = (
 _KEY_FOLDER = "/run/robot-assets"
 _KEY_FILE = "signing.pem"
 _GROUP = 10001
-"""The group of the images' user; only with one does Kubernetes let anybody but root read a mounted secret."""
+"""The group of the images' user. Without an ``fsGroup``, only root can read a mounted secret."""
 
 
 def mounts_of(params: Params, pool: str) -> Iterator[dict[str, Any]]:
-    """Further layers of Kubernetes configuration for the steps of a pool.
+    """Yields further layers of Kubernetes configuration for the steps of a pool.
 
     Raises:
         ParamsError: Its image is in an environment variable that is not set.
     """
-    # for the record: by its digest, when the deployment pins one
+    # stored in the record of a build: by digest, when the deployment pins one
     yield {"container_config": {"env": [{"name": IMAGE_VARIABLE, "value": image_name(params, pool)}]}}
     cache = cache_of(params.execution, pool_of(params.pools, pool))
     if cache is not None:
@@ -46,10 +46,10 @@ def mounts_of(params: Params, pool: str) -> Iterator[dict[str, Any]]:
 
 
 def node_cache(cache: CacheSpec) -> dict[str, Any]:
-    """The folder in which a node keeps artifacts. Steps of all runs share it, and it outlives their pods.
+    """The artifact cache of a node. Steps of all runs share it, and it outlives their pods.
 
-    Of the node, and not a claim: a claim is bound to one node, and would take every step that names it there. The
-    kubelet would make a missing folder as root's, so it has to be there, and whoever forgot it is told.
+    A hostPath and no claim: a claim is bound to one node, and so would be every step that uses it. The folder has to
+    exist, and the pod fails with that reason otherwise: the kubelet would create it as root.
     """
     return {
         "container_config": {
@@ -66,11 +66,11 @@ def node_cache(cache: CacheSpec) -> dict[str, Any]:
 
 
 def device_view() -> dict[str, Any]:
-    """What a pod on a Jetson has to see of its device, so that a probe in it finds what a probe beside it finds.
+    """The device files that a probe reads in a pod on a Jetson, so that its result is that of a probe on the host.
 
-    A container shows neither the device tree, which runtimes mask with all of ``/sys/firmware``, nor the release of
+    A container has neither the device tree, which runtimes mask with all of ``/sys/firmware``, nor the release of
     Jetson Linux. Both are mounted elsewhere, read-only. The publisher in k8s/nodes/platform-publisher.yaml has the same
-    lines: what it tells of a node is what a build on that node compares itself with.
+    mounts: a build on a node compares its own probe with the published one.
     """
     return {
         "container_config": {
@@ -84,7 +84,7 @@ def device_view() -> dict[str, Any]:
 
 
 def signing_key(secret: str) -> dict[str, Any]:
-    """The private key, for the steps that build engines and check them, and for no other."""
+    """The private key, only for the steps that build and check engines."""
     return {
         "container_config": {
             "env": [{"name": KEY_VARIABLE, "value": f"{_KEY_FOLDER}/{_KEY_FILE}"}],

@@ -1,7 +1,7 @@
-"""What the nodes of a cluster say of themselves: the report of a device, as an annotation of its node.
+"""Reports of devices as annotations of their nodes.
 
-``publish`` writes it, on each node with a target (k8s/nodes/); ``read_device`` reads it, in the sensor ``platforms``.
-Runs and steps do neither: they take the latest observation from the instance, and need no rights on nodes.
+``publish`` writes them, on each node with a target (k8s/nodes/); ``read_device`` reads them, in the sensor
+``platforms``. Runs and steps read the latest observation from the instance instead, and need no rights on nodes.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ _TIMEOUT_S = 10
 
 @dataclass(frozen=True)
 class Published:
-    """What publishing came to.
+    """The published report of a node.
 
     Attributes:
-        node: The node whose annotation it is.
-        fingerprint: What the device is.
-        before: The fingerprint that was there; None when there was none, or nothing that could be read.
+        node: The node with the annotation.
+        fingerprint: The fingerprint of the device.
+        before: The fingerprint published before; None when there was none, or the annotation was unreadable.
     """
 
     node: str
@@ -41,15 +41,15 @@ class Published:
 
     @property
     def changed(self) -> bool:
-        """Whether there was anything to write."""
+        """Whether the annotation was written."""
         return self.fingerprint != self.before
 
 
 def publish(node: str, device: Platform) -> Published:
-    """Write what ``device`` is to the annotation of ``node``, when something else is there.
+    """Write the report of ``device`` to the annotation of ``node`` when the fingerprint differs.
 
     Raises:
-        PlatformError: The API server cannot be reached, does not know the node, or does not allow it.
+        PlatformError: The API server is unreachable, has no such node, or refuses access.
     """
     with _core(f"node {node}") as core:
         present = (core.read_node(node, _request_timeout=_TIMEOUT_S).metadata.annotations or {}).get(ANNOTATION)
@@ -63,14 +63,14 @@ def publish(node: str, device: Platform) -> Published:
 
 
 def read_device(target: str) -> tuple[Platform, str]:
-    """The device of ``target``, as its nodes tell of it, and which nodes these are.
+    """The published device of ``target``, and a list of the nodes that have published it.
 
-    Nodes that have not told yet are left out, as long as one has: a device that has just joined must not stop what the
-    others can be built for, and a build on it compares fingerprints anyway.
+    Nodes without a report are ignored while another has one: a device that has just joined must not block builds for
+    the others, and a build on it compares fingerprints anyway.
 
     Raises:
-        PlatformError: No node is of this target, none has told, they tell of different devices, one tells what cannot
-            be read, or the API server cannot be asked.
+        PlatformError: The target has no node, no node has a report, the reports differ, a report is unreadable, or the
+            API server is unreachable.
     """
     selector = f"{TARGET_LABEL}={target}"
     with _core(f"nodes with the label {selector}") as core:
@@ -79,7 +79,7 @@ def read_device(target: str) -> tuple[Platform, str]:
     if not texts:
         raise PlatformError(
             f"no node has the label {selector}",
-            needed=f"the nodes of {target} by that label",
+            needed=f"that label on every node that is a {target}",
             fix=f"kubectl label node NODE {selector}",
         )
     devices = {
@@ -89,8 +89,8 @@ def read_device(target: str) -> tuple[Platform, str]:
     }
     if not devices:
         raise PlatformError(
-            f"{_listed(sorted(texts))} of {target} {'has' if len(texts) == 1 else 'have'} not published what they are",
-            needed=f"the annotation {ANNOTATION} on one of them",
+            f"{_listed(sorted(texts))} of {target} {'has' if len(texts) == 1 else 'have'} no device report",
+            needed=f"the annotation {ANNOTATION}, which the platform publisher writes, on one node",
             fix="kubectl -n robot-assets-nodes logs -l app.kubernetes.io/component=platform-publisher",
         )
     _refuse_disagreement(target, devices)
@@ -103,22 +103,22 @@ def _refuse_disagreement(target: str, devices: Mapping[str, Platform]) -> None:
     facts = {name: device.as_json() for name, device in devices.items()}
     fields = dict.fromkeys(field for known in facts.values() for field in known)
     lines = [
-        f"{field}: " + ", ".join(f"{_said(known.get(field))} on {name}" for name, known in facts.items())
+        f"{field}: " + ", ".join(f"{_text(known.get(field))} on {name}" for name, known in facts.items())
         for field in fields
-        if len({_said(known.get(field)) for known in facts.values()}) > 1
+        if len({_text(known.get(field)) for known in facts.values()}) > 1
     ]
-    odd = list(devices)[-1]
+    last = list(devices)[-1]
     raise PlatformError(
         f"the nodes of {target} are different devices:\n    " + "\n    ".join(lines),
-        needed="one device for one target: an engine is built for exactly one",
-        fix="flash them alike, or make a target of its own for some: "
-        f"kubectl label node {odd} {TARGET_LABEL}=OTHER --overwrite",
+        needed="identical devices in one target: an engine is built for exactly one",
+        fix="flash them with the same release, or move a node to a target of its own: "
+        f"kubectl label node {last} {TARGET_LABEL}=OTHER --overwrite",
     )
 
 
 @contextmanager
 def _core(what: str) -> Iterator[CoreV1Api]:
-    """The API server: that of the cluster around this pod, else that of the kubeconfig. Its errors are readable."""
+    """The API server of the pod's cluster, else that of the kubeconfig. Its errors become PlatformErrors."""
     from kubernetes.client import CoreV1Api
     from kubernetes.client.exceptions import ApiException
     from kubernetes.config import ConfigException
@@ -130,25 +130,25 @@ def _core(what: str) -> Iterator[CoreV1Api]:
     except ApiException as error:
         raise PlatformError(
             f"the API server answered {error.status} {error.reason} about {what}{_detail(error.body)}",
-            needed="a node that it knows, and an account that may ask for it",
-            fix="kubectl get nodes --show-labels; the account's rights are in k8s/base/rbac.yaml and k8s/nodes",
+            needed="an existing node, and an account with access to it",
+            fix="kubectl get nodes --show-labels   # the rights of accounts are in k8s/base/rbac.yaml and k8s/nodes",
         ) from None
     except (HTTPError, OSError) as error:
         raise PlatformError(
-            f"the API server cannot be asked about {what}: {error}",
+            f"the API server is unreachable ({what}): {error}",
             needed="a connection to it",
-            fix="kubectl get nodes, from where this runs; in a pod, look at its NetworkPolicies",
+            fix="kubectl get nodes   # on the same machine; for a pod: kubectl get networkpolicies -A",
         ) from None
     except ConfigException as error:
         raise PlatformError(
             f"no cluster is configured here: {error}",
-            needed="to run in a pod with an account, or a kubeconfig",
-            fix="export KUBECONFIG=FILE; on the k3s server: /etc/rancher/k3s/k3s.yaml",
+            needed="a pod with a service account, or a kubeconfig",
+            fix="export KUBECONFIG=/etc/rancher/k3s/k3s.yaml   # on the k3s server; elsewhere a copy of that file",
         ) from None
 
 
 def _client() -> Any:
-    """A client with a configuration of its own: the process-wide one belongs to Dagster."""
+    """A client with its own configuration: the process-wide one belongs to Dagster."""
     from kubernetes.client import ApiClient, Configuration
     from kubernetes.config import load_incluster_config, load_kube_config
 
@@ -162,7 +162,7 @@ def _client() -> Any:
 
 
 def _detail(body: Any) -> str:
-    """The message in an answer of the API server."""
+    """The message in a response of the API server."""
     try:
         return f": {json.loads(body)['message']}"
     except (TypeError, ValueError, KeyError):
@@ -170,7 +170,7 @@ def _detail(body: Any) -> str:
 
 
 def _fingerprint(text: str | None) -> str | None:
-    """The fingerprint of what is there; None for what this version does not read, which is then written anew."""
+    """The fingerprint in a report; None when this version cannot read it, so that it is written again."""
     try:
         return read_report(text, ANNOTATION).fingerprint if text else None
     except PlatformError:
@@ -178,10 +178,10 @@ def _fingerprint(text: str | None) -> str | None:
 
 
 def _listed(names: list[str]) -> str:
-    return f"node{'s' if len(names) > 1 else ''} {', '.join(names)}"
+    return f"{'node' if len(names) == 1 else 'nodes'} {', '.join(names)}"
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, list):
         return " ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Jobs, pods and events of a namespace, as the plain JSON that ``robot_assets.cluster`` judges."""
+"""Reads Jobs, pods and events of a namespace as plain JSON, for ``robot_assets.cluster``."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from urllib3.exceptions import HTTPError
 
 _TIMEOUT_S = 5
 _LOG_LINES = 20
-_PASSING = frozenset({401, 408, 429, 500, 502, 503, 504})
-"""Answers of an API server that is about to be well again. 401 is one: see dagster_k8s.client."""
+_TRANSIENT = frozenset({401, 408, 429, 500, 502, 503, 504})
+"""Status codes of an API server that is starting or overloaded. 401 is one: see dagster_k8s.client."""
 
 
 class Unreachable(Exception):
-    """The API server gives no answer now."""
+    """The API server does not respond."""
 
 
 def api_client() -> ApiClient:
-    """A client of the API server that this process is configured for, which asks once and no more.
+    """A client of the configured API server without retries.
 
-    What it reads is read again soon. With the three further tries of the usual client, an API server that hangs would
-    hold up a run for four times as long.
+    The next health check reads again anyway. With the three retries of the default client, an API server that hangs
+    would delay a run four times as long.
     """
     settings = Configuration.get_default_copy()
     settings.retries = False
@@ -33,7 +33,7 @@ def api_client() -> ApiClient:
 
 @dataclass(frozen=True)
 class PodReader:
-    """The objects of one namespace. Every read has a deadline, so that a hung connection does not hold up a run."""
+    """The objects of one namespace. Every read has a deadline, so that a hung connection does not delay a run."""
 
     api: ApiClient
     namespace: str
@@ -42,10 +42,10 @@ class PodReader:
         """A Job; None when there is none.
 
         Raises:
-            Unreachable: The API server does not answer.
+            Unreachable: The API server does not respond.
         """
         try:
-            # a Job and its status are one object; the right to read the status is the narrower one
+            # the status subresource is the whole Job, and needs a narrower right than the Job itself
             return self._read(BatchV1Api(self.api).read_namespaced_job_status, name, self.namespace)
         except ApiException as error:
             if error.status == 404:
@@ -62,8 +62,8 @@ class PodReader:
         read = CoreV1Api(self.api).list_namespaced_event
         return self._read(read, self.namespace, field_selector=f"involvedObject.name={about}")["items"]
 
-    def last_words(self, pod: str) -> str:
-        """The last lines that a pod printed; empty when they cannot be had: they only help to understand."""
+    def log_tail(self, pod: str) -> str:
+        """The last lines of a pod's log; empty when unavailable: a diagnosis does not depend on them."""
         read = CoreV1Api(self.api).read_namespaced_pod_log
         try:
             return _content(read, pod, self.namespace, tail_lines=_LOG_LINES).decode(errors="replace").strip()
@@ -76,11 +76,11 @@ class PodReader:
         except HTTPError as error:
             raise Unreachable(str(error)) from error
         except ApiException as error:
-            if error.status in _PASSING:
+            if error.status in _TRANSIENT:
                 raise Unreachable(f"{error.status} {error.reason}") from error
             raise
 
 
 def _content(read: Callable[..., Any], *place: str, **options: Any) -> bytes:
-    """What the API server sent, as it sent it: the client's models refuse objects that lack what they think needed."""
+    """The raw response of the API server: the client's models refuse objects without fields that they require."""
     return read(*place, **options, _preload_content=False, _request_timeout=_TIMEOUT_S).data

@@ -1,8 +1,8 @@
-"""The run launcher of a cluster: ``RunPods``, which the pods of steps need not open.
+"""The run launcher of a cluster: ``RunPods``, or one without functions in the pods of steps.
 
-Dagster opens the launcher together with the instance wherever interrupted runs are resumed, in the pods of steps too.
-There it would look for a token of the API server, which steps are not given, and load the client of Kubernetes, which
-takes longer than many a step. A step launches nothing, so it gets a launcher that can nothing.
+Where interrupted runs are resumed, Dagster opens the launcher together with the instance, in the pods of steps too.
+There it would need a token of the API server, which steps do not have, and import the Kubernetes client, which takes
+longer than many steps. A step launches no runs, so its launcher does nothing.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Runs as pods: dagster_k8s's run launcher, which also knows the difference between dead and not known.
+"""Runs as pods: dagster_k8s's run launcher, which keeps runs through an outage of the API server.
 
-While the API server does not answer, dagster_k8s calls the state of a run's pod unknown, and run monitoring starts a
-second pod for the same run beside the first, which still works: the run fails. Here such a run goes on; monitoring asks
-again soon.
+While the API server does not respond, dagster_k8s reports the health of a run worker as unknown, and run monitoring
+starts a second pod for the same run while the first still works: the run fails. Here such a run counts as running until
+the next check.
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ from dagster import DagsterRun
 from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
 from dagster_k8s import K8sRunLauncher
 
-from dagster_project.kubernetes.patient_client import patient_client
+from dagster_project.kubernetes.retrying_client import retrying_client
 
 _GONE = "could not be found"
-"""How dagster_k8s ends its words when the API server has answered, and has no such Job."""
+"""End of dagster_k8s's message when the API server has responded and has no such Job."""
 
 
 class RunPods(K8sRunLauncher):
-    """Launches runs, and looks after them."""
+    """Launches runs as Jobs and checks their health."""
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self._api_client = patient_client()
+        self._api_client = retrying_client()
 
     def check_run_worker_health(self, run: DagsterRun) -> CheckRunHealthResult:
         found = super().check_run_worker_health(run)

@@ -1,7 +1,7 @@
-"""Steps as pods: dagster_k8s's step handler, which also says why a pod came to nothing, and asks for more memory.
+"""Steps as pods: dagster_k8s's step handler with diagnoses of failed pods, pending limits and more memory on retries.
 
-dagster_k8s notices that a Job has failed and says no more (dagster issues 13593, 34207), and waits for ever for a pod
-that never starts. What has become of a pod is read from the API server here, and judged in ``robot_assets.cluster``.
+dagster_k8s reports that a Job has failed without a cause (dagster issues 13593, 34207), and waits without limit for a
+pod that never starts. Here the state of a pod is read from the API server, and diagnosed in ``robot_assets.cluster``.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from dagster_k8s.executor import K8sStepHandler
 from dagster_k8s.job import UserDefinedDagsterK8sConfig
 
 from dagster_project.kubernetes.mounts import mounts_of
-from dagster_project.kubernetes.patient_client import patient_client
 from dagster_project.kubernetes.pod_reader import PodReader, Unreachable, api_client
+from dagster_project.kubernetes.retrying_client import retrying_client
 from robot_assets.cluster.diagnose import diagnose, first_pod
 from robot_assets.cluster.diagnosis import Diagnosis, Trouble
 from robot_assets.cluster.pending_limits import PendingLimits
@@ -34,36 +34,36 @@ from robot_assets.pipeline.params import Params
 from robot_assets.pipeline.placement import POOL_TAG, image_name
 
 _QUIET_S = 60
-"""An image is pulled for this long before that is worth a line in the log of the run."""
+"""An image pull is logged only after this time."""
 
-_AFTER_ITS_GRACE = timedelta(days=1)
-"""A pod that is being deleted may still end well. One whose step was interrupted will not."""
+_BEYOND_GRACE = timedelta(days=1)
+"""A pod that is being deleted may still succeed within its grace period, but not once its step was interrupted."""
 
 _ENDS = {DagsterEventType.STEP_SUCCESS, DagsterEventType.STEP_FAILURE}
 
 
 @dataclass
 class _Watch:
-    """What is known of the pod of one attempt of a step.
+    """The pod of one attempt of a step.
 
     Attributes:
         job: Name of its Job.
-        reader: Reads the namespace that it is in.
-        limits: How long it is waited for.
-        pod: The pod that was seen first.
-        told: What the log of the run was told last.
-        verdict: What the attempt has come to.
+        reader: Reads its namespace.
+        limits: Pending limits of the attempt.
+        pod: Name of the first pod of the Job.
+        logged: The last line in the log of the run.
+        verdict: Final diagnosis of the attempt.
     """
 
     job: str
     reader: PodReader
     limits: PendingLimits
     pod: str | None = None
-    told: str | None = None
+    logged: str | None = None
     verdict: Diagnosis | None = None
 
-    def look(self, grace: timedelta = timedelta()) -> Diagnosis | None:
-        """What is wrong with the pod, ``grace`` from now. Raises Unreachable."""
+    def diagnose(self, grace: timedelta = timedelta()) -> Diagnosis | None:
+        """The diagnosis of the pod, as of ``grace`` from now. Raises Unreachable."""
         job = self.reader.job(self.job)
         pods = self.reader.pods(self.job) if job else []
         if self.pod is None and job:
@@ -72,7 +72,7 @@ class _Watch:
 
 
 class StepPods(K8sStepHandler):
-    """The step handler of one run. Tags place a step; this adds what differs between its attempts."""
+    """The step handler of one run. Tags place a step; this adds configuration that differs between its attempts."""
 
     def __init__(self, params: Params, load_incluster_config: bool, kubeconfig_file: str | None) -> None:
         execution = params.execution
@@ -89,7 +89,7 @@ class StepPods(K8sStepHandler):
             load_incluster_config=load_incluster_config,
             kubeconfig_file=kubeconfig_file,
         )
-        self._api_client = patient_client()
+        self._api_client = retrying_client()
         self._reading = api_client()
         self._params = params
         self._watches: dict[str, _Watch] = {}
@@ -107,11 +107,11 @@ class StepPods(K8sStepHandler):
         watch = self._watches.get(key)
         try:
             if watch is None:
-                return self._take_over(step_handler_context)
-            diagnosis = watch.look()
+                return self._resume(step_handler_context)
+            diagnosis = watch.diagnose()
         except Unreachable as error:
             if watch is not None:
-                self._tell(step_handler_context, watch, f"The API server cannot be asked about the step's pod: {error}")
+                self._log(step_handler_context, watch, f"The API server is unreachable: {error}")
             return CheckStepHealthResult.healthy()
         if diagnosis is None or (diagnosis.is_over and has_ended(step_handler_context, key)):
             return CheckStepHealthResult.healthy()
@@ -121,15 +121,15 @@ class StepPods(K8sStepHandler):
         return CheckStepHealthResult.unhealthy(watch.verdict.found)
 
     def verdict(self, step_key: str) -> Diagnosis | None:
-        """What the attempt of a step that has just been found unhealthy has come to; None when that is not known."""
+        """The final diagnosis of the unhealthy attempt of a step; None when there is none."""
         watch = self._watches.get(step_key)
         return watch.verdict if watch else None
 
     def explain(self, instance: dg.DagsterInstance, run: dg.DagsterRun, step_key: str) -> None:
-        """Say in the log of the run why a step was interrupted, when its pod knows."""
+        """Log why a step was interrupted, when the diagnosis of its pod explains it."""
         watch = self._watches.get(step_key)
         try:
-            diagnosis = watch.look(_AFTER_ITS_GRACE) if watch else None
+            diagnosis = watch.diagnose(_BEYOND_GRACE) if watch else None
         except Unreachable:
             return
         if diagnosis is not None and diagnosis.is_lost:
@@ -142,32 +142,32 @@ class StepPods(K8sStepHandler):
         self._watches[self._get_step_key(context)] = watch
         return watch
 
-    def _take_over(self, context: StepHandlerContext) -> CheckStepHealthResult:
-        """A step that a run worker before this one launched, or was about to launch."""
+    def _resume(self, context: StepHandlerContext) -> CheckStepHealthResult:
+        """Watch a step that an earlier run worker launched, or was about to launch."""
         watch = self._watch(context)
         if watch.reader.job(watch.job) is not None or _has_begun(context, self._get_step_key(context)):
-            # whatever is wrong with it, the next look finds: it can end a step or try it again, which this one cannot
+            # left to the next health check, which can fail or retry the step; this one cannot
             return CheckStepHealthResult.healthy()
-        return CheckStepHealthResult.unhealthy(f"the run worker before this one had not made the job {watch.job}")
+        return CheckStepHealthResult.unhealthy(f"an earlier run worker ended before it created the job {watch.job}")
 
     def _judge(self, context: StepHandlerContext, watch: _Watch, diagnosis: Diagnosis) -> Diagnosis | None:
-        """The diagnosis as a verdict; None while the pod is waited for."""
+        """The final diagnosis; None while the pod is within its pending limits."""
         if not diagnosis.is_over:
             left_s = watch.limits.remaining_s(diagnosis, time.monotonic())
             if left_s > 0:
                 if diagnosis.trouble is not Trouble.PREPARING or watch.limits.waited_s(diagnosis) >= _QUIET_S:
-                    self._tell(context, watch, f"{diagnosis.found}\n\nfix: {diagnosis.fix}", diagnosis, left_s)
+                    self._log(context, watch, f"{diagnosis.found}\n\nfix: {diagnosis.fix}", diagnosis, left_s)
                 return None
             diagnosis = watch.limits.failure(diagnosis)
         if diagnosis.trouble in (Trouble.EXITED, Trouble.ENDED_SILENTLY) and watch.pod:
-            diagnosis = _with_last_words(diagnosis, watch.reader.last_words(watch.pod))
+            diagnosis = _with_log(diagnosis, watch.reader.log_tail(watch.pod))
         if diagnosis.is_lost or not diagnosis.is_over:
-            # Kubernetes would go on with it: make another pod, or start this one after all
+            # otherwise Kubernetes would create another pod, or start this one later
             self._api_client.delete_job(job_name=watch.job, namespace=watch.reader.namespace)
         DagsterEvent.engine_event(self._step(context), diagnosis.text, EngineEventData(_metadata(diagnosis)))
         return diagnosis
 
-    def _tell(
+    def _log(
         self,
         context: StepHandlerContext,
         watch: _Watch,
@@ -175,10 +175,10 @@ class StepPods(K8sStepHandler):
         diagnosis: Diagnosis | None = None,
         left_s: float | None = None,
     ) -> None:
-        """A line in the log of the run, once as long as it stays the same."""
-        if text == watch.told:
+        """Log ``text`` in the run, unless it is the last line that was logged."""
+        if text == watch.logged:
             return
-        watch.told = text
+        watch.logged = text
         metadata: dict[str, Any] = _metadata(diagnosis) if diagnosis else {}
         if diagnosis and left_s is not None:
             metadata["fails_in_s"] = round(left_s)
@@ -188,7 +188,7 @@ class StepPods(K8sStepHandler):
         return context.get_step_context(self._get_step_key(context))
 
     def _get_container_context(self, step_handler_context: StepHandlerContext) -> K8sContainerContext:
-        """As dagster_k8s merges it, and: image, memory of this attempt, label of the pool, and what the pool mounts."""
+        """Adds image, memory of this attempt, label of the pool, and mounts of the pool."""
         context = super()._get_container_context(step_handler_context)
         key = self._get_step_key(step_handler_context)
         pool = step_handler_context.step_tags[key].get(POOL_TAG)
@@ -198,7 +198,7 @@ class StepPods(K8sStepHandler):
         is_first = _earlier_attempts(step_handler_context, key) == 0
         earlier = [] if is_first else earlier_troubles(step_handler_context.instance, run_id, key)
         memory = requested_memory(earlier, self._params.execution, pool_of(self._params.pools, pool))
-        # only single values and mappings: merged DEEP, they replace what has the same name and leave the rest
+        # only scalars and mappings: merged DEEP, they replace equal keys and keep the others
         own = UserDefinedDagsterK8sConfig(
             container_config={
                 "image": image_name(self._params, pool),
@@ -214,13 +214,13 @@ class StepPods(K8sStepHandler):
 
 
 def earlier_troubles(instance: dg.DagsterInstance, run_id: str, step_key: str) -> list[str]:
-    """What the earlier attempts of a step came to. The event log knows: a run worker may die between two attempts."""
+    """Troubles of the earlier attempts of a step, from the event log: a run worker may die between two attempts."""
     events = _events(instance, run_id, {DagsterEventType.STEP_UP_FOR_RETRY}, step_key)
     return [event.step_retry_data.error.cls_name or "" for event in events if event.step_retry_data.error]
 
 
 def has_ended(context: StepHandlerContext, step_key: str) -> bool:
-    """Whether the present attempt of a step has said itself how it ended; its pod may look bad afterwards."""
+    """Whether the present attempt of a step has logged its own result; the state of its pod no longer matters then."""
     retry = DagsterEventType.STEP_UP_FOR_RETRY
     events = _events(context.instance, context.execute_step_args.run_id, _ENDS | {retry}, step_key)
     kinds = [event.event_type for event in events]
@@ -248,8 +248,8 @@ def _metadata(diagnosis: Diagnosis) -> dict[str, Any]:
     return {"trouble": str(diagnosis.trouble), **diagnosis.metadata}
 
 
-def _with_last_words(diagnosis: Diagnosis, log: str) -> Diagnosis:
+def _with_log(diagnosis: Diagnosis, log: str) -> Diagnosis:
     if not log:
         return diagnosis
-    found = f"{diagnosis.found}\n\nIt printed last:\n{log}"
+    found = f"{diagnosis.found}\n\nThe end of its log:\n{log}"
     return replace(diagnosis, found=found, facts={**diagnosis.facts, "log": log})

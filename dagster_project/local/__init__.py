@@ -1,0 +1,1 @@
+"""A Dagster instance on one machine: configuration, run launcher, waves of ``build``."""

@@ -1,0 +1,1 @@
+"""Observed assets and the sensors that record their versions."""

@@ -1,4 +1,4 @@
-"""Observed assets: what is made elsewhere, such as recorded data and devices. No bytes are made here."""
+"""Observed assets, such as recorded data and devices: read their version, and produce no bytes."""
 
 import warnings
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ from robot_assets.pipeline.registry import with_kinds
 
 
 def observed_assets(params: Params, graph: Mapping[str, Stage]) -> list[dg.SourceAsset | dg.AssetsDefinition]:
-    """One asset for every stage whose version is read from the world."""
+    """One asset for every stage whose version is observed."""
     tags = tags_of(params, GENERAL)
     with warnings.catch_warnings():
         # Observable source assets are marked beta in the pinned version.

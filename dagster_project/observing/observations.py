@@ -1,7 +1,6 @@
-"""Observations: what was last seen of an observed asset, and what is recorded when that changed.
+"""Reads the latest observation of an asset, and creates the next one when its version has changed.
 
-An observation carries the version as a tag, as Dagster has it, and beside it what a person wants to know: where it
-was read, and what is different.
+An observation has the version as Dagster's tag, and as metadata where it was read and what has changed.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ def latest_observation(instance: dg.DagsterInstance, name: str) -> dg.AssetObser
 
 
 def observed_data_version(observation: dg.AssetObservation | None) -> str | None:
-    """The data version that an observation tells of."""
+    """The data version of an observation."""
     return (observation.tags or {}).get(DATA_VERSION_TAG) if observation else None
 
 
@@ -35,12 +34,12 @@ def latest_observed_version(instance: dg.DagsterInstance, name: str) -> str | No
 
 
 def new_observation(name: str, sighting: Sighting, before: dg.AssetObservation | None) -> dg.AssetObservation:
-    """What to record of a sighting that differs from the observation before it."""
+    """The observation to record for a sighting whose version differs from that of the last observation."""
     different = changes(sighting, before)
     shown = {title: ", ".join(value) if isinstance(value, list) else value for title, value in sighting.facts.items()}
     return dg.AssetObservation(
         asset_key(name),
-        description=f"{step(sighting, before)}, seen at {sighting.what}",
+        description=f"{transition(sighting, before)}, seen at {sighting.what}",
         metadata={
             "seen at": sighting.what,
             "version": sighting.version,
@@ -53,19 +52,19 @@ def new_observation(name: str, sighting: Sighting, before: dg.AssetObservation |
     )
 
 
-def step(sighting: Sighting, before: dg.AssetObservation | None) -> str:
-    """``old -> new``, short."""
+def transition(sighting: Sighting, before: dg.AssetObservation | None) -> str:
+    """``old -> new``, abbreviated."""
     old = observed_data_version(before)
     return f"{old[:8] if old else 'nothing'} -> {sighting.version[:8]}"
 
 
 def changes(sighting: Sighting, before: dg.AssetObservation | None) -> list[str]:
-    """What is different from the observation before, one fact a line; nothing when that one carries no facts."""
+    """The changed facts since the last observation, one a line; empty when that one has no facts."""
     old, new = _facts(before), sighting.facts
     if old is None:
         return []
     names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
-    return [f"{name}: {_said(old.get(name))} -> {_said(new.get(name))}" for name in names]
+    return [f"{name}: {_text(old.get(name))} -> {_text(new.get(name))}" for name in names]
 
 
 def _facts(observation: dg.AssetObservation | None) -> Mapping[str, Any] | None:
@@ -74,7 +73,7 @@ def _facts(observation: dg.AssetObservation | None) -> Mapping[str, Any] | None:
     return facts if isinstance(facts, dict) else None
 
 
-def _said(value: Any) -> str:
+def _text(value: Any) -> str:
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return "none" if value is None else str(value)

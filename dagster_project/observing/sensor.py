@@ -1,7 +1,7 @@
-"""``data_pointers`` and ``platforms``: the sensors that look at what is made elsewhere.
+"""``data_pointers`` and ``platforms``: the sensors of observed assets.
 
-They start nothing. An observation is recorded when, and only when, a version is another than the one observed last;
-what follows from that is decided by ``stale_assets``.
+They record an observation when a version differs from the last observation, and start no runs: the sensor
+``stale_assets`` decides what to rebuild.
 """
 
 import traceback
@@ -13,8 +13,9 @@ import dagster as dg
 
 from dagster_project.instance.event_log import OBSERVATION, latest_versions
 from dagster_project.kubernetes.nodes import read_device
-from dagster_project.observing.observations import changes, latest_observation, new_observation, step
+from dagster_project.observing.observations import changes, latest_observation, new_observation, transition
 from robot_assets.core.errors import RobotAssetsError
+from robot_assets.core.text import listed, plural
 from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.kind import Observer, Sensor
 from robot_assets.pipeline.observing import observe, reports_itself, require_available, shows_changes
@@ -23,20 +24,20 @@ from robot_assets.pipeline.registry import stage_kinds
 
 
 class ObservationFailed(dg.DagsterError):
-    """Something could not be observed. Of Dagster's own family, so that a tick shows its text and nothing around it."""
+    """An asset could not be observed. A Dagster error, so that a tick shows its message without a stack trace."""
 
 
 @dataclass
-class Look:
-    """What one look came to.
+class Outcome:
+    """The result of one tick.
 
     Attributes:
         events: Observations to record.
         changed: One line for each of them.
-        failed: Asset -> what went wrong and what to do.
-        unchanged: Assets that are as they were.
+        failed: Asset -> error message with its fix.
+        unchanged: Assets whose version has not changed.
         reported: Devices that report themselves.
-        unknown: Assets that the code location does not know yet.
+        unknown: Assets that are not in the loaded code location.
     """
 
     events: list[dg.AssetObservation] = field(default_factory=list)
@@ -48,7 +49,7 @@ class Look:
 
 
 def observing_sensors(root: Path) -> list[dg.SensorDefinition]:
-    """One sensor for each kind of asset that is observed. The project at ``root`` is read again at every look."""
+    """One sensor for each observed kind. Each tick reads the project at ``root`` again."""
     params = Project(root).params
     known = frozenset(build_graph(params))
     observations = [(name, kind.observation) for name, kind in stage_kinds().items() if kind.observation]
@@ -69,11 +70,11 @@ def _sensor(kind: str, sensor: Sensor, root: Path, known: Collection[str], inter
 
 
 def tick(root: Path, instance: dg.DagsterInstance, kind: str, known: Collection[str]) -> dg.SensorResult:
-    """One look at all assets of a kind: what has changed is recorded, and what could not be read is named.
+    """Observe all assets of a kind: changes are recorded, errors are named.
 
     Raises:
-        ObservationFailed: Something could not be read, and nothing was to be recorded beside it. A tick that fails
-            records nothing, so the failure waits for a tick that has nothing else to say: the next one.
+        ObservationFailed: An asset could not be observed, and no other has changed. A failed tick records nothing, so
+            while there are changes the errors are in the message of the tick, and the next tick fails.
     """
     try:
         project = Project(root)
@@ -81,7 +82,7 @@ def tick(root: Path, instance: dg.DagsterInstance, kind: str, known: Collection[
     except RobotAssetsError as error:
         raise ObservationFailed(_readable(error)) from None
     assets = [stage.asset for stage in stages if stage.kind == kind and stage.is_observed]
-    found = look(project, instance, assets, known)
+    found = poll(project, instance, assets, known)
     if found.failed and not found.events:
         raise ObservationFailed("\n\n".join(f"{asset}: {text}" for asset, text in found.failed.items()))
     observation = stage_kinds()[kind].observation
@@ -89,9 +90,9 @@ def tick(root: Path, instance: dg.DagsterInstance, kind: str, known: Collection[
     return dg.SensorResult(asset_events=found.events, skip_reason=" | ".join(sentences))
 
 
-def look(project: Project, instance: dg.DagsterInstance, assets: Iterable[str], known: Collection[str]) -> Look:
-    """Observe ``assets``. An error of one hides nothing of the others."""
-    found = Look()
+def poll(project: Project, instance: dg.DagsterInstance, assets: Iterable[str], known: Collection[str]) -> Outcome:
+    """Observe ``assets``. An error of one does not hide the others."""
+    found = Outcome()
     observer = Observer(project, read_device)
     observed = latest_versions(instance, OBSERVATION)
     for asset in assets:
@@ -105,7 +106,7 @@ def look(project: Project, instance: dg.DagsterInstance, assets: Iterable[str], 
     return found
 
 
-def _observe(found: Look, observer: Observer, instance: dg.DagsterInstance, asset: str, before: str | None) -> None:
+def _observe(found: Outcome, observer: Observer, instance: dg.DagsterInstance, asset: str, before: str | None) -> None:
     try:
         sighting = observe(observer, asset)
         if sighting is None or sighting.version == before:
@@ -115,28 +116,24 @@ def _observe(found: Look, observer: Observer, instance: dg.DagsterInstance, asse
         last = latest_observation(instance, asset)
         different = ", ".join(changes(sighting, last)) if shows_changes(asset) else ""
         found.events.append(new_observation(asset, sighting, last))
-        found.changed.append(f"{asset}: {step(sighting, last)} ({different or sighting.what})")
+        found.changed.append(f"{asset}: {transition(sighting, last)} ({different or sighting.what})")
     except RobotAssetsError as error:
         found.failed[asset] = _readable(error)
-    except Exception:  # whatever is wrong with one must not hide the others; the trace is in the message
+    except Exception:  # an unexpected error of one must not hide the others; its stack trace is in the message
         found.failed[asset] = f"unexpected error\n{traceback.format_exc(limit=-3)}"
 
 
-def _sentences(found: Look, sensor: Sensor) -> list[str]:
-    """What a person reads on a tick."""
-    said = [f"recorded {'; '.join(found.changed)}"] if found.changed else []
-    said += [f"error: {asset}: {' '.join(text.split())}" for asset, text in found.failed.items()]
+def _sentences(found: Outcome, sensor: Sensor) -> list[str]:
+    """The parts of the message of a tick."""
+    parts = [f"recorded {'; '.join(found.changed)}"] if found.changed else []
+    parts += [f"error: {asset}: {' '.join(text.split())}" for asset, text in found.failed.items()]
     if count := len(found.unchanged):
-        said.append(f"{count} {sensor.noun}{'s' if count > 1 else ''} unchanged: {_some(found.unchanged)}")
+        parts.append(f"{plural(count, sensor.noun)} unchanged: {listed(found.unchanged, 5)}")
     if found.reported:
-        said.append(f"left to their own reports: {_some(found.reported)}")
+        parts.append(f"reported by the devices themselves: {listed(found.reported, 5)}")
     if found.unknown:
-        said.append(f"new in params.yaml; reload the code location to observe it: {_some(found.unknown)}")
-    return said or [sensor.idle]
-
-
-def _some(names: list[str]) -> str:
-    return ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        parts.append(f"new in params.yaml; reload the code location to observe it: {listed(found.unknown, 5)}")
+    return parts or [sensor.idle]
 
 
 def _readable(error: RobotAssetsError) -> str:

@@ -1,0 +1,1 @@
+"""Produced assets: their steps, gates, provenance checks and pages."""

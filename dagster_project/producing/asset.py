@@ -1,7 +1,7 @@
 """Produced assets: one Dagster asset for each stage, whatever its kind.
 
 A step stores its artifact and records the materialization first. After that the page is measured, drawn and recorded as
-an observation of the asset: a page that fails is a warning, never a lost training.
+an observation of the asset: an error in a page is a warning, and costs no training.
 """
 
 import traceback
@@ -23,7 +23,7 @@ from robot_assets.pipeline.registry import with_kinds
 
 
 def produced_assets(params: Params, graph: Mapping[str, Stage]) -> list[dg.AssetsDefinition]:
-    """One asset for every stage that is made here."""
+    """One asset for every stage that is not observed."""
     return [
         produced_asset(stage, kind, name, placed(params, stage.pool))
         for stage, kind, name in with_kinds(graph)
@@ -38,7 +38,7 @@ def produced_asset(stage: Stage, kind: StageKind, name: AssetName, place: Mappin
     builds = dg.AssetCheckSpec(
         BUILDS_CHECK,
         asset=asset_key(stage.asset),
-        description="It builds from its present code and inputs. Fails when the rebuild sensor has given up.",
+        description="It builds from its present code and inputs. Fails after the last attempt of the rebuild sensor.",
     )
 
     @dg.asset(
@@ -66,7 +66,7 @@ def _produce(run: StageRun, production: Production) -> Iterator[object]:
 
 
 def _page(run: StageRun, production: Production, summary: object) -> dg.AssetObservation:
-    """The page as an observation, which the UI shows with the materialization before it."""
+    """The page as an observation, which the UI shows with the preceding materialization."""
     key = asset_key(run.stage.asset)
     try:
         return dg.AssetObservation(key, metadata=page_metadata(production.page(run.step, summary)))

@@ -1,7 +1,7 @@
-"""Blocking checks: one for each gate of the graph. What depends on an asset waits until its gates have passed.
+"""Blocking checks: one for each gate of the graph. Assets that depend on an asset wait until its gates have passed.
 
-On a cluster a gate runs where its asset is made: an engine is judged on its device. All gates of an asset are one step,
-since one look often answers several; each is a check of its own, and any of them can be asked for again alone.
+On a cluster a gate runs where its asset is built: an engine is evaluated on its device. All gates of an asset are one
+step, since one measurement often serves several; each is a check of its own and can be run alone.
 """
 
 from collections.abc import Iterator, Mapping
@@ -42,7 +42,7 @@ def gate_checks(params: Params, graph: Mapping[str, Stage]) -> list[dg.AssetChec
 def _checks(params: Params, stage: Stage, name: AssetName, production: Production) -> dg.AssetChecksDefinition:
     key = asset_key(stage.asset)
     for gate in stage.gates:
-        # asked now, so that `load` can see whether a file was edited between here and the run
+        # computed now, so that `load` detects a file that is edited between here and the run
         running_code().version(gate.code, gate.params)
 
     @dg.multi_asset_check(
@@ -78,13 +78,13 @@ def _checks(params: Params, stage: Stage, name: AssetName, production: Productio
 
 def _judged(production: Production, step: GateStep) -> Mapping[str, Verdict]:
     if production.judge is None:
-        raise ValueError(f"{step.name} has gates, and its kind cannot judge any")
+        raise ValueError(f"{step.name} has gates, and its kind has no judge")
     return production.judge(step)
 
 
 @dataclass(frozen=True)
 class _Read:
-    """What a step of gates reads: versions by asset, and where each is open."""
+    """The assets that a step of gates reads: their versions, and their paths in the store."""
 
     versions: Mapping[str, str]
     opened: Mapping[str, Path]

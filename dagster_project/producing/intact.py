@@ -1,7 +1,7 @@
-"""``lineage_intact``: an observing check on each signed asset. Can it still be proven what it was made of?
+"""``lineage_intact``: a check on each signed asset that its provenance can still be verified.
 
-It blocks nothing: an engine whose proof is gone is as good as before, but somebody has to know. Run it whenever you
-like, from the UI or on a schedule of your own: it reads the bytes of the artifact again.
+It does not block: an engine without verifiable provenance still works, but the failed check reports it. Run it from the
+UI or on a schedule of your own; it reads the bytes of the artifact again.
 """
 
 from collections.abc import Mapping
@@ -27,8 +27,8 @@ def _check(params: Params, stage: Stage) -> dg.AssetChecksDefinition:
         asset=asset_key(stage.asset),
         name=INTACT_CHECK,
         description=(
-            "Everything that it was made of is still in the store, its own bytes are unaltered, its code was "
-            "committed, and a trusted key has signed its provenance."
+            "All its ancestors are still in the store, its own bytes are unaltered, its code was committed, and a "
+            "trusted key has signed its provenance."
         ),
         **placed(params, GENERAL),
     )

@@ -1,7 +1,7 @@
-"""Facts and pages of the domain -> what Dagster shows of a materialization and of a gate.
+"""Facts and pages of the domain as Dagster metadata of materializations and gates.
 
-Pictures become Markdown with a data URI, which needs no server. All that is to be looked at is one entry, since the UI
-opens each Markdown entry in a dialog of its own.
+Pictures become Markdown with a data URI, which needs no server. A whole page is one entry, since the UI opens each
+Markdown entry in a dialog of its own.
 """
 
 import base64
@@ -20,12 +20,12 @@ PROBLEM_KEY = "page_problem"
 
 
 def facts_metadata(facts: Facts) -> dict[str, Any]:
-    """What is known at once."""
+    """Metadata of the materialization: the facts that need no measurement."""
     return {HEADLINE_KEY: facts.headline, **_shown(facts.values)}
 
 
 def page_metadata(page: Page) -> dict[str, Any]:
-    """What was measured and drawn afterwards."""
+    """Metadata of the page, which is measured and drawn after the materialization."""
     headline = {} if page.headline is None else {HEADLINE_KEY: page.headline}
     report = {REPORT_KEY: dg.MetadataValue.md("\n\n".join(map(_markdown, page.blocks)))} if page.blocks else {}
     return {**headline, **report, **_shown(page.values)}
@@ -34,13 +34,13 @@ def page_metadata(page: Page) -> dict[str, Any]:
 def problem_metadata(what: str, error: Exception) -> dict[str, Any]:
     """Why a page is missing. The asset itself is stored and recorded."""
     reason = f"{type(error).__name__}: {error}"
-    return {PROBLEM_KEY: f"{what} failed, and the asset is not affected: {reason}"}
+    return {PROBLEM_KEY: f"{what} failed (the asset is not affected): {reason}"}
 
 
 def verdict_metadata(verdict: Verdict) -> dict[str, Any]:
-    """Facts of a gate; its figures once more by themselves, since Dagster plots those from one evaluation to the next.
+    """Facts of a gate; its numbers also as separate entries, which Dagster plots over evaluations.
 
-    No pictures: staleness reads the evaluations of all gates at once.
+    Without pictures: staleness reads the evaluations of all gates at once.
     """
     facts = {key: value for key, value in verdict.facts.items() if key != "latencies_ms"}
     figures = {key: value for key, value in facts.items() if _is_figure(value)}

@@ -1,7 +1,7 @@
 """Runs one step of one stage: from resolved inputs to a stored artifact, its record and its materialization.
 
-The domain function gets paths and frozen parameters and writes into an output folder; everything that Dagster and the
-store have to know about that is here.
+The domain function gets paths and frozen parameters and writes into an output folder; this module stores and records
+the result.
 """
 
 import fcntl
@@ -55,7 +55,7 @@ class StageRun:
 
     @cached_property
     def step(self) -> Step:
-        """What the domain function gets: every input is open at exactly the version that the record will name."""
+        """The argument of the domain function: every input is open at the version that the record will name."""
         return Step(
             stage=self.stage,
             name=self.name,
@@ -69,7 +69,7 @@ class StageRun:
 
     @property
     def workdir(self) -> Path:
-        """The folder of this desired state: one run at a time works in it, and finds what a killed one left."""
+        """The folder of this desired state. One run at a time uses it, and resumes from the files of a killed run."""
         return self.project.state / "work" / self.desired_state
 
     @cached_property
@@ -78,7 +78,7 @@ class StageRun:
 
     @cached_property
     def causes(self) -> tuple[Cause, ...]:
-        """What had changed since the materialization before this one."""
+        """The changes since the last materialization."""
         name = self.stage.asset
         before = latest_records(self.context.instance, [name]).get(name)
         return causes_of(self.stage, before, self.versions, running_code())
@@ -88,7 +88,7 @@ class StageRun:
         return desired_state(self.stage.asset, self.code_version, self.versions)
 
     def materialized(self, production: Production, summary: object) -> dg.MaterializeResult:
-        """Store the output and say what was made, of what, and how long it took."""
+        """Store the output, and return the materialization with its record."""
         record = self._stored()
         signed: dict[str, Any] = {}
         if production.is_signed:
@@ -108,7 +108,7 @@ class StageRun:
         )
 
     def clean_up(self) -> None:
-        """Remove the work folder: what it held is stored and recorded."""
+        """Remove the work folder after its output is stored and recorded."""
         shutil.rmtree(self.workdir)
 
     def _stored(self) -> Record:
@@ -141,7 +141,7 @@ class StageRun:
 
 
 def _build_check(record: Record) -> dg.AssetCheckResult:
-    """The short row that staleness reads, for thousands of assets at once, instead of whole records."""
+    """The small row that staleness reads instead of whole records, for thousands of assets at once."""
     return dg.AssetCheckResult(
         check_name=BUILDS_CHECK,
         passed=True,
@@ -154,7 +154,7 @@ def _build_check(record: Record) -> dg.AssetCheckResult:
 
 
 class StageRunner(dg.ConfigurableResource):
-    """Opens a project's store for asset bodies and checks."""
+    """Runs the steps of a project, and opens its store for checks."""
 
     root: str
 
@@ -164,7 +164,7 @@ class StageRunner(dg.ConfigurableResource):
 
     @contextmanager
     def step(self, context: dg.AssetExecutionContext, stage: Stage, name: AssetName) -> Iterator[StageRun]:
-        """Run one stage: its progress is logged, and an error that a person can fix reads as one."""
+        """Run one stage; log its progress, and turn a RobotAssetsError into a readable Dagster failure."""
         with failing_readably(), released(), progress.listening(_logging(context)):
             versions = {name: self.version(context.instance, name) for name in stage.inputs}
             run = StageRun(context, self.project, stage, name, versions)
@@ -174,7 +174,7 @@ class StageRunner(dg.ConfigurableResource):
                 yield run
 
     def version(self, instance: dg.DagsterInstance, name: str) -> str:
-        """The present data version of an asset: read from the world where it can be, else from the instance."""
+        """The present data version of an asset: observed where that is possible, else from the instance."""
         version = (
             observed_version(self.project, name)
             or latest_data_version(instance, name)
@@ -183,7 +183,7 @@ class StageRunner(dg.ConfigurableResource):
         if version is None:
             raise DataError(
                 f"{name} has no version yet",
-                needed=f"a materialization of {name} before what reads it",
+                needed=f"a materialization of {name} before the assets that depend on it",
                 fix=f"robot-assets build {name}",
             )
         return version
@@ -195,10 +195,10 @@ class StageRunner(dg.ConfigurableResource):
 
 @contextmanager
 def _exclusive(workdir: Path, asset: str) -> Iterator[None]:
-    """Hold the work folder of a desired state; a second run for it would work on the same files.
+    """Lock the work folder of a desired state: a second run for it would write the same files.
 
     Raises:
-        StoreError: Another process on this machine holds it.
+        StoreError: Another process on this machine has the lock.
     """
     workdir.mkdir(parents=True, exist_ok=True)
     with open(workdir / "lock", "w") as lock:
@@ -208,14 +208,14 @@ def _exclusive(workdir: Path, asset: str) -> Iterator[None]:
             raise StoreError(
                 f"another run on this machine is making {asset} from the same code and inputs",
                 needed="one run at a time for one desired state",
-                fix="wait for the other run: its result is the one that this run would have made",
+                fix="wait for the other run: its result is the same",
             ) from None
         yield
 
 
 @contextmanager
 def failing_readably() -> Iterator[None]:
-    """Turn an error that a person can fix into a Dagster failure without a retry: another attempt would not help."""
+    """Turn a RobotAssetsError into a Dagster failure without retries: another attempt would not help."""
     try:
         yield
     except RobotAssetsError as error:
@@ -227,7 +227,7 @@ def failing_readably() -> Iterator[None]:
 
 
 def _logging(context: dg.AssetExecutionContext) -> progress.Listener:
-    """Pass progress on to the terminal, and log a line every so often for who watches in the UI."""
+    """Forward progress to the terminal, and log a line at intervals for the UI."""
     outer = progress.current_listener()
     last = 0.0
 

@@ -1,0 +1,1 @@
+"""The sensor that starts runs for stale assets."""

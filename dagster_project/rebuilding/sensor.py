@@ -1,7 +1,7 @@
-"""``stale_assets``: the sensor that rebuilds what is stale and ready.
+"""``stale_assets``: the sensor that rebuilds assets that are stale and ready.
 
-It decides nothing by itself: what to do is ``robot_assets.lineage.rebuild``; here a decision becomes run
-requests, a failing check, and a readable tick.
+``robot_assets.lineage.rebuild`` decides; this module turns a decision into run requests, failed checks and the
+message of a tick.
 """
 
 from collections.abc import Collection, Iterator, Sequence
@@ -14,6 +14,7 @@ from dagster_project.instance.event_log import latest_evaluations
 from dagster_project.instance.reader import ASSET_TAG, DESIRED_STATE_TAG, attempts, in_progress
 from dagster_project.instance.status import ProjectStatus, read
 from dagster_project.keys import BUILDS_CHECK, asset_key
+from robot_assets.core.text import listed, plural
 from robot_assets.lineage.rebuild import Decision, Request, decide
 from robot_assets.pipeline.project import Project
 
@@ -26,8 +27,8 @@ def rebuild_sensor(project: Project, known: Collection[str]) -> dg.SensorDefinit
     """The sensor of a project.
 
     Args:
-        project: Its folder is read again at every look, since a code location outlives many edits of params.yaml.
-        known: Produced assets of the code location. New ones in params.yaml are named, and wait for a reload.
+        project: Each tick reads its folder again, since a code location outlives many edits of params.yaml.
+        known: Produced assets of the code location. New ones in params.yaml are named, and built after a reload.
     """
 
     @dg.sensor(
@@ -36,8 +37,8 @@ def rebuild_sensor(project: Project, known: Collection[str]) -> dg.SensorDefinit
         minimum_interval_seconds=project.params.rebuild.interval_s,
         default_status=dg.DefaultSensorStatus.RUNNING,
         description=(
-            "Rebuilds what is stale and ready, as `rebuild` in params.yaml allows. It looks at the present state: a "
-            "change made while it was off is seen, and a change that was undone is nothing."
+            "Rebuilds assets that are stale and ready, as `rebuild` in params.yaml allows. It compares the present "
+            "state: changes made while it was off count, and changes that were undone do not."
         ),
     )
     def stale_assets(context: dg.SensorEvaluationContext) -> dg.SensorResult:
@@ -47,7 +48,7 @@ def rebuild_sensor(project: Project, known: Collection[str]) -> dg.SensorDefinit
 
 
 def tick(project: Project, instance: dg.DagsterInstance, known: Collection[str]) -> dg.SensorResult:
-    """One look: what is started, what is given up, and a sentence on the rest."""
+    """Request runs, fail the checks of assets that are given up, and name the reason for the rest."""
     project_status = read(project, instance)
     unknown = [name for name, status in project_status.found.items() if status.is_ready and name not in known]
     found = project_status.found | {name: replace(project_status.found[name], desired_state=None) for name in unknown}
@@ -87,13 +88,13 @@ def _run_request(request: Request, causes: Sequence[str]) -> dg.RunRequest:
 def _given_up(
     instance: dg.DagsterInstance, project_status: ProjectStatus, decision: Decision
 ) -> Iterator[dg.AssetCheckEvaluation]:
-    """A failing check for each asset that is left alone, said once for one desired state."""
+    """A failed check for each asset that is given up, once for each desired state."""
     if not decision.given_up:
         return
-    said = latest_evaluations(instance, of_checks=[BUILDS_CHECK])
+    latest = latest_evaluations(instance, of_checks=[BUILDS_CHECK])
     for name, before in decision.given_up.items():
         state = project_status.found[name].desired_state
-        last = said.get((name, BUILDS_CHECK))
+        last = latest.get((name, BUILDS_CHECK))
         if last is not None and last.metadata.get(GAVE_UP_KEY) == state:
             continue
         yield dg.AssetCheckEvaluation(
@@ -101,30 +102,26 @@ def _given_up(
             check_name=BUILDS_CHECK,
             passed=False,
             description=(
-                f"{before.failed} attempts failed, the last at {before.last_failed_at:%Y-%m-%d %H:%M:%S} UTC. It is "
-                "left alone until its code, its parameters or an input changes.\n\n"
-                f"fix: read the failed runs (tag {DESIRED_STATE_TAG}={state}), fix what they name; or materialize "
-                f"it by hand: robot-assets build {name}"
+                f"{plural(before.failed, 'attempt')} failed, the last at {before.last_failed_at:%Y-%m-%d %H:%M:%S} "
+                "UTC. There is no further attempt until its code, its parameters or an input changes.\n\n"
+                f"fix: robot-assets build {name}   # after fixing what its failed runs name (tag "
+                f"{DESIRED_STATE_TAG}={state})"
             ),
             metadata={GAVE_UP_KEY: str(state), "attempts": before.failed},
         )
 
 
 def _sentences(project_status: ProjectStatus, decision: Decision, unknown: Sequence[str]) -> Iterator[str]:
-    """What a person reads on a tick that starts nothing."""
+    """The parts of the message of a tick that starts no run."""
     groups: dict[str, list[str]] = {}
     for name, reason in decision.held.items():
         groups.setdefault(reason, []).append(name)
     if unknown:
         groups["new in params.yaml; reload the code location to build it"] = list(unknown)
-    unseen = [
-        name
-        for name, status in project_status.found.items()
-        if project_status.graph[name].is_observed and not status.is_fresh
-    ]
-    if unseen:
-        groups["never observed"] = unseen
+    graph, found = project_status.graph, project_status.found
+    if unobserved := [name for name, status in found.items() if graph[name].is_observed and not status.is_fresh]:
+        groups["never observed"] = unobserved
     if not groups:
-        yield f"everything is fresh: {len(project_status.found)} assets"
+        yield f"everything is fresh: {plural(len(found), 'asset')}"
     for reason, names in groups.items():
-        yield f"{reason}: {', '.join(names[:5])}" + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+        yield f"{reason}: {listed(names, 5)}"

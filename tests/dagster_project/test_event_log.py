@@ -25,7 +25,7 @@ from dagster_project.instance.event_log import (
     latest_evaluations,
     latest_materializations,
     latest_versions,
-    versions_from,
+    versions_with_prefix,
 )
 from dagster_project.instance.status import read
 from dagster_project.keys import BUILDS_CHECK, asset_key, asset_name
@@ -212,7 +212,7 @@ def test_a_wiped_asset_has_nothing(instance):
     assert name not in latest_versions(instance, OBSERVATION)
     assert (name, "parity") not in latest_evaluations(instance)
     assert not events_of_version(instance, name, "w1", MATERIALIZATION)
-    assert (name, "w1") not in versions_from(instance, "w")
+    assert (name, "w1") not in versions_with_prefix(instance, "w")
     assert_agreement(instance)
 
 
@@ -239,7 +239,7 @@ def test_the_version_of_a_wiped_asset_does_not_pass_to_another(instance):
     instance.wipe_assets([asset_key("wiped/giver")])
     report(instance, dg.AssetMaterialization(asset_key("taker"), description="of no version"))
     assert "taker" not in latest_versions(instance, MATERIALIZATION)
-    assert versions_from(instance, "g1") == []
+    assert versions_with_prefix(instance, "g1") == []
     assert_agreement(instance)
 
 
@@ -274,7 +274,7 @@ def test_what_a_deleted_run_made_stays_made(instance):
     instance.delete_run(last.run_id)
     made = latest_materializations(instance)[name]
     assert made.version.data_version == "p2"
-    assert made.check_in.run_id == last.run_id
+    assert made.builds_check.run_id == last.run_id
     assert_agreement(instance)
     instance.delete_run(first.run_id)
     assert latest_versions(instance, MATERIALIZATION)[name].data_version == "p2"
@@ -295,15 +295,15 @@ def test_a_build_is_checked_in_by_its_own_run(instance):
     ended_last = run(instance, asset(name, outer, BUILDS_CHECK))
     made = latest_materializations(instance)[name]
     assert made.version.data_version == "outer"
-    assert made.check_in.metadata == {"data_version": "outer"}
-    assert made.check_in.run_id == ended_last.run_id
+    assert made.builds_check.metadata == {"data_version": "outer"}
+    assert made.builds_check.run_id == ended_last.run_id
     assert_agreement(instance)
 
 
 def test_a_version_is_found_by_how_it_begins(instance):
     for name, text in (("found/a", "abc1"), ("found/b", "abc2"), ("found/a", "abc1")):
         report(instance, dg.AssetMaterialization(asset_key(name), tags={DATA_VERSION_TAG: text}))
-    assert versions_from(instance, "abc") == [("found/a", "abc1"), ("found/b", "abc2")]
+    assert versions_with_prefix(instance, "abc") == [("found/a", "abc1"), ("found/b", "abc2")]
 
 
 @contextlib.contextmanager

@@ -145,7 +145,7 @@ def test_the_materializations_of_a_version_are_found_the_newest_first_with_their
 def test_a_materialization_that_somebody_reported_has_no_record(plant):
     plant.report(ENGINE, ONE)
     [made] = plant.history.materializations(ENGINE, ONE)
-    with pytest.raises(LineageError, match="reported by something else"):
+    with pytest.raises(LineageError, match="no build of this system materialized it"):
         plant.history.record(ENGINE, made.number)
 
 

@@ -226,9 +226,9 @@ def test_what_nobody_expected_of_one_data_set_hides_nothing_of_the_others(world)
 def test_a_device_is_recorded_when_it_changes_and_only_then(world, tmp_path):
     before = probe().fingerprint
     assert world.tick("platforms") == (
-        f"recorded platform/cpu: nothing -> {before[:8]} (this machine) | left to their own reports: platform/orin"
+        f"recorded platform/cpu: nothing -> {before[:8]} (this machine) | reported by the devices themselves: platform/orin"
     )
-    assert world.tick("platforms") == ("1 platform unchanged: platform/cpu | left to their own reports: platform/orin")
+    assert world.tick("platforms") == ("1 platform unchanged: platform/cpu | reported by the devices themselves: platform/orin")
     (tmp_path / "proc/cpuinfo").write_text(CPU.format("avx_vnni"))
     after = probe().fingerprint
     assert world.tick("platforms").startswith(

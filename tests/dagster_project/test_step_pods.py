@@ -140,6 +140,6 @@ def test_a_right_that_is_missing_is_an_error_and_not_an_outage():
 
 def test_last_words_are_welcome_and_never_needed():
     with serving(lambda path: (200, "one\ntwo\n")) as reader:
-        assert reader.last_words("x") == "one\ntwo"
+        assert reader.log_tail("x") == "one\ntwo"
     with serving(lambda path: (403, {"kind": "Status"})) as reader:
-        assert reader.last_words("x") == ""
+        assert reader.log_tail("x") == ""

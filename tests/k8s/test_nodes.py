@@ -81,7 +81,7 @@ def test_an_unreachable_cluster_and_a_missing_configuration_are_reported(tmp_pat
 
     with running(tmp_path) as stopped:
         monkeypatch.setenv("KUBECONFIG", str(stopped.kubeconfig))
-    with pytest.raises(PlatformError, match="cannot be asked about nodes with the label robot-assets/target=orin"):
+    with pytest.raises(PlatformError, match=r"is unreachable \(nodes with the label robot-assets/target=orin\)"):
         read_device("orin")
 
 
@@ -120,7 +120,7 @@ def test_no_node_and_no_published_platform_are_different_errors(cluster):
     with pytest.raises(PlatformError, match="no node has the label robot-assets/target=orin"):
         read_device("orin")
     orin_nodes(cluster, "orin-1")
-    with pytest.raises(PlatformError, match="node orin-1 of orin has not published") as caught:
+    with pytest.raises(PlatformError, match="node orin-1 of orin has no device report") as caught:
         read_device("orin")
     assert "logs -l app.kubernetes.io/component=platform-publisher" in caught.value.fix
 

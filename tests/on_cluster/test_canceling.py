@@ -32,7 +32,7 @@ def test_a_canceled_run_leaves_no_step_behind(sandbox):
     assert not run.end()
     within(60, lambda: not running_pods(sandbox), "the step ends")
     within(30, lambda: not any(job["status"].get("active") for job in sandbox.objects("jobs")), "its Job ends")
-    assert "Ended the steps of the canceled run: dagster-step-" in sandbox.log()
+    assert "Deleted the step jobs of the canceled run: dagster-step-" in sandbox.log()
     with sandbox.instance as instance:
         assert instance.get_runs()[0].status.value == "CANCELED", sandbox.log()
 

@@ -177,7 +177,7 @@ def test_a_run_survives_an_api_server_that_hangs(sandbox):
     process = int(server.read_text().split()[0])
     os.kill(process, signal.SIGSTOP)
     try:
-        within(40, lambda: any("cannot be asked" in note for note in sandbox.notes("trained")), "the outage is noticed")
+        within(40, lambda: any("is unreachable" in note for note in sandbox.notes("trained")), "the outage is noticed")
     finally:
         os.kill(process, signal.SIGCONT)
     assert run.end(), sandbox.log()

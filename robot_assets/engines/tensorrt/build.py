@@ -17,11 +17,12 @@ from typing import TYPE_CHECKING, Any
 from robot_assets.core.digests import md5_of
 from robot_assets.core.errors import EngineError
 from robot_assets.core.publishing import publishing_directory
+from robot_assets.core.text import listed
 from robot_assets.engines.kind import BuildSummary
 from robot_assets.engines.onnx_artifact import MODEL, manifest_fields, read_export
 from robot_assets.engines.tensorrt.api import Features, Log, create, features_of, import_tensorrt, open_log
 from robot_assets.engines.tensorrt.cuda import Device, open_device
-from robot_assets.engines.tensorrt.explain import failure, listed
+from robot_assets.engines.tensorrt.explain import failure
 from robot_assets.engines.tensorrt.graph import Prepared, input_scales, prepare
 from robot_assets.engines.tensorrt.layers import Inspected, read_layers
 from robot_assets.engines.tensorrt.manifest import PLAN, WEIGHTS, Binding, CudaDevice, TensorRTManifest

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.errors import EngineError
@@ -105,13 +104,6 @@ def _parser_sentence(error: Any, model: ModelProto) -> str:
     where = f"node {name!r}" + (f" ({operator})" if operator else "") if name else "the graph"
     code = str(getattr(error.code(), "name", error.code())).lower().replace("_", " ")
     return f"{where}: {code} ({_tidy(error.func())}: {_tidy(error.desc())})"
-
-
-def listed(names: Iterable[str], at_most: int = 8) -> str:
-    """A list such as ``a, b and 3 more``."""
-    names = list(names)
-    more = f" and {len(names) - at_most} more" if len(names) > at_most else ""
-    return ", ".join(names[:at_most]) + more
 
 
 def _tidy(message: str) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from robot_assets.core.errors import EngineError
+from robot_assets.core.text import listed
 from robot_assets.engines.tensorrt.api import Features, Log
-from robot_assets.engines.tensorrt.explain import failure, listed, refused_by_parser
+from robot_assets.engines.tensorrt.explain import failure, refused_by_parser
 
 if TYPE_CHECKING:
     from onnx import ModelProto

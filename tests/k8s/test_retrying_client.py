@@ -10,8 +10,8 @@ import kubernetes
 import pytest
 from dagster_k8s.client import DagsterK8sUnrecoverableAPIError
 
-from dagster_project.kubernetes import patient_client
-from dagster_project.kubernetes.patient_client import PatientClient
+from dagster_project.kubernetes import retrying_client
+from dagster_project.kubernetes.retrying_client import RetryingClient
 
 JOB = {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": "dagster-step-1"}}
 DROPPED = 0
@@ -19,7 +19,7 @@ CREATED = 201
 
 
 @contextmanager
-def answering(*codes: int) -> Iterator[tuple[PatientClient, list[int]]]:
+def answering(*codes: int) -> Iterator[tuple[RetryingClient, list[int]]]:
     """A client of a server that responds with these codes in turn, and the remaining codes."""
     left = list(codes)
 
@@ -46,7 +46,7 @@ def answering(*codes: int) -> Iterator[tuple[PatientClient, list[int]]]:
     api = kubernetes.client.ApiClient(settings)
     batch, core = kubernetes.client.BatchV1Api(api), kubernetes.client.CoreV1Api(api)
     try:
-        yield PatientClient(batch, core, print, lambda _: None, lambda: 0.0), left
+        yield RetryingClient(batch, core, print, lambda _: None, lambda: 0.0), left
     finally:
         server.shutdown()
         server.server_close()
@@ -54,7 +54,7 @@ def answering(*codes: int) -> Iterator[tuple[PatientClient, list[int]]]:
 
 @pytest.fixture(autouse=True)
 def no_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(patient_client, "_PAUSE_S", 0)
+    monkeypatch.setattr(retrying_client, "_PAUSE_S", 0)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_an_invalid_job_is_refused_at_once():
 
 
 def test_attempts_end_after_the_limit(monkeypatch):
-    monkeypatch.setattr(patient_client, "_PATIENCE_S", -1)
+    monkeypatch.setattr(retrying_client, "_RETRY_S", -1)
     with answering(403, CREATED) as (client, left):
         with pytest.raises(DagsterK8sUnrecoverableAPIError):
             client.create_namespaced_job_with_retries(JOB, "robot-assets", wait_time_between_attempts=0)
