@@ -1,1 +1,1 @@
-"""Images and labels: simulation, import, validation, split and packing."""
+"""Data sets of images and labels: simulation, import, validation, split, packing."""

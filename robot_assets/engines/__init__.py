@@ -1,1 +1,1 @@
-"""Engines: build, load, time, compare, gate. A folder for each engine kind; the other modules are for all kinds."""
+"""Builds, loads, times, compares and gates engines: a folder for each engine kind, and modules for all kinds."""

@@ -1,1 +1,1 @@
-"""The stages of a project: parameters, asset names, the registry of stage kinds, placement."""
+"""The stages of a project: parameters, asset names, registry of stage kinds, placement."""

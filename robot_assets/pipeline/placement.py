@@ -1,9 +1,9 @@
 """Where each step runs on a cluster: params.yaml -> the ``dagster-k8s/config`` tag and the concurrency pool of an op.
 
-What a pool says is all there is. The tag is merged SHALLOW: each key that it gives replaces what the run launcher,
-the code location or the executor has under that key, where DEEP would append. Appended, two required affinities are
-two ``nodeSelectorTerms``, which Kubernetes reads as OR: a step for a Jetson could run on any node that the other
-layer names. A node selector of another layer, which would be read as AND, is replaced by an empty one.
+The pool alone decides. The tag is merged SHALLOW: each of its keys replaces that key of the run launcher, the code
+location and the executor, where DEEP would append. Appended, two required affinities are two ``nodeSelectorTerms``,
+which Kubernetes combines with OR: a step for a Jetson could run on any node that the other layer selects. A node
+selector of another layer, which would be combined with AND, is replaced by an empty one.
 
 Only on a cluster: with ``execution.kind: local`` no op has a tag or a pool.
 """
@@ -49,7 +49,7 @@ def anywhere(params: Params) -> dict[str, Any]:
 
 
 def tags_of(params: Params, pool: str) -> dict[str, Any]:
-    """Op tags of a step that runs in a pool. None where steps run here."""
+    """Op tags of a step in a pool; empty with ``execution.kind: local``."""
     if params.execution.kind == "local":
         return {}
     place = {TRAINING: train_affinity, GENERAL: anywhere}.get(pool)
@@ -64,7 +64,7 @@ def placed(params: Params, pool: str) -> dict[str, Any]:
 
 
 def concurrency_limits(params: Params) -> dict[str, int]:
-    """How many steps may run at the same time, by concurrency pool."""
+    """Limits of concurrent steps, by concurrency pool."""
     limits = {name: concurrency_limit(params.pools, name) for name in (TRAINING, GENERAL, *params.targets)}
     return {name: limit for name, limit in limits.items() if limit is not None}
 
@@ -88,7 +88,7 @@ def image_name(params: Params, pool: str) -> str:
 
 
 def _known_name(image: ImageSpec | None) -> str | None:
-    """An image by its name. None when only a process of the cluster knows it: a laptop may look at the graph too."""
+    """The name of an image; None when its environment variable is set in the cluster only, as on a laptop."""
     if image is None or image.env is None:
         return image.name if image else None
     return os.environ.get(image.env) or None
@@ -108,16 +108,16 @@ def _configuration(params: Params, name: str) -> dict[str, Any]:
             "activeDeadlineSeconds": pool.active_deadline_s,
             "terminationGracePeriodSeconds": pool.grace_s,
             "restartPolicy": "Never",
-            # A step reads and writes the instance and the store; only its run talks to the API server.
+            # A step reads and writes the instance and the store; only its run uses the API server.
             "automountServiceAccountToken": False,
         },
-        # Dagster decides on further attempts: a pod that Kubernetes started again would end without a word.
+        # Dagster decides on further attempts: a pod that Kubernetes restarts would fail without a diagnosis.
         "job_spec_config": {"backoffLimit": 0},
     }
 
 
 def _affinity(pool: PoolSpec) -> dict[str, Any]:
-    """One term with all labels: Kubernetes reads the expressions of one term as AND, several terms as OR."""
+    """One term with all labels: Kubernetes combines expressions of a term with AND, and terms with OR."""
     labels: Mapping[str, tuple[str, ...]] = {ARCHITECTURE_LABEL: (pool.architecture,), **pool.node_labels}
     expressions = [{"key": key, "operator": "In", "values": list(values)} for key, values in labels.items()]
     terms = [{"matchExpressions": expressions}]
@@ -125,7 +125,7 @@ def _affinity(pool: PoolSpec) -> dict[str, Any]:
 
 
 def _resources(pool: PoolSpec) -> dict[str, dict[str, str]]:
-    """Requested and limited alike, but for the CPU, which is not limited."""
+    """Equal requests and limits; the CPU has no limit."""
     both = {"memory": pool.memory}
     if pool.ephemeral_storage is not None:
         both["ephemeral-storage"] = pool.ephemeral_storage

@@ -22,12 +22,12 @@ CACHE_VARIABLE = "ROBOT_ASSETS_CACHE"
 """Folder of the cache of a store that has a remote; default: ``.robot_assets/cache`` in the project."""
 
 CACHE_LIMIT_VARIABLE = "ROBOT_ASSETS_CACHE_LIMIT"
-"""How large that cache may become, such as 20Gi; default: no limit."""
+"""Size limit of that cache, such as 20Gi; default: no limit."""
 
 
 @dataclass(frozen=True)
 class Project:
-    """A folder with a ``params.yaml``. Parameters and store are opened when first asked for."""
+    """A folder with a ``params.yaml``. Parameters and store are opened at their first use."""
 
     root: Path
 
@@ -43,8 +43,8 @@ class Project:
         """The artifact store that ``store.url`` names, with the cache that the environment names.
 
         Raises:
-            ParamsError: A variable holds something else than it should.
-            StoreError: ``store.url`` cannot keep anything.
+            ParamsError: A variable has an invalid value.
+            StoreError: ``store.url`` cannot be used as a store.
         """
         from robot_assets.store import open_store
 
@@ -52,21 +52,21 @@ class Project:
 
     @property
     def state(self) -> Path:
-        """Where the system keeps what it can make again: caches and scratch. Ignored by git."""
+        """The folder of reproducible files: caches and scratch. Ignored by git."""
         return self.root / ".robot_assets"
 
     @property
     def key(self) -> KeyLocation:
-        """Where the signing key of this checkout is."""
+        """The location of the signing key of this checkout."""
         from robot_assets.provenance.keys import key_location
 
         return key_location(self.root, self.state)
 
     def trust(self) -> Trust:
-        """Whose signatures count here.
+        """The keys whose signatures are trusted.
 
         Raises:
-            ParamsError: params.yaml cannot be used.
+            ParamsError: params.yaml is invalid.
             ProvenanceError: The key of this checkout cannot be used.
         """
         from robot_assets.provenance.keys import trust_of
@@ -74,16 +74,16 @@ class Project:
         return trust_of(self.params.provenance.trusted_keys, self.key)
 
     def raw(self, dataset: str) -> Path:
-        """Where the raw images and labels of a data set lie."""
+        """The folder of the raw images and labels of a data set."""
         return self.root / "data" / "raw" / dataset
 
     def packed(self, dataset: str) -> Path:
-        """Where ``dvc repro`` and ``data build`` leave a packed data set."""
+        """The folder to which ``dvc repro`` and ``data build`` write a packed data set."""
         return self.root / "data" / "datasets" / dataset
 
 
 def find_project(start: Path | None = None) -> Project:
-    """The project around ``start`` (default: $ROBOT_ASSETS_PROJECT, else the working directory).
+    """The project that contains ``start`` (default: $ROBOT_ASSETS_PROJECT, else the working directory).
 
     Raises:
         ParamsError: No folder from there upwards has a params.yaml.
@@ -95,8 +95,8 @@ def find_project(start: Path | None = None) -> Project:
             return Project(folder)
     raise ParamsError(
         f"no params.yaml in {origin} or above it",
-        needed="to run inside a robot-assets project",
-        fix=f"cd into the project, or set {PROJECT_VARIABLE} to its folder",
+        needed="a working directory inside a robot-assets project",
+        fix=f"cd PROJECT, or export {PROJECT_VARIABLE}=PROJECT, with the folder of params.yaml",
     )
 
 
@@ -122,7 +122,7 @@ def _cache_folder() -> Path | None:
         raise ParamsError(
             f"{CACHE_VARIABLE} is {named!r}",
             needed="an absolute path: processes in different folders share one cache",
-            fix=f"export {CACHE_VARIABLE}={Path(named).resolve()}   (or unset it)",
+            fix=f"export {CACHE_VARIABLE}={Path(named).resolve()}   # or: unset {CACHE_VARIABLE}",
         )
     return Path(named)
 
@@ -139,5 +139,5 @@ def _cache_limit_bytes() -> int | None:
         raise ParamsError(
             f"{CACHE_LIMIT_VARIABLE} is {limit!r}",
             needed=str(error).removeprefix("needed "),
-            fix=f"export {CACHE_LIMIT_VARIABLE}=20Gi   (or unset it)",
+            fix=f"export {CACHE_LIMIT_VARIABLE}=20Gi   # or: unset {CACHE_LIMIT_VARIABLE}",
         ) from None

@@ -1,1 +1,1 @@
-"""A quantizer with the placement of TensorRT, and PTQ and QAT with it."""
+"""A quantizer that places Q/DQ nodes as TensorRT fuses them, with PTQ and QAT."""

@@ -1,1 +1,1 @@
-"""What a robot needs to run an engine: manifest, interface, preprocessing. No torch, onnx, matplotlib or Dagster."""
+"""Runs engines on a robot: manifest, interface, preprocessing. Without torch, onnx, matplotlib or Dagster."""

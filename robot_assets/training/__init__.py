@@ -1,4 +1,4 @@
-"""The training loop, metrics and checkpoints."""
+"""Trains detectors: loop, augmentation, evaluation, resuming from a checkpoint."""
 
 import os
 

@@ -114,7 +114,7 @@ def test_names_that_cannot_be_asset_keys_and_paths_are_refused(document, name):
 def test_a_key_given_twice_is_refused(tmp_path):
     path = tmp_path / "params.yaml"
     path.write_text("store: {url: a}\nstore: {url: b}\n")
-    with pytest.raises(ParamsError, match="'store' is given twice"):
+    with pytest.raises(ParamsError, match="duplicate key 'store'"):
         load_params(path)
 
 

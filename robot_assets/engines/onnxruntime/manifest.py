@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
+from robot_assets.core.text import plural
 from robot_assets.runtime.manifest import Manifest
 
 ENGINE = "engine.onnx"
@@ -35,4 +36,4 @@ class OnnxRuntimeManifest(Manifest):
     @property
     def runs_on(self) -> str:
         """Its threads."""
-        return "1 thread" if self.threads == 1 else f"{self.threads} threads"
+        return plural(self.threads, "thread")

@@ -1,1 +1,1 @@
-"""An audit for people: on a terminal, as an HTML page, as a few lines of Markdown."""
+"""Renders an audit as terminal text, as an HTML page and as a Markdown summary."""
