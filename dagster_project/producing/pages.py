@@ -16,6 +16,8 @@ from robot_assets.core.verdict import Verdict
 
 HEADLINE_KEY = "headline"
 REPORT_KEY = "report"
+PAGE_KEY = "page"
+"""Leads from a materialization to its page: Dagster's overview of an asset shows no observations."""
 PROBLEM_KEY = "page_problem"
 
 

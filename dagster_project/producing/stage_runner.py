@@ -22,7 +22,7 @@ from dagster_project.instance.signing import attest_artifact
 from dagster_project.keys import BUILDS_CHECK
 from dagster_project.local import gc_tuning
 from dagster_project.observing.observations import latest_observed_version
-from dagster_project.producing.pages import HEADLINE_KEY, facts_metadata, problem_metadata
+from dagster_project.producing.pages import HEADLINE_KEY, PAGE_KEY, facts_metadata, problem_metadata
 from robot_assets.core import progress
 from robot_assets.core.errors import DataError, RobotAssetsError, StoreError
 from robot_assets.lineage.causes import causes_of
@@ -98,6 +98,7 @@ class StageRun:
             data_version=dg.DataVersion(record.data_version),
             metadata={
                 **self._facts(production, summary),
+                PAGE_KEY: dg.MetadataValue.url(f"/assets/{self.stage.asset}?view=events"),
                 **signed,
                 "rebuilt_because": "; ".join(map(str, self.causes)) or "requested by a person: nothing had changed",
                 "size_bytes": record.size_bytes,

@@ -1,1 +1,1 @@
-"""What networks are trained for, a folder each: targets and loss, heads, decoding in numpy for robots, the built-in network."""
+"""What networks are trained for, a folder each: heads, targets and loss, decoding, the built-in network."""
