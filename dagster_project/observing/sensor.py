@@ -130,7 +130,7 @@ def _sentences(found: Outcome, sensor: Sensor) -> list[str]:
     if count := len(found.unchanged):
         parts.append(f"{plural(count, sensor.noun)} unchanged: {listed(found.unchanged, 5)}")
     if found.reported:
-        parts.append(f"reported by the devices themselves: {listed(found.reported, 5)}")
+        parts.append(f"self-reported: {listed(found.reported, 5)}")
     if found.unknown:
         parts.append(f"new in params.yaml; reload the code location to observe it: {listed(found.unknown, 5)}")
     return parts or [sensor.idle]

@@ -44,7 +44,7 @@ SMALL_PARAMS = {
             "quantization": {"qat": {"epochs": 1, "learning_rate": 0.0001}},
         }
     },
-    # A network of two epochs finds nothing, so its accuracy cannot drop; real budgets are in params.yaml.
+    # A network of two epochs detects nothing, so its accuracy cannot drop; real budgets are in params.yaml.
     "targets": {
         "cpu": {
             "kind": "onnxruntime",
@@ -85,7 +85,7 @@ class Checkout:
         return json.loads(self.run("robot-assets", "build", *selection, "--json").stdout)
 
     def change(self, edit: Callable[[dict], None]) -> None:
-        """Edit params.yaml as a person would."""
+        """Edit params.yaml."""
         path = self.root / "params.yaml"
         document = yaml.safe_load(path.read_text())
         edit(document)
@@ -103,7 +103,7 @@ class Checkout:
         return event.asset_materialization
 
     def page(self, name: str) -> dict[str, object]:
-        """The metadata values of an asset with those of its page, which is drawn after it was recorded."""
+        """The metadata values of an asset and of its page, which is recorded later."""
         with self.instance() as instance:
             return dict(latest_pages(instance, [name])[name])
 
@@ -117,7 +117,7 @@ def new_checkout(root: Path, repository: Path) -> Checkout:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Checkout:
-    """Everything built once. Tests that change it take ``copy_of_built``."""
+    """Everything built once. Tests that change it use ``copy_of_built``."""
     checkout = new_checkout(tmp_path_factory.mktemp("project") / "small", repository)
     checkout.build()
     return checkout

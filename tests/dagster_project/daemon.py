@@ -1,4 +1,4 @@
-"""A checkout with a copy of the code of its own, and the real Dagster processes on it: webserver, daemon, sensors."""
+"""A checkout with its own copy of the code, and the real Dagster processes on it: webserver, daemon, sensors."""
 
 import os
 import shutil
@@ -48,7 +48,7 @@ class Workplace(Checkout):
         path.write_text(after)
 
     def versions(self) -> Counter[str]:
-        """How often each asset has been materialized."""
+        """The number of materializations of each asset."""
         with self.instance() as instance:
             keys = instance.get_asset_keys()
             return Counter(
@@ -87,7 +87,7 @@ class Daemon:
             )
 
     def kill(self) -> None:
-        """SIGKILL to every process of it at once: nobody can clean up."""
+        """Send SIGKILL to all its processes at once, so that none can clean up."""
         for process in self.processes:
             for pid in _session(process.pid):
                 with suppress(ProcessLookupError):
@@ -96,7 +96,7 @@ class Daemon:
         self.processes.clear()
 
     def ticks(self, sensor: str = "stale_assets") -> list[tuple[float, str, str]]:
-        """(begin, status, what it said) of the latest ticks of a sensor, newest first."""
+        """(begin, status, message) of the latest ticks of a sensor, newest first."""
         with self.workplace.instance() as instance:
             for state in instance.all_instigator_state():
                 if state.instigator_name == sensor:
@@ -105,7 +105,7 @@ class Daemon:
         return []
 
     def settle(self, says: str = "everything is fresh") -> str:
-        """Wait until all sensors have looked since this call, and the rebuild sensor ``says`` why it starts nothing."""
+        """Wait until all sensors have ticked since this call, and the rebuild sensor ``says`` why it starts no run."""
         self._looked("data_pointers", time.time())
         self._looked("platforms", time.time())
         began = time.time()

@@ -1,28 +1,28 @@
-"""Our staleness against Dagster's own, on the same instance with the same real materializations.
+"""Compares our staleness with Dagster's, on the same instance with the same real materializations.
 
-Dagster knows MISSING, STALE and FRESH. Wherever it can know what we know, it says the same: after random histories of
-changed code, parameters, inputs and observations, of undone changes, and of rebuilds to the same or to other bytes.
+Dagster has MISSING, STALE and FRESH. Where it has the same information, its answer is the same: after random histories
+of changed code, parameters, inputs and observations, of undone changes, and of rebuilds to the same or to other bytes.
 In these cases, each with a test of its own below, the answers differ:
 
 =====================================================  =======  ===========  =========================================
 what happened                                          Dagster  we           because
 =====================================================  =======  ===========  =========================================
-only an ancestor is stale                              FRESH    BEHIND       Dagster looks one step up
-an observed asset was never looked at                  FRESH    MISSING      Dagster takes it to have a version
-the store has lost the bytes                           FRESH    STALE        Dagster does not keep them
-a gate has not run, or has a new budget                FRESH    GATE_DUE     its stale status knows no checks
+only an ancestor is stale                              FRESH    BEHIND       Dagster checks direct inputs only
+an observed asset was never observed                   FRESH    MISSING      Dagster assumes a version
+the store has lost the bytes                           FRESH    STALE        Dagster does not store them
+a gate has not run, or has a new budget                FRESH    GATE_DUE     its stale status ignores checks
 a gate failed                                          FRESH    GATE_FAILED  the same
 a gate of an input failed                              FRESH    BEHIND       the same
-the definitions named newer code than the run had      FRESH    STALE        Dagster records what definitions say, we
-                                                                             what ran (dagster issue 33708)
-a run was killed after materializing, before check-in  FRESH    STALE        only its check-in says that it ended
-something else reported a materialization              FRESH    STALE        nobody knows what that was made of
-a pointer changed, was built from, and was then seen   STALE    FRESH        Dagster records what was seen last, we
-                                                                             what was opened
+the definitions have newer code than the run           FRESH    STALE        Dagster records the definitions' version,
+                                                                             we that of the run (dagster issue 33708)
+a run was killed before its `builds` check             FRESH    STALE        only that check shows that it ended
+a materialization that no build made was reported      FRESH    STALE        its inputs are unknown
+a pointer was observed only after a build used it      STALE    FRESH        Dagster records the last observation, we
+                                                                             the version that was opened
 =====================================================  =======  ===========  =========================================
 
-And one about asking: Dagster's ``code_version_changed()`` is an edge, true for one look whether or not anything was
-rebuilt; stale is a level.
+Dagster's ``code_version_changed()`` also differs: it is an edge, true in one evaluation whether or not anything was
+rebuilt; staleness is a level.
 """
 
 import json
@@ -84,7 +84,7 @@ datasets:
 models: {}
 targets: {}
 """
-# A history takes real runs: shrinking one takes minutes.
+# A history needs real runs, so shrinking it takes minutes.
 WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 RAW, FIRST, SECOND, LAST = "toy/raw", "toy/first", "toy/second", "toy/last"
@@ -112,7 +112,7 @@ def toy_observed(stage: Stage) -> dg.SourceAsset | dg.AssetsDefinition:
 
 @dataclass
 class Plant:
-    """A project on disk, an instance, and the assets of a graph, which write the bytes that they are told to."""
+    """A project on disk, an instance, and the assets of a graph, which write given bytes."""
 
     project: Project
     instance: dg.DagsterInstance
@@ -134,7 +134,7 @@ class Plant:
         )
 
     def see(self, name: str, version: str) -> None:
-        """Somebody looks at an observed asset."""
+        """Record an observation of an observed asset."""
         tags = {"dagster/data_version": self.stored(version)}
         self.instance.report_runless_asset_event(dg.AssetObservation(asset_key(name), tags=tags))
 
@@ -144,7 +144,7 @@ class Plant:
         self._run(definitions or self.definitions, dg.AssetSelection.assets(*map(asset_key, names)))
 
     def judge(self, name: str) -> None:
-        """Run the gates of an asset, and nothing else; a gate that blocks ends its run with an error."""
+        """Run only the gates of an asset; a blocking gate that fails ends its run with an error."""
         checks = [dg.AssetCheckKey(asset_key(name), gate.name) for gate in self.graph[name].gates]
         refused = pytest.raises(dg.DagsterError, match="blocking asset check")
         with nullcontext() if all(self.verdicts.values()) else refused:
@@ -169,7 +169,7 @@ class Plant:
         return {name: resolver.get_status(asset_key(name)) for name in self.graph}
 
     def both(self, name: str) -> tuple[str, str]:
-        """What Dagster and we say of one asset."""
+        """The status of one asset according to Dagster and to us."""
         return self.dagsters()[name].value, self.ours()[name].name
 
     def stored(self, text: str) -> str:
@@ -183,7 +183,7 @@ class Plant:
 
     @property
     def kind(self) -> StageKind:
-        """Its stages write the bytes that they are told to."""
+        """A stage kind whose stages write given bytes."""
         return StageKind("toy", NamePattern("toy/{target}"), "toy", AssetTraits(), lambda params: (), self.production)
 
     @property
@@ -195,7 +195,7 @@ class Plant:
         self.before_it_ends()
 
     def made(self, run: StageRun) -> dg.MaterializeResult:
-        """What an asset of another definition returns that works like one of ours."""
+        """The result of an asset of another definition that works like one of ours."""
         self._run_step(run.step)
         return run.materialized(self.production, None)
 
@@ -203,7 +203,7 @@ class Plant:
         return self.contents.get(name.rpartition("/")[2], VERSIONS[0])
 
     def _check(self, stage: Stage, gate: Gate) -> dg.AssetChecksDefinition:
-        """As ``checks/gates.py``, with a verdict that is given."""
+        """As ``producing/gates.py``, with a given verdict."""
 
         @dg.asset_check(asset=asset_key(stage.asset), name=gate.name, blocking=True)
         def check(context: dg.AssetCheckExecutionContext, stage_runner: StageRunner) -> dg.AssetCheckResult:
@@ -224,7 +224,7 @@ def plant_of(graph: Mapping[str, Stage]) -> Iterator[Plant]:
 
 @pytest.fixture
 def plant() -> Iterator[Plant]:
-    """The chain, seen and built."""
+    """The chain, observed and built."""
     with plant_of(CHAIN) as plant:
         plant.see(RAW, "one")
         plant.build(FIRST, SECOND, LAST)
@@ -233,7 +233,7 @@ def plant() -> Iterator[Plant]:
 
 @given(histories(gates=False, code=False, losses=False, unseen=False, most=5))
 @settings(max_examples=8, deadline=None, phases=WITHOUT_SHRINKING, suppress_health_check=list(HealthCheck))
-def test_after_every_event_of_a_random_history_dagster_says_the_same(history):
+def test_dagster_agrees_after_every_event_of_a_random_history(history):
     start, told = history
     world = started(start.graph)
     with plant_of(start.graph) as plant:
@@ -273,13 +273,13 @@ def assert_agreement(plant: Plant, world: World) -> None:
     assert plant.dagsters() == {name: IN_DAGSTER[state] for name, state in ours.items()}
 
 
-def test_a_change_of_code_in_the_middle_of_a_run_makes_what_it_built_stale_for_both(plant):
+def test_a_code_change_during_a_run_makes_its_assets_stale_for_both(plant):
     plant.before_it_ends = lambda: plant.edit(FIRST, params={"epochs": 2})
     plant.build(FIRST)
     assert plant.both(FIRST) == ("STALE", "STALE")
 
 
-def test_an_input_that_is_rebuilt_in_the_middle_of_a_run_makes_what_it_built_stale_for_both(plant):
+def test_an_input_rebuilt_during_a_run_makes_its_assets_stale_for_both(plant):
     def rebuild_the_input() -> None:
         plant.before_it_ends = lambda: None
         plant.build(FIRST, first="two")
@@ -289,7 +289,7 @@ def test_an_input_that_is_rebuilt_in_the_middle_of_a_run_makes_what_it_built_sta
     assert plant.both(SECOND) == ("STALE", "STALE")
 
 
-def test_an_input_version_that_comes_back_is_no_change_for_both(plant):
+def test_a_restored_input_version_is_no_change_for_both(plant):
     plant.see(RAW, "two")
     assert plant.both(FIRST) == ("STALE", "STALE")
     plant.see(RAW, "one")
@@ -330,19 +330,19 @@ def test_a_failed_run_changes_nothing_for_both(plant):
     assert plant.both(FIRST) == ("FRESH", "FRESH")
 
 
-def test_dagster_calls_fresh_what_is_only_behind(plant):
+def test_dagster_reports_assets_behind_as_fresh(plant):
     plant.see(RAW, "two")
     assert plant.both(FIRST) == ("STALE", "STALE")
     assert plant.both(SECOND) == plant.both(LAST) == ("FRESH", "BEHIND")
 
 
-def test_dagster_takes_an_observed_asset_to_have_a_version_before_anybody_looked():
+def test_dagster_assumes_a_version_before_the_first_observation():
     with plant_of(CHAIN) as plant:
         assert plant.both(RAW) == ("FRESH", "MISSING")
         assert plant.both(FIRST) == ("MISSING", "MISSING")
 
 
-def test_dagster_does_not_see_lost_bytes(plant):
+def test_dagster_does_not_detect_lost_bytes(plant):
     plant.build(SECOND, second="two")
     digest = plant.stored("two")
     for path in plant.project.store.cache.rglob(digest[2:]):
@@ -351,7 +351,7 @@ def test_dagster_does_not_see_lost_bytes(plant):
     assert plant.both(SECOND) == ("FRESH", "STALE")
 
 
-def test_dagsters_stale_status_knows_no_gates(plant):
+def test_dagsters_stale_status_ignores_gates(plant):
     gate = Gate("size", "It is small.", (ENTRIES[0],), {"size_max": 1})
     plant.edit(SECOND, gates=(gate,))
     assert plant.both(SECOND) == ("FRESH", "GATE_DUE")
@@ -366,8 +366,8 @@ def test_dagsters_stale_status_knows_no_gates(plant):
     assert plant.both(SECOND) == plant.both(LAST) == ("FRESH", "FRESH")
 
 
-def test_dagster_believes_definitions_that_name_newer_code_than_ran(plant):
-    """A process that lives long gives its definitions a new code version, and has the old code in memory."""
+def test_dagster_records_the_code_version_of_the_definitions_not_of_the_run(plant):
+    """A long-lived process reloads its definitions with a new code version, and has the old code in memory."""
     old = plant.graph[FIRST]
     plant.edit(FIRST, params={"epochs": 2})
     newer = running_code().version(ENTRIES[0], {"epochs": 2})
@@ -386,7 +386,7 @@ def _builds(name: str) -> list[dg.AssetCheckSpec]:
     return [dg.AssetCheckSpec("builds", asset=asset_key(name))]
 
 
-def test_dagster_takes_a_build_that_was_killed_before_its_check_in_for_whole(plant):
+def test_dagster_reports_a_build_killed_before_its_check_as_fresh(plant):
     plant.edit(FIRST, params={"epochs": 2})
 
     @dg.asset(
@@ -405,14 +405,14 @@ def test_dagster_takes_a_build_that_was_killed_before_its_check_in_for_whole(pla
     assert plant.both(FIRST) == ("FRESH", "STALE")
 
 
-def test_dagster_takes_what_something_else_reported_for_built(plant):
+def test_dagster_reports_a_reported_materialization_as_fresh(plant):
     tags = {"dagster/data_version": plant.stored("two")}
     plant.instance.report_runless_asset_event(dg.AssetMaterialization(asset_key(FIRST), tags=tags))
     assert plant.both(FIRST) == ("FRESH", "STALE")
     assert plant.both(SECOND) == ("STALE", "STALE")
 
 
-def test_dagster_stamps_what_was_seen_last_and_not_what_was_opened():
+def test_dagster_records_the_last_observed_version_not_the_opened_one():
     graph = {
         "raw/yard": Stage("raw/yard", "raw"),
         FIRST: Stage(FIRST, "toy", (ENTRIES[0],), {}, ("raw/yard",)),
@@ -430,7 +430,7 @@ def test_dagster_stamps_what_was_seen_last_and_not_what_was_opened():
         assert plant.both(FIRST) == ("STALE", "FRESH")
 
 
-def test_dagsters_code_version_changed_is_true_for_one_look_only(plant):
+def test_dagsters_code_version_changed_is_true_in_one_evaluation_only(plant):
     condition = dg.AutomationCondition.code_version_changed()
 
     def look(epochs: int, cursor: object) -> dg.EvaluateAutomationConditionsResult:

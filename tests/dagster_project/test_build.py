@@ -1,4 +1,4 @@
-"""From images to a checked int8 engine in one command; a second time there is nothing to do."""
+"""One command builds a checked int8 engine from images; a second one has nothing to do."""
 
 import base64
 import io
@@ -70,13 +70,13 @@ def test_a_page_shows_pictures(built, name, captions):
             assert image.width >= 700
 
 
-def test_gates_have_passed_on_what_stands(built):
+def test_gates_have_passed_on_the_latest_versions(built):
     plan = json.loads(built.run("robot-assets", "plan", "--json").stdout)
     assert plan["plan"] == {}
     assert ENGINE in plan["fresh"]
 
 
-def test_the_store_lost_its_bytes_and_the_same_bytes_cut_off(copy_of_built):
+def test_a_rebuild_of_lost_bytes_to_the_same_bytes_stops_there(copy_of_built):
     before = copy_of_built.latest("small_detector/onnx").tags["dagster/data_version"]
     shutil.rmtree(copy_of_built.root / ".robot_assets")
     built = copy_of_built.build("small_detector/onnx")["built"]
@@ -84,7 +84,7 @@ def test_the_store_lost_its_bytes_and_the_same_bytes_cut_off(copy_of_built):
     assert copy_of_built.latest("small_detector/onnx").tags["dagster/data_version"] == before
 
 
-def test_a_new_budget_runs_the_gate_and_refuses_with_what_to_do(copy_of_built):
+def test_a_new_budget_runs_the_gate_which_fails_with_a_fix(copy_of_built):
     def tighten(params):
         params["targets"]["cpu"]["gate"]["latency_ms_p95_max"] = 0.0001
 
@@ -100,7 +100,7 @@ def test_a_new_budget_runs_the_gate_and_refuses_with_what_to_do(copy_of_built):
     assert materializations(copy_of_built, ENGINE) == engines
 
 
-def test_a_budget_of_one_gate_runs_that_gate_alone(copy_of_built):
+def test_a_new_budget_of_one_gate_runs_only_that_gate(copy_of_built):
     def evaluations():
         keys = [dg.AssetCheckKey(asset_key(ENGINE), name) for name in ("accuracy", "parity", "latency", "resources")]
         with copy_of_built.instance() as instance:
@@ -117,7 +117,7 @@ def test_a_budget_of_one_gate_runs_that_gate_alone(copy_of_built):
     assert {name for name in before if before[name] != after[name]} == {"resources"}
 
 
-def test_the_figures_of_a_gate_stand_by_themselves_for_dagster_to_plot(built):
+def test_the_numbers_of_a_gate_are_entries_that_dagster_plots(built):
     keys = [dg.AssetCheckKey(asset_key(ENGINE), name) for name in ("accuracy", "latency")]
     with built.instance() as instance:
         latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
@@ -128,7 +128,7 @@ def test_the_figures_of_a_gate_stand_by_themselves_for_dagster_to_plot(built):
         assert not any(isinstance(value, dg.BoolMetadataValue) for value in page.values())
 
 
-def test_recordings_that_nobody_has_are_told_and_hide_nothing(copy_of_built):
+def test_missing_recordings_are_reported_and_do_not_hide_the_rest(copy_of_built):
     def expect_recordings(params):
         params["datasets"]["yard"] = params["datasets"]["small"] | {
             "source": {"kind": "dvc", "pointer": "data/raw/yard.dvc"}
@@ -152,7 +152,7 @@ def test_recordings_that_nobody_has_are_told_and_hide_nothing(copy_of_built):
 
 
 def test_a_failing_gate_stops_what_depends_on_it(tmp_path, repository):
-    """Cones are in one session only, so two splits lack them: nothing may be trained on that."""
+    """Cones are in one session only, so two splits lack them, and training must not start."""
     source = tmp_path / "source"
     for session in range(4):
         folder = source / f"day{session}" / "robot"
@@ -188,7 +188,7 @@ def test_a_failing_gate_stops_what_depends_on_it(tmp_path, repository):
     checkout.build("datasets/small")
 
 
-def test_a_build_killed_in_training_goes_on_and_ends_with_the_same_bytes(copy_of_built):
+def test_a_build_killed_in_training_resumes_and_gives_the_same_bytes(copy_of_built):
     def train_longer(params):
         params["models"]["small_detector"]["training"]["epochs"] = 6
 
@@ -213,7 +213,7 @@ def test_a_build_killed_in_training_goes_on_and_ends_with_the_same_bytes(copy_of
     assert copy_of_built.latest("small_detector/checkpoint").tags["dagster/data_version"] == resumed
 
 
-def test_a_selection_that_names_nothing_lists_the_names(built):
+def test_a_selection_without_assets_lists_the_names(built):
     done = built.run("robot-assets", "build", "no_such_asset", check=False)
     assert done.returncode == 1
     assert "small_detector/checkpoint" in done.stderr

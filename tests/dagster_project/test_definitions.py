@@ -1,4 +1,4 @@
-"""The code location: every asset of the graph, nothing heavy at import, and the same through workspace.yaml."""
+"""The code location has every asset of the graph, imports nothing heavy, and loads through workspace.yaml."""
 
 import json
 import socket
@@ -99,7 +99,7 @@ def when_up(url: str, query: str) -> dict:
             time.sleep(0.3)
 
 
-def test_the_ui_serves_the_same_instance_on_the_loopback_address_alone(web_server):
+def test_the_ui_serves_the_same_instance_on_the_loopback_address_only(web_server):
     answer = when_up(
         web_server, "{ assetNodes { groupName assetKey { path } assetMaterializations(limit: 1) { runId } } }"
     )
@@ -110,7 +110,7 @@ def test_the_ui_serves_the_same_instance_on_the_loopback_address_alone(web_serve
 
 
 def listening_addresses(port: int) -> set[str]:
-    """IPv4 and IPv6 addresses on which this machine listens at ``port``, as the kernel says."""
+    """IPv4 and IPv6 addresses on which this machine listens at ``port``, from /proc."""
     found = set()
     for table, family in (("tcp", socket.AF_INET), ("tcp6", socket.AF_INET6)):
         for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]:

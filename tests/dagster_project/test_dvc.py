@@ -8,7 +8,7 @@ import yaml
 from tests.dagster_project.conftest import Checkout
 
 
-def test_dvc_repro_locks_the_hashes_that_dagster_shows(copy_of_built: Checkout, repository, dvc_command):
+def test_dvc_repro_locks_the_hashes_of_dagster(copy_of_built: Checkout, repository, dvc_command):
     stages = (repository / "dvc.yaml").read_text().replace("sidewalk", "small")
     (copy_of_built.root / "dvc.yaml").write_text(stages)
     for dependency in ("robot_assets", ".dvc/config", ".dvcignore"):
@@ -28,7 +28,7 @@ def test_dvc_repro_locks_the_hashes_that_dagster_shows(copy_of_built: Checkout, 
     }
 
 
-def test_dvc_pulls_an_artifact_that_dagster_made(copy_of_built: Checkout, repository, dvc_command):
+def test_dvc_pulls_an_artifact_of_a_dagster_build(copy_of_built: Checkout, repository, dvc_command):
     """The store is a DVC remote: the hash on the page is enough to pull the bytes with ``dvc`` alone."""
     materialization = copy_of_built.latest("small_detector/engine/cpu")
     pointer = {"outs": [{"md5": materialization.tags["dagster/data_version"], "hash": "md5", "path": "engine"}]}

@@ -1,7 +1,7 @@
-"""The batched readers say what Dagster's own readers say, for every asset, on SQLite and on PostgreSQL.
+"""The batched readers give the results of Dagster's own readers, for every asset, on SQLite and on PostgreSQL.
 
-Every test makes something happen on a real instance and then compares everything that the instance knows: what
-the tests before left behind stays there.
+Every test records events on a real instance and then compares the results for all assets of the instance, including
+those of earlier tests.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from tests.synthetic.project import new_project
 SEEN_TO_HOLD_FOR = SpecifierSet("==1.13.*")
 
 
-def test_the_tables_are_those_of_a_dagster_that_this_was_seen_for():
+def test_the_readers_were_tested_with_these_versions_of_dagster():
     installed = installed_version("dagster")
     assert installed in SEEN_TO_HOLD_FOR, (
         f"dagster {installed} is not {SEEN_TO_HOLD_FOR}, for which instance/event_log.py was last compared with "
@@ -48,7 +48,7 @@ def test_the_tables_are_those_of_a_dagster_that_this_was_seen_for():
 
 @pytest.fixture(scope="module", params=["sqlite", "postgres", "postgres in Los Angeles"])
 def instance(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[dg.DagsterInstance]:
-    """Dagster writes some times of PostgreSQL in UTC and some in the zone of the session: a server has one."""
+    """The PostgreSQL server has a time zone: Dagster writes some times in UTC and some in the session's zone."""
     url = None
     if request.param != "sqlite":
         server = request.getfixturevalue("postgres")
@@ -63,7 +63,7 @@ Body = Callable[[], dg.MaterializeResult]
 
 
 def asset(name: str, body: Body, *checks: str) -> dg.AssetsDefinition:
-    """An asset that does what ``body`` does, with checks of these names in its own step."""
+    """An asset with ``body``, and checks of these names in its own step."""
     specs = [dg.AssetCheckSpec(check, asset=asset_key(name)) for check in checks]
 
     @dg.asset(key=asset_key(name), check_specs=specs, code_version="1")
@@ -87,7 +87,7 @@ def report(instance: dg.DagsterInstance, event: Any) -> None:
 
 
 def assert_agreement(instance: dg.DagsterInstance) -> None:
-    """Everything that the readers say of every asset of the instance is what Dagster's own readers say."""
+    """The readers and Dagster's own readers agree on every asset of the instance."""
     keys = instance.all_asset_keys()
     assert latest_versions(instance, MATERIALIZATION) == dict(materializations_by_dagster(instance))
     assert latest_versions(instance, OBSERVATION) == dict(observations_by_dagster(instance, keys))
@@ -145,7 +145,7 @@ def test_the_latest_of_two_materializations_counts(instance):
     assert_agreement(instance)
 
 
-def test_the_checks_of_a_step_carry_their_metadata(instance):
+def test_the_checks_of_a_step_have_their_metadata(instance):
     metadata = {
         "state": "f" * 32,
         "duration_s": 1.5,
@@ -167,7 +167,7 @@ def test_the_checks_of_a_step_carry_their_metadata(instance):
     assert_agreement(instance)
 
 
-def test_observations_are_read_as_materializations_are(instance):
+def test_observations_are_read_like_materializations(instance):
     @dg.op
     def look(context):
         context.log_event(dg.AssetObservation(asset_key("seen"), tags={DATA_VERSION_TAG: "o1"}))
@@ -185,7 +185,7 @@ def test_observations_are_read_as_materializations_are(instance):
     assert_agreement(instance)
 
 
-def test_what_something_else_reports_counts(instance):
+def test_reported_events_count(instance):
     run(instance, asset("reported", lambda: version("r1")))
     report(instance, dg.AssetMaterialization(asset_key("reported"), tags={DATA_VERSION_TAG: "r2"}))
     assert latest_versions(instance, MATERIALIZATION)["reported"].data_version == "r2"
@@ -217,8 +217,8 @@ def test_a_wiped_asset_has_nothing(instance):
 
 
 @pytest.mark.parametrize("again", ["w2", None])
-def test_a_wiped_asset_that_is_made_again_has_the_new_version_alone(instance, again):
-    """SQLite gives the id of the wiped event to the next one, and leaves its tag."""
+def test_a_rebuilt_wiped_asset_has_only_the_new_version(instance, again):
+    """SQLite reuses the id of the wiped event, and keeps its tag."""
     name = f"wiped/again/{again}"
     report(instance, dg.AssetMaterialization(asset_key(name), tags={DATA_VERSION_TAG: "w1"}))
     report(instance, dg.AssetObservation(asset_key(name), tags={DATA_VERSION_TAG: "w1"}))
@@ -234,7 +234,7 @@ def test_a_wiped_asset_that_is_made_again_has_the_new_version_alone(instance, ag
 
 
 def test_the_version_of_a_wiped_asset_does_not_pass_to_another(instance):
-    """On SQLite the other one's event gets the very id that the tag of the wiped one still names."""
+    """On SQLite the event of the other asset gets the id that the tag of the wiped one still has."""
     report(instance, dg.AssetMaterialization(asset_key("wiped/giver"), tags={DATA_VERSION_TAG: "g1"}))
     instance.wipe_assets([asset_key("wiped/giver")])
     report(instance, dg.AssetMaterialization(asset_key("taker"), description="of no version"))
@@ -243,7 +243,7 @@ def test_the_version_of_a_wiped_asset_does_not_pass_to_another(instance):
     assert_agreement(instance)
 
 
-def test_a_wiped_asset_that_is_only_observed_again_was_not_made(instance):
+def test_a_wiped_asset_that_is_only_observed_has_no_materialization(instance):
     name = "wiped/observed"
     run(instance, asset(name, lambda: version("w1")))
     instance.wipe_assets([asset_key(name)])
@@ -253,7 +253,7 @@ def test_a_wiped_asset_that_is_only_observed_again_was_not_made(instance):
     assert_agreement(instance)
 
 
-def test_a_run_that_is_cut_off_takes_its_checks_answer_away_and_no_version(instance):
+def test_an_interrupted_run_removes_the_check_result_and_keeps_the_version(instance):
     def interrupted() -> dg.MaterializeResult:
         raise RuntimeError("the power went")
 
@@ -266,7 +266,7 @@ def test_a_run_that_is_cut_off_takes_its_checks_answer_away_and_no_version(insta
     assert_agreement(instance)
 
 
-def test_what_a_deleted_run_made_stays_made(instance):
+def test_a_materialization_outlives_its_deleted_run(instance):
     name = "pruned"
     checked_in = dg.AssetCheckResult(check_name=BUILDS_CHECK, passed=True, metadata={"state": "s"})
     first = run(instance, asset(name, lambda: version("p1", checked_in), BUILDS_CHECK))
@@ -281,8 +281,8 @@ def test_what_a_deleted_run_made_stays_made(instance):
     assert_agreement(instance)
 
 
-def test_a_build_is_checked_in_by_its_own_run(instance):
-    """Two runs make one asset at the same time: the one that began first ends last."""
+def test_the_builds_check_is_that_of_the_same_run(instance):
+    """Two concurrent runs materialize one asset: the one that began first ends last."""
     name = "made/twice"
 
     def checked_in(text: str) -> dg.MaterializeResult:
@@ -300,7 +300,7 @@ def test_a_build_is_checked_in_by_its_own_run(instance):
     assert_agreement(instance)
 
 
-def test_a_version_is_found_by_how_it_begins(instance):
+def test_a_version_is_found_by_its_prefix(instance):
     for name, text in (("found/a", "abc1"), ("found/b", "abc2"), ("found/a", "abc1")):
         report(instance, dg.AssetMaterialization(asset_key(name), tags={DATA_VERSION_TAG: text}))
     assert versions_with_prefix(instance, "abc") == [("found/a", "abc1"), ("found/b", "abc2")]
@@ -321,7 +321,7 @@ def statements() -> Iterator[list[str]]:
         sql.event.remove(sql.Engine, "before_cursor_execute", listen)
 
 
-def test_a_reader_asks_as_often_for_fifty_assets_as_for_five(instance):
+def test_a_reader_runs_as_many_queries_for_fifty_assets_as_for_five(instance):
     readers = {
         "materializations": lambda: latest_materializations(instance),
         "observations": lambda: latest_versions(instance, OBSERVATION),
@@ -344,7 +344,7 @@ def test_a_reader_asks_as_often_for_fifty_assets_as_for_five(instance):
     assert_agreement(instance)
 
 
-def test_a_look_asks_as_often_for_fifty_assets_as_for_eight(instance, tmp_path):
+def test_the_status_runs_as_many_queries_for_fifty_assets_as_for_eight(instance, tmp_path):
     counts = {}
     for models in (1, 7):
         project = new_project(tmp_path / str(models), models, targets=1)

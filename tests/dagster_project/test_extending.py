@@ -48,7 +48,7 @@ def extended(copy_of_built, installed) -> Extended:
     return Extended(copy_of_built.root, with_plugin(copy_of_built.environment, installed))
 
 
-def test_it_is_planned_built_judged_shown_and_audited(extended):
+def test_it_is_planned_built_gated_shown_and_audited(extended):
     planned = json.loads(extended.run("robot-assets", "plan", "small_detector", "--json", code=2))["plan"]
     assert set(planned) == {OPERATORS}
     assert planned[OPERATORS]["causes"] == ["was never built"]
@@ -69,7 +69,7 @@ def test_it_is_planned_built_judged_shown_and_audited(extended):
     assert json.loads(extended.run("robot-assets", "plan", "small_detector", "--json"))["plan"] == {}
 
 
-def test_its_gate_blocks_and_says_what_to_do(extended):
+def test_its_gate_blocks_with_a_fix(extended):
     extended.run("robot-assets", "build", OPERATORS)
     with (extended.root / "params.yaml").open("a") as params:
         params.write("stages: {operators: {distinct_max: 2}}\n")
@@ -119,7 +119,7 @@ def test_its_policy_and_its_parameters_are_keys_of_params_yaml(extended):
     assert planned[OPERATORS]["policy"] == "auto"
 
 
-def test_a_key_of_a_kind_that_is_not_installed_is_refused_with_the_near_miss(extended):
+def test_a_key_of_a_missing_kind_is_refused_with_the_near_miss(extended):
     with (extended.root / "params.yaml").open("a") as params:
         params.write("rebuild: {policy: {operatrs: auto}}\n")
     done = subprocess.run(
@@ -129,7 +129,7 @@ def test_a_key_of_a_kind_that_is_not_installed_is_refused_with_the_near_miss(ext
     assert "rebuild.policy.operatrs: unknown key; did you mean 'operators'?" in done.stderr
 
 
-def test_it_is_placed_like_a_stage_of_ours(extended):
+def test_it_is_placed_like_a_builtin_stage(extended):
     tags = extended.python(
         "import json\n"
         "from robot_assets.pipeline.graph import build_graph\n"
@@ -150,7 +150,7 @@ def test_it_is_placed_like_a_stage_of_ours(extended):
     assert tags["dagster-k8s/config"]["container_config"]["image"] == "registry/robot-assets:1"
 
 
-def test_an_edit_of_the_plug_in_makes_its_assets_stale_and_no_others(extended, tmp_path, installed):
+def test_an_edit_of_the_plug_in_makes_only_its_assets_stale(extended, tmp_path, installed):
     extended.run("robot-assets", "build", OPERATORS)
     copied = shutil.copytree(installed, tmp_path / "edited")
     module = copied / "robot_assets_operators" / "__init__.py"

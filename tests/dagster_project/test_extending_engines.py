@@ -1,4 +1,4 @@
-"""The engine kind of the plug-in of docs/extending.md in a whole project: built, judged and audited."""
+"""The engine kind of the plug-in of docs/extending.md in a whole project: built, gated and audited."""
 
 import json
 import subprocess
@@ -24,7 +24,7 @@ def add_target(document: dict) -> None:
     document["models"]["small_detector"]["targets"].append("reference")
 
 
-def test_an_engine_of_its_kind_is_built_judged_and_audited_beside_ours(copy_of_built, installed):
+def test_an_engine_of_its_kind_is_built_gated_and_audited_beside_ours(copy_of_built, installed):
     copy_of_built.change(add_target)
     environment = with_plugin(copy_of_built.environment, installed)
 

@@ -1,4 +1,4 @@
-"""Short-lived processes collect no garbage while they load and when they end, and all of it while they work."""
+"""Short-lived processes collect no garbage during imports and at their end, and as usual during their work."""
 
 import subprocess
 import sys
@@ -30,27 +30,27 @@ def program(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def test_an_ordinary_process_collects_what_it_has_loaded_when_it_ends():
+def test_an_ordinary_process_collects_loaded_objects_at_its_end():
     assert said("Telltale('loaded')") == ["loaded is collected"]
 
 
-def test_what_was_loaded_is_left_alone_to_the_end():
+def test_loaded_objects_are_not_collected_at_the_end():
     assert said("gc_tuning.begin(); Telltale('loaded')") == []
     assert said("gc_tuning.begin(); Telltale('loaded'); gc_tuning.work_begins(); gc.collect()") == []
 
 
-def test_thousands_of_objects_are_a_reason_to_collect_only_once_work_has_begun():
+def test_thousands_of_objects_trigger_a_collection_only_after_work_begins():
     many = "Telltale('{}'); kept = [[] for _ in range(5000)]\n"
     before, after = many.format("before"), many.format("after")
     assert said("gc_tuning.begin()\n" + before + "gc_tuning.work_begins()\n" + after) == ["after is collected"]
 
 
-def test_what_one_step_leaves_behind_is_still_garbage_when_the_next_begins():
+def test_garbage_of_one_step_is_collected_in_the_next():
     steps = "gc_tuning.begin(); gc_tuning.work_begins(); Telltale('left behind'); gc_tuning.work_begins()\n"
     assert said(steps + "gc.collect()") == ["left behind is collected"]
 
 
-def test_it_runs_the_command_of_dagster_that_follows():
+def test_it_runs_the_given_command_of_dagster():
     done = program("dagster", "--version")
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith(f"dagster, version {dagster.__version__}\n")
@@ -58,7 +58,7 @@ def test_it_runs_the_command_of_dagster_that_follows():
 
 
 @pytest.mark.parametrize("arguments", [[], ["api", "execute_step"]])
-def test_something_else_than_dagster_is_refused_with_what_was_needed(arguments: list[str]):
+def test_another_command_is_refused(arguments: list[str]):
     done = program(*arguments)
     assert done.returncode == 1
     assert f"error: the command is '{arguments[0] if arguments else ''}'" in done.stderr

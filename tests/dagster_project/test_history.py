@@ -1,4 +1,4 @@
-"""The past of a real instance, read back: which build made a version, which gates judged it, whose a hash is."""
+"""The history of a real instance: the build and the gates of a version, and the asset of a hash."""
 
 import json
 from collections.abc import Callable, Iterator, Mapping
@@ -28,7 +28,7 @@ ONE, OTHER = version_of("one"), version_of("other")
 
 @dataclass
 class Plant:
-    """Builds trivial assets with real runs of Dagster; the records are what real builds leave."""
+    """Builds trivial assets with real runs of Dagster and the records of real builds."""
 
     instance: dg.DagsterInstance
 
@@ -37,7 +37,7 @@ class Plant:
         return InstanceHistory(self.instance)
 
     def run(self, *definitions: Any, selection: dg.AssetSelection | None = None) -> str:
-        """Execute assets and checks in one run; a blocking check that does not pass fails its step, as it should."""
+        """Execute assets and checks in one run; a blocking check that does not pass fails its step."""
         result = dg.materialize(
             list(definitions), instance=self.instance, run_config=QUIET, selection=selection, raise_on_error=False
         )
@@ -69,7 +69,7 @@ class Plant:
         self.instance.report_runless_asset_event(dg.AssetObservation(asset_key(name), tags=tags))
 
     def report(self, name: str, version: str) -> None:
-        """What somebody does by hand in the UI."""
+        """Report a materialization, as in the UI."""
         tags = {"dagster/data_version": version}
         self.instance.report_runless_asset_event(dg.AssetMaterialization(asset_key(name), tags=tags))
 
@@ -113,8 +113,8 @@ def gate(
         metadata: dict[str, Any] = {"facts": dg.MetadataValue.json({"p95": 1.5})}
         if read is not None:
             metadata[READ_KEY] = dg.MetadataValue.json(dict(read))
-        told = "p95 1.5 ms" if passed else "p95 41 ms\n\nfix: a smaller network"
-        return dg.AssetCheckResult(passed=passed, description=told, metadata=metadata)
+        description = "p95 1.5 ms" if passed else "p95 41 ms\n\nfix: a smaller network"
+        return dg.AssetCheckResult(passed=passed, description=description, metadata=metadata)
 
     return check
 
@@ -130,7 +130,7 @@ def names(gates: Any) -> list[tuple[str, bool]]:
     return [(one.name, one.passed) for one in gates]
 
 
-def test_the_materializations_of_a_version_are_found_the_newest_first_with_their_records(plant):
+def test_materializations_of_a_version_are_found_newest_first_with_their_records(plant):
     runs = [plant.build(ENGINE, ONE, inputs={DATA: ONE}), plant.build(ENGINE, OTHER), plant.build(ENGINE, ONE)]
     history = plant.history
     found = history.materializations(ENGINE, ONE)
@@ -142,7 +142,7 @@ def test_the_materializations_of_a_version_are_found_the_newest_first_with_their
     assert history.assets() == [ENGINE]
 
 
-def test_a_materialization_that_somebody_reported_has_no_record(plant):
+def test_a_reported_materialization_has_no_record(plant):
     plant.report(ENGINE, ONE)
     [made] = plant.history.materializations(ENGINE, ONE)
     with pytest.raises(LineageError, match="no build of this system materialized it"):
@@ -166,7 +166,7 @@ def test_a_record_of_another_form_is_refused_with_the_field(plant):
         plant.history.record(ENGINE, made.number)
 
 
-def test_an_observed_version_is_dated_by_the_first_time_it_was_seen(plant):
+def test_an_observed_version_is_dated_by_its_first_observation(plant):
     plant.observe(DEVICE, ONE)
     first = plant.history.first_observed(DEVICE, ONE)
     plant.observe(DEVICE, OTHER)
@@ -187,7 +187,7 @@ def test_only_blocking_checks_on_exactly_this_version_are_its_gates(plant):
     assert plant.history.gates(ENGINE, OTHER) == []
 
 
-def test_the_last_evaluation_counts_and_its_summary_comes_without_the_advice(plant):
+def test_the_last_evaluation_counts_with_its_summary_without_the_fix(plant):
     plant.build(ENGINE, ONE, gate(ENGINE))
     plant.judge(gate(ENGINE, passed=False))
     [latency] = plant.history.gates(ENGINE, ONE)
@@ -203,19 +203,19 @@ def test_a_gate_that_ran_on_an_older_materialization_of_the_same_bytes_counts(pl
     assert names(plant.history.gates(ENGINE, OTHER)) == [("latency", False)]
 
 
-def test_a_rebuild_that_lands_while_a_gate_is_at_work_is_not_taken_for_what_the_gate_judged(plant):
+def test_a_rebuild_during_a_gate_is_not_the_version_that_the_gate_evaluated(plant):
     plant.build(ENGINE, ONE)
     plant.judge(gate(ENGINE, read={ENGINE: ONE}, meanwhile=lambda: plant.report(ENGINE, OTHER)))
     assert plant.history.gates(ENGINE, OTHER) == []
 
 
-def test_what_a_gate_read_is_among_its_facts(plant):
+def test_the_versions_that_a_gate_read_are_among_its_facts(plant):
     plant.build(ENGINE, ONE, gate(ENGINE, read={ENGINE: ONE, DATA: OTHER}))
     [latency] = plant.history.gates(ENGINE, ONE)
     assert latency.facts == {"p95": 1.5, "read": {ENGINE: ONE, DATA: OTHER}}
 
 
-def test_a_hash_is_found_by_its_beginning_the_latest_first_and_nothing_in_it_is_a_wildcard(plant):
+def test_a_hash_is_found_by_its_prefix_latest_first_without_wildcards(plant):
     plant.build(ENGINE, ONE)
     plant.build(DATA, ONE)
     plant.observe(DEVICE, OTHER)
@@ -225,7 +225,7 @@ def test_a_hash_is_found_by_its_beginning_the_latest_first_and_nothing_in_it_is_
     assert plant.history.holders("_" + ONE[1:]) == []
 
 
-def test_a_wiped_asset_is_gone_and_what_is_built_after_is_there(plant):
+def test_a_wiped_asset_is_gone_and_later_builds_are_found(plant):
     plant.build(ENGINE, ONE)
     plant.instance.wipe_assets([asset_key(ENGINE)])
     assert plant.history.materializations(ENGINE, ONE) == []
@@ -286,7 +286,7 @@ def test_no_query_of_an_audit_reads_through_all_events(plant):
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory: pytest.TempPathFactory, repository: Path) -> Checkout:
-    """A project whose engine was built of a data set, from a clean commit; both are in the store."""
+    """A project with a data set and an engine from it, built from a clean commit; both are in the store."""
     checkout = new_checkout(tmp_path_factory.mktemp("project") / "small", repository)
     home = checkout.root / ".dagster"
     home.mkdir()
@@ -310,7 +310,7 @@ def stored(project: Project, name: str) -> str:
     return project.store.add(folder).digest
 
 
-def test_the_command_answers_yes_for_a_clean_engine_by_name_file_and_hash(checkout):
+def test_the_command_succeeds_for_a_clean_engine_by_name_file_and_hash(checkout):
     version = stored_version(checkout, ENGINE)
     for what in (ENGINE, f"made/{ENGINE}/engine.onnx", version[:8]):
         done = checkout.run("robot-assets", "audit", what)
@@ -329,7 +329,7 @@ def test_the_command_writes_one_page(checkout):
     assert (checkout.root / "audit.html").read_text().startswith("<!DOCTYPE html>")
 
 
-def test_the_command_prints_the_signed_statements_one_a_line_and_says_when_there_are_none(checkout):
+def test_the_command_prints_the_signed_statements_one_a_line_or_that_there_are_none(checkout):
     done = checkout.run("robot-assets", "audit", DATA, "--format", "intoto", check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert "has no signed statements" in done.stderr
@@ -338,7 +338,7 @@ def test_the_command_prints_the_signed_statements_one_a_line_and_says_when_there
     assert [json.loads(line) for line in done.stdout.splitlines()] == [{"payload": "eA=="}]
 
 
-def test_the_command_answers_no_when_something_is_wrong(checkout):
+def test_the_command_fails_for_a_chain_with_problems(checkout):
     done = checkout.run("robot-assets", "audit", DATA[:-1], check=False)
     assert done.returncode == 1
     assert f"did you mean {DATA}" in done.stderr
@@ -351,7 +351,7 @@ def test_the_command_answers_no_when_something_is_wrong(checkout):
     assert checkout.run("robot-assets", "audit", ENGINE, "--format", "pdf", check=False).returncode == 2
 
 
-def test_the_command_answers_no_when_the_store_has_lost_an_input(checkout, tmp_path):
+def test_the_command_fails_when_the_store_has_lost_an_input(checkout, tmp_path):
     version = stored_version(checkout, DATA)
     listing = checkout.project.store.cache / "files" / "md5" / version[:2] / version[2:]
     listing.rename(tmp_path / "kept")

@@ -1,4 +1,4 @@
-"""Code that is edited while a run is at work: what the run made must not pass for made by the new code.
+"""Code that is edited during a run: the result of the run must not count as a result of the new code.
 
 Dagster stamps a materialization with the code version of the definitions (its issue 33708). Here real builds run from
 a copy of both packages, and the copy is edited under them.
@@ -34,7 +34,7 @@ SECONDS_TO_BEGIN = 120.0
 
 @dataclass(frozen=True)
 class Copy:
-    """A project, and the packages that its commands run from. Simulation waits in them until it is told to go on."""
+    """A project, and the packages that its commands run from. Their simulation waits for ``go_on``."""
 
     checkout: Checkout
     packages: Path
@@ -67,12 +67,12 @@ class Copy:
         (self.checkout.root / "go_on").touch()
 
     def edit(self, module: str) -> None:
-        """Change what the code of a module is, and nothing that it does."""
+        """Change the code of a module, but not its behaviour."""
         with open(self.packages / f"{module.replace('.', os.sep)}.py", "a") as source:
             source.write("\nEDITED = True\n")
 
     def plan(self, name: str) -> dict:
-        """What is to be done about an asset; empty when it is fresh."""
+        """The planned step of an asset; empty when it is fresh."""
         status, out, err = self.run("plan", name, "--json")
         assert status in (0, 2), err
         return json.loads(out)["plan"].get(name, {})
@@ -94,7 +94,7 @@ def copy(tmp_path: Path, repository: Path) -> Iterator[Copy]:
     copy.go_on()
 
 
-def test_what_a_run_began_with_older_code_is_stale_when_it_ends(copy):
+def test_a_run_that_began_with_older_code_ends_with_a_stale_asset(copy):
     edited = "robot_assets.data.simulation.weather"
     building = copy.start("build", "raw/small", "--json")
     copy.wait_until_at_work(building)
@@ -119,7 +119,7 @@ def test_what_a_run_began_with_older_code_is_stale_when_it_ends(copy):
 
 
 def test_code_that_is_edited_before_it_is_imported_does_not_run(copy):
-    """The process has said which code it is: it must not run another one under that name."""
+    """The process has recorded its code version: it must not run other code under that version."""
     edited = "robot_assets.data.duplicates"
     building = copy.start("build", "datasets/small", "--json")
     copy.wait_until_at_work(building)

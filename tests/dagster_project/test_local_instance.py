@@ -1,4 +1,4 @@
-"""The configuration of a checkout's instance, and one that an earlier version of us or a person has written."""
+"""The ``dagster.yaml`` of a checkout: new, written by an earlier version, or edited by a user."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ run_monitoring:
 
 
 def written(home: Path, text: str | None = None) -> str:
-    """``dagster.yaml`` after our command line has looked at it."""
+    """``dagster.yaml`` after ``robot-assets`` has prepared the instance."""
     path = home / "dagster.yaml"
     if text is not None:
         path.write_text(text)
@@ -51,11 +51,11 @@ def test_the_configuration_of_an_earlier_version_is_replaced(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     "text", ["telemetry:\n  enabled: true\n", FORMER.replace("local_launcher", "own"), "# local_launcher\n"]
 )
-def test_one_that_a_person_has_written_stays_as_it_is(tmp_path: Path, text: str) -> None:
+def test_an_edited_configuration_is_not_changed(tmp_path: Path, text: str) -> None:
     assert written(tmp_path, text) == text
 
 
-def test_an_edited_one_that_names_the_former_module_is_refused_with_a_fix_that_works(tmp_path: Path) -> None:
+def test_an_edited_configuration_with_the_former_module_is_refused_with_a_fix_that_works(tmp_path: Path) -> None:
     home = tmp_path / "a home"
     home.mkdir()
     edited = FORMER.replace("poll_interval_seconds: 10", "poll_interval_seconds: 5")

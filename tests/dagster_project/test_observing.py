@@ -1,4 +1,4 @@
-"""``data_pointers`` and ``platforms`` record what has changed in the world, and nothing else."""
+"""``data_pointers`` and ``platforms`` record changed versions, and nothing else."""
 
 import subprocess
 from collections.abc import Callable
@@ -69,7 +69,7 @@ class World:
         return artifact.digest
 
     def tick(self, sensor: str) -> str:
-        """One tick as the daemon does it: the events are recorded, the message is what a person reads."""
+        """One tick as in the daemon: records the events and returns the message."""
         context = dg.build_sensor_context(instance=self.instance)
         result = self.sensors[sensor].evaluate_tick(context)
         for event in result.asset_events:
@@ -96,7 +96,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return World(root)
 
 
-def test_both_are_on_by_default_described_and_look_as_often_as_params_say(world):
+def test_both_are_on_by_default_described_and_have_the_interval_of_params(world):
     intervals = {name: sensor.minimum_interval_seconds for name, sensor in world.sensors.items()}
     assert intervals == {"data_pointers": 45, "platforms": 22}
     for sensor in world.sensors.values():
@@ -107,7 +107,7 @@ def test_both_are_on_by_default_described_and_look_as_often_as_params_say(world)
 # data_pointers
 
 
-def test_a_pointer_is_recorded_when_it_changes_and_only_then(world):
+def test_a_pointer_is_recorded_only_when_it_changes(world):
     first = {name: world.add(name, "one") for name in ("yard", "field")}
     assert world.tick("data_pointers") == (
         f"recorded raw/yard: nothing -> {first['yard'][:8]} (data/raw/yard.dvc); "
@@ -123,7 +123,7 @@ def test_a_pointer_is_recorded_when_it_changes_and_only_then(world):
     assert world.versions("raw/field") == [first["field"]]
 
 
-def test_an_observation_says_where_it_was_read_and_what_was_before(world):
+def test_an_observation_has_its_location_and_the_previous_version(world):
     first = world.add("yard", "one")
     world.add("field", "one")
     world.tick("data_pointers")
@@ -136,7 +136,7 @@ def test_an_observation_says_where_it_was_read_and_what_was_before(world):
     assert latest.description == f"{first[:8]} -> {second[:8]}, seen at data/raw/yard.dvc"
 
 
-def test_a_change_that_was_undone_between_two_looks_is_nothing(world):
+def test_a_change_that_is_undone_between_two_ticks_is_not_recorded(world):
     world.add("field", "one")
     world.add("yard", "one")
     world.tick("data_pointers")
@@ -145,7 +145,7 @@ def test_a_change_that_was_undone_between_two_looks_is_nothing(world):
     assert world.tick("data_pointers").startswith("2 data pointers unchanged")
 
 
-def test_git_push_is_what_is_seen(world, tmp_path):
+def test_a_git_push_is_recorded(world, tmp_path):
     world.add("field", "one")
     version = world.add("yard", "one")
     pointer = (world.root / "data/raw/yard.dvc").read_text()
@@ -170,7 +170,7 @@ def git(*arguments: str) -> None:
     subprocess.run(["git", *identity, *arguments], check=True, capture_output=True)
 
 
-def test_data_that_cannot_be_had_is_not_recorded_and_the_fix_is_a_command(world):
+def test_unavailable_data_is_not_recorded_and_the_fix_is_a_command(world):
     world.add("field", "one")
     pointer = world.root / "data/raw/yard.dvc"
     pointer.write_text(f"outs:\n- md5: {'a' * 32}.dir\n  hash: md5\n  path: yard\n")
@@ -190,7 +190,7 @@ def test_all_errors_are_in_one_failed_tick(world):
     assert str(caught.value).count("no pointer at") == 2
 
 
-def test_params_yaml_is_read_again_at_every_look(world):
+def test_each_tick_reads_params_yaml_again(world):
     world.add("yard", "one")
     world.change(lambda params: params["datasets"].pop("field"))
     assert "raw/field" not in world.tick("data_pointers")
@@ -201,7 +201,7 @@ def test_params_yaml_is_read_again_at_every_look(world):
         world.tick("data_pointers")
 
 
-def test_a_data_set_that_the_code_location_does_not_know_is_named_and_left(world):
+def test_a_data_set_that_is_not_in_the_code_location_is_named_and_not_recorded(world):
     for name in ("yard", "field", "park"):
         world.add(name, "one")
     world.change(lambda params: params["datasets"].update(park=recorded("park")))
@@ -210,11 +210,11 @@ def test_a_data_set_that_the_code_location_does_not_know_is_named_and_left(world
     assert world.versions("raw/park") == []
 
 
-def test_what_nobody_expected_of_one_data_set_hides_nothing_of_the_others(world):
+def test_an_unexpected_error_of_one_data_set_does_not_hide_the_others(world):
     world.add("yard", "one")
     world.add("field", "one")
     pointer = world.root / "data/raw/yard.dvc"
-    pointer.write_text("[" * 5000)  # deeper than the parser of YAML goes
+    pointer.write_text("[" * 5000)  # exceeds the recursion limit of the YAML parser
     message = world.tick("data_pointers")
     assert message.startswith("recorded raw/field")
     assert "error: raw/yard: " in message
@@ -223,12 +223,12 @@ def test_what_nobody_expected_of_one_data_set_hides_nothing_of_the_others(world)
 # platforms
 
 
-def test_a_device_is_recorded_when_it_changes_and_only_then(world, tmp_path):
+def test_a_device_is_recorded_only_when_it_changes(world, tmp_path):
     before = probe().fingerprint
     assert world.tick("platforms") == (
-        f"recorded platform/cpu: nothing -> {before[:8]} (this machine) | reported by the devices themselves: platform/orin"
+        f"recorded platform/cpu: nothing -> {before[:8]} (this machine) | self-reported: platform/orin"
     )
-    assert world.tick("platforms") == ("1 platform unchanged: platform/cpu | reported by the devices themselves: platform/orin")
+    assert world.tick("platforms") == ("1 platform unchanged: platform/cpu | self-reported: platform/orin")
     (tmp_path / "proc/cpuinfo").write_text(CPU.format("avx_vnni"))
     after = probe().fingerprint
     assert world.tick("platforms").startswith(
@@ -245,7 +245,7 @@ def test_a_reported_device_has_no_version_here(world):
     assert observed_version(world.project, "platform/cpu") == probe().fingerprint
 
 
-def test_an_engine_is_refused_on_another_machine_than_the_one_it_is_for(world):
+def test_an_engine_is_refused_on_another_machine_than_its_target(world):
     require_this_device("orin", "reported", probe().fingerprint)
     with pytest.raises(PlatformError) as caught:
         require_this_device("orin", "reported", "f" * 32)

@@ -1,4 +1,4 @@
-"""Each step carries the Kubernetes configuration of its pool, and no other layer can widen or narrow it."""
+"""Each step has the Kubernetes configuration of its pool, and no other layer changes it."""
 
 import subprocess
 import sys
@@ -61,7 +61,7 @@ def affinity_terms(pod_spec: object) -> list:
 
 
 def as_job(tags: dict, launcher: K8sRunLauncher, location: dict | None = None, executor: dict | None = None):
-    """The Job that dagster_k8s makes of a step's tags below the other layers, merged in its own order."""
+    """The Job that dagster_k8s creates from a step's tags and the other layers, merged in its own order."""
     launched = K8sContainerContext.create_for_run(_run(), launcher, include_run_tags=False)
     context = (
         launched.merge(K8sContainerContext.create_from_config({"k8s": {"run_k8s_config": location or {}}}))
@@ -98,7 +98,7 @@ def launcher_with(tmp_path_factory: pytest.TempPathFactory):
 
 
 def tags(config: dict) -> dict[str, str]:
-    """Op tags as Dagster keeps them."""
+    """Op tags as Dagster stores them."""
 
     @dg.op(tags={CONFIG_TAG: config})
     def step():
@@ -115,7 +115,7 @@ POOLS = {
     "yard_detector__ptq": "training",
     "yard_detector__qat": "training",
     "yard_detector__onnx": "general",
-    "yard_detector__onnx_parity": "general",
+    "yard_detector__onnx_gates": "general",
     "yard_detector__engine__orin_agx": "orin_agx",
     "yard_detector__engine__orin_agx_gates": "orin_agx",
     "yard_detector__engine__orin_agx_lineage_intact": "general",
@@ -124,17 +124,17 @@ POOLS = {
 }
 
 
-def test_every_step_belongs_to_a_pool_and_a_gate_to_that_of_its_asset(tmp_path):
+def test_every_step_has_a_pool_and_gates_have_that_of_their_asset(tmp_path):
     ops = ops_of(tmp_path, cluster_document())
     assert {name: ops[name].tags.get(POOL_TAG) for name in POOLS} == POOLS
     assert all(op.tags[POOL_TAG] and CONFIG_TAG in op.tags for op in ops.values())
 
 
-def test_a_profile_and_its_gate_belong_to_the_device_that_is_profiled(tmp_path):
+def test_a_profile_and_its_gates_run_on_the_profiled_device(tmp_path):
     document = cluster_document()
     document["targets"]["orin_agx"]["profile"] = {"models": {"yard_detector": {"rate_hz": 15}}}
     ops = ops_of(tmp_path, document)
-    assert {ops[name].tags[POOL_TAG] for name in ("profile__orin_agx", "profile__orin_agx_fits")} == {"orin_agx"}
+    assert {ops[name].tags[POOL_TAG] for name in ("profile__orin_agx", "profile__orin_agx_gates")} == {"orin_agx"}
     assert "profile__cpu" not in ops
 
 
@@ -145,7 +145,7 @@ def test_the_concurrency_pool_of_a_step_is_its_node_pool_where_that_has_a_limit(
         assert op.pool == (op.tags[POOL_TAG] if op.tags[POOL_TAG] in limits else None)
 
 
-def test_nothing_is_placed_where_steps_run_here(tmp_path):
+def test_local_steps_have_no_placement(tmp_path):
     document = cluster_document()
     document["execution"]["kind"] = "local"
     for op in ops_of(tmp_path, document).values():
@@ -153,7 +153,7 @@ def test_nothing_is_placed_where_steps_run_here(tmp_path):
         assert op.pool is None
 
 
-def test_a_training_step_asks_for_all_labels_at_once_and_for_whole_gpus(params, launcher_with):
+def test_a_training_step_requires_all_labels_and_whole_gpus(params, launcher_with):
     pod = as_job(tags(train_affinity(params)), launcher_with({})).spec.template.spec
     (term,) = affinity_terms(pod)
     wanted = {each.key: (each.operator, each.values) for each in term.match_expressions}
@@ -182,7 +182,7 @@ def test_an_engine_is_built_on_its_device_with_the_image_of_its_architecture(par
     assert (pod.restart_policy, job.spec.backoff_limit) == ("Never", 0)
 
 
-def test_everything_else_goes_to_any_node_that_the_image_runs_on(params, launcher_with):
+def test_other_steps_run_on_any_node_of_the_images_architecture(params, launcher_with):
     pod = as_job(tags(anywhere(params)), launcher_with({})).spec.template.spec
     (term,) = affinity_terms(pod)
     assert [(each.key, each.values) for each in term.match_expressions] == [("kubernetes.io/arch", ["amd64"])]
@@ -190,7 +190,7 @@ def test_everything_else_goes_to_any_node_that_the_image_runs_on(params, launche
     assert not pod.tolerations
 
 
-def test_an_image_in_a_variable_that_is_not_set_is_named_when_it_is_needed(params, monkeypatch):
+def test_an_unset_image_variable_is_an_error_at_its_use(params, monkeypatch):
     assert image_name(params, "orin_agx") == "registry.example/edge:1"
     monkeypatch.delenv("ROBOT_ASSETS_EDGE_IMAGE")
     assert "image" not in edge_affinity(params, "orin_agx")["container_config"]
@@ -206,7 +206,7 @@ def affinity_to(label: str, value: str) -> dict:
 
 
 def test_appended_affinities_would_be_an_or(launcher_with, params):
-    """Why the tags are merged SHALLOW; when this fails, dagster_k8s merges otherwise, and they need not be."""
+    """The reason for SHALLOW tags. If this fails, dagster_k8s merges differently, and the reason is gone."""
     deep = {**train_affinity(params), "merge_behavior": "DEEP"}
     launcher = launcher_with({"pod_spec_config": affinity_to("robot-assets/role", "general")})
     assert len(affinity_terms(as_job(tags(deep), launcher).spec.template.spec)) == 2
@@ -245,9 +245,7 @@ LAYER = some.fixed_dictionaries(
 @given(
     of_launcher=LAYER, of_location=LAYER, of_executor=LAYER, pool=some.sampled_from(["training", "orin_agx", "general"])
 )
-def test_no_other_layer_moves_a_step_or_gives_it_something_else(
-    launcher_with, of_launcher, of_location, of_executor, pool
-):
+def test_no_other_layer_changes_the_placement_of_a_step(launcher_with, of_launcher, of_location, of_executor, pool):
     document = cluster_document()
     document["execution"]["images"]["arm64"] = "registry.example/edge:1"
     params = parse_params(document)
@@ -258,7 +256,7 @@ def test_no_other_layer_moves_a_step_or_gives_it_something_else(
     assert among.backoff_limit == alone.backoff_limit
 
 
-def test_what_placement_does_not_decide_is_left_to_the_other_layers(params, launcher_with):
+def test_other_keys_come_from_the_other_layers(params, launcher_with):
     launcher = launcher_with(
         {"container_config": {"volumeMounts": [{"name": "cache", "mountPath": "/cache"}]}},
         volumes=[{"name": "cache", "hostPath": {"path": "/var/cache/robot-assets"}}],
@@ -273,7 +271,7 @@ def test_what_placement_does_not_decide_is_left_to_the_other_layers(params, laun
     assert template.spec.service_account_name == "dagster"
 
 
-def test_the_executor_of_a_cluster_is_chosen_by_one_setting_and_loads_nothing_of_kubernetes(tmp_path):
+def test_one_setting_selects_the_cluster_executor_which_imports_nothing_of_kubernetes(tmp_path):
     code = (
         "import sys, yaml; from pathlib import Path; from tests.cluster.sample_params import cluster_document;"
         "from robot_assets.pipeline.project import Project; from dagster_project.definitions import build_definitions;"

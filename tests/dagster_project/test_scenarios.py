@@ -1,11 +1,11 @@
-"""Lineage decides, through the real daemon: `dagster dev` with its sensors, on a checkout with code of its own.
+"""Rebuilds through the real daemon: `dagster dev` with its sensors, on a checkout with its own copy of the code.
 
 One daemon serves all scenarios of this module, in order; each begins when everything is fresh and counts what
 has been materialized since. Two models: ``first`` on recorded data (a ``.dvc`` pointer) for two targets, of which
 ``board`` reports its platform itself; ``second`` on simulated data.
 
-The processor is the one stand-in: the system reads ``proc/cpuinfo`` of the checkout instead of the machine's, so
-that a test can take a feature away from it.
+Only the processor is simulated: the system reads ``proc/cpuinfo`` of the checkout instead of the machine's, so that a
+test can remove a feature.
 """
 
 import copy
@@ -93,7 +93,7 @@ def daemon(workplace: Workplace):
 
 @pytest.fixture
 def since(daemon: Daemon):
-    """What has been materialized since the test began, and nothing that was made needlessly."""
+    """The materializations since the test began, without needless ones."""
     daemon.settle()
     before = daemon.workplace.versions()
     return lambda: Counter(daemon.workplace.versions()) - before
@@ -103,7 +103,7 @@ def once(*names: str) -> Counter[str]:
     return Counter(names)
 
 
-def test_1_new_data_goes_through_to_the_engines_step_by_step(daemon, since):
+def test_1_new_data_rebuilds_everything_up_to_the_engines(daemon, since):
     record(daemon.workplace, seed=4)
     daemon.settle()
     assert since() == once("datasets/yard", *FIRST)
@@ -118,7 +118,7 @@ def test_1_new_data_goes_through_to_the_engines_step_by_step(daemon, since):
     assert tags["robot_assets/because"].startswith("raw/yard changed (")
 
 
-def test_2_the_same_bytes_cut_off(daemon, since):
+def test_2_the_same_bytes_stop_the_rebuild(daemon, since):
     daemon.workplace.edit("data/dataset.py", lambda text: text + "\n_UNUSED = 1\n")
     daemon.settle()
     assert since() == once("datasets/yard", "datasets/small")
@@ -129,7 +129,7 @@ def test_3_a_changed_platform_rebuilds_exactly_its_engines(daemon, since):
     features = info.read_text()
     assert " avx2 " in features
     info.write_text(features.replace(" avx2 ", " "))
-    # board reports its platform itself, and has reported nothing new
+    # board reports its platform itself, and has reported no change
     daemon.settle()
     assert since() == once("first/engine/cpu", "second/engine/cpu")
     info.write_text(features)
@@ -137,7 +137,7 @@ def test_3_a_changed_platform_rebuilds_exactly_its_engines(daemon, since):
     assert since() == once("first/engine/cpu", "second/engine/cpu") + once("first/engine/cpu", "second/engine/cpu")
 
 
-def test_4_a_comment_is_nothing_and_the_loss_is_the_checkpoint_and_what_follows(daemon, since):
+def test_4_a_comment_rebuilds_nothing_and_the_loss_rebuilds_from_the_checkpoint_on(daemon, since):
     daemon.workplace.edit("models/loss.py", lambda text: text + "\n# A remark.\n")
     daemon.settle()
     assert since() == Counter()
@@ -146,7 +146,7 @@ def test_4_a_comment_is_nothing_and_the_loss_is_the_checkpoint_and_what_follows(
     assert since() == once(*FIRST, *SECOND)
 
 
-def test_5_a_parameter_rebuilds_its_model_only_and_nothing_twice_though_all_is_killed_in_the_middle(daemon, since):
+def test_5_a_parameter_rebuilds_its_model_only_and_once_despite_a_kill(daemon, since):
     workplace = daemon.workplace
 
     def slower(params):
@@ -163,7 +163,7 @@ def test_5_a_parameter_rebuilds_its_model_only_and_nothing_twice_though_all_is_k
     assert since() == once(*SECOND)
 
 
-def test_6_changes_made_while_the_sensor_is_off_are_seen_once(daemon, since):
+def test_6_changes_while_the_sensor_is_off_are_built_once(daemon, since):
     workplace = daemon.workplace
     workplace.run("dagster", "sensor", "stop", "stale_assets", "-w", "workspace.yaml")
 
@@ -184,7 +184,7 @@ def test_6_changes_made_while_the_sensor_is_off_are_seen_once(daemon, since):
     assert made == once("second/ptq", "first/engine/cpu", "second/engine/cpu")
 
 
-def test_7_a_build_that_always_fails_is_tried_then_left_alone_until_it_is_mended(daemon, since):
+def test_7_a_failing_build_has_a_limit_of_attempts_until_it_is_fixed(daemon, since):
     workplace = daemon.workplace
     broken = "    card, model = read_export(onnx)\n"
     workplace.edit("engines/onnxruntime/build.py", lambda text: text.replace(broken, f"    raise OSError\n{broken}"))
@@ -204,7 +204,7 @@ def test_7_a_build_that_always_fails_is_tried_then_left_alone_until_it_is_mended
     assert since() == once(*engines)
 
 
-def test_8_an_engine_altered_by_one_byte_is_told(daemon, since):
+def test_8_an_engine_altered_by_one_byte_is_reported(daemon, since):
     workplace, engine = daemon.workplace, "second/engine/cpu"
     assert judged_intact(workplace, engine).metadata["facts"].value["altered"] == []
     workplace.run("robot-assets", "engine", "get", engine, "--out", "robot")

@@ -1,4 +1,4 @@
-"""Sensitive layers as an asset: there where params.yaml asks for it, read by engines where params.yaml says so."""
+"""The sensitivity asset exists when params.yaml has the section; engines with mixed precision read it."""
 
 import base64
 import io

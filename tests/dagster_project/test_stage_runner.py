@@ -1,4 +1,4 @@
-"""One run at a time works on one desired state, and needs what it has opened until its step ends."""
+"""One run at a time builds a desired state, and pins its open artifacts until its step ends."""
 
 import dagster as dg
 import pytest
@@ -12,7 +12,7 @@ from robot_assets.store.cache import Cache
 from robot_assets.store.pins import is_pinned
 
 
-def test_a_second_run_for_the_same_state_is_told_to_wait(tmp_path):
+def test_a_second_run_for_the_same_state_is_refused(tmp_path):
     workdir = tmp_path / "workdir"
     with _exclusive(workdir, "yard/checkpoint"):
         second = _exclusive(workdir, "yard/checkpoint")
@@ -22,8 +22,8 @@ def test_a_second_run_for_the_same_state_is_told_to_wait(tmp_path):
         assert workdir.is_dir()
 
 
-def test_a_step_lets_go_of_what_it_opened_when_it_ends_and_not_before(tmp_path):
-    """A process that runs many steps would keep all of their artifacts from making room."""
+def test_a_step_releases_its_open_artifacts_only_when_it_ends(tmp_path):
+    """Otherwise a process that runs many steps would keep all their artifacts from eviction."""
     yard = {
         "source": {"kind": "simulation", "images": 8, "sessions": 4, "width": 64, "height": 64, "seed": 1},
         "classes": ["pedestrian"],

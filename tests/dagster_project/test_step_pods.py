@@ -1,4 +1,4 @@
-"""What the executor of a cluster rests on: reads of an API server that may be unwell, limits, and Dagster's inside."""
+"""Requirements of the cluster executor: reads through API server outages, concurrency limits, Dagster's internals."""
 
 import inspect
 import json
@@ -21,8 +21,8 @@ from dagster_project.kubernetes.step_pods import StepPods
 from tests.cluster.kubernetes_objects import ended, event, job, pod
 
 
-def test_the_inside_of_dagster_is_as_it_was_when_this_was_written():
-    """Not public: when one of these versions changes, run make test-cluster, then raise it here."""
+def test_the_internals_of_dagster_are_those_of_the_tested_versions():
+    """When one of these versions changes, run make test-cluster, then raise it here."""
     assert version("dagster") == "1.13.27"
     assert version("dagster-k8s") == "0.29.27"
 
@@ -38,12 +38,12 @@ def test_the_inside_of_dagster_is_as_it_was_when_this_was_written():
         (KubernetesExecutor, StepDelegatingExecutor, "log_failure_or_retry_event_after_error"),
     ],
 )
-def test_what_is_replaced_is_called_as_it_was(own, theirs, method):
+def test_overridden_methods_have_the_original_parameters(own, theirs, method):
     parameters = [list(inspect.signature(getattr(kind, method)).parameters) for kind in (own, theirs)]
     assert parameters[0] == parameters[1]
 
 
-def test_the_limits_of_params_become_those_of_the_instance(tmp_path):
+def test_the_limits_of_params_are_set_on_the_instance(tmp_path):
     with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
         instance.event_log_storage.set_concurrency_slots("training", 5)
         set_concurrency_limits(instance, {"training": 2, "orin_agx": 1})
@@ -83,7 +83,7 @@ def serving(answer) -> Iterator[PodReader]:
             self.wfile.write(text)
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """No log."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=server.serve_forever)
@@ -105,40 +105,40 @@ def reader_of(url: str) -> PodReader:
         kubernetes.client.Configuration.set_default(before)
 
 
-def test_objects_come_as_the_api_server_writes_them():
+def test_objects_are_the_json_of_the_api_server():
     with serving(lambda path: (200, PATHS[path])) as reader:
         assert reader.job("dagster-step-1f0c")["status"]["active"] == 1
         (found,) = reader.pods("dagster-step-1f0c")
         assert found["status"]["containerStatuses"][0]["state"]["terminated"]["reason"] == "OOMKilled"
         assert found["spec"]["containers"][0]["resources"]["limits"]["nvidia.com/gpu"] == "1"
-        (said,) = reader.events("dagster-step-1f0c-x7k2p")
-        assert said["message"] == "configmap not found"
+        (found,) = reader.events("dagster-step-1f0c-x7k2p")
+        assert found["message"] == "configmap not found"
 
 
-def test_a_job_that_is_not_there_is_none():
+def test_a_missing_job_is_none():
     with serving(lambda path: (404, {"kind": "Status", "message": "not found"})) as reader:
         assert reader.job("dagster-step-1f0c") is None
 
 
 @pytest.mark.parametrize("code", [401, 429, 500, 503])
-def test_an_api_server_that_is_unwell_says_nothing_about_a_pod(code):
+def test_a_transient_error_of_the_api_server_is_unreachable(code):
     with serving(lambda path: (code, {"kind": "Status"})) as reader, pytest.raises(Unreachable, match=str(code)):
         reader.job("dagster-step-1f0c")
 
 
-def test_an_api_server_that_is_away_says_nothing_about_a_pod():
+def test_a_stopped_api_server_is_unreachable():
     with serving(lambda path: (200, {})) as reader:
         url = reader.api.configuration.host
     with pytest.raises(Unreachable, match="refused"):
         reader_of(url).pods("dagster-step-1f0c")
 
 
-def test_a_right_that_is_missing_is_an_error_and_not_an_outage():
+def test_a_missing_right_is_an_error_and_not_an_outage():
     with serving(lambda path: (403, {"kind": "Status"})) as reader, pytest.raises(ApiException, match="403"):
         reader.events("dagster-step-1f0c")
 
 
-def test_last_words_are_welcome_and_never_needed():
+def test_the_log_tail_is_empty_when_unavailable():
     with serving(lambda path: (200, "one\ntwo\n")) as reader:
         assert reader.log_tail("x") == "one\ntwo"
     with serving(lambda path: (403, {"kind": "Status"})) as reader:

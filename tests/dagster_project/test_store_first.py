@@ -1,4 +1,4 @@
-"""An artifact is stored and recorded before its page is drawn: no page is worth a training.
+"""An artifact is stored and recorded before its page is drawn: an error in a page costs no training.
 
 The stage is one of a plug-in, whose page does what the test asks for; nothing of ours is patched.
 """
@@ -136,7 +136,7 @@ def test_a_page_follows_its_materialization(checkout, build):
 @pytest.mark.parametrize(
     ("page", "reason"), [("raise", "ValueError: nothing to draw"), ("full disk", "No space left on device")]
 )
-def test_a_page_that_fails_is_a_warning_and_costs_nothing(checkout, build, page, reason):
+def test_a_failing_page_is_a_warning_and_rebuilds_nothing(checkout, build, page, reason):
     done = build(PAGE=page)
     assert done.returncode == 0, done.stderr
     assert reason in page_of(checkout)["page_problem"]
@@ -145,7 +145,7 @@ def test_a_page_that_fails_is_a_warning_and_costs_nothing(checkout, build, page,
     assert times_worked(checkout) == 1
 
 
-def test_figures_that_fail_are_a_warning_and_cost_nothing(checkout, build):
+def test_failing_figures_are_a_warning_and_rebuild_nothing(checkout, build):
     done = build(FACTS="fail")
     assert done.returncode == 0, done.stderr
     assert "no such figure" in checkout.latest(ASSET).metadata["page_problem"].value
@@ -153,7 +153,7 @@ def test_figures_that_fail_are_a_warning_and_cost_nothing(checkout, build):
     assert times_worked(checkout) == 1
 
 
-def test_killed_while_drawing_the_artifact_is_there_and_nothing_works_again(checkout, build):
+def test_a_kill_while_drawing_keeps_the_artifact_and_rebuilds_nothing(checkout, build):
     assert build(PAGE="kill").returncode == -signal.SIGKILL
     version = checkout.latest(ASSET).tags["dagster/data_version"]
     assert checkout.project.store.has(version)
