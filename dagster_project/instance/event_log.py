@@ -1,4 +1,4 @@
-"""The event log, read in batches. The one module that knows the tables of Dagster's event log storage.
+"""Batched reads of the event log. The only module with the tables of Dagster's event log storage.
 
 Dagster's public readers return whole events: with pages that contain pictures, the latest events of a thousand
 assets are a hundred megabytes. Staleness needs a few short values of each asset, which are in indexed columns or in
