@@ -131,7 +131,7 @@ def _read(file: str) -> tuple[bytes, str]:
 
 
 def _where(instance: dg.DagsterInstance) -> str:
-    """The folder of the instance: with a wrong DAGSTER_HOME, a report reaches nobody else."""
+    """The folder of the instance, which shows a wrong DAGSTER_HOME."""
     return str(instance.root_directory) if instance.is_persistent else "in memory"
 
 

@@ -1,8 +1,8 @@
-"""The run launcher of a checkout: Dagster's own, and a run whose process is gone is known to have ended.
+"""The run launcher of a checkout: Dagster's default launcher with a health check of run workers.
 
-A run worker that was killed (out of memory, a power cut, ``kill -9``) cannot say so: with Dagster's default
-launcher its run stays "started" for ever, and the rebuild sensor would wait for it for ever. Run monitoring asks
-this launcher, which looks for the process. In a cluster Kubernetes knows, and the launcher is another one.
+A run worker that was killed (out of memory, a power cut, ``kill -9``) cannot report it: with the default launcher its
+run stays "started" for ever, and the rebuild sensor would wait for it. Run monitoring calls this launcher, which looks
+for the process (docs/decisions/006-local-run-launcher.md). A cluster has another launcher, which asks Kubernetes.
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ _PROC = Path("/proc")
 
 
 class LocalRunLauncher(dg.DefaultRunLauncher):
-    """Starts runs as processes of this machine, and can tell whether one still lives."""
+    """Starts runs as processes of this machine, and checks whether a process is still alive."""
 
     @property
     def supports_check_run_worker_health(self) -> bool:
         return True
 
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        """Whether the process that began the run is still there."""
+        """Whether the process that started the run is still alive."""
         starts = self._instance.all_logs(run.run_id, of_type=dg.DagsterEventType.RUN_START)
         if not starts:
-            return CheckRunHealthResult(WorkerStatus.UNKNOWN, "it has not begun")
+            return CheckRunHealthResult(WorkerStatus.UNKNOWN, "the run has not started")
         began, event = starts[-1].timestamp, starts[-1].get_dagster_event()
         if event.pid is None or _lives(event.pid, began):
             return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"process {event.pid} is gone: it was killed")
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, f"process {event.pid} was killed")
 
 
 def _lives(pid: int, since: float) -> bool:
-    """Whether the process with this id is alive and was so at ``since`` (ids are used again)."""
+    """Whether the process with this id is alive and was alive at ``since``: ids are reused."""
     try:
         facts = (_PROC / str(pid) / "stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
