@@ -6,8 +6,10 @@ import shutil
 import subprocess
 import sys
 import textwrap
+from concurrent.futures import ThreadPoolExecutor
 from importlib.machinery import EXTENSION_SUFFIXES
 from pathlib import Path
+from threading import Barrier
 
 import pytest
 
@@ -237,6 +239,19 @@ def test_one_look_stays_of_one_moment_and_a_new_look_sees_the_edit(toy):
     )
     assert before == still == again
     assert after != before
+
+
+def test_threads_that_look_at_the_same_time_get_the_same_version(tmp_path):
+    package = Package(tmp_path, {"stage.py": "from robot_assets.training.loop import train\ndef run(): return train"})
+    start = Barrier(4)
+
+    def version(_: int) -> str:
+        start.wait()
+        return package.version()
+
+    with ThreadPoolExecutor(4) as pool:
+        found = {*pool.map(version, range(4))}
+    assert found == {package.version()}
 
 
 def test_the_running_code_is_asked_for_once_in_a_process():
