@@ -38,5 +38,5 @@ def _unbuilt(project: Project, name: str) -> StoreError:
     return StoreError(
         f"{name!r} is neither a path here nor an asset of params.yaml",
         needed="a path, a data version such as 0f3c....dir, or the name of an asset",
-        fix=f"did you mean {' or '.join(near)}?" if near else "robot-assets ui, which lists all assets",
+        fix=f"did you mean {' or '.join(near)}?" if near else "robot-assets ui   # lists all assets",
     )

@@ -72,7 +72,8 @@ def progress_bars() -> Iterator[Console]:
         TextColumn("[dim]{task.fields[note]}"),
     )
     terminal = console(stderr=True)
-    with Progress(*columns, console=terminal, refresh_per_second=4, transient=True) as bars:
+    is_silent = not terminal.is_terminal
+    with Progress(*columns, console=terminal, refresh_per_second=4, transient=True, disable=is_silent) as bars:
         shown = bars.add_task("", visible=False, note="")
         present = ""
 

@@ -204,8 +204,9 @@ def _sentence(detail: Any) -> str:
     steps = _steps(detail["loc"])
     place = ".".join(str(step) for step in steps) or "the document"
     if detail["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(steps[-1]), sorted(_every_key()), n=1, cutoff=0.6)
-        return f"{place}: unknown key" + (f"; did you mean {near[0]!r}?" if near else "")
+        key = str(steps[-1])
+        near = difflib.get_close_matches(key, sorted(_every_key()), n=1, cutoff=0.6)
+        return f"{place}: unknown key" + (f"; did you mean {near[0]!r}?" if near and near[0] != key else "")
     if detail["type"] == "missing":
         return f"{place}: missing"
     if detail["type"] == "union_tag_not_found":

@@ -49,7 +49,7 @@ class Robot:
         """Standard error of a command that fails with an error in three lines."""
         done = self.run(*arguments, cwd=cwd)
         assert done.returncode == 1, done.stdout + done.stderr
-        assert re.fullmatch(r"\s*error: [^\n]+\n  needed: [^\n]+\n  fix: [^\n]+\n", done.stderr), done.stderr
+        assert re.fullmatch(r"error: [^\n]+\n  needed: [^\n]+\n  fix: [^\n]+\n", done.stderr), done.stderr
         return done.stderr
 
 
