@@ -119,7 +119,7 @@ def test_1_new_data_rebuilds_everything_up_to_the_engines(daemon, since):
 
 
 def test_2_the_same_bytes_stop_the_rebuild(daemon, since):
-    daemon.workplace.edit("data/dataset.py", lambda text: text + "\n_UNUSED = 1\n")
+    daemon.workplace.edit("data/dataset.py", lambda text: text + "\nbuild_dataset.was_edited = True\n")
     daemon.settle()
     assert since() == once("datasets/yard", "datasets/small")
 
@@ -138,10 +138,10 @@ def test_3_a_changed_platform_rebuilds_exactly_its_engines(daemon, since):
 
 
 def test_4_a_comment_rebuilds_nothing_and_the_loss_rebuilds_from_the_checkpoint_on(daemon, since):
-    daemon.workplace.edit("models/loss.py", lambda text: text + "\n# A remark.\n")
+    daemon.workplace.edit("tasks/detection/loss.py", lambda text: text + "\n# A remark.\n")
     daemon.settle()
     assert since() == Counter()
-    daemon.workplace.edit("models/loss.py", lambda text: text.replace("(4 / math.pi**2)", "(2 / math.pi**2)"))
+    daemon.workplace.edit("tasks/detection/loss.py", lambda text: text.replace("(4 / math.pi**2)", "(2 / math.pi**2)"))
     daemon.settle()
     assert since() == once(*FIRST, *SECOND)
 
