@@ -20,7 +20,8 @@ _IMPORTERS = frozenset(
         "pkgutil.resolve_name",
     }
 )
-_FILE_LOADERS = frozenset({"importlib.util.spec_from_file_location", "runpy.run_path"})
+_LOADERS = frozenset({"importlib.metadata.entry_points", "importlib.util.spec_from_file_location", "runpy.run_path"})
+"""Functions that give access to modules without naming them."""
 
 
 class Use(NamedTuple):
@@ -173,7 +174,7 @@ class Names:
     def _note_dynamic_import(self, use: Use, dotted: str) -> None:
         if use.is_followed and dotted in _IMPORTERS:
             self.dynamic_imports.append(DynamicImport(use.module, use.line))
-        elif use.is_followed and dotted in _FILE_LOADERS:
+        elif use.is_followed and dotted in _LOADERS:
             self.dynamic_imports.append(DynamicImport(None, use.line))
 
 
