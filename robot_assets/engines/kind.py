@@ -12,24 +12,24 @@ from inspect import isabstract
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, TypeAlias, TypeVar, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
 from robot_assets.core.dispatch import entry
 from robot_assets.core.page import Facts, Page
 from robot_assets.core.spec import Spec
-from robot_assets.runtime.engine import Engine
 from robot_assets.runtime.manifest import Layer, Manifest
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from robot_assets.runtime.engine import Engine
     from robot_assets.store import Store
+
+    Infer: TypeAlias = Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]]
+    """Images float32 (1, 3, H, W) RGB in [0, 1] -> raw heads in the order of ``output_names``."""
 
 TargetT = TypeVar("TargetT", bound="TargetSpec")
 ManifestT = TypeVar("ManifestT", bound=Manifest)
 _M = TypeVar("_M", bound=Manifest, covariant=True)
-
-Infer: TypeAlias = Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]]
-"""Images float32 (1, 3, H, W) RGB in [0, 1] -> raw heads in the order of ``output_names``."""
 
 
 class TargetSpec(Spec):
