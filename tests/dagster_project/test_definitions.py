@@ -18,6 +18,7 @@ from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.project import Project
 
 HEAVY = (
+    "numpy",
     "torch",
     "onnx",
     "onnxruntime",
