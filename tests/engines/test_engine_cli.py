@@ -71,7 +71,8 @@ def test_two_images_of_one_name_are_refused_before_anything_is_drawn(street, tmp
     assert not (tmp_path / "drawn").exists()
 
 
-def test_an_engine_that_is_not_there_is_refused(street, tmp_path):
+def test_an_engine_that_is_not_there_is_refused_outside_a_project(street, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(EngineError, match="nowhere"):
         invoke("run", "nowhere", street, "--out", tmp_path / "drawn")
 
