@@ -11,6 +11,7 @@ import typer
 
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.cli.engine import open_engine
+from robot_assets.pipeline import names
 from robot_assets.pipeline.project import find_project
 
 if TYPE_CHECKING:
@@ -75,8 +76,6 @@ def _names_a_target(engines: Sequence[str]) -> bool:
 
 def _of_target(target: str) -> _Chosen:
     """The profile of a target in params.yaml, with the present engines of its models."""
-    from robot_assets.pipeline import names
-
     spec = find_project().params.profile_of(target)
     return target, spec, {model: open_engine(names.engine(model, target)) for model in spec.models}
 
@@ -100,8 +99,10 @@ def _labels(engine: str) -> Iterator[str]:
     """Names for an engine: its model, its folder, or the first digits of its version; further ones are numbered."""
     if Path(engine).is_dir():
         name = Path(engine).resolve().name
+    elif (asset := names.ENGINE.parse(engine)) is not None:
+        name = asset.model
     else:
-        name = engine[:8] if re.fullmatch(r"[0-9a-f]{32}\.dir", engine) else engine.partition("/")[0]
+        name = engine[:8] if re.fullmatch(r"[0-9a-f]{32}\.dir", engine) else engine
     yield name
     number = 2
     while True:
