@@ -44,6 +44,8 @@ _checks = sql.table(
 )
 
 
+_KEYS_MAX = 10_000
+"""Keys that one query names: SQLite takes 32,766 parameters."""
 _METADATA = '"metadata": {'
 _decode = json.JSONDecoder().raw_decode
 
@@ -74,11 +76,16 @@ class Materialized:
     builds_check: Evaluation | None
 
 
-def latest_versions(instance: dg.DagsterInstance, event_type: str) -> dict[str, Version]:
-    """The latest materialization (or observation) of every asset that has one with a data version, by name."""
+def latest_versions(
+    instance: dg.DagsterInstance, event_type: str, of: Collection[str] | None = None
+) -> dict[str, Version]:
+    """The latest materialization (or observation) of every asset that has one with a data version, by name.
+
+    ``of`` limits observations to some assets: those of produced ones are their pages, and have no version.
+    """
     if event_type == MATERIALIZATION:
         return {name: made.version for name, made in latest_materializations(instance).items()}
-    latest = _latest(event_type, _keys.c.asset_key, _keys.c.asset_details)
+    latest = _latest(event_type, _keys.c.asset_key, _keys.c.asset_details, of=of)
     columns = (latest.c.asset_key, latest.c.asset_details, latest.c.id, _events.c.run_id)
     query = (
         sql.select(*columns, _tags.c.value, _tags.c.event_timestamp)
@@ -148,8 +155,8 @@ def latest_evaluations(
     }
 
 
-def _latest(event_type: str, *columns: Any) -> sql.CTE:
-    """The newest event of a type of every asset: by the index of assets and types, without reading an event.
+def _latest(event_type: str, *columns: Any, of: Collection[str] | None = None) -> sql.CTE:
+    """The newest event of a type of each asset: by the index of assets and types, without reading an event.
 
     MATERIALIZED makes PostgreSQL compute it once instead of at each reference.
     """
@@ -158,7 +165,10 @@ def _latest(event_type: str, *columns: Any) -> sql.CTE:
         .where(_events.c.asset_key == _keys.c.asset_key, _events.c.dagster_event_type == event_type)
         .scalar_subquery()
     )
-    return sql.select(*columns, newest.label("id")).cte("latest").prefix_with("MATERIALIZED", dialect="postgresql")
+    query = sql.select(*columns, newest.label("id"))
+    if of is not None and len(of) <= _KEYS_MAX:
+        query = query.where(_keys.c.asset_key.in_([asset_key(name).to_string() for name in of]))
+    return query.cte("latest").prefix_with("MATERIALIZED", dialect="postgresql")
 
 
 def _with_version(latest: sql.CTE) -> sql.Join:

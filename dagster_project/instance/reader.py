@@ -62,7 +62,7 @@ def latest_builds(
         observed: Present versions of observed assets; their latest observations when None.
     """
     if observed is None:
-        seen = latest_versions(instance, OBSERVATION)
+        seen = latest_versions(instance, OBSERVATION, [name for name, stage in graph.items() if stage.is_observed])
         observed = {name: version.data_version for name, version in seen.items()}
     built = {name: Built(observed[name]) for name, stage in graph.items() if stage.is_observed and name in observed}
     latest = latest_materializations(instance)

@@ -5,7 +5,7 @@ They record an observation when a version differs from the last observation, and
 """
 
 import traceback
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -90,11 +90,11 @@ def tick(root: Path, instance: dg.DagsterInstance, kind: str, known: Collection[
     return dg.SensorResult(asset_events=found.events, skip_reason=" | ".join(sentences))
 
 
-def poll(project: Project, instance: dg.DagsterInstance, assets: Iterable[str], known: Collection[str]) -> Outcome:
+def poll(project: Project, instance: dg.DagsterInstance, assets: Collection[str], known: Collection[str]) -> Outcome:
     """Observe ``assets``. An error of one does not hide the others."""
     found = Outcome()
     observer = Observer(project, read_device)
-    observed = latest_versions(instance, OBSERVATION)
+    observed = latest_versions(instance, OBSERVATION, assets)
     for asset in assets:
         if asset not in known:
             found.unknown.append(asset)

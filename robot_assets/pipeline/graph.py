@@ -49,7 +49,8 @@ def _stages(kind: StageKind, params: Params) -> Iterator[Stage]:
         elif production is None or (stage.gates and production.judge is None):
             raise ValueError(f"stage kind {kind.name}: {stage.asset} needs a production, with a judge for its gates")
         else:
-            yield replace(stage, policy=params.rebuild.policy.get(kind.name, production.policy))
+            policy = params.rebuild.policy.get(kind.name, production.policy)
+            yield stage if stage.policy == policy else replace(stage, policy=policy)
 
 
 def _inputs_first(stages: Mapping[str, Stage]) -> Iterator[Stage]:

@@ -46,8 +46,11 @@ class NamePattern:
 
     def name(self, dataset: str = "", model: str = "", target: str = "") -> AssetName:
         """The name with these fields."""
-        asset = self.text.format(dataset=dataset, model=model, target=target)
-        return AssetName(asset, dataset=dataset, model=model, target=target)
+        return AssetName(self.fill(dataset, model, target), dataset=dataset, model=model, target=target)
+
+    def fill(self, dataset: str = "", model: str = "", target: str = "") -> str:
+        """The text of that name."""
+        return self.text.format(dataset=dataset, model=model, target=target)
 
     def parse(self, asset: str) -> AssetName | None:
         """What ``asset`` says; None when it is not named like this."""
@@ -85,49 +88,49 @@ PROFILE = NamePattern("profile/{target}")
 
 def raw(dataset: str) -> str:
     """Asset of the images and labels as they were recorded."""
-    return RAW.name(dataset=dataset).asset
+    return RAW.fill(dataset=dataset)
 
 
 def dataset(dataset: str) -> str:
     """Asset of the validated, split and packed data set."""
-    return DATASET.name(dataset=dataset).asset
+    return DATASET.fill(dataset=dataset)
 
 
 def platform(target: str) -> str:
     """Observed asset of the device of a target."""
-    return PLATFORM.name(target=target).asset
+    return PLATFORM.fill(target=target)
 
 
 def checkpoint(model: str) -> str:
     """Asset of the trained FP32 weights."""
-    return CHECKPOINT.name(model=model).asset
+    return CHECKPOINT.fill(model=model)
 
 
 def ptq(model: str) -> str:
     """Asset of the post-training quantization."""
-    return PTQ.name(model=model).asset
+    return PTQ.fill(model=model)
 
 
 def qat(model: str) -> str:
     """Asset of the quantization-aware training."""
-    return QAT.name(model=model).asset
+    return QAT.fill(model=model)
 
 
 def onnx(model: str) -> str:
     """Asset of the exported ONNX file with Q/DQ nodes."""
-    return ONNX.name(model=model).asset
+    return ONNX.fill(model=model)
 
 
 def sensitivity(model: str) -> str:
     """Asset of the sensitivity analysis, with the ONNX whose sensitive layers stay in float."""
-    return SENSITIVITY.name(model=model).asset
+    return SENSITIVITY.fill(model=model)
 
 
 def engine(model: str, target: str) -> str:
     """Asset of one model's engine for one target."""
-    return ENGINE.name(model=model, target=target).asset
+    return ENGINE.fill(model=model, target=target)
 
 
 def profile(target: str) -> str:
     """Asset of the measurement of all engines that a robot runs together on a target."""
-    return PROFILE.name(target=target).asset
+    return PROFILE.fill(target=target)

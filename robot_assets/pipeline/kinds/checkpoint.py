@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_assets.cluster.spec import TRAINING
 from robot_assets.core.page import Facts, Page, Picture, Table
-from robot_assets.core.spec import Spec
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
@@ -25,7 +25,8 @@ _SHOWN_IMAGES = 6
 _SHOWN_SCORE_MIN = 0.3
 
 
-class CheckpointSpec(Spec):
+@dataclass(frozen=True)
+class CheckpointSpec:
     """What training reads of params.yaml."""
 
     network: NetworkSpec
@@ -40,7 +41,7 @@ def stages(params: Params) -> Iterator[Stage]:
             names.checkpoint(name),
             KIND.name,
             (entry(run),),
-            spec.model_dump(mode="json"),
+            {"network": model.network.model_dump(mode="json"), "training": model.training.model_dump(mode="json")},
             (names.dataset(model.dataset),),
             pool=TRAINING,
             spec=spec,

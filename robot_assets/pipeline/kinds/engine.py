@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.page import Facts, Page
@@ -29,10 +30,11 @@ _GATES = {
 
 def stages(params: Params) -> Iterator[Stage]:
     """One for each model and target."""
+    targets = {name: _Target.of(entry) for name, entry in params.targets.items()}
     for name, model in params.models.items():
         source = source_of(name, model)
         for target in model.targets:
-            yield _stage(name, model, target, params.targets[target], source)
+            yield _stage(name, model, target, targets[target], source)
 
 
 def source_of(name: str, model: ModelSpec) -> str:
@@ -40,24 +42,45 @@ def source_of(name: str, model: ModelSpec) -> str:
     return names.sensitivity(name) if model.quantization.mixed_precision else names.onnx(name)
 
 
-def _stage(name: str, model: ModelSpec, target: str, entry_of_target: TargetEntry, source: str) -> Stage:
-    kind = engine_kind(entry_of_target.kind)
-    dataset, checkpoint = names.dataset(model.dataset), names.checkpoint(name)
-    read = {"accuracy": (checkpoint, dataset), "parity": (source, dataset)}
-    code = (entry(judge), *kind.run_code)
+@dataclass(frozen=True)
+class _Target:
+    """What the engines of a target have in common: read once, since a fleet has thousands of them."""
+
+    entry: TargetEntry
+    build_code: tuple[str, ...]
+    judge_code: tuple[str, ...]
+    read: Mapping[str, Any]
+    budgets: Mapping[str, Mapping[str, float]]
+
+    @classmethod
+    def of(cls, given: TargetEntry) -> _Target:
+        kind = engine_kind(given.kind)
+        return cls(
+            given,
+            (entry(run), *kind.build_code),
+            (entry(judge), *kind.run_code),
+            {"target": kind.slice(given)},
+            {gate: given.gate.of(gate) for gate in BUDGETS},
+        )
+
+
+def _stage(name: str, model: ModelSpec, target: str, common: _Target, source: str) -> Stage:
+    dataset = names.dataset(model.dataset)
+    read = {"accuracy": (names.checkpoint(name), dataset), "parity": (source, dataset)}
     gates = tuple(
-        Gate(gate, _GATES[gate], code, entry_of_target.gate.of(gate), read.get(gate, (dataset,))) for gate in BUDGETS
+        Gate(gate, _GATES[gate], common.judge_code, budget, read.get(gate, (dataset,)))
+        for gate, budget in common.budgets.items()
     )
     return Stage(
         names.engine(name, target),
         KIND.name,
-        (entry(run), *kind.build_code),
-        {"target": kind.slice(entry_of_target)},
+        common.build_code,
+        common.read,
         (source, names.platform(target)),
         gates,
         pool=target,
         fleet=source,
-        spec=entry_of_target,
+        spec=common.entry,
     )
 
 

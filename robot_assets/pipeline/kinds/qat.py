@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from robot_assets.cluster.spec import TRAINING
 from robot_assets.core.page import Facts, Page, Picture
-from robot_assets.core.spec import Spec
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from robot_assets.quantization.qat import QatSummary
 
 
-class QatStageSpec(Spec):
+@dataclass(frozen=True)
+class QatStageSpec:
     """What quantization-aware training reads of params.yaml."""
 
     qat: QatSpec
@@ -35,7 +36,7 @@ def stages(params: Params) -> Iterator[Stage]:
             names.qat(name),
             KIND.name,
             (entry(run),),
-            spec.model_dump(mode="json"),
+            {"qat": model.quantization.qat.model_dump(mode="json"), "training": model.training.model_dump(mode="json")},
             (names.checkpoint(name), names.dataset(model.dataset)),
             pool=TRAINING,
             spec=spec,
