@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from typing import Self
 
 NAME = "[a-z][a-z0-9_]{0,62}"
@@ -54,8 +54,7 @@ class NamePattern:
 
     def parse(self, asset: str) -> AssetName | None:
         """What ``asset`` says; None when it is not named like this."""
-        found = _expression(self.text).fullmatch(asset)
-        return AssetName(asset, **found.groupdict()) if found else None
+        return _parsed(self.text, asset)
 
     @property
     def first_word(self) -> str | None:
@@ -72,6 +71,13 @@ class NamePattern:
 @cache
 def _expression(pattern: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\{(\w+)\}", rf"(?P<\1>{NAME})", pattern))
+
+
+@lru_cache(maxsize=1 << 16)
+def _parsed(pattern: str, asset: str) -> AssetName | None:
+    """Kept from one look at a project to the next, which parses the same thousands of names."""
+    found = _expression(pattern).fullmatch(asset)
+    return AssetName(asset, **found.groupdict()) if found else None
 
 
 RAW = NamePattern("raw/{dataset}")
