@@ -14,12 +14,13 @@ from dagster_project.producing.stage_runner import StageRunner, failing_readably
 from robot_assets.lineage.graph import GENERAL, Stage
 from robot_assets.pipeline.params import Params
 from robot_assets.pipeline.placement import placed
-from robot_assets.pipeline.registry import is_signed
+from robot_assets.pipeline.registry import with_kinds
 from robot_assets.store.pins import released
 
 
 def intact_checks(params: Params, graph: Mapping[str, Stage]) -> list[dg.AssetChecksDefinition]:
-    return [_check(params, stage) for stage in graph.values() if is_signed(stage.asset)]
+    signed = (stage for stage, kind, _ in with_kinds(graph) if kind.production and kind.production.is_signed)
+    return [_check(params, stage) for stage in signed]
 
 
 def _check(params: Params, stage: Stage) -> dg.AssetChecksDefinition:

@@ -57,12 +57,16 @@ def stage_kinds() -> dict[str, StageKind]:
 
 def kind_of(asset: str) -> tuple[StageKind, AssetName] | None:
     """The kind that an asset is of by its name, and what the name says; None when no kind names its assets so."""
-    kinds = stage_kinds().values()
-    # "profile/onnx" is the profile of a target called onnx: fixed first words are tried before fields.
-    for kind in sorted(kinds, key=lambda one: one.pattern.first_word is None):
+    for kind in _fixed_words_first():
         if (name := kind.pattern.parse(asset)) is not None:
             return kind, name
     return None
+
+
+@cache
+def _fixed_words_first() -> tuple[StageKind, ...]:
+    """All kinds in the order to try their patterns in: "profile/onnx" is the profile of a target called onnx."""
+    return tuple(sorted(stage_kinds().values(), key=lambda one: one.pattern.first_word is None))
 
 
 def with_kinds(graph: Mapping[str, Stage]) -> Iterator[tuple[Stage, StageKind, AssetName]]:
@@ -76,9 +80,3 @@ def with_kinds(graph: Mapping[str, Stage]) -> Iterator[tuple[Stage, StageKind, A
 def reserved_words() -> frozenset[str]:
     """First words of asset names, which no model may be called."""
     return frozenset(word for kind in stage_kinds().values() if (word := kind.pattern.first_word))
-
-
-def is_signed(asset: str) -> bool:
-    """Whether versions of an asset get signed provenance."""
-    found = kind_of(asset)
-    return bool(found and found[0].production and found[0].production.is_signed)
