@@ -19,7 +19,7 @@ from robot_assets.pipeline.project import Project, find_project
 
 if TYPE_CHECKING:
     from robot_assets.core.verdict import Verdict
-    from robot_assets.data.importers import ImportSummary
+    from robot_assets.data.importing.importer import ImportSummary
     from robot_assets.data.label_issues import LabelIssue
     from robot_assets.data.spec import DatasetSpec
 
@@ -64,7 +64,7 @@ def import_(
 
     Example: robot-assets data import yolo ../robocup_ml --name robocup
     """
-    from robot_assets.data.importers import import_dataset
+    from robot_assets.data.importing.importer import import_dataset
     from robot_assets.store import write_pointer
 
     project = find_project()

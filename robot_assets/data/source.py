@@ -35,12 +35,19 @@ class Source:
         entries: Images with labels, ordered by file name.
         issues: Issues found without opening an image.
         unlisted: Images without an entry in the labels. An import leaves them out; in a raw data set they are issues.
+        layout: The arrangement that was recognized, for people; "" for raw data of this project.
+        splits: Top folders of ``file_name`` that are splits of an export and no recording sessions.
+        notes: What an importer did that a person should know of, one line each, such as the number of polygons that
+            were read as their enclosing boxes.
     """
 
     categories: tuple[str, ...]
     entries: tuple[Entry, ...]
     issues: tuple[LabelIssue, ...] = field(default=())
     unlisted: tuple[LabelIssue, ...] = field(default=())
+    layout: str = ""
+    splits: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from robot_assets.data.dataset import build_dataset
-from robot_assets.data.importers import import_dataset
+from robot_assets.data.importing.importer import import_dataset
 from robot_assets.data.spec import DatasetSpec
 from tests.data.image_sources import CLASSES, write_yolo
 

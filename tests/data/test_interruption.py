@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from robot_assets.data.dataset import build_dataset
-from robot_assets.data.importers import import_dataset
+from robot_assets.data.importing.importer import import_dataset
 from robot_assets.data.spec import DatasetSpec
 from tests.data.conftest import SESSIONS
 from tests.data.image_sources import tree_bytes, write_yolo
@@ -19,7 +19,7 @@ import os, resource, signal, sys
 from pathlib import Path
 from robot_assets.core import progress
 from robot_assets.data.dataset import build_dataset
-from robot_assets.data.importers import import_dataset
+from robot_assets.data.importing.importer import import_dataset
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.core.errors import DataError
 

@@ -6,7 +6,7 @@ import pytest
 
 from robot_assets.data.checks import check_boxes, check_classes, check_leakage
 from robot_assets.data.dataset import DatasetSummary, build_dataset
-from robot_assets.data.importers import import_dataset
+from robot_assets.data.importing.importer import import_dataset
 from robot_assets.data.packed import open_split
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.pipeline.params import load_params

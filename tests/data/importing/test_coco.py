@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from robot_assets.core.errors import DataError
-from robot_assets.data.importers import import_dataset
+from robot_assets.data.importing.importer import import_dataset
 from tests.data.image_sources import (
     CLASSES,
     encoded_image,

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from robot_assets.core.errors import DataError
-from robot_assets.data.importers import import_dataset, quarantine_path
+from robot_assets.data.importing.importer import import_dataset, quarantine_path
 from tests.data.image_sources import CLASSES, GOOD_LABEL, encoded_image, read_labels, tree_bytes, write_yolo
 
 

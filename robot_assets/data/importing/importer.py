@@ -19,7 +19,7 @@ from robot_assets.data.label_issues import BadItem, LabelIssue, explaining_disk_
 from robot_assets.data.labels import LabelWriter
 from robot_assets.data.source import Entry, Source, load
 from robot_assets.data.tree import notice_of
-from robot_assets.data.yolo import read_yolo
+from robot_assets.data.importing.yolo import read_yolo
 
 BAD_SHARE_MAX = 0.01
 READERS = {"yolo": read_yolo, "coco": read_coco}
