@@ -15,11 +15,11 @@ from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory, publishing_file
 from robot_assets.core.text import plural
 from robot_assets.data.coco import read_coco
+from robot_assets.data.importing.yolo import read_yolo
 from robot_assets.data.label_issues import BadItem, LabelIssue, explaining_disk_errors, first_issues
 from robot_assets.data.labels import LabelWriter
 from robot_assets.data.source import Entry, Source, load
 from robot_assets.data.tree import notice_of
-from robot_assets.data.importing.yolo import read_yolo
 
 BAD_SHARE_MAX = 0.01
 READERS = {"yolo": read_yolo, "coco": read_coco}
