@@ -19,6 +19,8 @@ Each has three parts: what was found, what is needed, and how to fix it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 
 class RobotAssetsError(Exception):
     """Base of the errors that users can cause and fix.
@@ -27,21 +29,30 @@ class RobotAssetsError(Exception):
         found: The faulty state, with its file, line or field.
         needed: The expected state.
         fix: How to fix it: a command that runs when pasted, where there is one.
+        details: More for a machine, in values of JSON, such as the full list of which ``found`` shows the first lines;
+            ``--json`` prints it beside the three parts.
     """
 
-    def __init__(self, found: str, *, needed: str, fix: str) -> None:
+    def __init__(self, found: str, *, needed: str, fix: str, details: Mapping[str, object] | None = None) -> None:
         self.found = found
         self.needed = needed
         self.fix = fix
+        self.details = details
         super().__init__(f"{found}\n  needed: {needed}\n  fix: {fix}")
+
+    def as_json(self) -> dict[str, object]:
+        """The three parts and the details."""
+        return {**(self.details or {}), "found": self.found, "needed": self.needed, "fix": self.fix}
 
     def __reduce__(self) -> tuple[object, ...]:
         """Pickle by keyword, so that the error survives a process boundary."""
-        return (_rebuild, (type(self), self.found, self.needed, self.fix))
+        return (_rebuild, (type(self), self.found, self.needed, self.fix, self.details))
 
 
-def _rebuild(kind: type[RobotAssetsError], found: str, needed: str, fix: str) -> RobotAssetsError:
-    return kind(found, needed=needed, fix=fix)
+def _rebuild(
+    kind: type[RobotAssetsError], found: str, needed: str, fix: str, details: Mapping[str, object] | None
+) -> RobotAssetsError:
+    return kind(found, needed=needed, fix=fix, details=details)
 
 
 class ParamsError(RobotAssetsError):
