@@ -1,0 +1,107 @@
+"""Proposes rules of ``data import --sessions`` that fit the images of a source without sessions."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+
+from robot_assets.core.text import listed
+from robot_assets.data.importing.sessions import by_name, by_time, captures_of, parse_rule, stem_of
+from robot_assets.data.label_issues import printable
+from robot_assets.data.source import Entry
+
+SESSIONS_MIN = 3
+"""A split needs three sessions: train, val and test."""
+SPLIT_FOLDERS = frozenset(
+    f"{split}{year}"
+    for split in ("train", "training", "val", "valid", "validation", "test", "testing", "minival")
+    for year in ("", "2014", "2017")
+)
+_ROBOFLOW_TAIL = r"(?:_(?:jpe?g|png|bmp|webp|tiff?))?\.rf\.\w+"
+"""What Roboflow adds to the name of an image: ``_jpg.rf.HASH``."""
+_DATE = r"(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])"
+_NAME_RULES = (
+    (r"^(.+?)[-_. ]*\d+{tail}$", "the name before the frame number"),
+    (r"^\d+[-_. ]+(.+?){tail}$", "the name after the frame number"),
+    (rf"(?<!\d)({_DATE.replace('{', '{{').replace('}', '}}')})", "the date in the name"),
+    (r"^([^-_. ]+)[-_. ]", "the first word of the name"),
+)
+_GAPS = ("30m", "5m", "1m", "10s")
+_SAMPLE = 20
+"""Images whose headers are read before those of all: most sources have no capture times."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A rule, and what it gives.
+
+    Attributes:
+        rule: What ``--sessions`` takes.
+        sessions: Number of sessions.
+        reason: What a session is by this rule, with the first names.
+    """
+
+    rule: str
+    sessions: int
+    reason: str
+
+
+def splits_among(sessions: Collection[str]) -> tuple[str, ...]:
+    """The folders, when all are named as the splits of an export: such folders are no recordings."""
+    tops = {PurePosixPath(session).parts[:1] for session in sessions}
+    names = tuple(sorted(part for parts in tops for part in parts))
+    is_export = len(names) > 1 and all(name.lower() in SPLIT_FOLDERS for name in names)
+    return names if is_export else ()
+
+
+def proposals(entries: Sequence[Entry], splits: Collection[str] = ()) -> tuple[Proposal, ...]:
+    """Rules that give at least three sessions, the most trustworthy first; one session per image is the last.
+
+    Args:
+        entries: Images of a source, or of raw data.
+        splits: Top folders that are splits of an export.
+    """
+    found = [*_by_names(entries), *_by_times(entries, splits)]
+    if len(entries) >= SESSIONS_MIN:
+        reason = "only if no two images are of one recording: neighbouring frames in train and test inflate scores"
+        found.append(Proposal("one-per-image", len(entries), reason))
+    return tuple(found)
+
+
+def _by_names(entries: Sequence[Entry]) -> list[Proposal]:
+    """One proposal for each way to group the images, made by the shortest expression."""
+    stems = [stem_of(entry.file_name) for entry in entries]
+    tail = _ROBOFLOW_TAIL if any(".rf." in stem for stem in stems) else ""
+    seen: set[frozenset[str]] = set()
+    found = []
+    for template, reason in _NAME_RULES:
+        expression = template.format(tail=tail)
+        sessions = [by_name(stem, re.compile(expression)) for stem in stems]
+        names = frozenset(sessions)
+        if all(sessions) and SESSIONS_MIN <= len(names) <= len(stems) / 2 and names not in seen:
+            seen.add(names)
+            found.append(
+                Proposal(
+                    f"name:{expression}", len(names), f"{reason}: {listed(map(printable, sorted(names)), at_most=3)}"
+                )
+            )
+    return found
+
+
+def _by_times(entries: Sequence[Entry], splits: Collection[str]) -> list[Proposal]:
+    """The longest gap that gives enough sessions, where all images have a capture time."""
+    if len(captures_of(entries[:_SAMPLE])) < min(len(entries), _SAMPLE):
+        return []
+    captures = captures_of(entries)
+    if len(captures) < len(entries):
+        return []
+    rules = (parse_rule(f"exif-time:{gap}") for gap in _GAPS)
+    counts = ((rule, len(set(by_time(captures, rule.gap_s, splits).values()))) for rule in rules)
+    fitting = ((rule, count) for rule, count in counts if SESSIONS_MIN <= count <= len(entries) / 2)
+    return [
+        Proposal(rule.text, count, f"a pause of more than {rule.text.partition(':')[2]} starts a session")
+        for rule, count in itertools.islice(fitting, 1)
+    ]
