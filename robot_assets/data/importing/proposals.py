@@ -58,13 +58,16 @@ def splits_among(sessions: Collection[str]) -> tuple[str, ...]:
 
 
 def proposals(entries: Sequence[Entry], splits: Collection[str] = ()) -> tuple[Proposal, ...]:
-    """Rules that give at least three sessions, the most trustworthy first; one session per image is the last.
+    """Rules that give at least three sessions.
+
+    Those with the fewest sessions are first, since two recordings in one session do no harm, and one recording in two
+    sessions may be in train and in test. One session per image is the last.
 
     Args:
         entries: Images of a source, or of raw data.
         splits: Top folders that are splits of an export.
     """
-    found = [*_by_names(entries), *_by_times(entries, splits)]
+    found = sorted([*_by_names(entries), *_by_times(entries, splits)], key=lambda proposal: proposal.sessions)
     if len(entries) >= SESSIONS_MIN:
         reason = "only if no two images are of one recording: neighbouring frames in train and test inflate scores"
         found.append(Proposal("one-per-image", len(entries), reason))
