@@ -20,11 +20,11 @@ from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.core.text import plural
 from robot_assets.data.boxes import Box
-from robot_assets.data.coco import read_coco
 from robot_assets.data.duplicates import linked_groups, near_links
 from robot_assets.data.images import read_bytes
 from robot_assets.data.label_issues import BadItem, LabelIssue, explaining_disk_errors, first_issues
 from robot_assets.data.labels import LabelWriter, write_json
+from robot_assets.data.raw_source import read_raw
 from robot_assets.data.source import Entry, Source, load
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS, Unit, split_units
@@ -76,7 +76,7 @@ def build_dataset(raw: Path, spec: DatasetSpec, out: Path) -> DatasetSummary:
         DataError: A bad image or box, classes that contradict the labels, too few sessions, or a full disk.
     """
     with explaining_disk_errors(out):
-        source = read_coco(raw)
+        source = read_raw(raw)
         numbers = _class_numbers(source, spec, raw)
         frames = _validated(source, numbers, raw, spec)
         units, linked = _units(frames, spec)

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from robot_assets.core.progress import report
-from robot_assets.data.coco import read_coco
 from robot_assets.data.label_issues import BadItem, LabelIssue
+from robot_assets.data.raw_source import read_raw
 from robot_assets.data.source import load
 
 
@@ -35,7 +35,7 @@ def inspect_raw(raw: Path) -> RawReport:
     Raises:
         DataError: It has no readable labels.
     """
-    source = read_coco(raw)
+    source = read_raw(raw)
     issues = [*source.issues, *source.unlisted]
     sessions: set[str] = set()
     boxes: Counter[str] = Counter()

@@ -91,17 +91,33 @@ def open_recorded(source: RecordedSource, root: Path, version: str, store: Store
     """Open the recorded data at ``version``, read-only, from the store or from the folder beside the pointer.
 
     Raises:
-        DataError: Neither has this version.
+        DataError: Neither has this version, or it is not raw data.
     """
     try:
-        return store.open(version)
+        return _checked(source, root, store.open(version))
     except ObjectMissing:
         pass
     folder = _folder(source, root)
     found = store.add(folder).digest if folder and folder.is_dir() else None
     if found != version:
         raise _unavailable(source, root, version, store, found)
-    return store.open(version)
+    return _checked(source, root, store.open(version))
+
+
+def _checked(source: RecordedSource, root: Path, opened: Path) -> Path:
+    """Refuse an export of an annotation tool, such as YOLO data that was added with ``dvc add``, by its pointer."""
+    from robot_assets.data.raw_source import LABELS, format_of, not_raw_data
+    from robot_assets.data.tree import walk
+
+    if (opened / LABELS).is_file() or not opened.is_dir():
+        return opened
+    tree = walk(opened)
+    if not format_of(tree):
+        return opened
+    folder = _folder(source, root)
+    name = PurePosixPath(source.artifact).name
+    shown = f"the data of {_described(source)}"
+    raise not_raw_data(tree, shown, str(folder.relative_to(root)) if folder else "SOURCE", name)
 
 
 def _described(source: RecordedSource) -> str:

@@ -191,7 +191,7 @@ def test_a_box_outside_its_image_is_named(raw: Path, spec: DatasetSpec, tmp_path
 def test_a_folder_that_is_not_raw_data_is_named(spec: DatasetSpec, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"x")
-    assert "has no COCO labels" in refused(tmp_path / "photos", spec, tmp_path / "out")
+    assert "is not raw data" in refused(tmp_path / "photos", spec, tmp_path / "out")
 
 
 def test_a_packed_split_with_incomplete_labels_is_refused(packed: Path) -> None:
