@@ -1,13 +1,8 @@
-"""What all commands share: answers, errors and the progress bar.
-
-Exit codes: 0 the answer is yes or the work is done; 1 the answer is no or the work failed; 2 the command line
-itself is wrong.
-"""
+"""What all commands share: answers and the progress bar."""
 
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Annotated, Any
@@ -15,8 +10,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robot_assets.core import progress
-from robot_assets.core.errors import RobotAssetsError
-from robot_assets.core.extras import missing_library
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,25 +31,6 @@ def answer(data: Mapping[str, Any], as_json: bool, text: Callable[[], None]) -> 
         print(json.dumps(data, indent=2, sort_keys=True, allow_nan=False))
     else:
         text()
-
-
-@contextmanager
-def readable_errors() -> Iterator[None]:
-    """End with exit code 1 and a message instead of a traceback on an error that a person can fix."""
-    try:
-        yield
-    except RobotAssetsError as error:
-        raise _exit(error) from None
-    except ModuleNotFoundError as error:
-        missing = missing_library(error)
-        if missing is None:
-            raise
-        raise _exit(missing) from None
-
-
-def _exit(error: RobotAssetsError) -> SystemExit:
-    print(f"error: {error.found}\n  needed: {error.needed}\n  fix: {error.fix}", file=sys.stderr)
-    return SystemExit(1)
 
 
 @contextmanager

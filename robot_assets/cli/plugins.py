@@ -13,6 +13,10 @@ list; running it gives the reason.
 
 An entry point of ``robot_assets.asset_openers`` is a function that takes the name of an asset and returns the path of
 its present version.
+
+What a command raises is printed as found, needed and fix. A package whose libraries have exceptions of their own adds a
+translator of them when it is imported: ``robot_assets.core.translation.add_translator``. ``--debug`` belongs to the
+program: a command cannot have an option of this name.
 """
 
 from __future__ import annotations
@@ -27,6 +31,7 @@ import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
+from robot_assets.cli.usage import UnknownCommand, UsageError
 from robot_assets.core.errors import ParamsError
 from robot_assets.core.plugins import load_point
 
@@ -50,12 +55,42 @@ class ExtensibleGroup(TyperGroup):
             points = _points(self.prefix)
             # an unknown command: the error suggests similar names, so all are needed
             self._add({cmd_name: points[cmd_name]} if cmd_name in points else points)
-        return super().get_command(ctx, cmd_name)
+        command = super().get_command(ctx, cmd_name)
+        if command is not None and not isinstance(command, ExtensibleGroup):
+            _without_types_of_flags([*command.params, command.get_help_option(ctx)])
+        return command
+
+    def get_params(self, ctx: Any) -> Any:
+        """The options of the group itself."""
+        return _without_types_of_flags(super().get_params(ctx))
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """As typer, with the known names in the error about an unknown one."""
+        if args and not args[0].startswith("-") and not ctx.resilient_parsing and not self.get_command(ctx, args[0]):
+            raise UnknownCommand(args[0], self.list_commands(ctx), ctx)
+        return super().resolve_command(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        """As typer; an error about the command line says to which command it belongs."""
+        try:
+            return super().invoke(ctx)
+        except UsageError as error:
+            if getattr(error, "ctx", None) is None:
+                error.ctx = ctx  # type: ignore[attr-defined]
+            raise
 
     def _add(self, points: dict[str, EntryPoint]) -> None:
         for name, point in points.items():
             if name not in self.commands:
                 self.add_command(_command(name, point), name)
+
+
+def _without_types_of_flags(parameters: list[Any]) -> list[Any]:
+    """Leave out ``<bool>`` in the help of options without a value."""
+    for one in parameters:
+        if getattr(one, "is_flag", False):
+            one.metavar = ""
+    return parameters
 
 
 def extensible(group: str) -> type[ExtensibleGroup]:

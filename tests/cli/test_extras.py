@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_assets.cli.console import readable_errors
+from robot_assets.cli.edge import readable_errors
 from robot_assets.core.extras import EXTRA_OF, MissingLibrary, missing_library, require
 from tests.packages import distribution, requirements, written_requirements
 
@@ -50,10 +50,7 @@ def test_a_library_that_is_not_installed_names_its_extra(monkeypatch: pytest.Mon
     assert caught.value.fix == "pip install 'robot-assets[cpu]'"
 
 
-def test_an_import_that_no_extra_would_help_keeps_its_traceback(capsys: pytest.CaptureFixture[str]) -> None:
-    assert missing_library(ModuleNotFoundError("no", name="robot_assets.typo")) is None
-    with pytest.raises(ModuleNotFoundError), readable_errors():
-        raise ModuleNotFoundError("no", name="robot_assets.typo")
+def test_a_missing_library_is_an_error_in_three_parts(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit), readable_errors():
         raise ModuleNotFoundError("no", name="cuda.bindings")
     assert capsys.readouterr().err == (
@@ -61,6 +58,15 @@ def test_an_import_that_no_extra_would_help_keeps_its_traceback(capsys: pytest.C
         "  needed: the extra 'jetson' of robot-assets\n"
         "  fix: pip install 'robot-assets[jetson]'\n"
     )
+
+
+def test_an_import_that_no_extra_would_help_is_a_fault_of_the_program(capsys: pytest.CaptureFixture[str]) -> None:
+    assert missing_library(ModuleNotFoundError("no", name="robot_assets.typo")) is None
+    with pytest.raises(SystemExit), readable_errors(["plan"]):
+        raise ModuleNotFoundError("no", name="robot_assets.typo")
+    said = capsys.readouterr().err
+    assert "error: an error in robot-assets: ModuleNotFoundError: no (" in said
+    assert "fix: robot-assets plan --debug   # shows the traceback; please report it\n" in said
 
 
 def test_the_tests_for_a_jetson_load_with_the_extras_of_engines_alone(repository: Path) -> None:

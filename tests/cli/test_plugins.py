@@ -117,7 +117,8 @@ def test_a_broken_plugin_does_not_disturb_other_commands(installed: Installed) -
 def test_a_mistyped_command_of_a_plugin_is_corrected(installed: Installed) -> None:
     done = installed.run("rolout")
     assert done.returncode == 2
-    assert "Did you mean 'rollout'" in done.stderr
+    assert "robot-assets has no command 'rolout'; did you mean 'rollout'?" in done.stderr
+    assert "fix: robot-assets rollout\n" in done.stderr
 
 
 def test_help_imports_nothing_heavy(installed: Installed) -> None:
