@@ -13,8 +13,11 @@ from robot_assets.figures.chart import (
     counted,
     draw_row_name,
     empty_card,
+    fitted_text,
+    name_in_title,
     new_card,
     png_bytes,
+    width_of,
 )
 from robot_assets.figures.style import (
     ALARM,
@@ -66,7 +69,9 @@ def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.axvline(0, color=MUTED, linewidth=0.8)
-        axes.set_title(split, loc="left", size=TEXT, weight="bold", color=INK, pad=10)
+        axes.set_title(
+            fitted_text(split, width, TEXT, bold=True), loc="left", size=TEXT, weight="bold", color=INK, pad=10
+        )
         for row, name in enumerate(classes):
             if column == 0:
                 draw_row_name(axes, row, name)
@@ -86,11 +91,11 @@ def session_split(sessions: Mapping[str, Mapping[str, int]]) -> bytes:
     sessions = {split: found for split, found in sessions.items() if found}
     if not sessions:
         return empty_card("Recording sessions", "The data set has no images yet.")
-    count = sum(len(found) for found in sessions.values())
+    count = len({name for found in sessions.values() for name in found})
     images = sum(sum(found.values()) for found in sessions.values())
     height = 92 + 52 * len(sessions) + 14
-    totals = f"{counted(count, 'session')}, {counted(images, 'image')}"
-    figure = new_card(height, _split_headline(sessions), f"{totals}. The length of a block is the images of a session.")
+    subtitle = f"{counted(count, 'session')}, {counted(images, 'image')}; the length of a block is a session's images"
+    figure = new_card(height, _split_headline(sessions), subtitle)
     axes = add_panel(figure, 130, 92, 820, height - 14)
     longest = max(sum(found.values()) for found in sessions.values())
     axes.set_xlim(0, longest)
@@ -108,8 +113,8 @@ def _split_headline(sessions: Mapping[str, Mapping[str, int]]) -> str:
     if not shared:
         return "No recording session is in two splits"
     if len(shared) == 1:
-        return f"Session {shared[0]} is in more than one split"
-    return f"{len(shared):,} sessions are in more than one split, such as {shared[0]}"
+        return f"Session {name_in_title(shared[0])} is in more than one split"
+    return f"{len(shared):,} sessions are in more than one split, such as {name_in_title(shared[0])}"
 
 
 def _share(boxes: Mapping[str, int], name: str) -> float:
@@ -117,15 +122,17 @@ def _share(boxes: Mapping[str, int], name: str) -> float:
 
 
 def _balance_headline(counts: Mapping[str, Mapping[str, int]], classes: list[str]) -> str:
-    missing = [f"{name} in {split}" for split, boxes in counts.items() for name in classes if not boxes.get(name)]
+    missing = [(name, split) for split, boxes in counts.items() for name in classes if not boxes.get(name)]
     if missing:
+        name, split = missing[0]
         more = f", and {counted(len(missing) - 1, 'more gap')}" if len(missing) > 1 else ""
-        return f"No boxes of {missing[0]}{more}"
+        return f"No boxes of {name_in_title(name)} in {split}{more}"
     totals = {name: sum(boxes.get(name, 0) for boxes in counts.values()) for name in classes}
     rare, common = min(totals, key=lambda n: totals[n]), max(totals, key=lambda n: totals[n])
     if rare == common:
-        return f"{totals[rare]:,} {'box' if totals[rare] == 1 else 'boxes'} of {rare}"
-    return f"{common} is {_ratio(totals[common] / totals[rare])} as frequent as {rare}"
+        return f"{totals[rare]:,} {'box' if totals[rare] == 1 else 'boxes'} of {name_in_title(rare)}"
+    ratio = _ratio(totals[common] / totals[rare])
+    return f"{name_in_title(common)} is {ratio} as frequent as {name_in_title(rare)}"
 
 
 def _ratio(ratio: float) -> str:
@@ -161,7 +168,7 @@ def _draw_sessions(axes: Axes, row: int, split: str, sessions: Mapping[str, int]
     start = 0
     for name, size in sorted(sessions.items(), key=lambda item: (-item[1], item[0])):
         axes.barh(row, size, left=start, height=0.66, color=colour, edgecolor=CARD, linewidth=1)
-        if size * pixels_per_image > 7.1 * len(name) + 6:
+        if size * pixels_per_image > width_of(name, 8) + 6:
             ink = hex_colour(text_colour_on(rgb_colour(colour)))
-            axes.text(start + size / 2, row, name, ha="center", va="center", size=8, color=ink, parse_math=False)
+            axes.text(start + size / 2, row, name, ha="center", va="center", size=8, color=ink)
         start += size

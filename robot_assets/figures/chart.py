@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from robot_assets.figures.style import CARD, FAINT, INK, MUTED
+from robot_assets.figures.text import drawable, font_families, shortened, text_width
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,7 +21,10 @@ TITLE = 13.0
 TEXT = 9.5
 SMALL = 9.0
 
-_NAME_LENGTH = 18
+_MARGIN = 20
+_NAME_MARGIN = 8
+"""Pixels at the edges of a card: of its title, and of the names of rows."""
+_NAME_IN_TITLE = 190.0
 
 
 def new_card(height: int, title: str, subtitle: str = "", *, width: int = WIDTH) -> Figure:
@@ -35,9 +39,30 @@ def new_card(height: int, title: str, subtitle: str = "", *, width: int = WIDTH)
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width / _DPI, height / _DPI), dpi=_DPI, facecolor=CARD)
-    figure.text(20 / width, 1 - 18 / height, title, size=TITLE, weight="bold", color=INK, va="top", parse_math=False)
-    figure.text(20 / width, 1 - 46 / height, subtitle, size=TEXT, color=MUTED, va="top", parse_math=False)
+    room = width - 2 * _MARGIN
+    title, subtitle = fitted_text(title, room, TITLE, bold=True), fitted_text(subtitle, room, TEXT)
+    figure.text(_MARGIN / width, 1 - 18 / height, title, size=TITLE, weight="bold", color=INK, va="top")
+    figure.text(_MARGIN / width, 1 - 46 / height, subtitle, size=TEXT, color=MUTED, va="top")
     return figure
+
+
+def fitted_text(text: str, width: float, size: float, *, bold: bool = False) -> str:
+    """A :func:`drawable` text, shortened in the middle to a width in pixels; ``size`` in points."""
+    return shortened(text, width, _pixels(size), bold=bold)
+
+
+def name_in_title(name: str) -> str:
+    """A name as it is written in the title of a card: shortened in the middle, so that the title keeps its end."""
+    return fitted_text(name, _NAME_IN_TITLE, TITLE, bold=True)
+
+
+def width_of(text: str, size: float, *, bold: bool = False) -> float:
+    """Width of a text in pixels; ``size`` in points."""
+    return text_width(drawable(text), _pixels(size), bold=bold)
+
+
+def _pixels(points: float) -> float:
+    return points * _DPI / 72
 
 
 def add_panel(figure: Figure, left: float, top: float, right: float, bottom: float) -> Axes:
@@ -47,7 +72,7 @@ def add_panel(figure: Figure, left: float, top: float, right: float, bottom: flo
     axes = figure.add_axes(rectangle, facecolor="none")
     for spine in axes.spines.values():
         spine.set_visible(False)
-    axes.tick_params(length=0, colors=MUTED, labelsize=SMALL, pad=5)
+    axes.tick_params(length=0, colors=MUTED, labelsize=SMALL, labelfontfamily=font_families()[0], pad=5)
     axes.set_axisbelow(True)
     return axes
 
@@ -66,22 +91,22 @@ def draw_row_name(
     weight: str = "normal",
     gap: float = 12,
     lift: float = 0,
-    length: int = _NAME_LENGTH,
 ) -> None:
-    """Draw the name of a row left of its axes; a long one is shortened in the middle, since numbers are at the end.
+    """Draw the name of a row left of its axes, shortened in the middle to the space that is there.
 
     Args:
         axes: The axes.
         row: Position of the row in data coordinates.
-        name: Drawn literally: a dollar sign starts no formula.
+        name: The name.
         colour: Colour of the text.
         weight: Weight of the text.
         gap: Points between the text and the axes.
         lift: Points of the text above the row.
-        length: Limit of characters.
     """
+    size = TEXT if colour != MUTED else SMALL
+    left = axes.get_position().x0 * axes.figure.get_figwidth() * _DPI  # type: ignore[union-attr]
     axes.annotate(
-        _shortened(name, length),
+        fitted_text(name, left - _pixels(gap) - _NAME_MARGIN, size, bold=weight == "bold"),
         (0.0, row),
         xycoords=("axes fraction", "data"),
         xytext=(-gap, lift),
@@ -89,17 +114,9 @@ def draw_row_name(
         ha="right",
         va="center",
         color=colour,
-        size=TEXT if colour != MUTED else SMALL,
+        size=size,
         weight=weight,
-        parse_math=False,
     )
-
-
-def _shortened(name: str, length: int) -> str:
-    if len(name) <= length:
-        return name
-    end = length // 3
-    return f"{name[: length - end - 1].rstrip()}…{name[-end:].lstrip()}"
 
 
 def draw_percentile(axes: Axes, base: float, top: float, percent: int, value: float, *, weight: str = "normal") -> None:
@@ -128,9 +145,18 @@ def draw_percentile(axes: Axes, base: float, top: float, percent: int, value: fl
 
 
 def png_bytes(figure: Figure) -> bytes:
-    """Render a figure as PNG; the same figure gives the same bytes."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    """Render a figure as PNG; the same figure gives the same bytes.
 
+    All texts are drawn in the fonts of :mod:`robot_assets.figures.text`, and literally: a dollar sign starts no
+    formula.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        text.set_text(drawable(text.get_text()))  # type: ignore[attr-defined]
+        text.set_fontfamily(font_families())  # type: ignore[attr-defined]
+        text.set_parse_math(False)  # type: ignore[attr-defined]
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return buffer.getvalue()

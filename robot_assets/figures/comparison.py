@@ -13,8 +13,10 @@ from robot_assets.figures.chart import (
     draw_grid,
     draw_row_name,
     empty_card,
+    name_in_title,
     new_card,
     png_bytes,
+    width_of,
 )
 from robot_assets.figures.style import ALARM, CARD, INK, MUTED, variant_colour
 
@@ -119,11 +121,12 @@ def per_class_comparison(
 def _headline(values: Mapping[str, float], chosen: str | None, base: str, measure: str) -> str:
     if chosen is None or chosen not in values:
         return f"{measure} by variant"
+    title = f"{name_in_title(chosen)}: {measure} {values[chosen]:.3f}"
     if base not in values or base == chosen:
-        return f"{chosen}: {measure} {values[chosen]:.3f}"
+        return title
     points = _points(values[chosen] - values[base]).removeprefix("±")
     relation = "equal to" if points == "0.0" else f"{points[1:]} points {'above' if points[0] == '+' else 'below'}"
-    return f"{chosen}: {measure} {values[chosen]:.3f}, {relation} {base}"
+    return f"{title}, {relation} {name_in_title(base)}"
 
 
 def _axis_note(measure: str, split: str) -> str:
@@ -211,7 +214,7 @@ def _draw_class(axes: Axes, row: int, name: str, values: Mapping[str, float | No
 def _draw_legend(axes: Axes, variants: Sequence[str]) -> None:
     """Draw the names of the variants in their colours above the first row."""
     start = 0.0
-    for name in variants:
+    for name in map(name_in_title, variants):
         axes.annotate(
             f"● {name}",
             (0.0, 1.0),
@@ -220,9 +223,8 @@ def _draw_legend(axes: Axes, variants: Sequence[str]) -> None:
             textcoords="offset points",
             color=variant_colour(name),
             size=TEXT,
-            parse_math=False,
         )
-        start += 6.0 * len(name) + 26
+        start += width_of(name, TEXT) * 0.72 + 26
 
 
 def _draw_above(axes: Axes, x: float, text: str, colour: str) -> None:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 from robot_assets.figures.chart import (
     SMALL,
     TEXT,
+    WIDTH,
     add_panel,
     counted,
     draw_grid,
     empty_card,
+    fitted_text,
     new_card,
     png_bytes,
     separate,
+    width_of,
 )
 from robot_assets.figures.style import CARD, INK, MUTED
 
@@ -29,6 +32,9 @@ _LOSSES = ("#d55e00", "#cc79a7", "#785ef0", "#c4b61e", "#009e73")
 _ROUND = [1, 2, 5, 10]
 _HEIGHT = 400
 _TOP, _BOTTOM = 112, _HEIGHT - 52
+_RIGHT = 736
+_LEFT_LABELS, _RIGHT_LABELS = 140.0, WIDTH - _RIGHT - 16.0
+"""Pixels of the name and the value at the right end of a curve, by panel."""
 
 
 def training_curves(history: Sequence[Mapping[str, object]], *, best_epoch: int | None = None) -> bytes:
@@ -55,14 +61,16 @@ def training_curves(history: Sequence[Mapping[str, object]], *, best_epoch: int 
         title = f"mAP@50 of {best[1]:.3f} at epoch {best[0]:g}"
     figure = new_card(_HEIGHT, title, "Validation accuracy and training loss over the epochs")
     left = add_panel(figure, 58, _TOP, 340, _BOTTOM)
-    right = add_panel(figure, 518, _TOP, 736, _BOTTOM)
+    right = add_panel(figure, 518, _TOP, _RIGHT, _BOTTOM)
     for axes, name in ((left, "Validation accuracy"), (right, "Training loss")):
         axes.set_title(name, loc="left", size=TEXT, color=INK, pad=12)
         axes.set_xlabel("epoch", size=SMALL, color=MUTED)
         _set_epoch_axis(axes, [_number(row.get("epoch")) for row in history])
         draw_grid(axes, "y")
-    _draw_curves(left, {_ACCURACY[k][0]: (curve, _ACCURACY[k][1]) for k, curve in accuracy.items()})
-    _draw_curves(right, {_loss_title(k): (curve, _loss_colour(k, losses)) for k, curve in losses.items()})
+    _draw_curves(left, _LEFT_LABELS, {_ACCURACY[k][0]: (curve, _ACCURACY[k][1]) for k, curve in accuracy.items()})
+    _draw_curves(
+        right, _RIGHT_LABELS, {_loss_title(k): (curve, _loss_colour(k, losses)) for k, curve in losses.items()}
+    )
     if best is not None:
         _draw_best(left, best)
     return png_bytes(figure)
@@ -116,7 +124,7 @@ def _set_epoch_axis(axes: Axes, epochs: Sequence[float | None]) -> None:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True, steps=_ROUND))
 
 
-def _draw_curves(axes: Axes, curves: Mapping[str, tuple[Curve, str]]) -> None:
+def _draw_curves(axes: Axes, label_width: float, curves: Mapping[str, tuple[Curve, str]]) -> None:
     """Draw curves on an axis from zero, each with its name at the right end."""
     from matplotlib.ticker import MaxNLocator
 
@@ -132,7 +140,7 @@ def _draw_curves(axes: Axes, curves: Mapping[str, tuple[Curve, str]]) -> None:
         marker = "o" if len(curve) == 1 else ""
         axes.plot(*zip(*curve, strict=True), color=colour, linewidth=1.8, marker=marker, clip_on=False)
         axes.annotate(
-            f"{name} {curve[-1][1]:.3f}" if ceiling < 10 else f"{name} {curve[-1][1]:.1f}",
+            _label(name, f"{curve[-1][1]:.3f}" if ceiling < 10 else f"{curve[-1][1]:.1f}", label_width),
             (1.0, y),
             xycoords=("axes fraction", "data"),
             xytext=(8, 0),
@@ -142,6 +150,10 @@ def _draw_curves(axes: Axes, curves: Mapping[str, tuple[Curve, str]]) -> None:
             size=TEXT,
             annotation_clip=False,
         )
+
+
+def _label(name: str, value: str, width: float) -> str:
+    return f"{fitted_text(name, width - width_of(f' {value}', TEXT), TEXT)} {value}"
 
 
 def _draw_best(axes: Axes, best: tuple[float, float]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -10,12 +10,12 @@ import numpy as np
 import numpy.typing as npt
 
 from robot_assets.figures.sheet import cell_width, contact_sheet, fitted
-from robot_assets.figures.style import Colour, class_colour, pixel_font, text_colour_on
+from robot_assets.figures.style import Colour, class_colour, text_colour_on
+from robot_assets.figures.text import draw_text, line_height, shortened, text_width
 
 if TYPE_CHECKING:
     from PIL.Image import Image
     from PIL.ImageDraw import ImageDraw
-    from PIL.ImageFont import FreeTypeFont
 
 __all__ = ["Sample", "contact_sheet", "draw_detections", "labelled_sheet", "prediction_sheet"]
 
@@ -24,6 +24,7 @@ Rectangle = tuple[int, int, int, int]
 _READABLE_SIDE = 640
 _DASH = 4
 _TAG_PADDING = 4
+_NAME_WIDTH_MIN = 60
 _WHITE: Colour = (255, 255, 255)
 _CASING: Colour = (20, 22, 25)
 
@@ -40,7 +41,7 @@ def draw_detections(
     """Draw boxes with their class and score on a copy of an image.
 
     Tags of boxes with higher scores are placed first. A box whose tag does not fit has none; its colour still
-    identifies the class.
+    identifies the class. A name that is longer than a third of the image is shortened in the middle.
 
     Args:
         image: uint8 (H, W, 3), RGB.
@@ -128,14 +129,27 @@ def _draw_boxes(canvas: Image, found: _Boxes, scale: float, classes: Sequence[st
             visible.append((i, box))
             _draw_outline(pen, box, class_colour(int(found.labels[i])))
     tags: list[Rectangle] = []
-    font = pixel_font(_font_size(canvas.size))
+    size = _font_size(canvas.size)
+    names = _names(classes, {int(label) for label in found.labels}, canvas.width, size)
     for i, box in reversed(visible):
         label = int(found.labels[i])
-        text = classes[label] if found.scores is None else f"{classes[label]} {found.scores[i]:.2f}"
+        text = names[label] if found.scores is None else f"{names[label]} {found.scores[i]:.2f}"
         others = [other for j, other in visible if j != i]
-        if (tag := _free_position(font, text, box, canvas.size, tags, others)) is not None:
+        if (tag := _free_position(_tag_size(text, size), box, canvas.size, tags, others)) is not None:
             tags.append(tag)
-            _draw_tag(pen, tag, text, class_colour(label), font)
+            pen.rectangle(tag, fill=class_colour(label))
+            draw_text(canvas, (tag[0] + _TAG_PADDING, tag[1]), text, size, text_colour_on(class_colour(label)))
+
+
+def _names(classes: Sequence[str], labels: Collection[int], width: int, size: int) -> dict[int, str]:
+    """Names of the classes with boxes, as they are drawn on an image of a width."""
+    limit = max(width / 3, _NAME_WIDTH_MIN)
+    return {label: shortened(classes[label], limit, size) for label in labels}
+
+
+def _tag_size(text: str, size: int) -> tuple[int, int]:
+    """Width and height of a tag in pixels."""
+    return round(text_width(text, size)) + 2 * _TAG_PADDING, line_height(size)
 
 
 def _on_canvas(box: npt.NDArray[np.float64], scale: float, size: tuple[int, int]) -> Rectangle | None:
@@ -155,24 +169,17 @@ def _draw_outline(pen: ImageDraw, box: Rectangle, colour: Colour) -> None:
 
 
 def _free_position(
-    font: FreeTypeFont,
-    text: str,
+    tag_size: tuple[int, int],
     box: Rectangle,
     size: tuple[int, int],
     tags: Sequence[Rectangle],
     boxes: Sequence[Rectangle],
 ) -> Rectangle | None:
     """The rectangle of a tag that overlaps no other tag, and other boxes the least; None if there is none."""
-    ascent, descent = font.getmetrics()
-    width, height = round(font.getlength(text)) + 2 * _TAG_PADDING, ascent + descent
+    width, height = tag_size
     candidates = [(x, y, x + width - 1, y + height - 1) for x, y in _positions(box, width, height, size)]
     free = [candidate for candidate in candidates if not any(_overlap(candidate, tag) for tag in tags)]
     return min(free, key=lambda candidate: sum(_overlap(candidate, other) for other in boxes), default=None)
-
-
-def _draw_tag(pen: ImageDraw, tag: Rectangle, text: str, colour: Colour, font: FreeTypeFont) -> None:
-    pen.rectangle(tag, fill=colour)
-    pen.text((tag[0] + _TAG_PADDING, tag[1]), text, fill=text_colour_on(colour), font=font)
 
 
 def _font_size(size: tuple[int, int]) -> int:

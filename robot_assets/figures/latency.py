@@ -15,6 +15,7 @@ from robot_assets.figures.chart import (
     draw_percentile,
     draw_row_name,
     empty_card,
+    name_in_title,
     new_card,
     png_bytes,
 )
@@ -80,12 +81,13 @@ def _headline(runs: Mapping[str, npt.NDArray[np.float64]], budget_ms: float | No
     medians = {name: float(np.median(times)) for name, times in runs.items()}
     fast, slow = min(medians, key=lambda n: medians[n]), max(medians, key=lambda n: medians[n])
     if len(runs) > 1 and medians[fast] > 0:
-        return f"{fast} is {medians[slow] / medians[fast]:.1f}× as fast as {slow} at the median"
+        ratio = medians[slow] / medians[fast]
+        return f"{name_in_title(fast)} is {ratio:.1f}× as fast as {name_in_title(slow)} at the median"
     p95 = float(np.percentile(runs[fast], 95))
     if budget_ms is None:
-        return f"{fast}: p95 of {p95:.1f} ms"
+        return f"{name_in_title(fast)}: p95 of {p95:.1f} ms"
     side = "within" if p95 <= budget_ms else "over"
-    return f"{fast}: p95 of {p95:.1f} ms, {side} the budget of {budget_ms:g} ms"
+    return f"{name_in_title(fast)}: p95 of {p95:.1f} ms, {side} the budget of {budget_ms:g} ms"
 
 
 def _subtitle(runs: Mapping[str, npt.NDArray[np.float64]], condition: str) -> str:

@@ -14,6 +14,7 @@ from robot_assets.figures.chart import (
     draw_grid,
     draw_row_name,
     empty_card,
+    name_in_title,
     new_card,
     png_bytes,
 )
@@ -85,7 +86,9 @@ def layer_losses(
 def _headline(losses: Mapping[str, float], errors: Mapping[str, float], in_float: Collection[str]) -> str:
     worst = max(losses, key=lambda name: (round(losses[name], 1), errors[name]))
     is_loss = round(losses[worst], 1) > 0
-    start = f"{worst} loses most: {_points(losses[worst])} points" if is_loss else "No layer alone loses accuracy"
+    start = "No layer alone loses accuracy"
+    if is_loss:
+        start = f"{name_in_title(worst)} loses most: {_points(losses[worst])} points"
     if not in_float:
         return f"{start}; no layer is left in float"
     return f"{start}; {counted(len(in_float), 'layer')} left in float"
@@ -100,7 +103,7 @@ def _limits(losses: Collection[float]) -> tuple[float, float]:
 def _draw_layer(axes: Axes, row: int, name: str, loss: float, cells: tuple[str, str, str], *, in_float: bool) -> None:
     colour, weight = variant_colour("FP32" if in_float else "INT8"), "bold" if in_float else "normal"
     axes.barh(row, loss, height=0.62, color=colour)
-    draw_row_name(axes, row, name, weight=weight, length=26)
+    draw_row_name(axes, row, name, weight=weight)
     for text, right in zip(cells, _COLUMNS.values(), strict=True):
         _draw_beside(axes, row, text, right, INK, weight)
 
@@ -128,5 +131,4 @@ def _draw_beside(axes: Axes, row: int | None, text: str, offset: float, colour: 
         color=colour,
         size=SMALL if row is None else TEXT,
         weight=weight,
-        parse_math=False,
     )

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from robot_assets.figures.style import CARD, INK, MUTED, image_png, pixel_font
+from robot_assets.figures.style import CARD, INK, MUTED, image_png, rgb_colour
+from robot_assets.figures.text import draw_text, shortened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -33,7 +34,7 @@ def contact_sheet(
     Args:
         images: uint8 (H, W, 3), RGB; sizes may differ.
         columns: Images per row.
-        captions: One line below each image; long ones end in an ellipsis.
+        captions: One line below each image; long ones are shortened.
         note: One line above all images, such as a legend.
         width: Width of the sheet in pixels.
         size_bytes_max: Limit of the size of the PNG; see ``style.image_png``.
@@ -45,7 +46,6 @@ def contact_sheet(
         ValueError: Not one caption per image, no columns, or a sheet too narrow for them.
     """
     from PIL import Image as Images
-    from PIL import ImageDraw as Draws
 
     if captions is not None and len(captions) != len(images):
         raise ValueError(f"images: {len(images)}, captions: {len(captions)}; needed: one caption per image")
@@ -56,16 +56,14 @@ def contact_sheet(
     top = _MARGIN + (_LINE + 4 if note or not images else 0)
     heights = [max(image.height for image in row) + below for row in rows]
     sheet = Images.new("RGB", (width, top + sum(heights) + _GAP * max(0, len(rows) - 1) + _MARGIN), CARD)
-    pen, font = Draws.Draw(sheet), pixel_font(_TEXT_SIZE)
-    pen.text((_MARGIN, _MARGIN - 3), note if images else "No images.", fill=MUTED, font=font)
+    _draw_line(sheet, (_MARGIN, _MARGIN - 3), note if images else "No images.", width - 2 * _MARGIN, MUTED)
     y = top
     for number, (row, height) in enumerate(zip(rows, heights, strict=True)):
         for column, image in enumerate(row):
             x = _MARGIN + column * (cell + _GAP)
             sheet.paste(image, (x, y))
             if captions:
-                text = _shortened(captions[number * columns + column], cell)
-                pen.text((x, y + height - _LINE + 3), text, fill=INK, font=font)
+                _draw_line(sheet, (x, y + height - _LINE + 3), captions[number * columns + column], cell, INK)
         y += height + _GAP
     return image_png(sheet, size_bytes_max=size_bytes_max)
 
@@ -99,10 +97,5 @@ def _fitted(image: npt.NDArray[np.uint8], width: int) -> Image:
     return original.resize((width, height), Images.Resampling.LANCZOS)
 
 
-def _shortened(text: str, width: int) -> str:
-    font = pixel_font(_TEXT_SIZE)
-    if font.getlength(text) <= width:
-        return text
-    while text and font.getlength(f"{text}…") > width:
-        text = text[:-1]
-    return f"{text.rstrip()}…"
+def _draw_line(sheet: Image, corner: tuple[int, int], text: str, width: int, colour: str) -> None:
+    draw_text(sheet, corner, shortened(text, width, _TEXT_SIZE), _TEXT_SIZE, rgb_colour(colour))

@@ -1,4 +1,4 @@
-"""The style of all figures: palette, fonts, the background of cards, and PNG encoding.
+"""The style of all figures: palette, the background of cards, and PNG encoding.
 
 A class or a variant has the same colour in all figures. Figures have an opaque near-white background, so that they look
 the same on a white page and in a dark user interface.
@@ -7,13 +7,10 @@ the same on a white page and in a dark user interface.
 from __future__ import annotations
 
 import io
-from functools import lru_cache
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-    from PIL.ImageFont import FreeTypeFont
 
 Colour = tuple[int, int, int]
 
@@ -50,8 +47,6 @@ _VARIANTS = (
 _OTHER_VARIANT = "#785ef0"
 
 SPLITS = {"train": "#565d66", "val": "#0072b2", "test": "#d55e00"}
-
-_FONT_FILES = {False: "DejaVuSans.ttf", True: "DejaVuSans-Bold.ttf"}
 
 
 def class_colour(index: int) -> Colour:
@@ -95,23 +90,6 @@ def text_colour_on(background: Colour) -> Colour:
     linear = [(c / 255 / 12.92) if c <= 10 else ((c / 255 + 0.055) / 1.055) ** 2.4 for c in background]
     luminance = 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
     return (0, 0, 0) if (luminance + 0.05) / 0.05 > 1.05 / (luminance + 0.05) else (255, 255, 255)
-
-
-@lru_cache(maxsize=32)
-def pixel_font(size: int, *, bold: bool = False) -> FreeTypeFont:
-    """DejaVu Sans from Matplotlib, for drawing on images.
-
-    The layout engine is fixed, so that the pixels do not depend on an installation of Raqm.
-
-    Args:
-        size: Height of the em square in pixels.
-        bold: Whether to use the bold face.
-    """
-    import matplotlib
-    from PIL import ImageFont
-
-    path = Path(matplotlib.get_data_path()) / "fonts" / "ttf" / _FONT_FILES[bold]
-    return ImageFont.truetype(str(path), size, layout_engine=ImageFont.Layout.BASIC)
 
 
 def image_png(image: Image, *, size_bytes_max: int | None = None) -> bytes:
