@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from robot_assets.cluster.quantity import in_bytes
+from robot_assets.core.paths import has_shell_syntax
 from robot_assets.core.spec import Spec
 
 Architecture = Literal["amd64", "arm64"]
@@ -44,6 +45,8 @@ def _object_name(name: str) -> str:
 
 
 def _folder_of_a_node(path: str) -> str:
+    if has_shell_syntax(path):
+        raise ValueError("~ and $VARIABLE are not expanded on a node; needed the path itself")
     if not path.startswith("/") or path == "/" or any(step in ("", ".", "..") for step in path[1:].split("/")):
         raise ValueError("needed an absolute path without '..', such as /var/lib/robot-assets/cache")
     return path

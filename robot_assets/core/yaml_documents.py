@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -179,8 +180,24 @@ def _fault(text: str, error: yaml.YAMLError) -> YamlFault:
         if "\t" in indentation:
             place = Place(row + 1, indentation.index("\t") + 1)
             return YamlFault(f"{place}: a tab; YAML wants spaces", "replace the tab by spaces")
+    if "stream end" in str(getattr(error, "problem", "")) and (opened := _unclosed(text)):
+        bracket, opening = opened
+        close = "]" if bracket == "[" else "}"
+        return YamlFault(f"the bracket {bracket} that opens at {_of(opening)} is not closed", f"add the {close}")
     what, fix = _in_words(lines, error, mark)
     return YamlFault(f"{Place(mark.line + 1, mark.column + 1)}: {what}", fix)
+
+
+def _unclosed(text: str) -> tuple[str, Any] | None:
+    """The innermost bracket that is open at the end, and where it opens."""
+    opened: list[tuple[str, Any]] = []
+    with contextlib.suppress(yaml.YAMLError):
+        for token in yaml.scan(text, Loader=yaml.SafeLoader):
+            if isinstance(token, yaml.FlowSequenceStartToken | yaml.FlowMappingStartToken):
+                opened.append(("[" if isinstance(token, yaml.FlowSequenceStartToken) else "{", token.start_mark))
+            elif isinstance(token, yaml.FlowSequenceEndToken | yaml.FlowMappingEndToken) and opened:
+                opened.pop()
+    return opened[-1] if opened else None
 
 
 def _suspected(error: yaml.YAMLError, line: int, lines: int) -> Iterator[int]:

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
 
+from robot_assets.core.paths import expanded, has_shell_syntax
 from robot_assets.data.git_address import why_revision_refused, why_url_refused, without_credentials
 from robot_assets.data.spec import DatasetSpec, DvcSource, SimulationSource
 
@@ -35,6 +36,7 @@ class RecordedSource(DvcSource):
     @field_validator("pointer")
     @classmethod
     def _stays_inside(cls, pointer: str) -> str:
+        _refuse_shell_syntax(pointer)
         if _is_outside(pointer) or not (pointer.endswith(".dvc") or PurePosixPath(pointer).name == LOCK):
             raise ValueError("needed a relative path inside the project that ends in .dvc, or a dvc.lock")
         return pointer
@@ -42,9 +44,15 @@ class RecordedSource(DvcSource):
     @field_validator("output")
     @classmethod
     def _output_stays_inside(cls, output: str | None) -> str | None:
+        _refuse_shell_syntax(output or "")
         if output is not None and _is_outside(output):
             raise ValueError("needed a relative path inside the project, as in dvc.lock")
         return output
+
+    @field_validator("repository")
+    @classmethod
+    def _as_a_shell(cls, repository: str | None) -> str | None:
+        return repository if repository is None or "::" in repository else expanded(repository)
 
     @model_validator(mode="after")
     def _is_consistent(self) -> RecordedSource:
@@ -75,6 +83,11 @@ class DatasetEntry(DatasetSpec):
     """One entry of ``datasets`` in params.yaml."""
 
     source: Annotated[SimulationSource | RecordedSource, Field(discriminator="kind")]
+
+
+def _refuse_shell_syntax(path: str) -> None:
+    if has_shell_syntax(path):
+        raise ValueError("~ and $VARIABLE are not expanded here; needed a relative path inside the project")
 
 
 def _is_outside(path: str) -> bool:

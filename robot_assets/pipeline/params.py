@@ -6,19 +6,23 @@ assembles them and checks references between sections.
 
 from __future__ import annotations
 
-import difflib
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import Any, Literal, get_args
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from robot_assets.cluster.spec import ExecutionSpec, PoolSpec, check_cache, check_placement
 from robot_assets.core.errors import ParamsError
+from robot_assets.core.paths import expanded, shown_path
 from robot_assets.core.spec import Spec
-from robot_assets.core.text import plural
+from robot_assets.core.text import listed, plural
+from robot_assets.core.validation import mistakes, nearest, needed_of, shown_value, unknown
+from robot_assets.core.yaml_documents import YamlFault, composed, load_yaml, node_at
 from robot_assets.data.entry import DatasetEntry
 from robot_assets.lineage.spec import RebuildSpec
 from robot_assets.pipeline.names import NAME
@@ -31,13 +35,21 @@ from robot_assets.sensitivity.spec import SensitivitySpec
 from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.training.spec import TrainingSpec
 
+_SHOWN = 20
+
 
 class StoreSpec(Spec):
     """The location of artifacts."""
 
     url: str = Field(
-        description="any fsspec URL, or a path inside the project: s3://bucket/prefix, .robot_assets/store"
+        description="any fsspec URL, or a path inside the project: s3://bucket/prefix, .robot_assets/store; "
+        "~ and $VARIABLE are expanded"
     )
+
+    @field_validator("url")
+    @classmethod
+    def _as_a_shell(cls, url: str) -> str:
+        return expanded(url)
 
 
 class ModelSpec(Spec):
@@ -55,9 +67,9 @@ class Params(Spec):
     """The whole of ``params.yaml``."""
 
     store: StoreSpec
-    datasets: dict[str, DatasetEntry]
-    models: dict[str, ModelSpec]
-    targets: dict[str, TargetEntry]
+    datasets: dict[str, DatasetEntry] = Field(default_factory=dict)
+    models: dict[str, ModelSpec] = Field(default_factory=dict)
+    targets: dict[str, TargetEntry] = Field(default_factory=dict)
     stages: dict[str, Any] = Field(default={}, description="parameters of stage kinds as a whole, by kind")
     rebuild: RebuildSpec = RebuildSpec()
     provenance: ProvenanceSpec = ProvenanceSpec()
@@ -75,7 +87,7 @@ class Params(Spec):
             described = sorted(name for name, one in self.targets.items() if one.profile)
             raise ParamsError(
                 f"params.yaml has no targets.{target}.profile",
-                needed=f"a target with a profile; there {'are' if len(described) > 1 else 'is'} {described or 'none'}",
+                needed=f"a target with a profile: {listed(described)}" if described else "a target with a profile",
                 fix=f"name one of them, or write targets.{target}.profile: {{models: {{MODEL: {{rate_hz: 15}}}}}}",
             )
         return entry.profile
@@ -92,35 +104,47 @@ class Params(Spec):
         gates = [self.targets[target].gate.accuracy_drop_points_max for target in entry.targets]
         return resolved(entry.quantization.sensitivity, gates)
 
+    @field_validator("datasets", "models", "targets", "stages", "pools", mode="before")
+    @classmethod
+    def _empty_section(cls, section: Any) -> Any:
+        """A section whose entries are all commented out has none."""
+        return {} if section is None else section
+
     @model_validator(mode="after")
     def _names_and_references(self) -> Params:
+        found = [*self._bad_names(), *self._bad_references(), *self._bad_profiles()]
+        if found:
+            raise ValueError("\n".join(found))
+        return self
+
+    def _bad_names(self) -> Iterator[str]:
         for section in ("datasets", "models", "targets"):
             for name in getattr(self, section):
                 if not re.fullmatch(NAME, name):
-                    raise ValueError(f"{section}.{name}: a name is lower-case letters, digits and underscores")
-        for name, model in self.models.items():
+                    yield f"{section}.{name}: a name is lower-case letters, digits and underscores, a letter first"
+        for name in self.models:
             if name in reserved_words():
-                raise ValueError(f"models.{name}: other assets begin with {name}/; needed another name")
-            if model.dataset not in self.datasets:
-                raise ValueError(f"models.{name}.dataset is {model.dataset!r}; datasets has {sorted(self.datasets)}")
-            strange = [target for target in model.targets if target not in self.targets]
-            if strange:
-                raise ValueError(f"models.{name}.targets has {strange}; targets has {sorted(self.targets)}")
-        return self
+                yield f"models.{name}: other assets begin with {name}/; needed another name"
 
-    @model_validator(mode="after")
-    def _profiles(self) -> Params:
+    def _bad_references(self) -> Iterator[str]:
+        for name, model in self.models.items():
+            if model.dataset not in self.datasets:
+                yield f"models.{name}.dataset: {unknown('data set', model.dataset, self.datasets)}"
+            for target in model.targets:
+                if target not in self.targets:
+                    yield f"models.{name}.targets: {unknown('target', target, self.targets)}"
+
+    def _bad_profiles(self) -> Iterator[str]:
         for target, entry in self.targets.items():
             for name in entry.profile.models if entry.profile else ():
                 place = f"targets.{target}.profile.models.{name}"
                 if name not in self.models:
-                    raise ValueError(f"{place}: no such model; models has {sorted(self.models)}")
-                if target not in self.models[name].targets:
-                    raise ValueError(
-                        f"{place}: models.{name}.targets is {list(self.models[name].targets)}, so no engine of it is "
-                        f"built for {target}; needed {target} among them, or {name} out of the profile"
+                    yield f"{place}: {unknown('model', name, self.models)}"
+                elif target not in self.models[name].targets:
+                    yield (
+                        f"{place}: models.{name}.targets is {shown_value(self.models[name].targets)}, so no engine of "
+                        f"it is built for {target}; needed {target} among them, or {name} out of the profile"
                     )
-        return self
 
     @model_validator(mode="after")
     def _sensitivity(self) -> Params:
@@ -138,7 +162,7 @@ class Params(Spec):
         _refuse_unknown("rebuild.policy", self.rebuild.policy, produced)
         configured = {name: kind.config for name, kind in stage_kinds().items() if kind.config}
         _refuse_unknown("stages", self.stages, configured)
-        given = {name: config.model_validate(self.stages.get(name, {})) for name, config in configured.items()}
+        given = {name: _config(name, config, self.stages.get(name, {})) for name, config in configured.items()}
         object.__setattr__(self, "stages", given)  # parsed once; the model is frozen for everybody else
         return self
 
@@ -149,14 +173,17 @@ class Params(Spec):
         return self
 
 
+def _config(kind: str, config: type[Spec], given: Any) -> Spec:
+    try:
+        return config.model_validate(given)
+    except ValidationError as error:
+        raise ValueError("\n".join(f"stages.{kind}.{mistake}" for mistake in mistakes(error))) from None
+
+
 def _refuse_unknown(section: str, given: Mapping[str, Any], known: Collection[str]) -> None:
     for name in given:
         if name not in known:
-            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.6)
-            raise ValueError(
-                f"{section}.{name}: unknown key"
-                + (f"; did you mean {near[0]!r}?" if near else f"; known: {sorted(known)}")
-            )
+            raise ValueError(f"{section}.{name}: {unknown('kind of stage', name, known, 'kinds of stages')}")
 
 
 def load_params(path: Path) -> Params:
@@ -165,70 +192,116 @@ def load_params(path: Path) -> Params:
     Raises:
         ParamsError: The file is missing, is not YAML, or has an unknown, missing or contradictory key.
     """
+    payload = _read(path)
     try:
-        document = yaml.load(path.read_bytes(), Loader=_UniqueKeyLoader)
-    except FileNotFoundError:
-        raise ParamsError(
-            f"no parameters at {path}",
-            needed="a params.yaml at the top of the project",
-            fix="run the command inside a robot-assets project, or restore the file: git checkout params.yaml",
-        ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ParamsError(
-            f"{path} is not readable YAML: {error}",
-            needed="valid YAML in UTF-8",
-            fix="fix the line named above",
-        ) from None
-    return parse_params(document, origin=str(path))
+        document = load_yaml(payload)
+    except YamlFault as fault:
+        raise _not_yaml(path, fault) from None
+    return parse_params(document, origin=str(path), text=payload.decode("utf-8"))
 
 
-def parse_params(document: Any, origin: str = "params.yaml") -> Params:
-    """Validate an already loaded document; ``origin`` names it in errors.
+def parse_params(document: Any, origin: str = "params.yaml", text: str | None = None) -> Params:
+    """Validate an already loaded document.
+
+    Args:
+        document: The document.
+        origin: Names it in errors.
+        text: What it was loaded from, for lines in errors.
 
     Raises:
         ParamsError: An unknown, missing or contradictory key.
     """
+    if not isinstance(document, dict):
+        raise _no_mapping(document, origin)
     try:
         return Params.model_validate(document)
     except ValidationError as error:
-        lines = [_sentence(detail) for detail in error.errors(include_url=False)]
-        raise ParamsError(
-            f"{origin} has {plural(len(lines), 'mistake')}:\n    " + "\n    ".join(lines),
-            needed="only known keys, each with a valid value that agrees with the others",
-            fix=f"edit {origin} at the keys named above",
-        ) from None
+        found = [one for detail in error.errors(include_url=False) for one in _mistakes(detail)]
+    node = composed(text) if text else None
+    raise _refused([_located(mistake, node) for mistake in dict.fromkeys(found)], origin)
 
 
-def _sentence(detail: Any) -> str:
-    """One mistake as one line, with the nearest known key when the key is unknown."""
+@dataclass(frozen=True)
+class _Mistake:
+    """One mistake: the steps to its key, what was needed, and the value that was found, as YAML has it."""
+
+    steps: tuple[int | str, ...]
+    needed: str
+    found: str = ""
+    is_untexted: bool = False
+
+
+def _refused(mistakes: Sequence[tuple[int | None, str]], origin: str) -> ParamsError:
+    """The error for mistakes: (line, sentence) each."""
+    sentences = [f"line {line}: {sentence}" if line else sentence for line, sentence in mistakes]
+    more = [f"and {len(sentences) - _SHOWN} more"] if len(sentences) > _SHOWN else []
+    lines = [str(line) for line in sorted({line for line, _ in mistakes if line})]
+    where = f"line{'s' if len(lines) > 1 else ''} {listed(lines)} of {shown_path(Path(origin))}" if lines else origin
+    return ParamsError(
+        f"{origin} has {plural(len(sentences), 'mistake')}:\n    " + "\n    ".join(sentences[:_SHOWN] + more),
+        needed="only known keys, each with a valid value that agrees with the others",
+        fix=f"correct {where}",
+        details={"mistakes": sentences},
+    )
+
+
+def _located(mistake: _Mistake, root: yaml.Node | None) -> tuple[int | None, str]:
+    """The line of a mistake and its sentence, with the value as it was typed."""
+    node = node_at(root, mistake.steps)
+    place = ".".join(str(step) for step in mistake.steps)
+    found = mistake.found
+    needed = mistake.needed
+    if found and isinstance(node, yaml.ScalarNode) and node.value:
+        found = node.value if node.style is None else repr(node.value)
+    if mistake.is_untexted and found != "no value":
+        needed += f": YAML reads {found} as another type; write it in quotes"
+    elif needed == "needed a list" and isinstance(node, yaml.ScalarNode) and node.value:
+        needed += f", such as [{found}] (found {found})"
+    elif found and (len(found) < 6 or found not in needed):
+        needed += f" (found {found})"
+    return node.start_mark.line + 1 if node else None, f"{place}: {needed}" if place else needed
+
+
+def _mistakes(detail: Any) -> Iterator[_Mistake]:
+    """The mistakes that pydantic found as one; those of references between sections are lines with their places."""
     steps = _steps(detail["loc"])
-    place = ".".join(str(step) for step in steps) or "the document"
-    if detail["type"] == "extra_forbidden":
-        key = str(steps[-1])
-        near = difflib.get_close_matches(key, sorted(_every_key()), n=1, cutoff=0.6)
-        return f"{place}: unknown key" + (f"; did you mean {near[0]!r}?" if near and near[0] != key else "")
-    if detail["type"] == "missing":
-        return f"{place}: missing"
-    if detail["type"] == "union_tag_not_found":
-        return f"{place}.kind: missing"
-    if detail["type"] == "union_tag_invalid":
-        return f"{place}.kind: needed one of {detail['ctx']['expected_tags']} (found {detail['ctx']['tag']!r})"
-    message = detail["msg"].removeprefix("Value error, ")
-    shown = "" if isinstance(detail["input"], dict) else f" (found {detail['input']!r})"
-    return f"{place}: {message}{shown}"
+    if not steps:
+        for line in needed_of(detail).splitlines():
+            place, _, needed = line.partition(": ")
+            yield _Mistake(tuple(place.split(".")), needed)
+        return
+    if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
+        return  # pydantic counts the valid entries alone; each of the others is a mistake of its own
+    needed = needed_of(detail)
+    if needed.startswith("kind: "):
+        yield _Mistake((*steps, "kind"), needed.removeprefix("kind: "))
+    elif detail["type"] == "extra_forbidden":
+        yield _Mistake(steps, needed + _near_key(str(steps[-1])))
+    elif detail["type"] in ("missing", "invalid_key") or isinstance(detail["input"], dict):
+        yield _Mistake(steps, needed)
+    else:
+        value = detail["input"]
+        is_untexted = detail["type"] == "string_type" and not isinstance(value, list | dict)
+        yield _Mistake(steps, needed, shown_value(value), is_untexted=is_untexted)
 
 
-def _steps(location: tuple[int | str, ...]) -> list[int | str]:
-    """The path of a mistake in the file, without the kinds of sources and targets that pydantic inserts."""
-    steps = list(location)
+def _near_key(key: str) -> str:
+    near = nearest(key.replace("-", "_"), _every_key())
+    return f"; did you mean {near!r}?" if near and near != key else ""
+
+
+def _steps(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
+    """The path of a mistake in the file, without what pydantic inserts: kinds of sources and targets, ``[key]``."""
+    steps = [step for step in location if step != "[key]"]
     section = steps[0] if steps else ""
     chosen = {"datasets": 3, "targets": 2}.get(str(section))
     if chosen is not None and len(steps) > chosen and (section == "targets" or steps[2] == "source"):
         del steps[chosen]
-    return steps
+    return tuple(steps)
 
 
-def _every_key() -> set[str]:
+@cache
+def _every_key() -> frozenset[str]:
     """All keys of params.yaml, with those of every kind of source, target and stage."""
     pending: list[type[Spec]] = [Params, *(kind.config for kind in stage_kinds().values() if kind.config)]
     found: set[type[Spec]] = set()
@@ -238,7 +311,7 @@ def _every_key() -> set[str]:
             found.add(model)
             pending += model.__subclasses__()
             pending += [one for field in model.model_fields.values() for one in _models_in(field.annotation)]
-    return {key for model in found for key in model.model_fields}
+    return frozenset(key for model in found for key in model.model_fields)
 
 
 def _models_in(annotation: Any) -> Iterator[type[Spec]]:
@@ -248,25 +321,33 @@ def _models_in(annotation: Any) -> Iterator[type[Spec]]:
         yield from _models_in(argument)
 
 
-if TYPE_CHECKING:
-    from yaml import SafeLoader as _Loader
-else:  # the one in C takes a fifth of the time, and the rebuild sensor reads params.yaml at every tick
-    _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise ParamsError(
+            f"no parameters at {path}",
+            needed="a params.yaml at the top of the project",
+            fix=f"robot-assets init {shown_path(path.parent)}   # or: git checkout {shown_path(path)}",
+        ) from None
+    except OSError as error:
+        raise ParamsError(
+            f"{path} cannot be read: {error.strerror}",
+            needed="a readable file",
+            fix=f"ls -ld {shown_path(path)}   # shows its type, owner and permissions",
+        ) from None
 
 
-class _UniqueKeyLoader(_Loader):
-    """PyYAML silently keeps the last of two equal keys; here a duplicate key is an error."""
+def _not_yaml(path: Path, fault: YamlFault) -> ParamsError:
+    file = shown_path(path)
+    fix = f"git status   # then edit {file}: {fault.fix}" if fault.has_conflict else f"edit {file}: {fault.fix}"
+    return ParamsError(f"{path}: {fault.what}", needed="valid YAML in UTF-8", fix=fix)
 
 
-def _unique_mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
-    seen: set[Any] = set()
-    for key_node, _ in node.value:
-        key = loader.construct_object(key_node, deep=True)
-        if key in seen:
-            raise yaml.constructor.ConstructorError(None, None, f"duplicate key {key!r}", key_node.start_mark)
-        seen.add(key)
-    loader.flatten_mapping(node)
-    return loader.construct_mapping(node, deep=True)
-
-
-_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
+def _no_mapping(document: Any, origin: str) -> ParamsError:
+    what = "is empty" if document is None else f"has no keys; it is {shown_value(document)}"
+    return ParamsError(
+        f"{origin} {what}",
+        needed="the sections store, datasets, models and targets",
+        fix=f"git checkout {shown_path(Path(origin))}   # or remove the file and run: robot-assets init",
+    )
