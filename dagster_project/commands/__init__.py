@@ -2,3 +2,8 @@
 
 The modules import Dagster inside the functions: ``robot-assets --help`` imports each of them.
 """
+
+from dagster_project.commands.errors import translated
+from robot_assets.core.translation import add_translator
+
+add_translator(translated)

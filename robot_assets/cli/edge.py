@@ -13,12 +13,12 @@ import signal
 import sys
 import traceback
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import typer
 
-from robot_assets.cli import streams
+from robot_assets.cli.streams import OutputError
 from robot_assets.cli.usage import UsageError, is_help, options, usage_error
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.core.text import escaped
@@ -63,8 +63,7 @@ def _report(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, KeyboardInterrupt):
         _say("interrupted")
         return INTERRUPTED
-    if isinstance(error, OSError) and streams.is_reader_gone():
-        streams.discard_output()
+    if isinstance(error, OutputError) and error.is_reader_gone:
         return READER_GONE
     if is_help(error):  # printed by typer
         return 2
@@ -75,7 +74,7 @@ def _report(error: BaseException, arguments: Sequence[str]) -> int:
 def _exit_code(done: SystemExit, arguments: Sequence[str]) -> int:
     try:
         sys.stdout.flush()
-    except OSError as error:
+    except OutputError as error:
         return _report(error, arguments)
     if isinstance(done.code, str):
         _say(done.code)
@@ -89,9 +88,9 @@ def _described(error: BaseException, arguments: Sequence[str]) -> RobotAssetsErr
         return usage_error(error, arguments)
     if isinstance(error, EOFError | typer.Abort):
         return CommandError("the standard input has ended", needed="an answer", fix=_command(arguments))
-    if isinstance(error, OSError) and error.filename is None and (reason := streams.output_failure()):
+    if isinstance(error, OutputError):
         return CommandError(
-            f"the output cannot be written: {reason}",
+            f"the output cannot be written: {error}",
             needed="a terminal, a pipe, or a file on a disk with free space",
             fix=f"{_command(arguments)} > FILE   # on another disk",
         )
@@ -127,17 +126,14 @@ def _command(arguments: Sequence[str]) -> str:
 
 def _print_error(error: RobotAssetsError, arguments: Sequence[str]) -> None:
     if "--json" in options(arguments):
-        try:
+        with suppress(OutputError):
             print(json.dumps({"error": error.as_json()}, indent=2, sort_keys=True, default=str), flush=True)
-        except OSError:
-            streams.discard_output()
     _say(f"error: {error.found}\n  needed: {error.needed}\n  fix: {error.fix}")
 
 
 def _say(text: str) -> None:
     """Print to standard error, which may be closed or full as well."""
-    try:
+    with suppress(OutputError):
         print(escaped(text), file=sys.stderr, flush=True)
+    with suppress(OutputError):
         sys.stdout.flush()
-    except OSError:
-        streams.discard_output()

@@ -2,31 +2,66 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import logging
 import os
-import select
 import sys
 import warnings
+from typing import Any
 
 _NAMES = ("stdin", "stdout", "stderr")
-_OUTPUTS = (1, 2)
+_OUTPUTS = ("stdout", "stderr")
+
+
+class OutputError(Exception):
+    """A standard stream cannot be written."""
+
+    def __init__(self, error: OSError) -> None:
+        super().__init__(error.strerror or str(error))
+        self.is_reader_gone = error.errno == errno.EPIPE
+
+
+class _Output(io.FileIO):
+    """A standard stream that raises OutputError once, and discards what follows: Python flushes again when it exits."""
+
+    def write(self, data: Any) -> Any:
+        try:
+            return super().write(data)
+        except OSError as error:
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self.fileno())
+            os.close(null)
+            raise OutputError(error) from None
 
 
 def prepare() -> None:
-    """Open the null device for closed streams, and escape characters that the encoding of the output lacks.
+    """Make the standard streams of this process usable.
 
-    Otherwise a file that the command opens would take the place of a closed stream, and receive what is printed.
+    A closed one becomes the null device: otherwise the next file that the command opens would take its place, and
+    receive what is printed. Characters that the encoding of the output lacks are escaped.
     """
     for descriptor, name in enumerate(_NAMES):
         if not _is_open(descriptor):
             os.dup2(os.open(os.devnull, os.O_RDWR), descriptor)
-        if getattr(sys, name) is None:
-            mode = "w" if descriptor in _OUTPUTS else "r"
-            setattr(sys, name, os.fdopen(descriptor, mode, encoding="utf-8", closefd=False))
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+        if name in _OUTPUTS:
+            setattr(sys, name, _output(descriptor, name))
+        elif sys.stdin is None:
+            sys.stdin = os.fdopen(descriptor, encoding="utf-8", closefd=False)
+
+
+def _output(descriptor: int, name: str) -> io.TextIOWrapper:
+    """An output stream in the encoding of the one that Python has opened."""
+    before = getattr(sys, name)
+    if before is not None:
+        before.flush()
+    raw = io.BufferedWriter(_Output(descriptor, "w", closefd=False))
+    return io.TextIOWrapper(
+        raw,
+        encoding=before.encoding if before else "utf-8",
+        errors="backslashreplace",
+        line_buffering=name == "stderr" or os.isatty(descriptor),
+    )
 
 
 def quiet_libraries() -> None:
@@ -37,38 +72,6 @@ def quiet_libraries() -> None:
         logging.lastResort.addFilter(lambda record: record.name.startswith(("robot_assets", "dagster_project")))
     for name in ("torchao", "torch.utils._pytree"):  # loggers with handlers of their own
         logging.getLogger(name).setLevel(logging.ERROR)
-
-
-def is_reader_gone() -> bool:
-    """Whether the standard output or error is a pipe that no one reads any more."""
-    poll = select.poll()
-    for descriptor in _OUTPUTS:
-        poll.register(descriptor, 0)  # errors are always reported
-    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
-
-
-def output_failure() -> str:
-    """Why the standard output cannot be written, in the words of the operating system; empty when it can.
-
-    Output that could not be written is discarded.
-    """
-    try:
-        sys.stdout.flush()
-    except OSError as error:
-        discard_output()
-        return error.strerror or str(error)
-    return ""
-
-
-def discard_output() -> None:
-    """Send to the null device what the standard streams cannot write: Python would try again when it exits."""
-    for descriptor, stream in zip(_OUTPUTS, (sys.stdout, sys.stderr), strict=True):
-        try:
-            stream.flush()
-        except OSError:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, descriptor)
-            os.close(null)
 
 
 def _is_open(descriptor: int) -> bool:
