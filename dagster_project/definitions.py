@@ -4,10 +4,9 @@
 are imported inside the functions that use them.
 """
 
-from pathlib import Path
-
 import dagster as dg
 
+from dagster_project.local.home import require_own_home
 from dagster_project.observing.asset import observed_assets
 from dagster_project.observing.sensor import observing_sensors
 from dagster_project.producing.asset import produced_assets
@@ -47,4 +46,15 @@ def _executor(params: Params) -> dg.ExecutorDefinition:
     return kubernetes_executor(params)
 
 
-defs = build_definitions(find_project(Path.cwd()))
+def _loaded() -> dg.Definitions:
+    """The definitions of the project that $ROBOT_ASSETS_PROJECT or the working directory names.
+
+    Raises:
+        InstanceError: DAGSTER_HOME names the instance of another checkout, as in a ``dagster dev`` started by hand.
+    """
+    project = find_project()
+    require_own_home(project.root)
+    return build_definitions(project)
+
+
+defs = _loaded()

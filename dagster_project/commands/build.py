@@ -36,7 +36,7 @@ def build(
 
     project = find_project()
     built: dict[str, str] = {}
-    with open_instance(project.root) as instance:
+    with open_instance(project.root, writes=True) as instance:
         from dagster_project.definitions import defs
 
         with progress_bars() as terminal:

@@ -68,7 +68,7 @@ def report(
     project = find_project()
     _refuse_unreported(project, target)
     device = probe() if probe_file is None else read_report(*_read(probe_file))
-    with open_instance(project.root) as instance:
+    with open_instance(project.root, writes=True) as instance:
         done = _record(instance, target, device)
     answer({**asdict(done), "changed": done.changed}, as_json, lambda: _print(done))
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dagster_project.local import gc_tuning
-from robot_assets.core.errors import RobotAssetsError
+from dagster_project.local.damage import explaining_damage, require_readable_files
+from dagster_project.local.home import HOME_VARIABLE, InstanceError, home_of, record_checkout
+from dagster_project.local.read_only import copy_of_instance, is_read_only, refuse_read_only
 from robot_assets.core.publishing import publishing_file
 
 if TYPE_CHECKING:
@@ -39,31 +43,58 @@ run_monitoring:
 """
 
 
-class InstanceError(RobotAssetsError):
-    """The configuration of an instance cannot be used."""
-
-
-def open_instance(root: Path) -> dg.DagsterInstance:
+@contextmanager
+def open_instance(root: Path, *, writes: bool = False) -> Iterator[dg.DagsterInstance]:
     """The instance of a checkout, for a process that ends with one command.
 
+    Where its folder is read-only, a reading command gets a temporary copy.
+
+    Args:
+        root: The checkout.
+        writes: Whether the command has to record something.
+
     Raises:
-        InstanceError: Its configuration names a module that no longer exists.
+        InstanceError: It belongs to another checkout, it is damaged, its configuration cannot be used, or its folder is
+            read-only and the command writes.
     """
     gc_tuning.begin()
-    ensure_dagster_home(root)
-    import dagster as dg
+    home = home_of(root)
+    if is_read_only(home):
+        if writes:
+            refuse_read_only(home, root)
+        with copy_of_instance(home) as copy, _opened(copy, home) as instance:
+            yield instance
+    else:
+        with _opened(ensure_dagster_home(root), home) as instance:
+            yield instance
 
-    return dg.DagsterInstance.get()
+
+@contextmanager
+def _opened(folder: Path, home: Path) -> Iterator[dg.DagsterInstance]:
+    """The instance in ``folder``; errors name the files of ``home``."""
+    write_configuration(folder)
+    require_readable_files(home)
+    with explaining_damage(home, opening=True):
+        import dagster as dg
+
+        instance = dg.DagsterInstance.from_config(str(folder))
+    with explaining_damage(home), instance:
+        yield instance
 
 
 def ensure_dagster_home(root: Path) -> Path:
     """Set DAGSTER_HOME to the checkout's own instance unless it is set; create and configure the folder where needed.
 
     Raises:
-        InstanceError: Its configuration names a module that no longer exists.
+        InstanceError: DAGSTER_HOME cannot be used, or belongs to another checkout; the folder cannot be written; its
+            configuration names a module that no longer exists.
     """
-    home = Path(os.environ.setdefault("DAGSTER_HOME", str(root / ".dagster")))
+    home = home_of(root)
+    os.environ[HOME_VARIABLE] = str(home)
+    if is_read_only(home):
+        refuse_read_only(home, root)
     write_configuration(home)
+    record_checkout(home, root)
     return home
 
 
@@ -71,13 +102,14 @@ def write_configuration(home: Path) -> None:
     """Write the configuration of a local instance to ``home``; one that a person has edited stays as it is.
 
     Raises:
-        InstanceError: It was edited, and names a module that no longer exists.
+        InstanceError: It was edited, and names a module that no longer exists; or it cannot be read.
     """
     path = home / "dagster.yaml"
-    present = path.read_text() if path.exists() else None
+    with explaining_damage(home, opening=True):
+        present = path.read_text(encoding="utf-8") if path.exists() else None
     if present is None or present == _CONFIGURATION.replace(_LAUNCHER, _FORMER_LAUNCHER):
-        with publishing_file(path) as staging:
-            staging.write_text(_CONFIGURATION)
+        with explaining_damage(home, opening=True), publishing_file(path) as staging:
+            staging.write_text(_CONFIGURATION, encoding="utf-8")
     elif re.search(rf"^[^#\n]*\b{re.escape(_FORMER_LAUNCHER)}\b", present, re.MULTILINE):
         raise InstanceError(
             f"{path} names the module {_FORMER_LAUNCHER}, which is now {_LAUNCHER}",
