@@ -6,6 +6,7 @@ import io
 import itertools
 import math
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -89,11 +90,16 @@ def check_classes(dataset: Path, spec: DatasetSpec, name: str) -> Verdict:
         packed = open_split(dataset, split)
         boxes = Counter(packed.classes[label] for i in range(len(packed)) for label in packed.labels(i).tolist())
         counts[split] = {label: boxes[label] for label in spec.classes}
+    return judged_classes(counts, spec, name)
+
+
+def judged_classes(counts: Mapping[str, Mapping[str, int]], spec: DatasetSpec, name: str) -> Verdict:
+    """The verdict of :func:`check_classes` on numbers of boxes, by split and class."""
     absent = [f"{label} in {split}" for label in spec.classes for split in SPLITS if not counts[split][label]]
     exempt = [entry for entry in absent if entry.rpartition(" in ")[0] in spec.exempt_classes]
     missing = [entry for entry in absent if entry not in exempt]
     facts: dict[str, object] = {
-        "boxes": counts,
+        "boxes": {split: dict(boxes) for split, boxes in counts.items()},
         "absent": missing,
         "exempted": {label: spec.exempt_classes[label] for label in sorted(spec.exempt_classes)},
     }

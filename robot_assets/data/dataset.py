@@ -11,7 +11,7 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import numpy as np
 
@@ -19,13 +19,11 @@ from robot_assets.core.errors import DataError
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.core.text import plural
-from robot_assets.data.boxes import Box
-from robot_assets.data.duplicates import linked_groups, near_links
+from robot_assets.data.duplicates import linked_groups, session_links
 from robot_assets.data.images import read_bytes
-from robot_assets.data.label_issues import BadItem, LabelIssue, explaining_disk_errors, first_issues
+from robot_assets.data.label_issues import explaining_disk_errors, first_issues
 from robot_assets.data.labels import LabelWriter, write_json
-from robot_assets.data.raw_source import read_raw
-from robot_assets.data.source import Entry, Source, load
+from robot_assets.data.raw import Frame, RawData, load_raw
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS, Unit, split_units
 
@@ -52,135 +50,150 @@ class DatasetSummary:
 
 
 @dataclass(frozen=True)
-class _Frame:
-    """One validated image; ``Box.category`` indexes the classes of the data set."""
+class Plan:
+    """What a build packs.
 
-    entry: Entry
-    session: str
-    width: int
-    height: int
-    boxes: tuple[Box, ...]
-    perceptual_hash: int | None
-    md5: str
+    Attributes:
+        classes: Names in the order of their index.
+        units: Sessions that stay together.
+        sessions: Recording sessions, by split.
+        frames: Images, by split; ``Box.category`` indexes ``classes``.
+        calibration: Indices into the images of train.
+    """
+
+    classes: tuple[str, ...]
+    units: tuple[Unit, ...]
+    sessions: dict[str, tuple[str, ...]]
+    frames: dict[str, list[Frame]]
+    calibration: list[int]
 
 
-def build_dataset(raw: Path, spec: DatasetSpec, out: Path) -> DatasetSummary:
+def build_dataset(raw: Path, spec: DatasetSpec, out: Path, name: str = "") -> DatasetSummary:
     """Validate ``raw``, split it by session and pack it.
 
     Args:
         raw: Folder with annotations.json and images/SESSION/FILE, as an import or the simulation writes it.
         spec: Classes, shares of the splits, calibration and near-duplicates.
         out: Folder for dataset.json, calibration.json, NOTICE and train/, val/, test/; replaced when it exists.
+        name: Name of the data set in params.yaml, for errors.
 
     Raises:
         DataError: A bad image or box, classes that contradict the labels, too few sessions, or a full disk.
     """
     with explaining_disk_errors(out):
-        source = read_raw(raw)
-        numbers = _class_numbers(source, spec, raw)
-        frames = _validated(source, numbers, raw, spec)
-        units, linked = _units(frames, spec)
-        sessions = split_units(units, spec.split)
-        home = {session: split for split, names in sessions.items() for session in names}
-        by_split = {split: [frame for frame in frames if home[frame.session] == split] for split in SPLITS}
-        calibration = _calibration(by_split["train"], spec)
+        data = load_raw(raw, "validate images")
+        refuse_bad(data, name)
+        plan = plan_dataset(data, spec, name)
         with publishing_directory(out) as staging:
-            boxes = {split: _pack(by_split[split], spec.classes, staging / split) for split in SPLITS}
-            summary = DatasetSummary(
-                classes=spec.classes,
-                images={split: len(by_split[split]) for split in SPLITS},
-                boxes=boxes,
-                sessions=sessions,
-                calibration_images=len(calibration),
-                linked_sessions=linked,
-            )
-            write_json(staging / "calibration.json", {"indices": calibration})
-            _describe(summary, frames, staging)
+            boxes = {split: _pack(plan.frames[split], spec.classes, staging / split) for split in SPLITS}
+            summary = _summary(plan, boxes)
+            write_json(staging / "calibration.json", {"indices": plan.calibration})
+            _describe(summary, data.frames, staging)
             if (raw / "NOTICE").is_file():
                 (staging / "NOTICE").write_bytes((raw / "NOTICE").read_bytes())
     return summary
 
 
-def _class_numbers(source: Source, spec: DatasetSpec, raw: Path) -> dict[int, int]:
-    """Category index in the raw data -> class index in the data set."""
-    absent = [name for name in spec.classes if name not in source.categories]
+def plan_dataset(data: RawData, spec: DatasetSpec, name: str = "") -> Plan:
+    """Assign the good images of raw data to splits, and choose the calibration images.
+
+    Raises:
+        DataError: Classes that contradict the labels, too few sessions, or too few images for the calibration.
+    """
+    refuse_classes(data, spec, name)
+    frames = numbered(data, spec)
+    units = units_of(frames, spec)
+    sessions = split_units(units, spec.split, name)
+    home = {session: split for split, names in sessions.items() for session in names}
+    by_split = {split: [frame for frame in frames if home[frame.session] == split] for split in SPLITS}
+    return Plan(spec.classes, units, sessions, by_split, _calibration(by_split["train"], spec, name))
+
+
+def refuse_bad(data: RawData, name: str = "") -> None:
+    """A single bad item is an error: the import has already filtered them.
+
+    Raises:
+        DataError: An item is bad, or there is no image.
+    """
+    again = f"correct them in the source, then import or simulate {name or 'the data'} again"
+    if data.issues:
+        raise DataError(
+            f"{data.folder} has {plural(len(data.issues), 'bad item')}:{first_issues(data.issues)}",
+            needed="raw data without bad items",
+            fix=again,
+        )
+    if not data.frames:
+        raise DataError(f"{data.folder} has no image", needed="images with labels", fix=again.partition(", then ")[2])
+
+
+def refuse_classes(data: RawData, spec: DatasetSpec, name: str = "") -> None:
+    """The classes of ``spec`` and the categories of the boxes have to agree.
+
+    Raises:
+        DataError: A class without a category, or boxes of a category that is no class.
+    """
+    key = f"{_key(name)}classes"
+    absent = [label for label in spec.classes if label not in data.categories]
     if absent:
         raise DataError(
-            f"{raw}/annotations.json has no category {', '.join(map(repr, absent))}",
-            needed=f"classes among its categories {list(source.categories)}",
-            fix="correct datasets.NAME.classes in params.yaml",
+            f"{data.folder}/annotations.json has no category {', '.join(map(repr, absent))}",
+            needed=f"classes among its categories: {', '.join(map(repr, data.categories))}",
+            fix=f"correct {key} in params.yaml",
         )
-    return {source.categories.index(name): number for number, name in enumerate(spec.classes)}
-
-
-def _validated(source: Source, numbers: dict[int, int], raw: Path, spec: DatasetSpec) -> list[_Frame]:
-    """All images, ordered by name. A single bad item is an error: the import has already filtered them."""
-    issues: list[LabelIssue] = [*source.issues, *source.unlisted]
-    frames: list[_Frame] = []
-    for done, entry in enumerate(source.entries, start=1):
-        report("validate images", done, len(source.entries))
-        try:
-            frames.append(_frame(entry, numbers, source.categories))
-        except BadItem as bad:
-            issues.append(bad.issue)
-    if issues:
+    extra = {label: count for label, count in data.boxes.items() if count and label not in spec.classes}
+    if extra:
+        counts = ", ".join(f"{plural(count, 'box', 'boxes')} of {label!r}" for label, count in extra.items())
         raise DataError(
-            f"{raw} has {plural(len(issues), 'bad item')}:{first_issues(issues)}",
-            needed="raw data without bad items",
-            fix="correct them in the source, then import or simulate the data again",
+            f"{data.folder} has {counts}, which {key} lacks",
+            needed="every category with boxes among the classes",
+            fix=f"add {', '.join(map(repr, extra))} to {key} in params.yaml, or remove these boxes from the source",
         )
-    if not frames:
-        raise DataError(f"{raw} has no image", needed="images with labels", fix="import or simulate the data again")
-    return frames
 
 
-def _frame(entry: Entry, numbers: dict[int, int], categories: Sequence[str]) -> _Frame:
-    item = load(entry)
-    for box in item.boxes:
-        if box.category not in numbers:
-            raise BadItem(
-                entry.file_name,
-                f"an annotation of {categories[box.category]!r}, which is not in datasets.NAME.classes",
-                "add the class to params.yaml, or remove its annotations from the raw data",
-            )
-    return _Frame(
-        entry=entry,
-        session=PurePosixPath(entry.file_name).parent.as_posix(),
-        width=item.facts.width,
-        height=item.facts.height,
-        boxes=tuple(replace(box, category=numbers[box.category]) for box in item.boxes),
-        perceptual_hash=item.facts.perceptual_hash,
-        md5=hashlib.md5(item.encoded, usedforsecurity=False).hexdigest(),
-    )
+def numbered(data: RawData, spec: DatasetSpec) -> list[Frame]:
+    """The good images, with boxes whose category indexes the classes of ``spec``; boxes of no class are left out."""
+    numbers = {data.categories.index(name): i for i, name in enumerate(spec.classes) if name in data.categories}
+    return [
+        replace(
+            frame,
+            boxes=tuple(replace(box, category=numbers[box.category]) for box in frame.boxes if box.category in numbers),
+        )
+        for frame in data.frames
+    ]
 
 
-def _units(frames: list[_Frame], spec: DatasetSpec) -> tuple[list[Unit], tuple[tuple[str, ...], ...]]:
-    """Units of sessions linked by near-duplicates; and the groups with more than one session."""
-    pairs = near_links([frame.perceptual_hash for frame in frames], spec.near_duplicate_bits)
-    links = {(frames[i].session, frames[j].session) for i, j in pairs}
-    groups = linked_groups({frame.session for frame in frames}, sorted(links))
+def units_of(frames: Sequence[Frame], spec: DatasetSpec) -> tuple[Unit, ...]:
+    """Units of sessions linked by near-duplicates, ordered by their first session."""
+    hashed = [(frame.entry.file_name, frame.session, frame.perceptual_hash) for frame in frames]
+    links = session_links(hashed, spec.near_duplicate_bits)
+    groups = linked_groups({frame.session for frame in frames}, [link.sessions for link in links])
     images = Counter(frame.session for frame in frames)
     boxes: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for frame in frames:
         boxes[frame.session].update(spec.classes[box.category] for box in frame.boxes)
-    units = [
+    return tuple(
         Unit(
             sessions=group,
             images=sum(images[session] for session in group),
             boxes=sum((boxes[session] for session in group), Counter()),
+            links=tuple(link for link in links if link.sessions[0] in group),
         )
         for group in groups
-    ]
-    return units, tuple(group for group in groups if len(group) > 1)
+    )
 
 
-def _calibration(train: list[_Frame], spec: DatasetSpec) -> list[int]:
+def _key(name: str) -> str:
+    """The prefix of the keys of a data set in params.yaml."""
+    return f"datasets.{name}." if name else ""
+
+
+def _calibration(train: list[Frame], spec: DatasetSpec, name: str) -> list[int]:
     """Indices into train, taken round-robin from all sessions, so that every place and light is represented."""
     if spec.calibration_images > len(train):
         raise DataError(
-            f"calibration_images is {spec.calibration_images}, and train has {plural(len(train), 'image')}",
+            f"{_key(name)}calibration_images is {spec.calibration_images}, and train has {plural(len(train), 'image')}",
             needed="at most as many calibration images as images in train",
-            fix=f"set datasets.NAME.calibration_images in params.yaml to at most {len(train)}, or add data",
+            fix=f"set {_key(name)}calibration_images in params.yaml to at most {len(train)}, or add data",
         )
     seed = f"{spec.split.seed}/calibration"
     queues: defaultdict[str, list[tuple[bytes, int]]] = defaultdict(list)
@@ -191,10 +204,9 @@ def _calibration(train: list[_Frame], spec: DatasetSpec) -> list[int]:
     return sorted(index for _, _, index in sorted(turns)[: spec.calibration_images])
 
 
-def _pack(frames: list[_Frame], classes: tuple[str, ...], folder: Path) -> dict[str, int]:
+def _pack(frames: Sequence[Frame], classes: tuple[str, ...], folder: Path) -> dict[str, int]:
     """Write one split; return its number of boxes by class."""
     folder.mkdir()
-    writer = LabelWriter(classes)
     offsets = [0]
     with (folder / "images.bin").open("wb") as bin_file:
         for frame in frames:
@@ -207,14 +219,33 @@ def _pack(frames: list[_Frame], classes: tuple[str, ...], folder: Path) -> dict[
                 )
             bin_file.write(encoded)
             offsets.append(offsets[-1] + len(encoded))
-            writer.add(frame.entry.file_name, frame.session, frame.width, frame.height, frame.boxes)
-            report(f"pack {folder.name}", writer.images, len(frames))
+            report(f"pack {folder.name}", len(offsets) - 1, len(frames))
     np.save(folder / "offsets.npy", np.array(offsets, dtype=np.int64), allow_pickle=False)
+    writer = labels_of(frames, classes)
     writer.write(folder / "annotations.json", description=f"{folder.name} split")
     return writer.boxes_by_class()
 
 
-def _describe(summary: DatasetSummary, frames: list[_Frame], staging: Path) -> None:
+def labels_of(frames: Sequence[Frame], classes: tuple[str, ...]) -> LabelWriter:
+    """The labels of one split; ``Box.category`` indexes ``classes``."""
+    writer = LabelWriter(classes)
+    for frame in frames:
+        writer.add(frame.entry.file_name, frame.session, frame.width, frame.height, frame.boxes)
+    return writer
+
+
+def _summary(plan: Plan, boxes: dict[str, dict[str, int]]) -> DatasetSummary:
+    return DatasetSummary(
+        classes=plan.classes,
+        images={split: len(plan.frames[split]) for split in SPLITS},
+        boxes=boxes,
+        sessions=plan.sessions,
+        calibration_images=len(plan.calibration),
+        linked_sessions=tuple(unit.sessions for unit in plan.units if len(unit.sessions) > 1),
+    )
+
+
+def _describe(summary: DatasetSummary, frames: Sequence[Frame], staging: Path) -> None:
     document = {
         "classes": summary.classes,
         "splits": {

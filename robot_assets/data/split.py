@@ -14,7 +14,9 @@ from typing import Any
 import numpy as np
 
 from robot_assets.core.errors import DataError
-from robot_assets.core.text import plural
+from robot_assets.core.text import listed, plural
+from robot_assets.data.duplicates import SessionLink
+from robot_assets.data.label_issues import printable
 from robot_assets.data.spec import SplitSpec
 
 SPLITS = ("train", "val", "test")
@@ -23,6 +25,7 @@ _ABSENT_CLASS = 1000.0
 _IMAGE_WEIGHT = 4.0
 _UNIT_WEIGHT = 0.2
 """Small but positive: many small sessions evaluate a model better than one large session."""
+_LINKS_SHOWN = 10
 Array = np.ndarray[Any, Any]
 Assignment = list[int]
 _SWAPPED_UNITS = 150
@@ -37,14 +40,16 @@ class Unit:
         sessions: Their names, sorted.
         images: Number of their images.
         boxes: Number of boxes, by class; classes without boxes may be missing.
+        links: The near-duplicate images that link its sessions.
     """
 
     sessions: tuple[str, ...]
     images: int
     boxes: Mapping[str, int]
+    links: tuple[SessionLink, ...] = ()
 
 
-def split_units(units: Sequence[Unit], spec: SplitSpec) -> dict[str, tuple[str, ...]]:
+def split_units(units: Sequence[Unit], spec: SplitSpec, name: str = "") -> dict[str, tuple[str, ...]]:
     """Return the sessions of each split, sorted.
 
     First priority is every class in every split, if possible; then the shares of images of ``spec``; then, with less
@@ -52,17 +57,17 @@ def split_units(units: Sequence[Unit], spec: SplitSpec) -> dict[str, tuple[str, 
     stratification of multi-label data", 2011) with several restarts, each improved by moves and swaps; the best
     result is returned.
 
+    Args:
+        units: What must not be divided.
+        spec: Shares of the splits, and the seed.
+        name: Name of the data set, for errors.
+
     Raises:
         DataError: Fewer than three units.
     """
     ordered = sorted(units, key=lambda unit: unit.sessions)
     if len(ordered) < len(SPLITS):
-        raise DataError(
-            plural(len(ordered), "independent recording session"),
-            needed="at least 3, since a session is never divided among train, val and test",
-            fix="record or import more sessions (a session is a folder of images); sessions that share "
-            "near-duplicate images count as one: see datasets.NAME.near_duplicate_bits in params.yaml",
-        )
+        raise _too_few(ordered, name)
     search = _Search(ordered, (spec.train, spec.val, spec.test))
     best: Assignment = []
     for restart in range(_RESTARTS):
@@ -73,6 +78,39 @@ def split_units(units: Sequence[Unit], spec: SplitSpec) -> dict[str, tuple[str, 
         name: tuple(sorted(s for unit, at in zip(ordered, best, strict=True) if at == index for s in unit.sessions))
         for index, name in enumerate(SPLITS)
     }
+
+
+def _too_few(units: Sequence[Unit], name: str) -> DataError:
+    """The error about units that are fewer than the splits."""
+    sessions = [session for unit in units for session in unit.sessions]
+    needed = f"at least {len(SPLITS)} independent sessions: a session is never divided among train, val and test"
+    found = f"{plural(len(sessions), 'session')}: cannot be split"
+    if len(sessions) < len(SPLITS):
+        check = f"robot-assets data check {name}   # proposes how to group the images by recording" if name else ""
+        return DataError(found, needed=needed, fix=check or "group the images by recording: data import --sessions")
+    return DataError(
+        f"{found}, since near-duplicate images leave only {len(units)} independent" + linked_units(units),
+        needed=needed,
+        fix="add recordings of other places or times, or remove the repeated images; if the pairs above are no "
+        f"duplicates, lower {f'datasets.{name}.' if name else ''}near_duplicate_bits in params.yaml",
+    )
+
+
+def linked_units(units: Sequence[Unit]) -> str:
+    """The linked sessions, one group after the other, each with a pair of images for each link; "" for none."""
+    text = ""
+    for unit in units:
+        if unit.links:
+            text += f"\n    linked: {listed(map(printable, unit.sessions))}"
+            text += "".join(f"\n      {_pair(link)}" for link in unit.links[:_LINKS_SHOWN])
+            more = len(unit.links) - _LINKS_SHOWN
+            text += f"\n      and {plural(more, 'more link')}" if more > 0 else ""
+    return text
+
+
+def _pair(link: SessionLink) -> str:
+    one, other = map(printable, link.images)
+    return f"{one} and {other}: {plural(link.bits, 'bit')} of 64 {'differs' if link.bits == 1 else 'differ'}"
 
 
 class _Search:

@@ -162,7 +162,7 @@ def test_annotations_of_a_category_that_the_parameters_omit_are_refused(
 ) -> None:
     fewer = spec.model_copy(update={"classes": ("ball", "human")})
     message = refused(raw, fewer, tmp_path / "out")
-    assert "'goal post', which is not in datasets.NAME.classes" in message
+    assert "has 7 boxes of 'goal post', which classes lacks" in message
 
 
 def test_a_class_without_a_category_in_the_labels_is_named(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from robot_assets.pipeline.kind import GateStep, Step
     from robot_assets.pipeline.params import Params
 
-_GATES = {
+GATES = {
     "no_leakage": ("check_leakage", "No recording session and no near-duplicate image is in two splits."),
     "classes_in_every_split": (
         "check_classes",
@@ -35,7 +35,7 @@ def stages(params: Params) -> Iterator[Stage]:
         read = dataset.model_dump(mode="json", exclude={"source"})
         gates = tuple(
             Gate(gate, description, (entry(judge), f"robot_assets.data.checks:{check}"), read)
-            for gate, (check, description) in _GATES.items()
+            for gate, (check, description) in GATES.items()
         )
         inputs = (names.raw(name),)
         yield Stage(names.dataset(name), KIND.name, (entry(run),), read, inputs, gates, spec=dataset)
@@ -46,7 +46,7 @@ def run(step: Step) -> DatasetSummary:
     from robot_assets.data.dataset import build_dataset
 
     (raw,) = step.inputs.values()
-    return build_dataset(raw, step.spec, step.output)
+    return build_dataset(raw, step.spec, step.output, step.name.dataset)
 
 
 @chosen_by_params
@@ -55,7 +55,7 @@ def judge(step: GateStep) -> Mapping[str, Verdict]:
     from robot_assets.data import checks
 
     arguments = (step.artifact, step.stage.spec, step.name.dataset)
-    return {gate.name: getattr(checks, _GATES[gate.name][0])(*arguments) for gate in step.gates}
+    return {gate.name: getattr(checks, GATES[gate.name][0])(*arguments) for gate in step.gates}
 
 
 def facts(summary: DatasetSummary) -> Facts:

@@ -1,0 +1,82 @@
+"""What a build of a raw data set would refuse, found without building it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from robot_assets.core.errors import DataError
+from robot_assets.core.verdict import Verdict
+from robot_assets.data.checks import judged_classes
+from robot_assets.data.dataset import Plan, numbered, plan_dataset, refuse_classes, units_of
+from robot_assets.data.raw import Frame, RawData
+from robot_assets.data.spec import DatasetSpec
+from robot_assets.data.split import SPLITS, Unit, split_units
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """The outcome of a build.
+
+    Attributes:
+        plan: What it would pack; None when it would refuse.
+        units: Sessions that stay together.
+        refusals: Why it would refuse, or why a gate of its result would fail: every reason that can be known.
+    """
+
+    plan: Plan | None
+    units: tuple[Unit, ...]
+    refusals: tuple[DataError, ...]
+
+
+def forecast(data: RawData, spec: DatasetSpec, name: str) -> Forecast:
+    """Plan a build of the good images of ``data``.
+
+    Args:
+        data: Raw data with at least one good image.
+        spec: Parameters of the data set.
+        name: Its name in params.yaml.
+    """
+    units = units_of(numbered(data, spec), spec)
+    refusals = [error for error in (_classes(data, spec, name), _sessions(units, spec, name)) if error]
+    plan = None
+    if not refusals:
+        try:
+            plan = plan_dataset(data, spec, name)
+        except DataError as error:
+            refusals.append(error)
+    if plan:
+        refusals += _absent_classes(plan, spec, name)
+    return Forecast(plan, units, tuple(refusals))
+
+
+def boxes_by_class(frames: Sequence[Frame], classes: Sequence[str]) -> dict[str, int]:
+    """Number of boxes, without crowd regions; ``Box.category`` indexes ``classes``."""
+    counts = Counter(box.category for frame in frames for box in frame.boxes if not box.crowd)
+    return {label: counts[index] for index, label in enumerate(classes)}
+
+
+def _classes(data: RawData, spec: DatasetSpec, name: str) -> DataError | None:
+    try:
+        refuse_classes(data, spec, name)
+    except DataError as error:
+        return error
+    return None
+
+
+def _sessions(units: tuple[Unit, ...], spec: DatasetSpec, name: str) -> DataError | None:
+    try:
+        split_units(units, spec.split, name)
+    except DataError as error:
+        return error
+    return None
+
+
+def _absent_classes(plan: Plan, spec: DatasetSpec, name: str) -> list[DataError]:
+    """The failure of the gate ``classes_in_every_split``."""
+    counts = {split: boxes_by_class(plan.frames[split], spec.classes) for split in SPLITS}
+    verdict: Verdict = judged_classes(counts, spec, name)
+    if verdict.passed:
+        return []
+    return [DataError(verdict.summary, needed="every class in every split", fix=verdict.fix)]
