@@ -106,7 +106,10 @@ def _conflict(line: int) -> YamlFault:
 
 def composed(text: str) -> yaml.Node | None:
     """The nodes of a document, with their places in the text. The text is one that :func:`load_yaml` has read."""
-    node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    try:
+        node: yaml.Node | None = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError:  # it refuses some tabs that libyaml accepts
+        node = yaml.compose(text, Loader=_Loader)
     return node
 
 
@@ -250,6 +253,7 @@ def _of_table(problem: str) -> tuple[str, str] | None:
 
 
 _PROBLEMS = (
+    (r"character '\\t' that cannot start", "a tab; YAML wants spaces", "replace the tab by spaces"),
     (r"character '(.)' that cannot start", "{0!r} cannot start a value", "quote the value: '{0}...'"),
     (r"undefined alias '(.*?)'", "*{0} has no anchor &{0} before it", "define &{0}, or write the value out"),
     (r"duplicate anchor '(.*?)';", "the anchor &{0} is defined twice", "rename one of the two"),
@@ -303,7 +307,7 @@ def _second_colon(lines: list[str], mark: Any) -> tuple[str, str]:
 
 def _unreadable_value(text: str) -> tuple[str, str]:
     """A scalar that PyYAML takes for a date or a number and then cannot convert."""
-    for node in _scalars(yaml.compose(text, Loader=yaml.SafeLoader)):
+    for node in _scalars(composed(text)):
         try:
             yaml.SafeLoader("").construct_object(node, deep=True)
         except _UNREADABLE:

@@ -1,0 +1,372 @@
+"""Entries of params.yaml for a data set that was just imported, and for a model on it.
+
+``write`` inserts text and changes no other byte: comments, order and form of the file are a person's. The result is
+read again and compared with the document that it should be; on any difference nothing is written.
+"""
+
+from __future__ import annotations
+
+import math
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from robot_assets.core.errors import ParamsError
+from robot_assets.core.paths import shown_path
+from robot_assets.core.publishing import publishing_file
+from robot_assets.core.text import listed
+from robot_assets.core.yaml_documents import YamlFault, composed, load_yaml
+from robot_assets.pipeline.params import Params, parse_params
+
+if TYPE_CHECKING:
+    from robot_assets.pipeline.project import Project
+
+_PIXELS_MAX = 320 * 320
+"""Larger images are scaled down to about this many pixels: some milliseconds for one frame on one core."""
+_STRIDE = 32
+_SIDE_MIN, _SIDE_MAX = 64, 2048
+_BATCH = 8
+_STEPS = 2000
+_EPOCHS_MIN, _EPOCHS_MAX = 16, 100
+_CALIBRATION_MAX = 128
+_FEW_SESSIONS = 6
+_LINE = 110
+_SUFFIX = "_detector"
+_NAME_MAX = 63
+TARGET = {"kind": "onnxruntime", "threads": 1, "gate": {"accuracy_drop_points_max": 2.0, "latency_ms_p95_max": 100}}
+"""The target of a new project: this machine."""
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """One entry to add: its section, its name, its content, and the same as lines of block style, not indented."""
+
+    section: str
+    name: str
+    content: dict[str, Any]
+
+    @property
+    def lines(self) -> list[str]:
+        """Block style; mappings below the first level on one line."""
+        return [
+            _key(self.name) + ":",
+            *(f"  {line}" for key, value in self.content.items() for line in _lines(key, value)),
+        ]
+
+    @property
+    def flow(self) -> str:
+        """Flow style, on one line."""
+        return f"{_key(self.name)}: {_flow(self.content)}"
+
+
+def model_name(project: Project, dataset: str) -> str:
+    """The model on a data set: the first of params.yaml, else the one that :func:`write` adds."""
+    models = project.params.models
+    on_it = (name for name, model in models.items() if model.dataset == dataset)
+    return next(on_it, dataset[: _NAME_MAX - len(_SUFFIX)] + _SUFFIX)
+
+
+def entries(
+    project: Project, dataset: str, classes: Sequence[str], image_size: tuple[int, int], images: int, sessions: int
+) -> str:
+    """The entries of a data set and of a model on it, as text for params.yaml.
+
+    Args:
+        project: Its targets are those of the model.
+        dataset: Name of the data set, whose pointer is data/raw/NAME.dvc.
+        classes: Names in the order of their ids.
+        image_size: Median width and height of the images, pixels.
+        images: Number of images.
+        sessions: Number of recording sessions.
+    """
+    proposed = _proposed(project.params, dataset, classes, image_size, images, sessions)
+    sections: dict[str, list[str]] = {}
+    for entry in proposed:
+        sections.setdefault(entry.section, [f"{entry.section}:"]).extend(f"  {line}" for line in entry.lines)
+    return "\n".join(line for lines in sections.values() for line in lines) + "\n"
+
+
+def write(
+    project: Project, dataset: str, classes: Sequence[str], image_size: tuple[int, int], images: int, sessions: int
+) -> list[str]:
+    """Add what params.yaml lacks of a data set and of a model on it; return what was done and what differs, as lines.
+
+    An entry that exists is compared and not replaced. Arguments as for :func:`entries`.
+
+    Raises:
+        ParamsError: params.yaml is invalid or cannot be written, or the entries cannot be inserted into its text.
+    """
+    path = (project.root / "params.yaml").resolve()
+    params = project.params
+    missing, said = [], []
+    for entry in _proposed(params, dataset, classes, image_size, images, sessions):
+        present = getattr(params, entry.section)
+        if entry.name in present:
+            said += _differences(entry, present[entry.name])
+        elif entry.section == "models" and (other := _model_on(params, dataset)):
+            said.append(f"models.{other} in params.yaml is a model on {dataset} already")
+        else:
+            missing.append(entry)
+    if missing:
+        _publish(path, _with_entries(path, missing))
+        project.__dict__.pop("params", None)  # parsed again at the next use
+    return [f"added {entry.section}.{entry.name} to {shown_path(path)}" for entry in missing] + said
+
+
+def _proposed(
+    params: Params, dataset: str, classes: Sequence[str], size: tuple[int, int], images: int, sessions: int
+) -> list[_Entry]:
+    targets = _targets(params)
+    found = [_Entry("datasets", dataset, _dataset(dataset, classes, images, sessions))]
+    model = dataset[: _NAME_MAX - len(_SUFFIX)] + _SUFFIX
+    found.append(_Entry("models", model, _model(dataset, targets or ["cpu"], size, images, sessions)))
+    return found if targets else [*found, _Entry("targets", "cpu", TARGET)]
+
+
+def _targets(params: Params) -> list[str]:
+    """The targets that this machine builds; where there is none, all of them."""
+    here = [name for name, entry in params.targets.items() if entry.platform == "here"]
+    return here or list(params.targets)
+
+
+def _model_on(params: Params, dataset: str) -> str | None:
+    return next((name for name, model in params.models.items() if model.dataset == dataset), None)
+
+
+def _dataset(name: str, classes: Sequence[str], images: int, sessions: int) -> dict[str, Any]:
+    shares = _shares(sessions)
+    return {
+        "source": {"kind": "dvc", "pointer": f"data/raw/{name}.dvc"},
+        "classes": list(classes),
+        "split": {**shares, "seed": 0},
+        # half of what train should have: sessions are not divided, so that train may be smaller than its share
+        "calibration_images": max(1, min(_CALIBRATION_MAX, int(images * shares["train"] / 2))),
+    }
+
+
+def _shares(sessions: int) -> dict[str, float]:
+    few = sessions < _FEW_SESSIONS
+    return {"train": 0.6, "val": 0.2, "test": 0.2} if few else {"train": 0.7, "val": 0.15, "test": 0.15}
+
+
+def _model(dataset: str, targets: list[str], size: tuple[int, int], images: int, sessions: int) -> dict[str, Any]:
+    width, height = _input_size(*size)
+    batches = max(1, int(images * _shares(sessions)["train"]) // _BATCH)
+    epochs = min(_EPOCHS_MAX, max(_EPOCHS_MIN, round(_STEPS / batches)))
+    return {
+        "task": "detection",
+        "dataset": dataset,
+        "targets": targets,
+        "network": {"input_height": height, "input_width": width, "width": 24, "depth": 1},
+        "training": {"epochs": epochs, "batch_size": _BATCH, "learning_rate": 0.004, "evaluate_every": epochs // 4},
+        "quantization": {
+            "ptq": {"calibrators": ["mse", "percentile"]},
+            "qat": {"epochs": max(2, epochs // 8), "learning_rate": 0.0001},
+        },
+    }
+
+
+def _input_size(width: int, height: int) -> tuple[int, int]:
+    """Width and height of the network: in the shape of the images, multiples of 32, at most about 100,000 pixels."""
+    scale = min(1.0, math.sqrt(_PIXELS_MAX / max(1, width * height)))
+    sides = (max(_SIDE_MIN, min(_SIDE_MAX, round(side * scale / _STRIDE) * _STRIDE)) for side in (width, height))
+    return next(sides), next(sides)
+
+
+def _differences(entry: _Entry, present: Any) -> list[str]:
+    """What an entry that exists has otherwise, in what an import decides."""
+    place = f"{entry.section}.{entry.name}"
+    if entry.section == "models":
+        wanted = entry.content["dataset"]
+        same = present.dataset == wanted
+        return [f"{place} is in params.yaml already"] if same else [_other(f"{place}.dataset", present.dataset, wanted)]
+    if entry.section != "datasets":
+        return []
+    found = []
+    if list(present.classes) != entry.content["classes"]:
+        found.append(_other(f"{place}.classes", _flow(list(present.classes)), _flow(entry.content["classes"])))
+    pointer, wanted = getattr(present.source, "pointer", "a simulation"), entry.content["source"]["pointer"]
+    if pointer != wanted:
+        found.append(_other(f"{place}.source.pointer", pointer, wanted))
+    return found or [f"{place} is in params.yaml already"]
+
+
+def _other(place: str, there: str, wanted: str) -> str:
+    return f"{place} in params.yaml is {there}, and the imported data has {wanted}: correct it there"
+
+
+def _with_entries(path: Path, missing: Iterable[_Entry]) -> str:
+    """The text of params.yaml with the entries.
+
+    Raises:
+        ParamsError: The entries cannot be inserted, or the result is not what it should be.
+    """
+    text = path.read_bytes().decode("utf-8")
+    expected = load_yaml(text.encode()) or {}
+    try:
+        for entry in missing:
+            expected[entry.section] = {**(expected.get(entry.section) or {}), entry.name: entry.content}
+            text = _inserted(text, entry)
+        is_as_expected = load_yaml(text.encode()) == expected
+    except (YamlFault, yaml.YAMLError, UnicodeEncodeError):
+        is_as_expected = False
+    if not is_as_expected:
+        raise _cannot_insert(path, missing)
+    parse_params(expected, origin=str(path))
+    return text
+
+
+def _inserted(text: str, entry: _Entry) -> str:
+    """``text`` with one entry at the end of its section; with the section where there is none."""
+    root = composed(text)
+    if not isinstance(root, yaml.MappingNode):
+        return _appended(text, len(text), [f"{entry.section}:", *(f"  {line}" for line in entry.lines)])
+    key, section = next(((key, value) for key, value in root.value if key.value == entry.section), (None, None))
+    if key is None or section is None:
+        return _with_section(text, root, entry)
+    if isinstance(section, yaml.MappingNode) and section.flow_style and section.value:
+        return _into_flow(text, section, entry.flow)
+    if root.flow_style:
+        return text[: section.start_mark.index] + "{" + entry.flow + "}" + text[section.end_mark.index :]
+    if isinstance(section, yaml.MappingNode) and section.value:
+        column = section.value[0][0].start_mark.column
+        return _into_block(text, section, column, column - key.start_mark.column, entry)
+    return _into_empty(text, key, section, _step(root), entry)
+
+
+def _with_section(text: str, root: yaml.MappingNode, entry: _Entry) -> str:
+    if root.flow_style:
+        return _into_flow(text, root, f"{entry.section}: {{{entry.flow}}}")
+    column, step = root.start_mark.column, _step(root)
+    lines = [f"{entry.section}:", *_indented(entry.lines, step, step)]
+    return _appended(text, _end(text, root, column), [" " * column + line for line in lines])
+
+
+def _into_block(text: str, section: yaml.MappingNode, column: int, step: int, entry: _Entry) -> str:
+    return _appended(text, _end(text, section, column), _indented(entry.lines, column, step))
+
+
+def _into_empty(text: str, key: yaml.Node, section: Any, step: int, entry: _Entry) -> str:
+    """Into ``datasets: {}``, or ``datasets:`` without entries."""
+    start, end = section.start_mark.index, section.end_mark.index
+    if isinstance(section, yaml.MappingNode) or section.value:
+        kept = text[:start].rstrip(" ")
+        text, end = kept + text[end:], len(kept)
+    else:
+        end = text.index(":", key.end_mark.index) + 1
+    column = key.start_mark.column + step
+    return _appended(text, _after_comments(text, _line_end(text, end), column), _indented(entry.lines, column, step))
+
+
+def _into_flow(text: str, mapping: yaml.MappingNode, flow: str) -> str:
+    closing = mapping.end_mark.index - 1
+    before = text[:closing].rstrip()
+    comma = "" if before.endswith((",", "{")) else ","
+    return before + comma + (" " if not before.endswith("{") else "") + flow + text[len(before) :]
+
+
+def _appended(text: str, at: int, lines: Sequence[str]) -> str:
+    """``text`` with whole lines at ``at``, the begin of a line or the end of the text."""
+    newline = "\r\n" if "\r\n" in text else "\n"
+    lead = newline if at and text[at - 1] != "\n" else ""
+    return text[:at] + lead + newline.join(lines) + newline + text[at:]
+
+
+def _indented(lines: Iterable[str], column: int, step: int) -> list[str]:
+    """Lines of two blanks a level, with ``step`` blanks a level, from ``column`` on."""
+
+    def one(line: str) -> str:
+        body = line.lstrip(" ")
+        return " " * (column + (len(line) - len(body)) // 2 * step) + body
+
+    return [one(line) for line in lines]
+
+
+def _end(text: str, mapping: yaml.MappingNode, column: int) -> int:
+    """Where a further entry of a block mapping begins: after its last line and the comments that belong to it."""
+    return _after_comments(text, _line_end(text, _last(mapping)), column)
+
+
+def _last(node: yaml.Node) -> int:
+    """Index behind the last character of a node's content. The value of an alias is somewhere else."""
+    if isinstance(node, yaml.MappingNode) and not node.flow_style and node.value:
+        key, value = node.value[-1]
+        return max(int(key.end_mark.index), _last(value))
+    if isinstance(node, yaml.SequenceNode) and not node.flow_style and node.value:
+        return max(int(node.start_mark.index), _last(node.value[-1]))
+    end: int = node.end_mark.index
+    return end if node.end_mark.column or end == node.start_mark.index else end - 1
+
+
+def _line_end(text: str, at: int) -> int:
+    """Begin of the line after ``at``; the end of the text in its last line."""
+    found = text.find("\n", at)
+    return len(text) if found < 0 else found + 1
+
+
+def _after_comments(text: str, at: int, column: int) -> int:
+    """Begin of the line after the comments that follow directly and are indented as far as ``column``."""
+    while True:
+        end = _line_end(text, at)
+        line = text[at:end]
+        body = line.lstrip(" ")
+        if not body.startswith("#") or len(line) - len(body) < column:
+            return at
+        at = end
+
+
+def _step(root: yaml.MappingNode) -> int:
+    """Blanks of one level in this file."""
+    for key, value in root.value:
+        if isinstance(value, yaml.MappingNode) and not value.flow_style and value.value:
+            step: int = value.value[0][0].start_mark.column - key.start_mark.column
+            return step if step > 0 else 2
+    return 2
+
+
+def _lines(key: str, value: Any) -> list[str]:
+    if isinstance(value, dict) and any(isinstance(one, dict) for one in value.values()):
+        return [f"{key}:", *(f"  {line}" for inner, one in value.items() for line in _lines(inner, one))]
+    if isinstance(value, list) and len(_flow(value)) > _LINE:
+        return [f"{key}:", *(f"  - {_flow(one)}" for one in value)]
+    return [f"{key}: {_flow(value)}"]
+
+
+def _flow(value: Any) -> str:
+    """A value on one line, quoted where YAML would read another type."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{_key(key)}: {_flow(one)}" for key, one in value.items()) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_flow(one) for one in value) + "]"
+    dumped: str = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf)
+    return dumped.strip()[1:-1]
+
+
+_key: Callable[[str], str] = _flow
+
+
+def _publish(path: Path, text: str) -> None:
+    try:
+        mode = stat.S_IMODE(path.stat().st_mode)
+        with publishing_file(path) as staging:
+            staging.write_bytes(text.encode())
+            staging.chmod(mode)
+    except OSError as error:
+        raise ParamsError(
+            f"{path} cannot be written: {error.strerror}",
+            needed="a writable project, with space for params.yaml",
+            fix=f"ls -ld {shown_path(path.parent)} {shown_path(path)}   # shows owner and permissions",
+        ) from None
+
+
+def _cannot_insert(path: Path, missing: Iterable[_Entry]) -> ParamsError:
+    text = "\n".join(f"{entry.section}:\n" + "\n".join(f"  {line}" for line in entry.lines) for entry in missing)
+    return ParamsError(
+        f"{path} has a form into which no entry can be inserted; it was not changed",
+        needed=f"{listed(f'{entry.section}.{entry.name}' for entry in missing)} in params.yaml",
+        fix=f"add by hand:\n{text}",
+    )
