@@ -2,10 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import difflib
+import re
+import shlex
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from robot_assets.data.tree import Tree
+from robot_assets.core.errors import DataError
+from robot_assets.core.text import listed, plural
+from robot_assets.data.label_issues import printable
+from robot_assets.data.tree import Tree, suffix_of
+
+SHOWN_FOLDERS = 12
+"""Folders of the source that the finding about an unknown layout shows."""
+_SPLIT = re.compile(
+    r"(?:obj_)?(?:train|training|trainval|val|valid|validation|test|testing|test-dev|dev|eval|minival|default)"
+    r"(?:[_-]?\d{4})?(?:_data)?",
+    re.IGNORECASE,
+)
+_OTHER_LABELS = {
+    ".xml": "XML labels (Pascal VOC or CVAT): export YOLO or COCO instead",
+    ".tfrecord": "TFRecord files: export YOLO or COCO instead",
+    ".csv": "CSV labels: export YOLO or COCO instead",
+    ".zip": "an archive: extract it first",
+    ".mp4": "a video: extract its frames and label them first",
+    ".avi": "a video: extract its frames and label them first",
+}
 
 
 @dataclass(frozen=True)
@@ -46,3 +69,106 @@ class Layout:
     title: str
     looked_for: str
     find: Callable[[Tree], LabelFiles | None]
+
+
+def is_split(folder: str) -> bool:
+    """Whether a folder has the name of a split of an export: train, valid, test2017, obj_train_data."""
+    return _SPLIT.fullmatch(folder) is not None
+
+
+def split_folders(file_names: Iterable[str]) -> tuple[str, ...]:
+    """The top folders of ``file_names`` that are splits of an export."""
+    tops = {name.partition("/")[0] for name in file_names if "/" in name}
+    return tuple(sorted(top for top in tops if is_split(top)))
+
+
+def recognize(tree: Tree, layouts: Sequence[Layout], forced: str | None = None) -> tuple[Layout, LabelFiles]:
+    """Find out how a source is arranged: the first layout that fits.
+
+    Args:
+        tree: The source.
+        layouts: Those of the wanted format in order of preference, then those of other formats, which are only
+            suggested.
+        forced: Name of the layout that the source has to have.
+
+    Raises:
+        DataError: No layout of the wanted format fits, the forced one does not fit, or its name is unknown.
+    """
+    wanted = [layout for layout in layouts if layout.format == layouts[0].format]
+    if forced is not None:
+        wanted = [_named(tree, layouts, forced)]
+    for layout in wanted:
+        files = layout.find(tree)
+        if files is not None:
+            return layout, files
+    raise _unknown(tree, wanted, [layout for layout in layouts if layout not in wanted], forced)
+
+
+def _named(tree: Tree, layouts: Sequence[Layout], name: str) -> Layout:
+    format = layouts[0].format
+    known = {layout.name: layout for layout in layouts if layout.format == format}
+    if name in known:
+        return known[name]
+    elsewhere = next((layout for layout in layouts if layout.name == name), None)
+    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    if elsewhere is not None:
+        fix = _command(tree, elsewhere.format, f" --layout {name}")
+    elif near:
+        fix = f"did you mean {near[0]!r}? " + _command(tree, format, f" --layout {near[0]}")
+    else:
+        fix = f"leave --layout out, and the layout is recognized: {_command(tree, format)}"
+    state = f"is a layout of {elsewhere.format} labels" if elsewhere else "is unknown"
+    raise DataError(f"layout {name!r} {state}", needed=f"one of {listed(known, len(known))}", fix=fix)
+
+
+def _command(tree: Tree, format: str, options: str = "") -> str:
+    return f"robot-assets data import {format} {shlex.quote(str(tree.root))} --name NAME{options}"
+
+
+def _unknown(tree: Tree, wanted: Sequence[Layout], others: Sequence[Layout], forced: str | None) -> DataError:
+    """One finding: what is there, what was looked for, and what to do instead."""
+    format = wanted[0].format
+    other = next((layout for layout in others if layout.find(tree) is not None), None)
+    head = (
+        f"{printable(str(tree.root))} is not arranged as --layout {forced}"
+        if forced
+        else (f"{printable(str(tree.root))} has no known layout of {format.upper()} labels")
+    )
+    fix = _fix(tree, format, other)
+    width = max(len(layout.name) for layout in wanted)
+    looked_for = "".join(f"\n      {layout.name:<{width}}  {layout.looked_for}" for layout in wanted)
+    return DataError(f"{head}; it has{overview(tree)}", needed=f"one of these arrangements:{looked_for}", fix=fix)
+
+
+def _fix(tree: Tree, format: str, other: Layout | None) -> str:
+    if other is not None:
+        return f"{_command(tree, other.format, _layout_option(other, format))}   # it is a {other.title}"
+    inner = {folder.partition("/")[0] for folder in tree.folders}
+    if len(inner) == 1 and "" not in inner:
+        folder = shlex.quote(str(tree.root / inner.pop()))
+        return f"robot-assets data import {format} {folder} --name NAME   # if that folder is the export"
+    counts = Counter(map(suffix_of, tree.files))
+    hints = [f"{suffix} files are {hint}" for suffix, hint in _OTHER_LABELS.items() if counts[suffix]]
+    return "; ".join(hints) or "arrange the files in one of these ways, or export them again"
+
+
+def _layout_option(other: Layout, format: str) -> str:
+    return f" --layout {other.name}" if other.format == format else ""
+
+
+def overview(tree: Tree) -> str:
+    """The folders of a source with the number of their files by suffix, one line each."""
+    folders = sorted(tree.folders, key=lambda folder: (folder.count("/") + bool(folder), folder))
+    lines = [
+        f"\n      {printable(folder) + '/' if folder else './'}  {_counted(tree.folders[folder])}" for folder in folders
+    ]
+    lines += [f"\n      {issue.place}  {issue.found}" for issue in tree.issues]
+    more = len(lines) - SHOWN_FOLDERS
+    return "".join(lines[:SHOWN_FOLDERS]) + (f"\n      and {plural(more, 'more folder')}" if more > 0 else "")
+
+
+def _counted(names: Sequence[str]) -> str:
+    counts = Counter(suffix_of(name) or "without suffix" for name in names)
+    if len(names) <= 3:
+        return ", ".join(printable(name) for name in names)
+    return listed([f"{count} {suffix}" for suffix, count in counts.most_common()])

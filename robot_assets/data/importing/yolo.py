@@ -1,146 +1,269 @@
-"""Reads YOLO labels: a text file per image, a line ``class cx cy w h`` per box, relative to the image size.
+"""Reads YOLO sources: recognizes the layout, then finds the label file of each image.
 
-Two layouts: labels beside their images, or ``labels/`` mirroring ``images/``. Class names come from
-``obj.names``, ``classes.txt`` or the ``names`` of ``data.yaml``, at the top of the source.
+Rows are parsed when an image is imported (:mod:`yolo_rows`), as they have to be checked against its size.
 """
 
 from __future__ import annotations
 
-import math
+import difflib
+import unicodedata
 from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from pathlib import Path, PurePosixPath
-
-import yaml
+from pathlib import Path
 
 from robot_assets.core.errors import DataError
-from robot_assets.data.boxes import Box, fault_of, make_box
-from robot_assets.data.label_issues import BadItem, LabelIssue
+from robot_assets.core.text import listed, plural
+from robot_assets.data.boxes import Box
+from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES
+from robot_assets.data.importing.class_names import agreed_names, is_class_file, no_class_names, read_class_files
+from robot_assets.data.importing.layout import LabelFiles, recognize
+from robot_assets.data.importing.yolo_layouts import LABEL_SUFFIX, LAYOUTS, file_name, is_list_of_images
+from robot_assets.data.importing.yolo_rows import RowRules, polygon_rows, read_label, read_rows
+from robot_assets.data.label_issues import BadItem, LabelIssue, printable
 from robot_assets.data.source import Entry, Source
-from robot_assets.data.tree import Tree, walk
+from robot_assets.data.tree import Tree, suffix_of, walk
 
-_NAME_FILES = ("obj.names", "classes.txt", "data.yaml")
-_NOT_LABELS = {
-    "classes.txt",
-    "train.txt",
-    "val.txt",
-    "valid.txt",
-    "test.txt",
-    "README.txt",
-    "LICENSE.txt",
-    "NOTICE.txt",
-}
-_MAX_LABEL_BYTES = 1024 * 1024
+POLYGONS = ("boxes",)
+_TOOL_TEXTS = ("readme", "license", "licence", "notice", "train.txt", "val.txt", "valid.txt", "test.txt")
+"""Beginnings of the names of text files that are no labels, at the top."""
+_HEAD_BYTES = 4096
+_SAMPLED_LABELS = 1000
 
 
-def read_yolo(source: Path) -> Source:
+def read_yolo(source: Path, layout: str | None = None, polygons: str | None = None) -> Source:
     """Find the images of a YOLO source; labels are read later, one image at a time.
 
+    Args:
+        source: The folder.
+        layout: Name of the layout that it has to have; recognized when None.
+        polygons: "boxes" reads polygons and oriented boxes as their enclosing boxes, as Ultralytics does, and boxes
+            with key points without them; None refuses their images.
+
     Raises:
-        DataError: No folder, an empty one, no class names or no image.
+        DataError: No folder, an empty one, an unknown layout, no image, no or contradictory class names.
     """
+    enclosing = _is_enclosing(source, polygons)
     tree = walk(source)
-    categories = _class_names(source)
-    mirrored = "images/" if (source / "images").is_dir() and (source / "labels").is_dir() else ""
-    images = [name for name in tree.images() if name.startswith(mirrored)]
-    if not images and not tree.issues:
-        raise DataError(f"{source} has no image", needed="JPEG or PNG files", fix="check the path")
-    labels = {name: _label_name(name, mirrored) for name in images}
-    shared = Counter(labels.values())
-    issues = list(tree.issues)
-    entries = []
-    for name in images:
-        if shared[labels[name]] > 1:
-            issues.append(LabelIssue(name, f"shares {labels[name]} with another image", "rename one of the two"))
-            continue
-        read = partial(_read_boxes, tree, labels[name], categories)
-        entries.append(Entry(name.removeprefix(mirrored), tree.files[name], read))
-    issues += _orphans(tree, set(labels.values()), mirrored)
-    return Source(categories, tuple(entries), tuple(issues))
+    if not tree.images():
+        return _without_images(tree)
+    recognized, files = recognize(tree, LAYOUTS, layout)
+    named = read_class_files(tree, files.class_files)
+    if not any(classes.names for classes in named):
+        raise no_class_names(source, _class_ids(tree, files.labels.values()))
+    key_points = next((classes.key_points for classes in named if classes.key_points), None)
+    rules = RowRules(agreed_names(source, named), enclosing, key_points)
+    match = _Matching(tree, files)
+    entries = tuple(match.entries(rules))
+    issues = (*tree.issues, *match.issues, *match.orphans())
+    return Source(
+        rules.categories,
+        entries,
+        issues,
+        unlisted=tuple(match.unlisted),
+        layout=recognized.title,
+        splits=files.splits,
+        notes=(*match.notes(), *_enclosing_notes(tree, match.labels.values(), rules)),
+    )
 
 
-def _label_name(image: str, mirrored: str) -> str:
-    label = PurePosixPath(image).with_suffix(".txt").as_posix()
-    return "labels/" + label.removeprefix(mirrored) if mirrored else label
-
-
-def _orphans(tree: Tree, expected: set[str], mirrored: str) -> list[LabelIssue]:
-    """Labels without an image, as in an incomplete copy."""
-    below = "labels/" if mirrored else ""
-    return [
-        LabelIssue(name, "a label without its image", "restore the image, or remove the label")
-        for name in tree.files
-        if name.endswith(".txt")
-        and name.startswith(below)
-        and name not in expected
-        and not ("/" not in name and name in _NOT_LABELS)
-    ]
-
-
-def _class_names(source: Path) -> tuple[str, ...]:
-    path = next((source / name for name in _NAME_FILES if (source / name).is_file()), None)
-    if path is None:
+def _is_enclosing(source: Path, polygons: str | None) -> bool:
+    if polygons is not None and polygons not in POLYGONS:
+        near = difflib.get_close_matches(polygons, POLYGONS, n=1)
         raise DataError(
-            f"{source} has no class names",
-            needed="obj.names or classes.txt with one name per line, or data.yaml with names",
-            fix=f"write them to {source / 'obj.names'} in the order of the ids",
+            f"--polygons {polygons!r} is unknown" + (f"; did you mean {near[0]!r}?" if near else ""),
+            needed="boxes: polygons and oriented boxes are imported as their enclosing boxes",
+            fix=f"robot-assets data import yolo {source} --name NAME --polygons boxes",
         )
+    return polygons is not None
+
+
+def _without_images(tree: Tree) -> Source:
+    """Nothing but issues, such as images of foreign formats or symlinks.
+
+    Raises:
+        DataError: There is no issue either, so that the folder has no image at all.
+    """
+    if tree.issues:
+        return Source((), (), tuple(tree.issues))
+    texts = sum(suffix_of(name) == LABEL_SUFFIX for name in tree.files)
+    has = f", but {plural(texts, 'text file')}" if texts > 1 else ""
+    raise DataError(
+        f"{printable(str(tree.root))} has no image{has}",
+        needed="JPEG or PNG files",
+        fix="export the labels with their images (CVAT: 'Save images'; Label Studio: 'YOLO with Images')"
+        if texts > 1
+        else "check the path",
+    )
+
+
+@dataclass
+class _Matching:
+    """Images and their labels; what does not match becomes an issue."""
+
+    tree: Tree
+    files: LabelFiles
+
+    def __post_init__(self) -> None:
+        self.issues: list[LabelIssue] = []
+        self.unlisted: list[LabelIssue] = []
+        self.unread: list[str] = []
+        self._by_form = _by_form(name for name in self.tree.files if suffix_of(name) == LABEL_SUFFIX)
+        self.labels = {image: self._existing(label) for image, label in self.files.labels.items()}
+        self._refused = {issue.place for issue in self.tree.issues}
+
+    def entries(self, rules: RowRules) -> Iterator[Entry]:
+        """One entry for each image with a label of its own, ordered by file name."""
+        self._find_strays()
+        labels, root = self.labels, str(self.tree.root)
+        names = {image: file_name(image, label) for image, label in self.files.labels.items()}
+        users, owners, forms = Counter(labels.values()), Counter(names.values()), Counter(map(_form, names.values()))
+        for image in sorted(labels, key=names.__getitem__):
+            label, name = labels[image], names[image]
+            if users[label] > 1:
+                self._add(image, f"shares {label} with another image", "rename one of the two")
+            elif owners[name] > 1:
+                self._add(image, f"becomes {name}, as another image does", "rename one of the two")
+            elif forms[_form(name)] > 1:
+                self._add(image, "another image has the same name in another Unicode form", "rename one of the two")
+            elif label not in self._refused:
+                path = f"{root}/{label}" if label in self.tree.files else None
+                yield Entry(name, self.tree.files[image], partial(_read_boxes, path, label, rules))
+
+    def orphans(self) -> Iterator[LabelIssue]:
+        """Labels without an image, as in an incomplete copy; text files that are no labels are noted."""
+        expected = set(self.labels.values()) | self._labels_of_refused()
+        for name in self.tree.files:
+            if suffix_of(name) != LABEL_SUFFIX or name in expected or name in self.files.others or is_class_file(name):
+                continue
+            kind = self._kind(name)
+            if kind == "label":
+                twin = self._twin(name)
+                found = f"the same name as {twin} in another Unicode form" if twin else "a label without its image"
+                yield LabelIssue(name, found, "restore the image, or remove the label")
+            elif kind == "text":
+                self.unread.append(name)
+
+    def notes(self) -> Iterator[str]:
+        """What was left aside."""
+        if self.unread:
+            names = listed(map(printable, sorted(self.unread)), 3)
+            yield f"{plural(len(self.unread), 'text file')} without label rows not read: {names}"
+
+    def _existing(self, label: str) -> str:
+        """The label file itself, or the only one whose name looks the same."""
+        if label in self.tree.files:
+            return label
+        alike = self._by_form.get(_form(label), ())
+        return alike[0] if len(alike) == 1 else label
+
+    def _find_strays(self) -> None:
+        """Images outside images/ of a layout that has it."""
+        for image in self.tree.images():
+            if image in self.labels:
+                continue
+            label = image[: image.rfind(".")] + LABEL_SUFFIX
+            if label in self.tree.files:
+                self._add(image, "its label is beside it, and those of other images are in labels/", "move both")
+            else:
+                self.unlisted.append(LabelIssue(image, "outside images/", "move it there with its label"))
+
+    def _add(self, place: str, found: str, fix: str) -> None:
+        self.issues.append(LabelIssue(place, found, fix))
+
+    def _labels_of_refused(self) -> set[str]:
+        """Labels of images that are not imported: their own finding is enough. Also of images outside images/."""
+        foreign = [name for name in self.tree.files if suffix_of(name) in FOREIGN_SUFFIXES]
+        strays = [issue.place for issue in self.issues]
+        refused = [place for place in self._refused if suffix_of(place) in (*SUFFIXES, *FOREIGN_SUFFIXES)]
+        return {label for name in (*foreign, *strays, *refused) for label in _possible_labels(name)}
+
+    def _kind(self, name: str) -> str:
+        """One of "label", "list" (of images), "tool" (a text that tools add) and "text" (any other)."""
+        if is_list_of_images(self.tree, name):
+            return "list"
+        if name.rpartition("/")[2].lower().startswith(_TOOL_TEXTS):
+            return "tool"
+        with self.tree.files[name].open("rb") as file:
+            columns = file.read(_HEAD_BYTES).replace(b",", b" ").replace(b";", b" ").split(maxsplit=1)
+        return "label" if not columns or _is_number(columns[0]) else "text"
+
+    def _twin(self, name: str) -> str | None:
+        """A label of an image whose name differs from ``name`` in its Unicode form only."""
+        return None if name.isascii() else self._used_forms().get(_form(name))
+
+    def _used_forms(self) -> Mapping[str, str]:
+        return {_form(label): label for label in self.labels.values() if not label.isascii()}
+
+
+def _by_form(labels: Iterable[str]) -> dict[str, list[str]]:
+    """Label files whose name may be written in another way than that of their image, by their form."""
+    found: dict[str, list[str]] = {}
+    for label in labels:
+        if not label.isascii() or not label.endswith(LABEL_SUFFIX):
+            found.setdefault(_form(label), []).append(label)
+    return found
+
+
+def _form(name: str) -> str:
+    """Unicode form NFC, with the suffix of labels in lower case: names that look equal are equal."""
+    name = name if name.isascii() else unicodedata.normalize("NFC", name)
+    stem, suffix = name[: -len(LABEL_SUFFIX)], name[-len(LABEL_SUFFIX) :]
+    return stem + LABEL_SUFFIX if suffix.lower() == LABEL_SUFFIX else name
+
+
+def _possible_labels(image: str) -> Iterator[str]:
+    """Where the label of an image may be: beside it, or in labels/ instead of images/."""
+    label = image[: image.rfind(".")] + LABEL_SUFFIX
+    yield label
+    parts = label.split("/")
+    for at, part in enumerate(parts):
+        if part.lower() == "images":
+            yield "/".join([*parts[:at], "labels", *parts[at + 1 :]])
+
+
+def _is_number(text: bytes) -> bool:
     try:
-        text = path.read_text("utf-8-sig")
-        names = _yaml_names(text) if path.suffix == ".yaml" else [line.strip() for line in text.splitlines()]
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: {error}", needed="class names in UTF-8", fix="correct that file") from None
-    while names and not names[-1]:
-        names.pop()
-    if not names or not all(name and name.isprintable() for name in names) or len(set(names)) != len(names):
-        raise DataError(
-            f"{path}: the class names are {names}",
-            needed="printable, unique, non-empty names",
-            fix="correct that file",
-        )
-    return tuple(names)
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
-def _yaml_names(text: str) -> list[str]:
-    document = yaml.safe_load(text)
-    names = document.get("names") if isinstance(document, dict) else None
-    if isinstance(names, dict) and sorted(names) == list(range(len(names))):
-        names = [names[index] for index in range(len(names))]
-    return [str(name) for name in names] if isinstance(names, list) else []
-
-
-def _read_boxes(tree: Tree, label: str, categories: tuple[str, ...], width: int, height: int) -> list[Box]:
-    """Boxes of one label file; an empty file is an image without objects."""
-    path = tree.files.get(label)
+def _read_boxes(path: str | None, label: str, rules: RowRules, width: int, height: int) -> list[Box]:
+    """Boxes of one label file; None instead of its path when there is none."""
     if path is None:
         raise BadItem(label, "missing label file", "restore it; an image without objects needs an empty one")
-    if path.stat().st_size > _MAX_LABEL_BYTES:
-        raise BadItem(label, "a label file of more than 1 MiB", "replace it by a YOLO label file")
-    try:
-        lines = path.read_text("utf-8-sig").splitlines()
-    except UnicodeDecodeError:
-        raise BadItem(label, "label text that is not UTF-8", "save it as UTF-8 text") from None
-    return [
-        _box(f"{label}:{number}", line.split(), categories, width, height)
-        for number, line in enumerate(lines, start=1)
-        if line.strip()
-    ]
+    return read_rows(read_label(path, label), label, rules, width, height)
 
 
-def _box(place: str, columns: list[str], categories: tuple[str, ...], width: int, height: int) -> Box:
-    if len(columns) != 5:
-        raise BadItem(place, f"{len(columns)} columns, needed 5: class cx cy w h", "correct that line")
-    if not columns[0].isascii() or not columns[0].isdigit() or int(columns[0][:9]) >= len(categories):
-        known = f"0 to {len(categories) - 1}"
-        raise BadItem(place, f"unknown class id {columns[0]!r}, needed {known}", "correct it, or add the class name")
+def _class_ids(tree: Tree, labels: Iterable[str]) -> list[int]:
+    """Class ids in the first labels of a source."""
+    ids = set()
+    existing = [label for label in labels if label in tree.files][:_SAMPLED_LABELS]
+    for label in existing:
+        for line in tree.files[label].read_bytes().splitlines():
+            columns = line.split()
+            if columns and columns[0].isdigit() and len(columns[0]) < 4:
+                ids.add(int(columns[0]))
+    return sorted(ids)
+
+
+def _enclosing_notes(tree: Tree, labels: Iterable[str], rules: RowRules) -> Iterator[str]:
+    """The number of rows that are read as their enclosing boxes."""
+    if not rules.enclosing:
+        return
+    counts = [_polygons(tree.files[label], label) for label in labels if label in tree.files]
+    counts = [count for count in counts if count]
+    kind = "rows with key points" if rules.key_points else "polygons and oriented boxes"
+    if counts:
+        one = "row with key points" if rules.key_points else "polygon or oriented box"
+        yield f"{plural(sum(counts), one, kind)} read as enclosing boxes, in {plural(len(counts), 'label file')}"
+
+
+def _polygons(path: Path, label: str) -> int:
     try:
-        cx, cy, w, h = (float(column) for column in columns[1:])
-    except ValueError:
-        raise BadItem(place, f"not numbers: {' '.join(columns[1:])!r}", "correct that line") from None
-    if not all(math.isfinite(value) for value in (cx, cy, w, h)):
-        raise BadItem(place, f"NaN or infinite: {' '.join(columns[1:])!r}", "correct or remove that line")
-    rectangle = ((cx - w / 2) * width, (cy - h / 2) * height, w * width, h * height)
-    fault = fault_of(*rectangle, width, height)
-    if fault:
-        raise BadItem(place, fault, "correct or remove that line")
-    return make_box(int(columns[0]), rectangle, (width, height))
+        return polygon_rows(read_label(str(path), label))
+    except BadItem:
+        return 0  # named when the image is imported

@@ -78,7 +78,8 @@ def test_the_mirrored_layout_is_supported(source: Path, tmp_path: Path) -> None:
     ("label", "found"),
     [
         ("0 0.5 0.5 0.25\n", "4 columns, needed 5"),
-        ("0 0.1 0.1 0.2 0.1 0.2 0.2\n", "7 columns, needed 5"),
+        ("0 0.1 0.1 0.2 0.1 0.2 0.2\n", "a polygon (segmentation) row"),
+        ("0 0.1 0.1 0.2 0.1 0.2 0.2 0.3\n", "8 columns, needed 5"),
         ("3 0.5 0.5 0.25 0.25\n", "unknown class id '3', needed 0 to 2"),
         ("-1 0.5 0.5 0.25 0.25\n", "unknown class id '-1'"),
         ("0.0 0.5 0.5 0.25 0.25\n", "unknown class id '0.0'"),
@@ -243,12 +244,6 @@ def test_names_in_other_scripts_are_accepted(source: Path, tmp_path: Path) -> No
     (folder / "é 1.txt").write_text(GOOD_LABEL)
     import_dataset("yolo", source, tmp_path / "raw")
     assert "日本/écran" in {image["session"] for image in read_labels(tmp_path / "raw")["images"]}
-
-
-@pytest.mark.parametrize("text", ["", "ball\n\nhuman\n", "ball\nball\n"])
-def test_empty_or_duplicate_class_names_are_named(source: Path, tmp_path: Path, text: str) -> None:
-    (source / "obj.names").write_text(text)
-    assert "obj.names: the class names are" in refused(source, tmp_path / "raw")
 
 
 def test_missing_class_names_are_named(source: Path, tmp_path: Path) -> None:
