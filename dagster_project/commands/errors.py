@@ -1,6 +1,6 @@
 """Exceptions of Dagster, SQLAlchemy and PostgreSQL's driver in found, needed and fix, for the edge of the command line.
 
-Exceptions are recognized by the module of their class: this module is used after a failure, and imports neither library.
+Exceptions are recognized by the module of their class, so that neither library is imported after a failure.
 """
 
 from __future__ import annotations

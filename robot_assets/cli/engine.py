@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import re
+import shlex
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,9 +13,9 @@ import typer
 
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.cli.plugins import asset_opener, extensible
-from robot_assets.core.errors import DataError, EngineError
+from robot_assets.core.errors import DataError, EngineError, StoreError
 from robot_assets.core.extras import MissingLibrary
-from robot_assets.core.text import plural
+from robot_assets.core.text import listed, near_misses, plural
 from robot_assets.pipeline.project import find_project, project_here
 
 if TYPE_CHECKING:
@@ -32,27 +35,25 @@ EngineArgument = Annotated[
 @app.command()
 def run(
     engine: EngineArgument,
-    images: Annotated[list[Path], typer.Argument(help="JPEG or PNG files.")],
+    images: Annotated[list[Path], typer.Argument(help="Image files, and folders whose images are taken.")],
     out: Annotated[Path, typer.Option("--out", help="Directory for the drawn images.")],
     score: Annotated[float, typer.Option(min=0.01, max=1.0, help="Lowest score that is drawn.")] = 0.3,
     as_json: JsonOption = False,
 ) -> None:
-    """Detect objects in IMAGES and draw them.
+    """Detect objects in IMAGES and draw them. Nothing is drawn unless all images can be read.
 
     Example: robot-assets engine run sidewalk_detector/engine/cpu street.jpg --out drawn
     """
     from robot_assets.engines.load import load_engine
 
-    names = [f"{path.stem}.png" for path in images]
-    if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise DataError(
-            f"several images would become {twice[0]}",
-            needed="file names that differ before the suffix",
-            fix="run one folder at a time, each with its own --out",
-        )
+    paths = [path for given in images for path in _images_of(given)]
+    _refuse_equal_names(paths)
+    _refuse_file(out)
     loaded = load_engine(open_engine(engine))
+    for path in paths:
+        _read(path)
     out.mkdir(parents=True, exist_ok=True)
-    rows = [_detect(loaded, path, out / name, score) for path, name in zip(images, names, strict=True)]
+    rows = [_detect(loaded, path, out / f"{path.stem}.png", score) for path in paths]
     answer({"images": rows}, as_json, lambda: _print_rows(rows))
 
 
@@ -112,14 +113,36 @@ def open_engine(engine: str) -> Path:
 
     Raises:
         EngineError: It is none of these.
-        StoreError: It is a version that the store does not have.
+        StoreError: It is an engine that has not been built, or a version that the store does not have.
     """
-    folder = Path(engine)
-    if folder.is_dir():
-        return folder
-    if re.fullmatch(r"[0-9a-f]{32}\.dir", engine):
-        return find_project().store.open(engine)
-    return open_asset(engine)
+    path = Path(engine)
+    if path.is_file():
+        raise EngineError(
+            f"{engine} is a file",
+            needed="the directory of an engine, with its manifest.json, or the name of its asset",
+            fix=f"ls -la {shlex.quote(str(path.parent))}   # name this directory if it has a manifest.json",
+        )
+    if path.is_dir() or _is_version(engine):
+        return open_artifact(engine)
+    try:
+        found = open_asset(engine)
+    except StoreError as error:
+        raise (_other_than_engine(engine) or error) from None
+    if other := _other_than_engine(engine):
+        raise other
+    return found
+
+
+def open_artifact(name: str) -> Path:
+    """An artifact by its path, by the name of its asset, or by its data version.
+
+    Raises:
+        RobotAssetsError: It is none of these, or the store does not have it.
+    """
+    path = Path(name)
+    if path.exists():
+        return path
+    return find_project().store.open(name) if _is_version(name) else open_asset(name)
 
 
 def open_asset(name: str) -> Path:
@@ -134,7 +157,7 @@ def open_asset(name: str) -> Path:
         raise EngineError(
             f"{name!r} is not a directory here",
             needed="the directory of an engine, with its manifest.json, or a data version such as 0f3c....dir",
-            fix=f"robot-assets engine get MODEL/engine/TARGET --out {name}   # where the engine was built",
+            fix="robot-assets engine get MODEL/engine/TARGET --out detector   # in the project that has built it",
         )
     try:
         return opener(name)
@@ -144,6 +167,78 @@ def open_asset(name: str) -> Path:
             needed=f"the directory of an engine, or {missing.needed}, which opens assets by name",
             fix=missing.fix,
         ) from None
+
+
+def _is_version(name: str) -> bool:
+    return re.fullmatch(r"[0-9a-f]{32}\.dir", name) is not None
+
+
+def _other_than_engine(name: str) -> EngineError | None:
+    """The error about a name that is not the name of an engine; None where it is one, and outside of projects."""
+    from robot_assets.pipeline import names
+    from robot_assets.pipeline.graph import build_graph
+
+    project = project_here()
+    if project is None:
+        return None
+    graph = build_graph(project.params)
+    engines = [asset for asset in graph if names.ENGINE.parse(asset)]
+    if name in engines:
+        return None
+    own = [asset for asset in engines if asset.startswith(f"{name.partition('/')[0]}/")]
+    near = (own if name in project.params.models or name in graph else None) or near_misses(name, engines)
+    found = "a model" if name in project.params.models else "an asset that is not an engine"
+    is_known = name in graph or name in project.params.models
+    return EngineError(
+        f"{name!r} is {found if is_known else 'neither a path here nor an engine of params.yaml'}",
+        needed="an engine: MODEL/engine/TARGET, its directory, or its data version",
+        fix=f"did you mean {' or '.join(near)}?"
+        if near
+        else f"the engines of this project: {listed(engines) or 'none'}",
+    )
+
+
+def _images_of(given: Path) -> list[Path]:
+    """The image itself, or the images of a folder in the order of their names.
+
+    Raises:
+        DataError: It does not exist, or is a folder without images.
+    """
+    from robot_assets.data.images import SUFFIXES
+
+    if not given.is_dir():
+        return [given]
+    found = sorted(
+        path for path in given.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    )
+    if not found:
+        raise DataError(
+            f"{given} is a folder without images",
+            needed=f"files that end in {listed(SUFFIXES)} in the folder itself",
+            fix=f"ls {shlex.quote(str(given))}   # folders below it are named one by one",
+        )
+    return found
+
+
+def _refuse_equal_names(paths: Sequence[Path]) -> None:
+    """Refuse images whose drawings would have one name."""
+    stems = Counter(path.stem for path in paths)
+    if twice := [stem for stem, count in stems.items() if count > 1]:
+        same = [str(path) for path in paths if path.stem == twice[0]]
+        raise DataError(
+            f"{plural(len(same), 'image')} would become {twice[0]}.png: {listed(same)}",
+            needed="file names that differ before the suffix",
+            fix="run one folder at a time, each with its own --out",
+        )
+
+
+def _refuse_file(out: Path) -> None:
+    if out.exists() and not out.is_dir():
+        raise DataError(
+            f"--out is {out}, which is a file",
+            needed="a folder; one that does not exist is created",
+            fix=f"name another folder: --out {shlex.quote(f'{out}.drawn')}",
+        )
 
 
 def _detect(engine: Engine, path: Path, out: Path, score: float) -> dict[str, Any]:
@@ -170,15 +265,26 @@ def _detect(engine: Engine, path: Path, out: Path, score: float) -> dict[str, An
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
-    from robot_assets.data.images import decode_rgb, inspect_image, read_bytes
+    """The pixels of an image that a person named."""
+    from robot_assets.data.images import SUFFIXES, decode_rgb, inspect_image, read_bytes
     from robot_assets.data.label_issues import BadItem
 
+    quoted = shlex.quote(str(path))
+    if not path.exists():
+        raise DataError(
+            f"{path} does not exist",
+            needed="an image, or a folder of images",
+            fix=f"ls {shlex.quote(str(path.parent))}   # shows what is there",
+        )
     try:
         encoded = read_bytes(path, str(path))
         inspect_image(encoded, str(path))
     except BadItem as error:
-        issue = error.issue
-        raise DataError(f"{issue.place}: {issue.found}", needed="a complete JPEG or PNG image", fix=issue.fix) from None
+        raise DataError(
+            f"{path}: {error.issue.found}",
+            needed=f"a complete image: {listed(SUFFIXES)}",
+            fix=f"file {quoted}   # shows what it is; leave it out, or replace it",
+        ) from None
     return decode_rgb(encoded)
 
 
@@ -207,4 +313,10 @@ def _print_bench(data: dict[str, Any]) -> None:
             table.add_row(name, *(f"{row[key]:.2f}" for key in keys))
     console().print(table)
     text = f"{plural(data['int8_convolutions'], 'convolution')} in int8, {data['float_convolutions']} in float"
-    console().print(text + (f"; {data['speedup']:.2f}x the speed of the float model" if "speedup" in data else ""))
+    console().print(text + (f"; {_against_float(data['speedup'])}" if "speedup" in data else ""))
+
+
+def _against_float(speedup: float) -> str:
+    if round(speedup, 2) >= 1:
+        return f"{speedup:.2f}x the speed of the float model"
+    return f"slower than the float model: {speedup:.2f}x its speed"

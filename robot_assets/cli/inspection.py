@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
-from robot_assets.cli.engine import EngineArgument, open_engine
+from robot_assets.cli.engine import EngineArgument, open_artifact, open_engine
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.pipeline.project import project_here
 
@@ -66,9 +66,9 @@ def compare(
     """
     from robot_assets.engines.comparison import compare_engines
 
-    first, second = open_engine(engine), _open(other)
+    first, second = open_engine(engine), open_artifact(other)
     with progress_bars():
-        found = compare_engines(first, second, _open(dataset) if dataset else None, inferences)
+        found = compare_engines(first, second, open_artifact(dataset) if dataset else None, inferences)
     data = {**found.as_json(), "names": [engine, other]}
     answer(data, as_json, lambda: _print_comparison(found, engine, other))
 
@@ -85,11 +85,6 @@ def _signed_lineage(engine: Path) -> dict[str, Any]:
     except RobotAssetsError:  # an engine can be inspected without them
         return {}
     return {"lineage": lineage.as_json()} if lineage else {}
-
-
-def _open(name: str) -> Path:
-    path = Path(name)
-    return path if path.exists() else open_engine(name)
 
 
 def _print_description(data: Mapping[str, Any]) -> None:
@@ -212,7 +207,7 @@ def _rows(found: EngineComparison) -> Iterator[tuple[str, str, str, str]]:
     yield "kind", ours.kind, theirs.kind, ""
     yield "size", f"{ours.size_mib:.2f} MiB", f"{theirs.size_mib:.2f} MiB", _ratio(ours.size_mib, theirs.size_mib)
     if ours.map50 is not None and theirs.map50 is not None:
-        change = f"{100 * (ours.map50 - theirs.map50):+.2f} points"
+        change = f"{100 * (ours.map50 - theirs.map50):+z.2f} points"
         yield "mAP@50 on test", f"{100 * ours.map50:.2f}", f"{100 * theirs.map50:.2f}", change
     yield from _latency_rows(found)
     for arithmetic, title in _ARITHMETICS.items():

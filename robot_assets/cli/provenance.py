@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -69,9 +70,9 @@ def create(
     public = create_key(path)
 
     def text() -> None:
-        print(f"wrote {path}: keep it, and keep it secret")
+        print(f"wrote {path}: keep a backup, and keep it secret")
         if out:
-            print(f"to sign with it: export {KEY_VARIABLE}={path.resolve()}")
+            print(f"to sign with it: export {KEY_VARIABLE}={shlex.quote(str(path.resolve()))}")
         print("to trust it: add this line to provenance.trusted_keys in params.yaml, here and on the robots")
         print(f"  - {public}")
 
@@ -102,7 +103,7 @@ def _trust(project: Project | None, keys: list[str] | None, file: str) -> Trust:
         raise ProvenanceError(
             "no trusted key: there is no params.yaml here and no --trusted",
             needed="a public key that you trust; `robot-assets key show` prints it where engines are signed",
-            fix=f"robot-assets verify {file} --trusted ed25519:...",
+            fix=f"robot-assets verify {shlex.quote(file)} --trusted ed25519:...",
         )
     return project.trust()
 

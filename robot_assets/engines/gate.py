@@ -222,7 +222,7 @@ def _fix(name: str, value: float | None) -> str:
 
 
 def _change(drop: float) -> str:
-    return f"{drop:.2f} points lost" if drop > 0 else f"{-drop:.2f} points gained"
+    return f"{drop:.2f} points lost" if drop > 0 else f"{-drop:z.2f} points gained"
 
 
 def _checkpoint_map50(checkpoint: Path) -> float:

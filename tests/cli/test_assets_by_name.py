@@ -16,8 +16,16 @@ datasets:
     source: {kind: simulation, images: 9, sessions: 9, width: 64, height: 64, seed: 0}
     classes: [car]
     split: {train: 0.6, val: 0.2, test: 0.2}
-models: {}
-targets: {}
+models:
+  small_detector:
+    task: detection
+    dataset: street
+    targets: [cpu]
+    network: {input_height: 64, input_width: 64, width: 8, depth: 1}
+    training: {epochs: 1, batch_size: 2, learning_rate: 0.004}
+    quantization: {qat: {epochs: 1, learning_rate: 0.0001}}
+targets:
+  cpu: {kind: onnxruntime, threads: 1, gate: {latency_ms_p95_max: 40}}
 """
 
 
@@ -40,21 +48,42 @@ def error(cwd: Path, *arguments: str, **variables: str) -> str:
 
 
 def test_an_asset_that_was_not_built_names_the_build(project: Path) -> None:
-    said = error(project, "engine", "inspect", "datasets/street")
-    assert "error: datasets/street has not been built" in said
-    assert "fix: robot-assets build datasets/street\n" in said
+    said = error(project, "engine", "inspect", "small_detector/engine/cpu")
+    assert "error: small_detector/engine/cpu has not been built" in said
+    assert "fix: robot-assets build small_detector/engine/cpu\n" in said
 
 
-def test_a_mistyped_asset_is_corrected(project: Path) -> None:
-    said = error(project, "verify", "dataset/street")
-    assert "'dataset/street' is neither a path here nor an asset of params.yaml" in said
-    assert "fix: did you mean datasets/street" in said
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("small_detector", "is a model"),
+        ("small_detector/onnx", "is an asset that is not an engine"),
+        ("small_detector/engin/cpu", "is neither a path here nor an engine of params.yaml"),
+        ("small_detectr/engine/cpu", "is neither a path here nor an engine of params.yaml"),
+    ],
+)
+@pytest.mark.parametrize("verb", [("engine", "bench"), ("engine", "inspect"), ("verify",)], ids=" ".join)
+def test_a_name_that_is_not_an_engine_is_corrected(project: Path, verb: tuple[str, ...], name: str, found: str) -> None:
+    said = error(project, *verb, name)
+    assert f"error: {name!r} {found}\n" in said
+    assert "fix: did you mean small_detector/engine/cpu?\n" in said
+
+
+def test_a_file_of_an_engine_is_refused_with_its_folder(project: Path) -> None:
+    (project / "engine.onnx").write_bytes(b"onnx")
+    said = error(project, "engine", "inspect", str(project / "engine.onnx"))
+    assert f"{project / 'engine.onnx'} is a file" in said
+    assert f"fix: ls -la {project}" in said
+
+
+def test_a_dataset_is_no_engine(project: Path) -> None:
+    assert "'datasets/street' is an asset that is not an engine" in error(project, "verify", "datasets/street")
 
 
 def test_a_name_outside_of_any_project_can_only_be_a_directory(tmp_path: Path) -> None:
     said = error(tmp_path, "verify", "datasets/street")
     assert "'datasets/street' is not a directory here" in said
-    assert "--out datasets/street   # where the engine was built" in said
+    assert "fix: robot-assets engine get MODEL/engine/TARGET --out detector" in said
 
 
 def test_a_project_that_the_environment_names_wrongly_is_an_error(tmp_path: Path) -> None:

@@ -35,7 +35,7 @@ def test_run_draws_what_it_finds(street, tmp_path):
     assert drawn.shape[0] % 64 == 0
 
 
-def test_run_tells_a_person_too(street, tmp_path):
+def test_run_prints_what_it_finds_for_a_person(street, tmp_path):
     done = invoke("run", whole().engine, street, "--out", tmp_path / "drawn", "--score", "0.2")
     assert "red" in done.stdout
 
@@ -53,13 +53,52 @@ def test_bench_prints_a_table_for_a_person():
     assert "18 convolutions in int8" in done.stdout
 
 
+def test_a_folder_stands_for_its_images_in_the_order_of_names(street, tmp_path):
+    folder = tmp_path / "frames of a robot"
+    (folder / "below").mkdir(parents=True)
+    for name in ("b.PNG", "a.png", "c.jpeg", ".hidden.png", "below/d.png"):
+        Image.open(street).save(folder / name, format="JPEG" if name.endswith("jpeg") else "PNG")
+    (folder / "notes.txt").write_text("fog")
+    done = invoke("run", whole().engine, folder, "--out", tmp_path / "drawn", "--json")
+    assert [row["image"] for row in json.loads(done.stdout)["images"]] == [
+        str(folder / name) for name in ("a.png", "b.PNG", "c.jpeg")
+    ]
+    assert sorted(path.name for path in (tmp_path / "drawn").iterdir()) == ["a.png", "b.png", "c.png"]
+
+
+def test_a_folder_without_images_is_refused(tmp_path):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "notes.txt").write_text("fog")
+    with pytest.raises(DataError, match="is a folder without images") as caught:
+        invoke("run", whole().engine, tmp_path / "empty", "--out", tmp_path / "drawn")
+    assert caught.value.fix.startswith(f"ls {tmp_path / 'empty'}")
+    assert not (tmp_path / "drawn").exists()
+
+
+@pytest.mark.parametrize("out", ["file", "file/below"])
+def test_an_output_that_is_a_file_is_refused(street, tmp_path, out):
+    (tmp_path / "file").write_text("kept")
+    with pytest.raises((DataError, NotADirectoryError)):
+        invoke("run", whole().engine, street, "--out", tmp_path / out)
+    assert (tmp_path / "file").read_text() == "kept"
+
+
 @pytest.mark.parametrize("content", [b"", b"no image", None])
-def test_a_file_that_is_no_image_is_refused_by_name(tmp_path, content):
+def test_a_file_that_is_no_image_is_refused_by_name(street, tmp_path, content):
     path = tmp_path / "broken.jpg"
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(DataError, match=r"broken\.jpg"):
-        invoke("run", whole().engine, path, "--out", tmp_path / "drawn")
+        invoke("run", whole().engine, street, path, "--out", tmp_path / "drawn")
+    assert not (tmp_path / "drawn").exists()
+
+
+@pytest.mark.parametrize(
+    ("speedup", "said"),
+    [(1.42, "1.42x the speed of the float model"), (0.87, "slower than the float model: 0.87x its speed")],
+)
+def test_bench_says_when_int8_is_slower(speedup, said):
+    assert engine_cli._against_float(speedup) == said
 
 
 def test_two_images_of_one_name_are_refused_before_anything_is_drawn(street, tmp_path):

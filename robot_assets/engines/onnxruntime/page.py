@@ -33,5 +33,10 @@ def timed_beside_float(engine: Path, onnx: Path, scratch: Path) -> Page:
             "fp32_latency_ms_p50": timed.float32.p50,
             "speedup_over_fp32": timed.speedup,
         },
-        headline=f"{timed.engine.p50:.1f} ms, {timed.speedup:.1f}x FP32",
+        headline=f"{timed.engine.p50:.1f} ms, {_speed(timed.speedup)}",
     )
+
+
+def _speed(speedup: float) -> str:
+    shown = f"{speedup:.1f}x FP32"
+    return shown if speedup >= 0.95 else f"{shown}: slower than float"
