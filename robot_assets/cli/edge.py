@@ -19,7 +19,7 @@ from pathlib import Path
 import typer
 
 from robot_assets.cli.streams import OutputError
-from robot_assets.cli.usage import UsageError, is_help, options, usage_error
+from robot_assets.cli.usage import CommandLineError, UsageError, is_help, options, usage_error
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.core.text import escaped
 from robot_assets.core.translation import translated
@@ -68,7 +68,7 @@ def _report(error: BaseException, arguments: Sequence[str]) -> int:
     if is_help(error):  # printed by typer
         return 2
     _print_error(_described(error, arguments), arguments)
-    return 2 if isinstance(error, UsageError) else 1
+    return 2 if isinstance(error, UsageError | CommandLineError) else 1
 
 
 def _exit_code(done: SystemExit, arguments: Sequence[str]) -> int:

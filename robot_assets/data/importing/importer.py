@@ -15,6 +15,7 @@ from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory, publishing_file
 from robot_assets.core.text import plural
 from robot_assets.data.coco import read_coco
+from robot_assets.data.importing.sessions import FOLDER, SessionRule, regrouped
 from robot_assets.data.importing.yolo import read_yolo
 from robot_assets.data.label_issues import BadItem, LabelIssue, explaining_disk_errors, first_issues
 from robot_assets.data.labels import LabelWriter
@@ -38,6 +39,8 @@ class ImportSummary:
         unlisted: Number of images without an entry in the labels, left out.
         quarantined: Bad items, left out.
         quarantine_report: File that lists them; None when there are none.
+        layout: The arrangement that was recognized, for people.
+        notes: What a person should know of, one line each.
     """
 
     images: int
@@ -48,9 +51,20 @@ class ImportSummary:
     unlisted: int
     quarantined: tuple[LabelIssue, ...]
     quarantine_report: Path | None
+    layout: str = ""
+    notes: tuple[str, ...] = ()
 
 
-def import_dataset(format: str, source: Path, out: Path, *, quarantine: bool = False) -> ImportSummary:
+def import_dataset(
+    format: str,
+    source: Path,
+    out: Path,
+    *,
+    quarantine: bool = False,
+    layout: str | None = None,
+    polygons: str | None = None,
+    sessions: SessionRule | None = None,
+) -> ImportSummary:
     """Read ``source`` and publish it as a raw data set at ``out``.
 
     Args:
@@ -59,6 +73,9 @@ def import_dataset(format: str, source: Path, out: Path, *, quarantine: bool = F
             source.
         out: Folder for annotations.json, images/SESSION/FILE and NOTICE; replaced when it exists.
         quarantine: Accept more than 1 % bad items.
+        layout: Name of the layout to read the source in; None to recognize it.
+        polygons: "boxes" to read polygons and oriented boxes as their enclosing boxes.
+        sessions: How images are grouped into sessions; default: by folder.
 
     Raises:
         DataError: The source cannot be read, has too many bad items, or the disk is full.
@@ -67,7 +84,7 @@ def import_dataset(format: str, source: Path, out: Path, *, quarantine: bool = F
     if reader is None:
         raise DataError(f"unknown format {format!r}", needed=" or ".join(READERS), fix="use one of these formats")
     with explaining_disk_errors(out):
-        found = reader(source)
+        found = regrouped(reader(source), sessions or FOLDER)
         _refuse_overlap(source, out)
         with publishing_directory(out) as staging:
             return _import(found, source, staging, out, quarantine)
@@ -102,6 +119,8 @@ def _import(found: Source, source: Path, staging: Path, out: Path, quarantine: b
         unlisted=len(found.unlisted),
         quarantined=tuple(sorted(issues)),
         quarantine_report=quarantine_path(out) if issues else None,
+        layout=found.layout,
+        notes=found.notes,
     )
 
 

@@ -1,0 +1,269 @@
+"""``robot-assets data check``: judges raw data, what a build of it would refuse, and the data set packed from it."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import shlex
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from robot_assets.cli.console import JsonOption, answer, console, progress_bars
+from robot_assets.cli.data_import import print_proposals
+from robot_assets.cli.datasets import existing_raw, print_splits, quoted, shown, spec_of
+from robot_assets.core.errors import DataError
+from robot_assets.core.text import escaped, plural
+from robot_assets.pipeline.names import NAME
+from robot_assets.pipeline.project import find_project
+
+if TYPE_CHECKING:
+    from robot_assets.core.verdict import Verdict
+    from robot_assets.data.forecast import Forecast
+    from robot_assets.data.importing.proposals import Proposal
+    from robot_assets.data.label_issues import LabelIssue
+    from robot_assets.data.raw import RawData
+    from robot_assets.data.spec import DatasetSpec
+
+
+@dataclasses.dataclass(frozen=True)
+class _Target:
+    """What is checked.
+
+    Attributes:
+        raw: Folder of the raw data.
+        name: Name of the data set, for commands.
+        spec: Its parameters; None when params.yaml does not have it.
+        packed: Folder of the packed data set, whether it exists or not; None for a folder of raw data.
+    """
+
+    raw: Path
+    name: str
+    spec: DatasetSpec | None
+    packed: Path | None
+
+
+@dataclasses.dataclass(frozen=True)
+class _Findings:
+    """The results of all checks.
+
+    Attributes:
+        raw: The raw data.
+        forecast: What a build would do; None without a good image.
+        proposals: Rules of sessions, where there are too few.
+        origin: Why the packed data set is not judged; "" when it is, or when there is none.
+        verdicts: Gates of the packed data set.
+    """
+
+    raw: RawData
+    forecast: Forecast | None
+    proposals: tuple[Proposal, ...]
+    origin: str
+    verdicts: dict[str, Verdict]
+
+    @property
+    def refusals(self) -> tuple[DataError, ...]:
+        """What a build would refuse."""
+        return self.forecast.refusals if self.forecast else ()
+
+    @property
+    def passed(self) -> bool:
+        """Whether nothing is bad."""
+        is_good = self.forecast is not None and not self.raw.issues and not self.refusals
+        return is_good and all(verdict.passed for verdict in self.verdicts.values())
+
+
+def check(
+    name: Annotated[str, typer.Argument(help="A name under datasets in params.yaml, or a folder of raw data.")],
+    as_json: JsonOption = False,
+) -> None:
+    """Check raw data: images, boxes, and what a build would refuse; and the data set packed from it.
+
+    Exit code 1 when anything is bad. A packed data set is judged when it was made of this raw data with the present
+    parameters.
+
+    Example: robot-assets data check robocup
+    """
+    target = _target(name)
+    with progress_bars():
+        found = _findings(target)
+    answer(_facts(target, found), as_json, lambda: _print(target, found))
+    if not found.passed:
+        raise typer.Exit(1)
+
+
+def _target(name: str) -> _Target:
+    """The data set of that name, or the folder."""
+    folder = Path(name)
+    is_path = "/" in name or name.startswith((".", "~"))
+    if is_path or (folder / "annotations.json").is_file():
+        return _folder(folder.expanduser(), name)
+    project = find_project()
+    if name not in project.params.datasets and re.fullmatch(NAME, name) and project.raw(name).is_dir():
+        return _Target(project.raw(name), name, None, None)
+    spec = spec_of(project, name)
+    return _Target(existing_raw(project, name), name, spec, project.packed(name))
+
+
+def _folder(folder: Path, name: str) -> _Target:
+    """A folder of raw data.
+
+    Raises:
+        DataError: No folder, or not raw data.
+    """
+    title = folder.resolve().name
+    title = title if re.fullmatch(NAME, title) else "NAME"
+    if not folder.is_dir():
+        raise DataError(
+            f"{name!r} is not a folder",
+            needed="a folder of raw data, or the name of a data set in params.yaml",
+            fix="correct the path",
+        )
+    return _Target(folder, title, None, None)
+
+
+def _findings(target: _Target) -> _Findings:
+    from robot_assets.data.forecast import forecast
+    from robot_assets.data.raw import load_raw
+
+    raw = load_raw(target.raw)
+    if not raw.frames:
+        return _Findings(raw, None, (), "", {})
+    spec = target.spec or _assumed(raw)
+    outlook = forecast(raw, spec, target.name)
+    origin, verdicts = _judged(target, raw, outlook)
+    return _Findings(raw, outlook, _proposals(raw), origin, verdicts)
+
+
+def _assumed(raw: RawData) -> DatasetSpec:
+    """Parameters for raw data that params.yaml does not have: only its sessions can be judged."""
+    from robot_assets.data.spec import DatasetSpec
+
+    return DatasetSpec.model_validate(
+        {
+            "source": {"kind": "dvc", "pointer": "data/raw/assumed.dvc"},
+            "classes": raw.categories,
+            "split": {"train": 0.7, "val": 0.15, "test": 0.15},
+            "calibration_images": 1,
+            "exempt_classes": dict.fromkeys(raw.categories, "not judged"),
+        }
+    )
+
+
+def _judged(target: _Target, raw: RawData, outlook: Forecast) -> tuple[str, dict[str, Verdict]]:
+    """Why the packed data set is not judged, or its gates, by the names that they have as assets' gates."""
+    from robot_assets.data import checks
+    from robot_assets.data.origin import other_origin
+    from robot_assets.pipeline.kinds.dataset import GATES
+
+    if target.packed is None or target.spec is None or not target.packed.is_dir():
+        return "", {}
+    origin = other_origin(target.packed, raw, target.spec, outlook.plan)
+    if origin:
+        return origin, {}
+    arguments = (target.packed, target.spec, target.name)
+    return "", {gate: getattr(checks, function)(*arguments) for gate, (function, _) in GATES.items()}
+
+
+def _proposals(raw: RawData) -> tuple[Proposal, ...]:
+    """Rules of sessions, where there are too few or they are the splits of an export."""
+    from robot_assets.data.importing.proposals import SESSIONS_MIN, proposals, splits_among
+
+    splits = splits_among(raw.sessions)
+    if len(raw.sessions) >= SESSIONS_MIN and not splits:
+        return ()
+    return proposals([frame.entry for frame in raw.frames], splits)
+
+
+def _facts(target: _Target, found: _Findings) -> dict[str, Any]:
+    """For a machine."""
+    raw = found.raw
+    units = found.forecast.units if found.forecast else ()
+    return {
+        "passed": found.passed,
+        "raw": {
+            "path": shown(raw.folder),
+            "images": len(raw.frames),
+            "sessions": len(raw.sessions),
+            "boxes": raw.boxes,
+            "findings": [dataclasses.asdict(issue) for issue in raw.issues],
+            "linked_sessions": [dataclasses.asdict(link) for unit in units for link in unit.links],
+        },
+        "build": {
+            "refusals": [error.as_json() for error in found.refusals],
+            "proposals": [dataclasses.asdict(one) for one in found.proposals],
+        },
+        "packed": {gate: dataclasses.asdict(verdict) for gate, verdict in found.verdicts.items()},
+        "packed_not_judged": found.origin or None,
+    }
+
+
+def _print(target: _Target, found: _Findings) -> None:
+    raw = found.raw
+    images, sessions = plural(len(raw.frames), "good image"), plural(len(raw.sessions), "session")
+    print(f"raw data {shown(raw.folder)}: {images} in {sessions}, {plural(len(raw.issues), 'bad item')}")
+    if raw.issues:
+        print_issues(raw.issues)
+    _print_forecast(target, found)
+    if found.origin and target.packed:
+        print(f"{shown(target.packed)} {found.origin}: not judged\n  fix: robot-assets data build {target.name}")
+    for gate, verdict in found.verdicts.items():
+        _print_verdict(gate, verdict.passed, verdict.summary, verdict.fix)
+
+
+def _print_forecast(target: _Target, found: _Findings) -> None:
+    """What a build would refuse; else the split that it would make, where none is packed."""
+    if target.spec is None:
+        print(f"params.yaml has no data set {target.name}: classes and calibration are not judged")
+    for error in found.refusals:
+        _print_verdict("build", False, error.found, error.fix, needed=error.needed)
+    if found.proposals:
+        from robot_assets.data.importing.proposals import splits_among
+
+        if splits := splits_among(found.raw.sessions):
+            print(f"note: {', '.join(splits)} are the splits of an export, not recordings: scores may be too high")
+        print_proposals(found.proposals, lambda rule: _command(target, rule))
+    if found.forecast and found.forecast.plan and not found.refusals and not found.verdicts:
+        _print_plan(found.forecast)
+
+
+def _print_plan(outlook: Forecast) -> None:
+    from robot_assets.data.forecast import boxes_by_class
+    from robot_assets.data.split import linked_units
+
+    plan = outlook.plan
+    if plan is None:
+        return
+    print("split of a build:" + escaped(linked_units(outlook.units)))
+    boxes = {split: boxes_by_class(frames, plan.classes) for split, frames in plan.frames.items()}
+    print_splits(plan.sessions, {split: len(frames) for split, frames in plan.frames.items()}, boxes)
+
+
+def _command(target: _Target, rule: str) -> str:
+    """Import raw data into itself with other sessions."""
+    return f"robot-assets data import coco {quoted(target.raw)} --name {target.name} --sessions {shlex.quote(rule)}"
+
+
+def _print_verdict(title: str, passed: bool, summary: str, fix: str, needed: str = "") -> None:
+    mark = "[green]passed[/green]" if passed else "[red]failed[/red]"
+    console().print(f"{title}: {mark}", highlight=False)
+    print(f"  {escaped(summary)}")
+    if needed:
+        print(f"  needed: {needed}")
+    if fix:
+        print(f"  fix: {escaped(fix)}")
+
+
+def print_issues(issues: Sequence[LabelIssue]) -> None:
+    """The first issues as a table."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table("where", "found", "fix", box=None, header_style="bold", pad_edge=False)
+    for issue in issues[:50]:
+        table.add_row(Text(escaped(issue.place)), Text(escaped(issue.found)), Text(escaped(issue.fix)))
+    console().print(table)
+    if len(issues) > 50:
+        print(f"and {len(issues) - 50} more; --json lists all of them")

@@ -1,0 +1,260 @@
+"""``robot-assets data import``: labelled images of an annotation tool -> raw data of this project."""
+
+from __future__ import annotations
+
+import dataclasses
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import typer
+
+from robot_assets.cli.console import JsonOption, answer, progress_bars
+from robot_assets.cli.datasets import print_facts, quoted, refuse_name, shown
+from robot_assets.cli.usage import CommandLineError
+from robot_assets.core.text import escaped, near_misses, plural
+from robot_assets.pipeline.project import find_project
+
+if TYPE_CHECKING:
+    from robot_assets.data.importing.importer import ImportSummary
+    from robot_assets.data.importing.outcome import Outcome
+    from robot_assets.data.importing.proposals import Proposal
+    from robot_assets.pipeline.project import Project
+
+FORMATS = ("yolo", "coco")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Request:
+    """The command line, without ``--json``."""
+
+    format: str
+    source: Path
+    name: str
+    quarantine: bool
+    layout: str | None
+    polygons: str | None
+    sessions: str | None
+
+    def command(self, sessions: str) -> str:
+        """The same command with another rule of sessions, as it can be pasted."""
+        words = ["robot-assets", "data", "import", self.format, str(self.source), "--name", self.name]
+        options = [("--layout", self.layout), ("--polygons", self.polygons), ("--sessions", sessions)]
+        words += [word for option, value in options if value for word in (option, value)]
+        return shlex.join(words + ["--quarantine"] * self.quarantine)
+
+
+def import_(
+    format: Annotated[str, typer.Argument(metavar="yolo|coco", help="Format of the labels.", show_default=False)],
+    source: Annotated[Path, typer.Argument(help="Folder of the images and labels; for coco also the JSON file.")],
+    name: Annotated[str, typer.Option(help="Name of the data set; it becomes data/raw/NAME and NAME.dvc.")],
+    sessions: Annotated[
+        str | None,
+        typer.Option(
+            metavar="RULE",
+            help="How images are grouped by recording: folder (the default), name:REGEX (its first group), "
+            "exif-time:GAP (such as 5m), file:CSV (path,session) or one-per-image.",
+        ),
+    ] = None,
+    layout: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Read the source in this layout; default: recognize it.")
+    ] = None,
+    polygons: Annotated[
+        Literal["boxes"] | None, typer.Option(help="Read polygons and oriented boxes as their enclosing boxes.")
+    ] = None,
+    quarantine: Annotated[
+        bool, typer.Option("--quarantine", help="Leave bad items out, even when they are more than 1 %.")
+    ] = False,
+    write: Annotated[
+        bool, typer.Option("--write", help="Add the data set and a model on it to params.yaml, where they are missing.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Copy labelled images into data/raw/NAME, store them, and write the pointer for git.
+
+    Example: robot-assets data import yolo ../robocup_ml --name robocup
+    """
+    request = _Request(format, source, name, quarantine, layout, polygons, sessions)
+    _refuse_format(request)
+    project = find_project()
+    refuse_name(project, name)
+    with progress_bars():
+        summary, version = _imported(project, request)
+        outcome, proposals = _sessions(project.raw(name), request)
+    added = _entries(project, name, outcome, write)
+    facts = _facts(project, name, version, summary, outcome, proposals)
+    answer(facts, as_json, lambda: _print(project, request, facts, summary, outcome, proposals, added))
+
+
+def _refuse_format(request: _Request) -> None:
+    """An unknown format is a mistake in the command line; format and source are easily interchanged.
+
+    Raises:
+        CommandLineError: Neither yolo nor coco.
+    """
+    if request.format in FORMATS:
+        return
+    found = f"the format is {request.format!r}"
+    fix = "robot-assets data import --help"
+    if str(request.source) in FORMATS:
+        found += f", and the source is {str(request.source)!r}: the format is the first of the two"
+        rest = dataclasses.replace(request, format=str(request.source), source=Path(request.format))
+        fix = rest.command(request.sessions or "")
+    elif near := near_misses(request.format, FORMATS, at_most=1):
+        found += f"; did you mean {near[0]!r}?"
+        fix = dataclasses.replace(request, format=near[0]).command(request.sessions or "")
+    raise CommandLineError(found, needed="yolo or coco", fix=fix)
+
+
+def _imported(project: Project, request: _Request) -> tuple[ImportSummary, str]:
+    """Import, store, and write the pointer; return the version, too."""
+    from robot_assets.data.importing.importer import import_dataset
+    from robot_assets.data.importing.sessions import parse_rule
+    from robot_assets.store import write_pointer
+
+    out = project.raw(request.name)
+    summary = import_dataset(
+        request.format,
+        request.source,
+        out,
+        quarantine=request.quarantine,
+        layout=request.layout,
+        polygons=request.polygons,
+        sessions=parse_rule(request.sessions) if request.sessions else None,
+    )
+    artifact = project.store.add(out)
+    write_pointer(out.with_name(f"{request.name}.dvc"), artifact)
+    return summary, artifact.digest
+
+
+def _sessions(raw: Path, request: _Request) -> tuple[Outcome, tuple[Proposal, ...]]:
+    """What was imported; and rules of sessions, where it cannot be split or its folders are splits of an export."""
+    from robot_assets.data.importing.outcome import outcome_of
+    from robot_assets.data.importing.proposals import proposals, splits_among
+    from robot_assets.data.raw_source import read_raw
+
+    outcome = outcome_of(raw)
+    splits = splits_among(outcome.sessions)
+    if outcome.can_be_split and not (splits and request.sessions is None):
+        return outcome, ()
+    found = proposals(read_raw(raw).entries, splits)
+    return outcome, tuple(one for one in found if one.rule != request.sessions)
+
+
+def _facts(
+    project: Project,
+    name: str,
+    version: str,
+    summary: ImportSummary,
+    outcome: Outcome,
+    proposals: tuple[Proposal, ...],
+) -> dict[str, Any]:
+    """For a machine."""
+    raw = project.raw(name)
+    report = summary.quarantine_report
+    return {
+        "layout": summary.layout,
+        "notes": list(summary.notes),
+        "path": shown(raw),
+        "pointer": shown(raw.with_name(f"{name}.dvc")),
+        "version": version,
+        "images": summary.images,
+        "sessions": summary.sessions,
+        "boxes": summary.classes,
+        "clipped": summary.clipped,
+        "unlisted_images": summary.unlisted,
+        "quarantined": [dataclasses.asdict(issue) for issue in summary.quarantined],
+        "quarantine_report": shown(report) if report else None,
+        "can_be_split": outcome.can_be_split,
+        "proposals": [dataclasses.asdict(one) for one in proposals],
+    }
+
+
+def _entries(project: Project, name: str, outcome: Outcome, write: bool) -> list[str]:
+    """Write the entries of params.yaml that are missing; return what was added."""
+    from robot_assets.pipeline import scaffold
+
+    figures = (outcome.classes, outcome.image_size, outcome.images, len(outcome.sessions))
+    return scaffold.write(project, name, *figures) if write else []
+
+
+def _print(
+    project: Project,
+    request: _Request,
+    facts: dict[str, Any],
+    summary: ImportSummary,
+    outcome: Outcome,
+    proposals: tuple[Proposal, ...],
+    added: list[str],
+) -> None:
+    hidden = ("layout", "notes", "quarantined", "can_be_split", "proposals")
+    if summary.layout:
+        print(f"recognized: {escaped(summary.layout)}")
+    print_facts({key: value for key, value in facts.items() if key not in hidden and value})
+    for note in summary.notes:
+        print(f"note: {escaped(note)}")
+    if summary.quarantined:
+        from robot_assets.cli.data_check import print_issues
+
+        print_issues(summary.quarantined)
+    _print_sessions(request, outcome, proposals)
+    _print_entries(project, request.name, outcome, added)
+    _print_next(project, request.name, outcome)
+
+
+def _print_sessions(request: _Request, outcome: Outcome, proposals: tuple[Proposal, ...]) -> None:
+    if not outcome.can_be_split:
+        print(f"{plural(len(outcome.sessions), 'session')}: cannot be split into train, val and test")
+    if proposals:
+        print_proposals(proposals, request.command)
+    if proposals or not outcome.can_be_split:
+        print("  or put the images of each recording into a folder of its own, and import again")
+
+
+def print_proposals(proposals: tuple[Proposal, ...], command: Any) -> None:
+    """Rules of sessions as command lines.
+
+    Args:
+        proposals: The rules.
+        command: Called with a rule; returns the command line.
+    """
+    print("  group the images by recording with one of:")
+    for one in proposals:
+        print(f"    {command(one.rule)}   # {plural(one.sessions, 'session')}: {escaped(one.reason)}")
+
+
+def _print_entries(project: Project, name: str, outcome: Outcome, added: list[str]) -> None:
+    """The split, and the entries of params.yaml: added, or to be added."""
+    import yaml
+
+    from robot_assets.data.spec import DatasetSpec
+    from robot_assets.pipeline import scaffold
+
+    figures = (outcome.classes, outcome.image_size, outcome.images, len(outcome.sessions))
+    text = scaffold.entries(project, name, *figures)
+    known = project.params.datasets.get(name)
+    if outcome.can_be_split:
+        spec = known or DatasetSpec.model_validate(yaml.safe_load(text)["datasets"][name])
+        parts = [
+            f"{split} {plural(images, 'image')} of {plural(sessions, 'session')}"
+            for split, (sessions, images) in outcome.split(spec.split).items()
+        ]
+        print(f"split: {', '.join(parts)} (before near-duplicates, which `robot-assets data check {name}` finds)")
+    for line in added:
+        print(escaped(line))
+    if known is None:
+        print(f"params.yaml has no data set {name}; --write adds these entries:\n\n{text}")
+
+
+def _print_next(project: Project, name: str, outcome: Outcome) -> None:
+    """The commands that follow."""
+    from robot_assets.pipeline import scaffold
+
+    pointer = quoted(project.raw(name).with_name(f"{name}.dvc"))
+    print("next:")
+    if name not in project.params.datasets:
+        print("  the same command with --write   # or add the entries above to params.yaml")
+    print(f"  robot-assets data check {name}")
+    if outcome.can_be_split:
+        print(f"  git add {pointer} {quoted(project.root / 'params.yaml')}")
+        print(f"  robot-assets build {scaffold.model_name(project, name)}")

@@ -1,0 +1,131 @@
+"""What the commands of ``robot-assets data`` share: data sets by name, and their tables."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from robot_assets.cli.console import console
+from robot_assets.core.errors import DataError, ParamsError
+from robot_assets.core.text import escaped, near_misses
+from robot_assets.pipeline.names import NAME
+
+if TYPE_CHECKING:
+    from robot_assets.data.spec import DatasetSpec
+    from robot_assets.pipeline.project import Project
+
+NameArgument = Annotated[str, typer.Argument(help="A name under datasets in params.yaml.")]
+
+
+def shown(path: Path) -> str:
+    """A path relative to the working directory."""
+    return os.path.relpath(path)
+
+
+def quoted(path: Path) -> str:
+    """The same, for a command line."""
+    return shlex.quote(shown(path))
+
+
+def spec_of(project: Project, name: str) -> DatasetSpec:
+    """The parameters of a data set.
+
+    Raises:
+        ParamsError: params.yaml does not have it.
+    """
+    known = project.params.datasets
+    if name in known:
+        return known[name]
+    near = near_misses(name, known, at_most=1)
+    importing = f"robot-assets data import yolo SOURCE --name {name if _is_name(name) else 'NAME'} --write"
+    raise ParamsError(
+        f"params.yaml has no data set {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+        needed=f"one of: {', '.join(known)}" if known else "an entry below datasets",
+        fix=f"use {near[0]}" if near else f"{importing}   # imports data and adds its entry",
+    )
+
+
+def existing_raw(project: Project, name: str) -> Path:
+    """The folder of the raw data of a data set in params.yaml.
+
+    Raises:
+        DataError: It is not there.
+    """
+    raw, pointer = project.raw(name), project.raw(name).with_name(f"{name}.dvc")
+    if raw.is_dir():
+        return raw
+    if spec_of(project, name).source.kind == "simulation":
+        fix = f"robot-assets data simulate {name}"
+    elif pointer.is_file():
+        fix = f"dvc pull {quoted(pointer)}   # or import it again: robot-assets data import yolo SOURCE --name {name}"
+    else:
+        fix = f"robot-assets data import yolo SOURCE --name {name}"
+    raise DataError(f"no raw data at {shown(raw)}", needed=f"the images and labels of {name}", fix=fix)
+
+
+def refuse_name(project: Project, name: str) -> None:
+    """An import needs a valid name that is not that of a simulation.
+
+    Raises:
+        DataError: The name is invalid.
+        ParamsError: The data set is simulated.
+    """
+    if not _is_name(name):
+        raise DataError(
+            f"--name is {name!r}",
+            needed="lower-case letters, digits and underscores, a letter first, at most 63 characters",
+            fix="choose such a name: it becomes an asset key, a path and a label",
+        )
+    spec = project.params.datasets.get(name)
+    if spec is not None and spec.source.kind == "simulation":
+        raise ParamsError(
+            f"datasets.{name} in params.yaml is a simulation",
+            needed="a name of recorded data",
+            fix=f"give another --name, or set its source to {{kind: dvc, pointer: data/raw/{name}.dvc}}",
+        )
+
+
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """Facts as a table of two columns; the text of values is not markup."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for key, value in facts.items():
+        table.add_row(key.replace("_", " "), Text(escaped(_text(value))))
+    console().print(table)
+
+
+def print_splits(
+    sessions: Mapping[str, Sequence[str]], images: Mapping[str, int], boxes: Mapping[str, Mapping[str, int]]
+) -> None:
+    """Sessions, images and boxes of each split as a table."""
+    from rich.table import Table
+    from rich.text import Text
+
+    classes = list(next(iter(boxes.values()), {}))
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("split", "sessions", "images", *classes):
+        table.add_column(Text(escaped(title)))
+    for split, count in images.items():
+        counts = [str(boxes[split][label]) for label in classes]
+        table.add_row(split, str(len(sessions[split])), str(count), *counts)
+    console().print(table)
+
+
+def _is_name(name: str) -> bool:
+    return re.fullmatch(NAME, name) is not None
+
+
+def _text(value: object) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {count}" for key, count in value.items())
+    if isinstance(value, tuple | list):
+        return ", ".join(map(str, value))
+    return f"{value:.3g}" if isinstance(value, float) else str(value)
