@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from robot_assets.cli import data, engine, inspection, platform, profile, provenance, streams
+from robot_assets.cli import data, engine, init, inspection, platform, profile, provenance, streams
 from robot_assets.cli.edge import DEBUG_VARIABLE, PROGRAM, is_debugging, readable_errors
 from robot_assets.cli.plugins import ExtensibleGroup
 from robot_assets.cli.usage import options
@@ -26,6 +26,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.command()(init.init)
 app.command()(provenance.verify)
 engine.app.command()(profile.profile)
 engine.app.command()(inspection.inspect)

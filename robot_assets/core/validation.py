@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import ValidationError
 
-from robot_assets.core.text import listed
+from robot_assets.core.text import listed, near_misses
 
 _NEEDED: Mapping[str, str] = {
     "missing": "missing",
@@ -84,9 +83,7 @@ def unknown(what: str, name: str, known: Iterable[str], plural: str = "") -> str
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
     """The known name that ``name`` was probably meant to be."""
-    by_folded = {one.casefold(): one for one in sorted(known)}
-    near = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.6)
-    return by_folded[near[0]] if near and by_folded[near[0]] != name else None
+    return next((near for near in near_misses(name, known) if near != name), None)
 
 
 def shown_value(value: Any, at_most: int = 60) -> str:

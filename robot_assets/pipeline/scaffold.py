@@ -60,7 +60,7 @@ class _Entry:
     @property
     def flow(self) -> str:
         """Flow style, on one line."""
-        return f"{_key(self.name)}: {_flow(self.content)}"
+        return f"{_key(self.name)}: {flow(self.content)}"
 
 
 def model_name(project: Project, dataset: str) -> str:
@@ -188,7 +188,7 @@ def _differences(entry: _Entry, present: Any) -> list[str]:
         return []
     found = []
     if list(present.classes) != entry.content["classes"]:
-        found.append(_other(f"{place}.classes", _flow(list(present.classes)), _flow(entry.content["classes"])))
+        found.append(_other(f"{place}.classes", flow(list(present.classes)), flow(entry.content["classes"])))
     pointer, wanted = getattr(present.source, "pointer", "a simulation"), entry.content["source"]["pointer"]
     if pointer != wanted:
         found.append(_other(f"{place}.source.pointer", pointer, wanted))
@@ -229,7 +229,7 @@ def _inserted(text: str, entry: _Entry) -> str:
     if key is None or section is None:
         return _with_section(text, root, entry)
     if isinstance(section, yaml.MappingNode) and section.flow_style and section.value:
-        return _into_flow(text, section, entry.flow)
+        return _intoflow(text, section, entry.flow)
     if root.flow_style:
         return text[: section.start_mark.index] + "{" + entry.flow + "}" + text[section.end_mark.index :]
     if isinstance(section, yaml.MappingNode) and section.value:
@@ -240,7 +240,7 @@ def _inserted(text: str, entry: _Entry) -> str:
 
 def _with_section(text: str, root: yaml.MappingNode, entry: _Entry) -> str:
     if root.flow_style:
-        return _into_flow(text, root, f"{entry.section}: {{{entry.flow}}}")
+        return _intoflow(text, root, f"{entry.section}: {{{entry.flow}}}")
     column, step = root.start_mark.column, _step(root)
     lines = [f"{entry.section}:", *_indented(entry.lines, step, step)]
     return _appended(text, _end(text, root, column), [" " * column + line for line in lines])
@@ -262,7 +262,7 @@ def _into_empty(text: str, key: yaml.Node, section: Any, step: int, entry: _Entr
     return _appended(text, _after_comments(text, _line_end(text, end), column), _indented(entry.lines, column, step))
 
 
-def _into_flow(text: str, mapping: yaml.MappingNode, flow: str) -> str:
+def _intoflow(text: str, mapping: yaml.MappingNode, flow: str) -> str:
     closing = mapping.end_mark.index - 1
     before = text[:closing].rstrip()
     comma = "" if before.endswith((",", "{")) else ","
@@ -331,22 +331,22 @@ def _step(root: yaml.MappingNode) -> int:
 def _lines(key: str, value: Any) -> list[str]:
     if isinstance(value, dict) and any(isinstance(one, dict) for one in value.values()):
         return [f"{key}:", *(f"  {line}" for inner, one in value.items() for line in _lines(inner, one))]
-    if isinstance(value, list) and len(_flow(value)) > _LINE:
-        return [f"{key}:", *(f"  - {_flow(one)}" for one in value)]
-    return [f"{key}: {_flow(value)}"]
+    if isinstance(value, list) and len(flow(value)) > _LINE:
+        return [f"{key}:", *(f"  - {flow(one)}" for one in value)]
+    return [f"{key}: {flow(value)}"]
 
 
-def _flow(value: Any) -> str:
+def flow(value: Any) -> str:
     """A value on one line, quoted where YAML would read another type."""
     if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(key)}: {_flow(one)}" for key, one in value.items()) + "}"
+        return "{" + ", ".join(f"{_key(key)}: {flow(one)}" for key, one in value.items()) + "}"
     if isinstance(value, list):
-        return "[" + ", ".join(_flow(one) for one in value) + "]"
+        return "[" + ", ".join(flow(one) for one in value) + "]"
     dumped: str = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf)
     return dumped.strip()[1:-1]
 
 
-_key: Callable[[str], str] = _flow
+_key: Callable[[str], str] = flow
 
 
 def _publish(path: Path, text: str) -> None:
