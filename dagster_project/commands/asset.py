@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from difflib import get_close_matches
+import atexit
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 from robot_assets.core.errors import StoreError
 from robot_assets.core.extras import require
+from robot_assets.core.text import near_misses
 from robot_assets.pipeline.project import Project, find_project
 
 
 def open_asset(name: str) -> Path:
-    """The present version of an asset, read-only from the store.
+    """The present version of an asset, read-only from the store, or a temporary copy where the store cannot be written.
 
     Raises:
         StoreError: params.yaml has no such asset, it has not been built, or the store does not have it.
@@ -25,7 +29,19 @@ def open_asset(name: str) -> Path:
         version = latest_data_version(instance, name)
     if version is None:
         raise _unbuilt(project, name)
-    return project.store.open(version)
+    return _opened(project, version)
+
+
+def _opened(project: Project, version: str) -> Path:
+    try:
+        return project.store.open(version)
+    except StoreError:
+        if os.access(project.store.cache, os.W_OK):
+            raise
+    folder = Path(tempfile.mkdtemp(prefix="robot-assets-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    project.store.get(version, folder / "artifact")
+    return folder / "artifact"
 
 
 def _unbuilt(project: Project, name: str) -> StoreError:
@@ -34,7 +50,7 @@ def _unbuilt(project: Project, name: str) -> StoreError:
     graph = build_graph(project.params)
     if name in graph:
         return StoreError(f"{name} has not been built", needed="a version of it", fix=f"robot-assets build {name}")
-    near = get_close_matches(name, graph, n=3)
+    near = near_misses(name, graph)
     return StoreError(
         f"{name!r} is neither a path here nor an asset of params.yaml",
         needed="a path, a data version such as 0f3c....dir, or the name of an asset",

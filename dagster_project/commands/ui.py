@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,18 +10,17 @@ from robot_assets.core.extras import require
 from robot_assets.pipeline.project import find_project
 
 
-def ui(port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")] = 3000) -> None:
+def ui(port: Annotated[int, typer.Option(min=1, max=65535, help="Port on 127.0.0.1.")] = 3000) -> None:
     """Open the Dagster UI and daemon on this checkout's instance, for this machine alone.
 
     Example: robot-assets ui --port 3001
     """
     require("dagster_webserver")
-    from dagster_project.local.instance import ensure_dagster_home
+    from dagster_project.local.instance import ensure_dagster_home, require_sound
+    from dagster_project.local.ports import require_free
+    from dagster_project.local.services import serve
 
     project = find_project()
-    ensure_dagster_home(project.root)
-    os.chdir(project.root)
-    dagster = str(Path(sys.executable).with_name("dagster"))
-    # `dagster dev` ends its children with SIGINT, which shells make background commands ignore.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    os.execv(dagster, [dagster, "dev", "--host", "127.0.0.1", "--port", str(port)])
+    require_free(port, "robot-assets ui --port")
+    require_sound(ensure_dagster_home(project.root))
+    serve(project.root, port)

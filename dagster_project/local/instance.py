@@ -98,6 +98,16 @@ def ensure_dagster_home(root: Path) -> Path:
     return home
 
 
+def require_sound(home: Path) -> None:
+    """Refuse an instance that Dagster cannot open, before anything is started on it.
+
+    Raises:
+        InstanceError: It is damaged, or its configuration cannot be used.
+    """
+    with _opened(home, home):
+        pass
+
+
 def write_configuration(home: Path) -> None:
     """Write the configuration of a local instance to ``home``; one that a person has edited stays as it is.
 
