@@ -11,7 +11,7 @@ from pathlib import Path
 
 from robot_assets.core.errors import DataError
 from robot_assets.data.dvc_links import refuse_dvc_links
-from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES
+from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES, foreign_image
 from robot_assets.data.label_issues import LabelIssue, printable
 
 MAX_DEPTH = 32
@@ -42,7 +42,18 @@ class Tree:
 
     def images(self) -> list[str]:
         """Paths with the suffix of an image that can be imported."""
-        return [name for name in self.files if suffix_of(name) in SUFFIXES]
+        return self.with_suffix(*SUFFIXES)
+
+    def with_suffix(self, *suffixes: str) -> list[str]:
+        """Paths with one of these suffixes, which are in lower case and begin with a dot."""
+        return sorted(name for suffix in suffixes for name in self._by_suffix.get(suffix, ()))
+
+    @cached_property
+    def _by_suffix(self) -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for name in self.files:
+            found.setdefault(suffix_of(name), []).append(name)
+        return found
 
     @cached_property
     def folders(self) -> dict[str, list[str]]:
@@ -81,11 +92,7 @@ def walk(source: Path) -> Tree:
         )
     refuse_dvc_links(source, [source / issue.place for issue in tree.issues if issue.found == _LINK])
     tree.files = dict(sorted(tree.files.items()))
-    tree.issues += [
-        LabelIssue(name, "not a JPEG or PNG image", "convert it to JPEG or PNG, or remove it")
-        for name in tree.files
-        if suffix_of(name) in FOREIGN_SUFFIXES
-    ]
+    tree.issues += [foreign_image(name, source) for name in tree.with_suffix(*FOREIGN_SUFFIXES)]
     return tree
 
 

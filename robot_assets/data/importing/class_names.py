@@ -60,7 +60,9 @@ def class_files_of(tree: Tree) -> tuple[str, ...]:
 
     Files in plain text and data.yaml count in every folder, other YAML files and notes.json at the top only.
     """
-    return tuple(name for name in tree.files if is_class_file(name) or _is_document(name, tree))
+    named = [name for name in tree.with_suffix(".txt", _TEXT_SUFFIX, ".labels") if is_class_file(name)]
+    documents = tree.with_suffix(*_YAML_SUFFIXES, _DARKNET_SUFFIX, ".json")
+    return tuple(sorted([*named, *(name for name in documents if _is_document(name, tree))]))
 
 
 def read_class_files(tree: Tree, files: Sequence[str]) -> tuple[ClassNames, ...]:
@@ -284,8 +286,7 @@ def _disagreement(root: Path, one: ClassNames, other: ClassNames) -> DataError:
     return DataError(
         f"{printable(str(root))}: {one.place} and {other.place} disagree: {_difference(one, other)}",
         needed="the same class names in the same order in every file that has them",
-        fix=f"compare one image with its label, correct the file that is wrong, or remove it: "
-        f"rm {shlex.quote(str(root / other.place))}",
+        fix="compare one image with its label, then correct or remove the file that is wrong",
     )
 
 

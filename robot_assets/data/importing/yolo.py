@@ -19,7 +19,7 @@ from robot_assets.data.boxes import Box
 from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES
 from robot_assets.data.importing.class_names import agreed_names, is_class_file, no_class_names, read_class_files
 from robot_assets.data.importing.layout import LabelFiles, recognize
-from robot_assets.data.importing.yolo_layouts import LABEL_SUFFIX, LAYOUTS, file_name, is_list_of_images
+from robot_assets.data.importing.yolo_layouts import LABEL_SUFFIX, LAYOUTS, file_names, is_list_of_images
 from robot_assets.data.importing.yolo_rows import RowRules, polygon_rows, read_label, read_rows
 from robot_assets.data.label_issues import BadItem, LabelIssue, printable
 from robot_assets.data.source import Entry, Source
@@ -30,6 +30,10 @@ _TOOL_TEXTS = ("readme", "license", "licence", "notice", "train.txt", "val.txt",
 """Beginnings of the names of text files that are no labels, at the top."""
 _HEAD_BYTES = 4096
 _SAMPLED_LABELS = 1000
+_ENCLOSED = {
+    False: ("polygon or oriented box", "polygons or oriented boxes"),
+    True: ("row with key points", "rows with key points"),
+}
 
 
 def read_yolo(source: Path, layout: str | None = None, polygons: str | None = None) -> Source:
@@ -87,11 +91,11 @@ def _without_images(tree: Tree) -> Source:
     """
     if tree.issues:
         return Source((), (), tuple(tree.issues))
-    texts = sum(suffix_of(name) == LABEL_SUFFIX for name in tree.files)
+    texts = len(tree.with_suffix(LABEL_SUFFIX))
     has = f", but {plural(texts, 'text file')}" if texts > 1 else ""
     raise DataError(
         f"{printable(str(tree.root))} has no image{has}",
-        needed="JPEG or PNG files",
+        needed="JPEG, PNG, WebP or BMP files",
         fix="export the labels with their images (CVAT: 'Save images'; Label Studio: 'YOLO with Images')"
         if texts > 1
         else "check the path",
@@ -109,7 +113,7 @@ class _Matching:
         self.issues: list[LabelIssue] = []
         self.unlisted: list[LabelIssue] = []
         self.unread: list[str] = []
-        self._by_form = _by_form(name for name in self.tree.files if suffix_of(name) == LABEL_SUFFIX)
+        self._by_form = _by_form(self.tree.with_suffix(LABEL_SUFFIX))
         self.labels = {image: self._existing(label) for image, label in self.files.labels.items()}
         self._refused = {issue.place for issue in self.tree.issues}
 
@@ -117,7 +121,7 @@ class _Matching:
         """One entry for each image with a label of its own, ordered by file name."""
         self._find_strays()
         labels, root = self.labels, str(self.tree.root)
-        names = {image: file_name(image, label) for image, label in self.files.labels.items()}
+        names = file_names(self.files.labels)
         users, owners, forms = Counter(labels.values()), Counter(names.values()), Counter(map(_form, names.values()))
         for image in sorted(labels, key=names.__getitem__):
             label, name = labels[image], names[image]
@@ -134,8 +138,8 @@ class _Matching:
     def orphans(self) -> Iterator[LabelIssue]:
         """Labels without an image, as in an incomplete copy; text files that are no labels are noted."""
         expected = set(self.labels.values()) | self._labels_of_refused()
-        for name in self.tree.files:
-            if suffix_of(name) != LABEL_SUFFIX or name in expected or name in self.files.others or is_class_file(name):
+        for name in self.tree.with_suffix(LABEL_SUFFIX):
+            if name in expected or name in self.files.others or is_class_file(name):
                 continue
             kind = self._kind(name)
             if kind == "label":
@@ -174,7 +178,7 @@ class _Matching:
 
     def _labels_of_refused(self) -> set[str]:
         """Labels of images that are not imported: their own finding is enough. Also of images outside images/."""
-        foreign = [name for name in self.tree.files if suffix_of(name) in FOREIGN_SUFFIXES]
+        foreign = self.tree.with_suffix(*FOREIGN_SUFFIXES)
         strays = [issue.place for issue in self.issues]
         refused = [place for place in self._refused if suffix_of(place) in (*SUFFIXES, *FOREIGN_SUFFIXES)]
         return {label for name in (*foreign, *strays, *refused) for label in _possible_labels(name)}
@@ -256,10 +260,10 @@ def _enclosing_notes(tree: Tree, labels: Iterable[str], rules: RowRules) -> Iter
         return
     counts = [_polygons(tree.files[label], label) for label in labels if label in tree.files]
     counts = [count for count in counts if count]
-    kind = "rows with key points" if rules.key_points else "polygons and oriented boxes"
     if counts:
-        one = "row with key points" if rules.key_points else "polygon or oriented box"
-        yield f"{plural(sum(counts), one, kind)} read as enclosing boxes, in {plural(len(counts), 'label file')}"
+        rows = plural(sum(counts), *_ENCLOSED[rules.key_points is not None])
+        whose = "its" if sum(counts) == 1 else "their"
+        yield f"{rows} read as {whose} enclosing box, in {plural(len(counts), 'label file')}"
 
 
 def _polygons(path: Path, label: str) -> int:

@@ -24,7 +24,7 @@ _LIST_BYTES = 4096
 
 def image_folders(tree: Tree) -> list[str]:
     """Folders that have images, in order."""
-    return [folder for folder, names in tree.folders.items() if any(suffix_of(name) in SUFFIXES for name in names)]
+    return list(dict.fromkeys(name.rpartition("/")[0] for name in tree.images()))
 
 
 def pairs(tree: Tree) -> dict[str, str]:
@@ -65,16 +65,8 @@ def _label_roots(tree: Tree) -> set[str]:
 
 def beside(tree: Tree) -> list[str]:
     """Folders that have images with a label of the same stem beside them."""
-    return [folder for folder in image_folders(tree) if _has_label_beside(tree.folders[folder])]
-
-
-def _has_label_beside(names: list[str]) -> bool:
-    stems = {name[: name.rfind(".")] for name in names if suffix_of(name) in SUFFIXES}
-    return any(
-        suffix_of(name) == LABEL_SUFFIX and name[: name.rfind(".")] in stems
-        for name in names
-        if not is_class_file(name)
-    )
+    labels = {label for label in tree.with_suffix(LABEL_SUFFIX) if not is_class_file(label)}
+    return list(dict.fromkeys(image.rpartition("/")[0] for image in tree.images() if _label_of(image) in labels))
 
 
 def is_list_of_images(tree: Tree, name: str) -> bool:
@@ -87,9 +79,8 @@ def is_list_of_images(tree: Tree, name: str) -> bool:
 
 def _top_lists(tree: Tree) -> list[str]:
     """Text files at the top that list images."""
-    names = tree.folders.get("", [])
-    labels = {_label_of(name) for name in names if suffix_of(name) in SUFFIXES}
-    texts = [name for name in names if suffix_of(name) == LABEL_SUFFIX and name not in labels]
+    labels = {_label_of(name) for name in tree.images() if "/" not in name}
+    texts = [name for name in tree.with_suffix(LABEL_SUFFIX) if "/" not in name and name not in labels]
     return [name for name in texts if not is_class_file(name) and is_list_of_images(tree, name)]
 
 
@@ -98,12 +89,11 @@ def _paired(tree: Tree, matches: Callable[[Tree, set[str]], bool]) -> LabelFiles
     found = pairs(tree)
     if not found or not matches(tree, set(found)):
         return None
-    labels = {
-        f"{folder}/{name}": f"{found[folder]}/{_label_of(name)}"
-        for folder in found
-        for name in tree.folders[folder]
-        if suffix_of(name) in SUFFIXES
-    }
+    labels = {}
+    for image in tree.images():
+        folder, _, base = image.rpartition("/")
+        if folder in found:
+            labels[image] = f"{found[folder]}/{_label_of(base)}"
     return _files(tree, labels)
 
 
@@ -112,22 +102,34 @@ def _label_of(image: str) -> str:
 
 
 def _files(tree: Tree, labels: dict[str, str]) -> LabelFiles:
-    names = [file_name(image, labels[image]) for image in labels]
     return LabelFiles(
         labels=labels,
         class_files=class_files_of(tree),
         others=frozenset(_top_lists(tree)),
-        splits=split_folders(names),
+        splits=split_folders(file_names(labels).values()),
     )
 
 
-def file_name(image: str, label: str) -> str:
-    """Path of an image below images/ of the raw data set: without the part by which it differs from its label."""
-    if image.rpartition("/")[0] == label.rpartition("/")[0]:
-        return image
-    parts, others = image.split("/"), label.split("/")
-    differs = [_key(part) != _key(other) for part, other in zip(parts, others, strict=True)]
-    return "/".join(part for at, part in enumerate(parts) if at != differs.index(True))
+def file_names(labels: Mapping[str, str]) -> dict[str, str]:
+    """Path of each image below images/ of the raw data set: without the part by which it differs from its label."""
+    folders: dict[tuple[str, str], str] = {}
+    names = {}
+    for image, label in labels.items():
+        folder, _, base = image.rpartition("/")
+        pair = folder, label.rpartition("/")[0]
+        if pair not in folders:
+            folders[pair] = _recording(*pair)
+        names[image] = folders[pair] + base
+    return names
+
+
+def _recording(images: str, labels: str) -> str:
+    """Folder of an image below images/ of the raw data set, with a slash at its end; "" for the top."""
+    parts, others = images.split("/"), labels.split("/")
+    if images != labels:
+        differs = [_key(part) != _key(other) for part, other in zip(parts, others, strict=True)]
+        del parts[differs.index(True)]
+    return "".join(f"{part}/" for part in parts if part)
 
 
 def _beside(tree: Tree, matches: Callable[[Tree, list[str]], bool]) -> LabelFiles | None:

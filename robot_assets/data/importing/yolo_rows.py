@@ -17,7 +17,7 @@ from robot_assets.data.importing.class_names import decoded
 from robot_assets.data.label_issues import BadItem
 
 MAX_LABEL_BYTES = 1024 * 1024
-_BLOCK = 65536
+_BLOCK = 8192
 _PIXELS_ABOVE = 2.0
 """A relative coordinate above it cannot be a box that is drawn past the edge: it is in pixels."""
 _PARALLEL = 1e-3
