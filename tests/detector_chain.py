@@ -127,7 +127,7 @@ def whole() -> Chain:
     dataset, checkpoint = checkpoint_only()
     root = checkpoint.parent
     ptq_only()
-    qat(checkpoint, dataset, QAT, TRAINING, root / "qat", root / "qat_scratch")
+    qat(checkpoint, root / "ptq", dataset, QAT, TRAINING, root / "qat", root / "qat_scratch")
     export_onnx(checkpoint, root / "ptq", root / "qat", dataset, root / "onnx")
     build_engine(root / "onnx", TARGET, root / "engine")
     return Chain(dataset, checkpoint, root / "ptq", root / "qat", root / "onnx", root / "engine")

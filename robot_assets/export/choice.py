@@ -51,7 +51,7 @@ def choose(ptq: Quantization, qat: Quantization) -> Choice:
     }
     gain = 100 * (map50["qat"] - map50["ptq"])
     if round(abs(gain), 9) <= TIE_POINTS:
-        return Choice("ptq", f"PTQ: within {TIE_POINTS} points of QAT ({gain:+.2f}) and simpler", map50)
+        return Choice("ptq", f"PTQ: within {TIE_POINTS} points of QAT ({gain:+z.2f}) and simpler", map50)
     if gain > 0:
         return Choice("qat", f"QAT: {gain:.2f} mAP@50 points above PTQ on val", map50)
     return Choice("ptq", f"PTQ: {-gain:.2f} mAP@50 points above QAT on val", map50)

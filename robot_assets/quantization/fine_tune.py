@@ -106,7 +106,8 @@ def fine_tune(
         number = progress.epochs
         losses = trainer.train_epoch(batches, number, average=average)
         metrics = evaluate_graph(averaged, val, network, device)
-        if metrics.map50 > progress.best[0]:
+        # Rounded as in artifacts: the metrics of the start may come from one.
+        if round(metrics.map50, 6) > round(progress.best[0], 6):
             progress.best = (metrics.map50, number + 1, folded_weights(averaged))
         progress.history.append({"epoch": number + 1, **losses.as_json(), "val_map50": round(metrics.map50, 6)})
         progress.epochs = number + 1

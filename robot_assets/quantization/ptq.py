@@ -59,8 +59,7 @@ def ptq(checkpoint: Path, dataset: Path, spec: PtqSpec, out: Path) -> PtqSummary
     prepared = prepare(network, config.network)
     histograms = collect_histograms(prepared, dataset, config.network)
     scales, metrics = compare_calibrators(prepared, histograms, dataset, config.network, spec)
-    map50 = {name: found.map50 for name, found in metrics.items()}
-    best = best_of(map50)
+    best = best_of({name: found.map50 for name, found in metrics.items()})
     quantization = Quantization(
         method="ptq",
         calibrator=best,
@@ -69,4 +68,5 @@ def ptq(checkpoint: Path, dataset: Path, spec: PtqSpec, out: Path) -> PtqSummary
     )
     with publishing_directory(out) as staging:
         save_quantized(staging, prepared, config, quantization)
+    map50 = {name: float(quantization.val[name]["map50"]) for name in metrics}
     return PtqSummary(best, map50, float(checkpoint_metrics["map50"]), len(scales[best]))

@@ -1,7 +1,8 @@
 """Quantization-aware training (QAT), and a float control with the same extra training.
 
-The batch norms are folded first. The activation scales are those of the best calibrator and stay fixed; weight scales
-follow the weights. The control shows how much of the gain of QAT over PTQ is due to the longer training alone.
+The start is the PTQ model: its batch norms are folded, and its activation scales stay fixed; weight scales follow the
+weights. So QAT and PTQ never calibrate differently, and the gain of QAT is measured against the PTQ that would be
+exported instead. The control shows how much of the gain is due to the longer training alone.
 """
 
 from __future__ import annotations
@@ -13,22 +14,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.digests import md5_of
+from robot_assets.core.errors import QuantizationError
 from robot_assets.core.publishing import publishing_directory
-from robot_assets.quantization.artifact import Quantization, checkpoint_val_metrics, save_quantized
-from robot_assets.quantization.calibration import (
-    best_of,
-    collect_histograms,
-    compare_calibrators,
-    evaluate_graph,
+from robot_assets.quantization.artifact import (
+    QUANTIZATION,
+    Quantization,
+    checkpoint_val_metrics,
+    load_quantization,
+    save_quantized,
 )
-from robot_assets.quantization.spec import PtqSpec, QatSpec
+from robot_assets.quantization.calibration import evaluate_graph
+from robot_assets.quantization.spec import QatSpec
 
 if TYPE_CHECKING:
     import torch
     from torch.fx import GraphModule
 
     from robot_assets.quantization.fine_tune import FineTuned
-    from robot_assets.tasks.detection.checkpoint import CheckpointConfig
     from robot_assets.training.batches import Batches
     from robot_assets.training.evaluate import DetectionMetrics
     from robot_assets.training.spec import TrainingSpec
@@ -41,7 +43,7 @@ class QatSummary:
     Attributes:
         calibrator: The calibrator of the activation scales.
         checkpoint_map50: mAP@50 of the float checkpoint.
-        start_map50: mAP@50 of the quantized model before the extra training, which is the best PTQ.
+        start_map50: mAP@50 of the quantized model before the extra training, which is the PTQ model.
         qat_map50: mAP@50 of the quantized model after it.
         fp32_control_map50: mAP@50 of the float control, after the same extra training.
         best_epoch: The epoch of QAT that was kept; 0 is the start.
@@ -59,11 +61,14 @@ class QatSummary:
     seconds: float
 
 
-def qat(checkpoint: Path, dataset: Path, spec: QatSpec, training: TrainingSpec, out: Path, scratch: Path) -> QatSummary:
-    """Train ``checkpoint`` further with fake quantization, and a float control without it.
+def qat(
+    checkpoint: Path, ptq: Path, dataset: Path, spec: QatSpec, training: TrainingSpec, out: Path, scratch: Path
+) -> QatSummary:
+    """Train the PTQ model of ``checkpoint`` further with fake quantization, and the float model without it.
 
     Args:
         checkpoint: ``model.safetensors``, ``config.json`` and ``metrics.json`` of a float model.
+        ptq: The PTQ model of ``checkpoint``: its activation scales, and its metrics, which are those of the start.
         dataset: The packed data set of its training.
         spec: Extra epochs and their learning rate.
         training: The rest of the schedule: batch size, augmentation, averaging, seed.
@@ -72,7 +77,7 @@ def qat(checkpoint: Path, dataset: Path, spec: QatSpec, training: TrainingSpec, 
             directory when ``out`` has been stored.
 
     Raises:
-        QuantizationError: There are no calibration images, or activations are not finite.
+        QuantizationError: ``ptq`` is not the PTQ model of ``checkpoint``.
         TrainingError: The checkpoint does not load, or the loss is not finite.
     """
     from robot_assets.quantization.fine_tune import fine_tuning_spec
@@ -81,30 +86,28 @@ def qat(checkpoint: Path, dataset: Path, spec: QatSpec, training: TrainingSpec, 
     began = time.perf_counter()
     extra = fine_tuning_spec(training, spec)
     with reproducible(extra):
-        run = _Run(checkpoint, dataset, extra, scratch)
-        calibrator, scales, metrics = run.calibrate()
+        run = _Run(checkpoint, ptq, dataset, extra, scratch)
         try:
             control = run.train_control()
-            tuned = run.train_quantized(scales, metrics[calibrator])
+            tuned = run.train_quantized()
         finally:
             run.batches.close()
     run.prepared.to("cpu")
-    val = {name: found.as_json() for name, found in metrics.items()}
     quantization = Quantization(
         method="qat",
-        calibrator=calibrator,
-        scales=scales,
-        val={"checkpoint": run.checkpoint_metrics, **val, **_metrics_of(tuned, control)},
+        calibrator=run.start.calibrator,
+        scales=run.start.scales,
+        val={**run.start.val, **_metrics_of(tuned, control)},
         training={"epochs": extra.epochs, "learning_rate": extra.learning_rate, **_histories_of(tuned, control)},
     )
     with publishing_directory(out) as staging:
         save_quantized(staging, run.prepared, run.config, quantization)
     return QatSummary(
-        calibrator=calibrator,
-        checkpoint_map50=float(run.checkpoint_metrics["map50"]),
-        start_map50=metrics[calibrator].map50,
-        qat_map50=tuned.metrics.map50,
-        fp32_control_map50=control.metrics.map50,
+        calibrator=quantization.calibrator,
+        checkpoint_map50=float(quantization.val["checkpoint"]["map50"]),
+        start_map50=run.start.map50,
+        qat_map50=quantization.map50,
+        fp32_control_map50=float(quantization.val["fp32_control"]["map50"]),
         best_epoch=tuned.best_epoch,
         epochs=extra.epochs,
         seconds=time.perf_counter() - began,
@@ -123,28 +126,20 @@ def _histories_of(tuned: FineTuned, control: FineTuned) -> dict[str, dict[str, A
 
 
 class _Run:
-    """The data, the graph and the settings that calibration, control and QAT share."""
+    """The start, the data, the graph and the settings of control and QAT."""
 
-    def __init__(self, checkpoint: Path, dataset: Path, extra: TrainingSpec, scratch: Path) -> None:
+    def __init__(self, checkpoint: Path, ptq: Path, dataset: Path, extra: TrainingSpec, scratch: Path) -> None:
         from robot_assets.data.packed import open_split
         from robot_assets.quantization.graph import prepare
         from robot_assets.tasks.detection.checkpoint import load_network
         from robot_assets.training.device import training_device
 
-        self.checkpoint, self.dataset, self.extra, self.scratch = checkpoint, dataset, extra, scratch
+        self.checkpoint, self.ptq, self.dataset, self.extra, self.scratch = checkpoint, ptq, dataset, extra, scratch
+        self.start = _start_of(checkpoint, ptq)
         self.device: torch.device = training_device()
         network, self.config = load_network(checkpoint)
-        self.checkpoint_metrics: dict[str, Any] = checkpoint_val_metrics(checkpoint)
         self.prepared: GraphModule = prepare(network, self.config.network)
         self._val = open_split(dataset, "val")
-
-    def calibrate(self) -> tuple[str, dict[str, float], dict[str, DetectionMetrics]]:
-        """Name and scales of the best calibrator, and the metrics of all."""
-        network = self.config.network
-        histograms = collect_histograms(self.prepared, self.dataset, network)
-        scales, metrics = compare_calibrators(self.prepared, histograms, self.dataset, network, PtqSpec())
-        calibrator = best_of({name: found.map50 for name, found in metrics.items()})
-        return calibrator, scales[calibrator], metrics
 
     def train_control(self) -> FineTuned:
         """Train the float checkpoint further, in a separate graph."""
@@ -154,15 +149,17 @@ class _Run:
         network, config = load_network(self.checkpoint)
         graph = prepare(network, config.network)
         start = evaluate_graph(graph, self._val, self.config.network)
-        return self._fine_tune("fp32_control", graph, start)
+        return self._fine_tune("fp32_control", graph, start, self._fingerprint)
 
-    def train_quantized(self, scales: dict[str, float], start: DetectionMetrics) -> FineTuned:
+    def train_quantized(self) -> FineTuned:
         """Train the quantized graph further; :attr:`prepared` then has the best weights."""
         from robot_assets.quantization.graph import apply_scales, load_folded_weights, set_mode
+        from robot_assets.training.evaluate import DetectionMetrics
 
-        apply_scales(self.prepared, scales)
+        apply_scales(self.prepared, self.start.scales)
         set_mode(self.prepared, "quantize")
-        tuned = self._fine_tune("qat", self.prepared, start)
+        start = DetectionMetrics(**self.start.val[self.start.calibrator])
+        tuned = self._fine_tune("qat", self.prepared, start, self._fingerprint + md5_of(self.ptq / QUANTIZATION))
         load_folded_weights(self.prepared, tuned.weights)
         return tuned
 
@@ -177,7 +174,15 @@ class _Run:
         images = LabelledImages(train, self.config.network, self.extra.memory_limit_mb)
         return Batches(images, self.extra, self.device)
 
-    def _fine_tune(self, name: str, graph: GraphModule, start: DetectionMetrics) -> FineTuned:
+    @cached_property
+    def _fingerprint(self) -> str:
+        """Fingerprint of the training, and that of the weights that it starts from."""
+        from robot_assets.tasks.detection.checkpoint import WEIGHTS
+        from robot_assets.training.resume import fingerprint_of
+
+        return fingerprint_of(self.dataset, self.config.network, self.extra) + md5_of(self.checkpoint / WEIGHTS)
+
+    def _fine_tune(self, name: str, graph: GraphModule, start: DetectionMetrics, fingerprint: str) -> FineTuned:
         from robot_assets.quantization.fine_tune import fine_tune
 
         return fine_tune(
@@ -190,13 +195,23 @@ class _Run:
             self.extra,
             self.device,
             self.scratch / name,
-            _fingerprint_of(self.checkpoint, self.dataset, self.config, self.extra),
+            fingerprint,
         )
 
 
-def _fingerprint_of(checkpoint: Path, dataset: Path, config: CheckpointConfig, extra: TrainingSpec) -> str:
-    """Fingerprint of the training, and that of the weights that it starts from."""
-    from robot_assets.tasks.detection.checkpoint import WEIGHTS
-    from robot_assets.training.resume import fingerprint_of
+def _start_of(checkpoint: Path, ptq: Path) -> Quantization:
+    """The PTQ model that QAT starts from.
 
-    return fingerprint_of(dataset, config.network, extra) + md5_of(checkpoint / WEIGHTS)
+    Raises:
+        QuantizationError: It is another kind of model, or that of another checkpoint.
+    """
+    start = load_quantization(ptq)
+    fix = "rebuild the PTQ model of this checkpoint"
+    if start.method != "ptq":
+        raise QuantizationError(f"{ptq} has a model of the method {start.method}", needed="a PTQ model", fix=fix)
+    if start.val.get("checkpoint") != checkpoint_val_metrics(checkpoint):
+        needed = "equal metrics of the checkpoint in both"
+        raise QuantizationError(
+            f"{ptq} is the PTQ model of another checkpoint than {checkpoint}", needed=needed, fix=fix
+        )
+    return start

@@ -19,7 +19,10 @@ class PtqSpec(Spec):
 
 
 class QatSpec(Spec):
-    """The extra training of QAT and its FP32 control."""
+    """The extra training of QAT and its FP32 control, from the PTQ model on.
+
+    It is always in float32 and evaluated after each epoch; the rest of its schedule is that of ``training``.
+    """
 
     epochs: int = Field(gt=0)
     learning_rate: float = Field(default=1e-4, gt=0)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
@@ -9,13 +10,20 @@ import torch
 from robot_assets.core.errors import QuantizationError
 from robot_assets.core.progress import listening
 from robot_assets.data.packed import open_split
+from robot_assets.export.choice import choose
+from robot_assets.pipeline.graph import build_graph
+from robot_assets.pipeline.kinds.ptq import facts as ptq_facts
+from robot_assets.pipeline.kinds.qat import facts as qat_facts
+from robot_assets.pipeline.params import Params
 from robot_assets.quantization.artifact import load_quantization, load_quantized
 from robot_assets.quantization.calibration import best_of, collect_histograms, evaluate_graph
 from robot_assets.quantization.graph import convert, prepare
-from robot_assets.quantization.ptq import ptq
+from robot_assets.quantization.ptq import PtqSummary, ptq
 from robot_assets.quantization.qat import qat
+from robot_assets.quantization.spec import PtqSpec
 from robot_assets.tasks.detection.checkpoint import load_config, load_network
 from tests.detector_chain import CLASSES, NETWORK, PTQ, QAT, TRAINING, checkpoint_only, ptq_only, whole
+from tests.sample_params import sample_document
 
 
 def files_of(folder):
@@ -81,7 +89,7 @@ def epochs_of_qat(spec, out, scratch):
             epochs.append((what, done))
 
     with listening(collect):
-        qat(checkpoint, dataset, spec, TRAINING, out, scratch)
+        qat(checkpoint, ptq_only(), dataset, spec, TRAINING, out, scratch)
     return epochs
 
 
@@ -100,7 +108,7 @@ def test_qat_continues_after_a_kill_or_the_loss_of_its_output_and_gives_the_same
             raise Killed
 
     with listening(kill), pytest.raises(Killed):
-        qat(checkpoint, dataset, spec, TRAINING, tmp_path / "out", tmp_path / "scratch_2")
+        qat(checkpoint, ptq_only(), dataset, spec, TRAINING, tmp_path / "out", tmp_path / "scratch_2")
     assert not (tmp_path / "out").exists()
     assert epochs_of_qat(spec, tmp_path / "out", tmp_path / "scratch_2") == [("qat", 2)]
     assert files_of(tmp_path / "out") == expected
@@ -137,3 +145,69 @@ def test_a_damaged_quantization_json_is_refused(tmp_path):
     path.unlink()
     with pytest.raises(QuantizationError, match="no "):
         load_quantized(tmp_path / "ptq")
+
+
+@pytest.fixture(scope="module")
+def coarse(tmp_path_factory):
+    """PTQ with a percentile that loses much, the QAT from there, and its summary."""
+    dataset, checkpoint = checkpoint_only()
+    root = tmp_path_factory.mktemp("coarse")
+    ptq(checkpoint, dataset, PtqSpec(calibrators=("percentile",), percentile=80), root / "ptq")
+    summary = qat(checkpoint, root / "ptq", dataset, QAT, TRAINING, root / "qat", root / "scratch")
+    return load_quantization(root / "ptq"), load_quantization(root / "qat"), summary
+
+
+def test_qat_starts_from_the_configured_ptq(coarse):
+    post, aware, summary = coarse
+    assert (aware.calibrator, aware.scales) == (post.calibrator, post.scales)
+    assert (summary.calibrator, summary.start_map50) == ("percentile", post.map50)
+    assert set(aware.val) == {"checkpoint", "percentile", "qat", "fp32_control"}
+    assert aware.scales != load_quantization(ptq_only()).scales
+    assert post.map50 < load_quantization(ptq_only()).map50
+
+
+def test_the_pages_of_qat_and_of_the_onnx_show_the_same_gain(coarse):
+    post, aware, summary = coarse
+    choice = choose(post, aware)
+    facts = qat_facts(summary)
+    assert facts.values["gain_points"] == choice.qat_gain_points
+    assert facts.headline.startswith(f"{choice.qat_gain_points:+z.2f} points against the best PTQ")
+    assert f"{abs(choice.qat_gain_points):.2f}" in choice.because
+
+
+@pytest.mark.parametrize("difference", [-1e-6, -1e-5, 0.0, 1e-6])
+def test_a_difference_that_rounds_to_zero_has_no_minus(coarse, difference):
+    even = replace(coarse[2], qat_map50=0.5 + difference, start_map50=0.5, fp32_control_map50=0.5)
+    assert qat_facts(even).headline == "+0.00 points against the best PTQ, +0.00 against the FP32 control on val"
+    post = PtqSummary("mse", {"mse": 0.5 + difference}, 0.5, 9)
+    assert ptq_facts(post).headline == "mse: +0.00 points against FP32 on val"
+
+
+def test_the_state_of_a_qat_from_another_ptq_is_not_continued(coarse, tmp_path):
+    dataset, checkpoint = checkpoint_only()
+    other = tmp_path / "ptq"
+    ptq(checkpoint, dataset, PtqSpec(calibrators=("percentile",), percentile=90), other)
+    qat(checkpoint, ptq_only(), dataset, QAT, TRAINING, tmp_path / "one", tmp_path / "scratch")
+    qat(checkpoint, other, dataset, QAT, TRAINING, tmp_path / "again", tmp_path / "scratch")
+    qat(checkpoint, other, dataset, QAT, TRAINING, tmp_path / "expected", tmp_path / "other_scratch")
+    assert files_of(tmp_path / "again") == files_of(tmp_path / "expected")
+
+
+def test_qat_refuses_the_ptq_of_another_checkpoint_and_a_model_that_is_not_ptq(tmp_path):
+    dataset, checkpoint = checkpoint_only()
+    shutil.copytree(ptq_only(), tmp_path / "ptq")
+    path = tmp_path / "ptq" / "quantization.json"
+    document = json.loads(path.read_text())
+    document["val"]["checkpoint"]["map50"] = 0.125
+    path.write_text(json.dumps(document))
+    for folder, message in ((tmp_path / "ptq", "of another checkpoint"), (whole().qat, "of the method qat")):
+        with pytest.raises(QuantizationError, match=message):
+            qat(checkpoint, folder, dataset, QAT, TRAINING, tmp_path / "out", tmp_path / "scratch")
+    assert not (tmp_path / "out").exists()
+    assert not (tmp_path / "scratch").exists()
+
+
+def test_qat_is_built_from_the_ptq_of_its_model():
+    graph = build_graph(Params.model_validate(sample_document()))
+    for model in ("sidewalk_detector", "robocup_detector"):
+        assert f"{model}/ptq" in graph[f"{model}/qat"].inputs

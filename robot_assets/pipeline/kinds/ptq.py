@@ -43,7 +43,7 @@ def run(step: Step) -> PtqSummary:
 def facts(summary: PtqSummary) -> Facts:
     """The best calibrator and what it loses."""
     return Facts(
-        f"{summary.calibrator}: {-summary.drop_points:+.2f} points against FP32 on val",
+        f"{summary.calibrator}: {-summary.drop_points:+z.2f} points against FP32 on val",
         {
             "calibrator": summary.calibrator,
             "map50_val": summary.map50,

@@ -37,7 +37,7 @@ def stages(params: Params) -> Iterator[Stage]:
             KIND.name,
             (entry(run),),
             {"qat": model.quantization.qat.model_dump(mode="json"), "training": model.training.model_dump(mode="json")},
-            (names.checkpoint(name), names.dataset(model.dataset)),
+            (names.checkpoint(name), names.ptq(name), names.dataset(model.dataset)),
             pool=TRAINING,
             spec=spec,
         )
@@ -47,8 +47,8 @@ def run(step: Step) -> QatSummary:
     """Fine-tune with fake quantization, and an FP32 control beside it."""
     from robot_assets.quantization.qat import qat
 
-    trained, dataset = step.inputs.values()
-    return qat(trained, dataset, step.spec.qat, step.spec.training, step.output, step.scratch)
+    trained, post, dataset = step.inputs.values()
+    return qat(trained, post, dataset, step.spec.qat, step.spec.training, step.output, step.scratch)
 
 
 def facts(summary: QatSummary) -> Facts:
@@ -56,9 +56,11 @@ def facts(summary: QatSummary) -> Facts:
     gain = 100 * (summary.qat_map50 - summary.start_map50)
     against_control = 100 * (summary.qat_map50 - summary.fp32_control_map50)
     return Facts(
-        f"{gain:+.2f} points against the best PTQ, {against_control:+.2f} against the FP32 control on val",
+        f"{gain:+z.2f} points against the best PTQ, {against_control:+z.2f} against the FP32 control on val",
         {
+            "calibrator": summary.calibrator,
             "map50_val": summary.qat_map50,
+            "gain_points": gain,
             "fp32_control_map50_val": summary.fp32_control_map50,
             "best_epoch": summary.best_epoch,
             "epochs": summary.epochs,
