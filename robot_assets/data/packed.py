@@ -68,7 +68,7 @@ class PackedSplit:
         return len(self._indices)
 
     def encoded(self, i: int) -> bytes:
-        """JPEG or PNG bytes of image ``i``, as recorded."""
+        """Encoded bytes of image ``i``, as recorded."""
         at = self._indices[i]
         return self._bytes[int(self._offsets[at]) : int(self._offsets[at + 1])].tobytes()
 
