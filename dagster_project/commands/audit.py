@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robot_assets.cli import completion
 from robot_assets.core.errors import StoreError
 from robot_assets.core.extras import require
 from robot_assets.pipeline.project import Project, find_project
@@ -34,6 +35,7 @@ def audit(
             metavar="ASSET|ENGINE_FILE|HASH",
             help="An asset (its latest version), an engine file or its directory, or a data version or the md5 of an "
             "engine file: all of it, or at least 6 digits.",
+            autocompletion=completion.assets,
         ),
     ],
     format: Annotated[

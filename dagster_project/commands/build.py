@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.core.extras import require
 from robot_assets.core.text import plural
@@ -22,7 +23,10 @@ if TYPE_CHECKING:
 def build(
     selection: Annotated[
         list[str] | None,
-        typer.Argument(help="Asset names, model names or Dagster asset selections; none means everything."),
+        typer.Argument(
+            help="Asset names, model names or Dagster asset selections; none means everything.",
+            autocompletion=completion.selections,
+        ),
     ] = None,
     as_json: JsonOption = False,
 ) -> None:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console
 from robot_assets.core.extras import require
 from robot_assets.core.text import plural
@@ -21,7 +22,10 @@ _STYLES = {"stale": "bold yellow", "missing": "bold", "behind": "dim", "gate fai
 
 
 def plan(
-    selection: Annotated[list[str] | None, typer.Argument(help="As for build; none means everything.")] = None,
+    selection: Annotated[
+        list[str] | None,
+        typer.Argument(help="As for build; none means everything.", autocompletion=completion.selections),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Show what is not fresh, why, what would be rebuilt where, and the expected cost. Exit code 2 when something is.

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer
 from robot_assets.core.errors import ParamsError, PlatformError
 from robot_assets.core.extras import require
@@ -46,7 +47,12 @@ class Report:
 
 def report(
     target: Annotated[
-        str, typer.Argument(metavar="TARGET", help="A name under targets in params.yaml, with platform: reported.")
+        str,
+        typer.Argument(
+            metavar="TARGET",
+            help="A name under targets in params.yaml, with platform: reported.",
+            autocompletion=completion.targets,
+        ),
     ],
     probe_file: Annotated[
         str | None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from robot_assets.cli import completion
 from robot_assets.cli.console import console
 from robot_assets.core.errors import DataError, ParamsError
 from robot_assets.core.text import escaped, near_misses
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from robot_assets.data.spec import DatasetSpec
     from robot_assets.pipeline.project import Project
 
-NameArgument = Annotated[str, typer.Argument(help="A name under datasets in params.yaml.")]
+NameArgument = Annotated[
+    str, typer.Argument(help="A name under datasets in params.yaml.", autocompletion=completion.datasets)
+]
 
 
 def shown(path: Path) -> str:
@@ -33,8 +36,13 @@ def quoted(path: Path) -> str:
     return shlex.quote(shown(path))
 
 
-def spec_of(project: Project, name: str) -> DatasetSpec:
+def spec_of(project: Project, name: str, verb: str) -> DatasetSpec:
     """The parameters of a data set.
+
+    Args:
+        project: Has params.yaml.
+        name: As a person typed it.
+        verb: Command that needs it, such as "check", for the fix.
 
     Raises:
         ParamsError: params.yaml does not have it.
@@ -47,11 +55,11 @@ def spec_of(project: Project, name: str) -> DatasetSpec:
     raise ParamsError(
         f"params.yaml has no data set {name!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
         needed=f"one of: {', '.join(known)}" if known else "an entry below datasets",
-        fix=f"use {near[0]}" if near else f"{importing}   # imports data and adds its entry",
+        fix=f"robot-assets data {verb} {near[0]}" if near else f"{importing}   # imports data and adds its entry",
     )
 
 
-def existing_raw(project: Project, name: str) -> Path:
+def existing_raw(project: Project, name: str, spec: DatasetSpec) -> Path:
     """The folder of the raw data of a data set in params.yaml.
 
     Raises:
@@ -60,7 +68,7 @@ def existing_raw(project: Project, name: str) -> Path:
     raw, pointer = project.raw(name), project.raw(name).with_name(f"{name}.dvc")
     if raw.is_dir():
         return raw
-    if spec_of(project, name).source.kind == "simulation":
+    if spec.source.kind == "simulation":
         fix = f"robot-assets data simulate {name}"
     elif pointer.is_file():
         fix = f"dvc pull {quoted(pointer)}   # or import it again: robot-assets data import yolo SOURCE --name {name}"

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.cli.plugins import asset_opener, extensible
 from robot_assets.core.errors import DataError, EngineError, StoreError
 from robot_assets.core.extras import MissingLibrary
 from robot_assets.core.text import listed, near_misses, plural
+from robot_assets.pipeline import names
 from robot_assets.pipeline.project import find_project, project_here
 
 if TYPE_CHECKING:
@@ -28,7 +30,11 @@ app = typer.Typer(cls=extensible("engine"), help="Get, run and time built engine
 
 EngineArgument = Annotated[
     str,
-    typer.Argument(metavar="ENGINE", help="An asset name, the directory of an engine, or a data version in the store."),
+    typer.Argument(
+        metavar="ENGINE",
+        help="An asset name, the directory of an engine, or a data version in the store.",
+        autocompletion=completion.engines,
+    ),
 ]
 
 
@@ -128,8 +134,8 @@ def open_engine(engine: str) -> Path:
         found = open_asset(engine)
     except StoreError as error:
         raise (_other_than_engine(engine) or error) from None
-    if other := _other_than_engine(engine):
-        raise other
+    if names.ENGINE.parse(engine) is None:
+        raise _other_than_engine(engine) or _not_an_engine(engine, "an asset that is not an engine", [])
     return found
 
 
@@ -175,7 +181,6 @@ def _is_version(name: str) -> bool:
 
 def _other_than_engine(name: str) -> EngineError | None:
     """The error about a name that is not the name of an engine; None where it is one, and outside of projects."""
-    from robot_assets.pipeline import names
     from robot_assets.pipeline.graph import build_graph
 
     project = project_here()
@@ -186,15 +191,22 @@ def _other_than_engine(name: str) -> EngineError | None:
     if name in engines:
         return None
     own = [asset for asset in engines if asset.startswith(f"{name.partition('/')[0]}/")]
-    near = (own if name in project.params.models or name in graph else None) or near_misses(name, engines)
-    found = "a model" if name in project.params.models else "an asset that is not an engine"
-    is_known = name in graph or name in project.params.models
+    if name in project.params.models:
+        return _not_an_engine(name, "a model", own)
+    if name in graph:
+        return _not_an_engine(name, "an asset that is not an engine", own)
+    return _not_an_engine(
+        name, "neither a path here nor an engine of params.yaml", near_misses(name, engines) or engines
+    )
+
+
+def _not_an_engine(name: str, what: str, near: Sequence[str]) -> EngineError:
     return EngineError(
-        f"{name!r} is {found if is_known else 'neither a path here nor an engine of params.yaml'}",
+        f"{name!r} is {what}",
         needed="an engine: MODEL/engine/TARGET, its directory, or its data version",
-        fix=f"did you mean {' or '.join(near)}?"
+        fix=f"did you mean {' or '.join(near[:3])}?"
         if near
-        else f"the engines of this project: {listed(engines) or 'none'}",
+        else "robot-assets plan   # lists the assets of the project",
     )
 
 

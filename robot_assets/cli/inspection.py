@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.cli.engine import EngineArgument, open_artifact, open_engine
 from robot_assets.core.errors import RobotAssetsError
@@ -49,11 +50,21 @@ def inspect(
 def compare(
     engine: EngineArgument,
     other: Annotated[
-        str, typer.Argument(metavar="OTHER", help="Another engine, an ONNX asset such as MODEL/onnx, or an ONNX file.")
+        str,
+        typer.Argument(
+            metavar="OTHER",
+            help="Another engine, an ONNX asset such as MODEL/onnx, or an ONNX file.",
+            autocompletion=completion.assets,
+        ),
     ],
     dataset: Annotated[
         str | None,
-        typer.Option("--data", metavar="DATASET", help="A packed data set or its asset: adds mAP on its test split."),
+        typer.Option(
+            "--data",
+            metavar="DATASET",
+            help="A packed data set or its asset: adds mAP on its test split.",
+            autocompletion=completion.assets,
+        ),
     ] = None,
     inferences: Annotated[int, typer.Option(min=10, help="Timed inferences of each.")] = 200,
     as_json: JsonOption = False,

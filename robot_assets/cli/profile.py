@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 
 import typer
 
+from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.cli.engine import open_engine
 from robot_assets.pipeline import names
@@ -32,6 +33,7 @@ def profile(
         typer.Argument(
             metavar="ENGINE=HZ... | TARGET",
             help="Engines, each with the frames a second of its sensor; or one target with a profile in params.yaml.",
+            autocompletion=completion.targets,
         ),
     ],
     seconds: Annotated[float | None, typer.Option(help="All together; as params.yaml, or 20.")] = None,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console
 from robot_assets.cli.plugins import extensible
 from robot_assets.pipeline.project import Project, find_project, project_here
@@ -22,7 +23,11 @@ key_app = typer.Typer(cls=extensible("key"), help="Create and show the key that 
 def verify(
     file: Annotated[
         str,
-        typer.Argument(metavar="FILE", help="A file or directory of an engine; also an asset name or a data version."),
+        typer.Argument(
+            metavar="FILE",
+            help="A file or directory of an engine; also an asset name or a data version.",
+            autocompletion=completion.engines,
+        ),
     ],
     trusted: Annotated[
         list[str] | None,
