@@ -16,6 +16,7 @@ from robot_assets.core.errors import RobotAssetsError, StoreError
 from robot_assets.store.cache import OBJECTS, READ_ONLY, object_name
 from robot_assets.store.local_files import LocalFiles
 from robot_assets.store.os_errors import masked
+from robot_assets.store.remote_errors import remote_error
 
 THREADS = 16
 _LISTED_FROM = 200
@@ -73,7 +74,7 @@ class Remote:
             FileNotFoundError: The remote lacks the object.
             StoreError: The remote cannot be reached.
         """
-        with self._explaining_errors("reading"):
+        with self._explaining_errors("reading", destination):
             self._fs.get_file(self._path(oid), destination)
 
     @property
@@ -144,6 +145,9 @@ class Remote:
             return int(self._fs.info(self._path(oid))["size"])
         except FileNotFoundError:
             return None
+        except PermissionError:
+            self._list(oid[:2])  # S3 gives the reason in the body of an answer, which that to a HEAD request has not
+            raise
 
     def _list(self, prefix: str) -> dict[str, int]:
         folder = f"{self._root}/{OBJECTS}/{prefix}"
@@ -184,8 +188,8 @@ class Remote:
         return fs
 
     @contextmanager
-    def _explaining_errors(self, doing: str) -> Iterator[None]:
-        """Turn any exception in the block into a ``StoreError`` without credentials."""
+    def _explaining_errors(self, doing: str, local: str = "") -> Iterator[None]:
+        """Turn any exception in the block into a ``StoreError`` without credentials; ``local`` is written to."""
         try:
             yield
         except RobotAssetsError:
@@ -193,17 +197,9 @@ class Remote:
         except FileNotFoundError as error:
             if doing == "reading":
                 raise
-            raise self._error(doing, error) from None
+            raise remote_error(doing, self.url, error) from None
         except Exception as error:  # each fsspec protocol raises the exceptions of its own library
-            raise self._error(doing, error) from None
-
-    def _error(self, doing: str, error: Exception) -> StoreError:
-        return StoreError(
-            f"{doing} {self.name} failed: {type(error).__name__}: {masked(str(error), self.url)}",
-            needed="an existing, reachable remote, and credentials that may read and write it",
-            fix="check store.url in params.yaml, the network and the credentials (for s3: AWS_ACCESS_KEY_ID, "
-            "AWS_SECRET_ACCESS_KEY, AWS_ENDPOINT_URL), then run the same command again",
-        )
+            raise remote_error(doing, self.url, error, local) from None
 
 
 def _file_system(url: str) -> tuple[Any, str]:
