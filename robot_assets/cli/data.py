@@ -28,7 +28,7 @@ def simulate(name: NameArgument, as_json: JsonOption = False) -> None:
     from robot_assets.data.simulate import simulate as render
 
     project = find_project()
-    source = spec_of(project, name).source
+    source = spec_of(project, name, "simulate").source
     if source.kind != "simulation":
         raise ParamsError(
             f"datasets.{name}.source.kind is {source.kind!r}",
@@ -50,10 +50,10 @@ def build(name: NameArgument, as_json: JsonOption = False) -> None:
     from robot_assets.data.dataset import build_dataset
 
     project = find_project()
-    spec = spec_of(project, name)
+    spec = spec_of(project, name, "build")
     out = project.packed(name)
     with progress_bars():
-        summary = build_dataset(existing_raw(project, name), spec, out, name)
+        summary = build_dataset(existing_raw(project, name, spec), spec, out, name)
 
     def show() -> None:
         print_splits(summary.sessions, summary.images, summary.boxes)

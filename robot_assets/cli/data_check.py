@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.cli.data_import import print_proposals
 from robot_assets.cli.datasets import existing_raw, print_splits, quoted, shown, spec_of
@@ -64,19 +65,19 @@ class _Findings:
     verdicts: dict[str, Verdict]
 
     @property
-    def refusals(self) -> tuple[DataError, ...]:
-        """What a build would refuse."""
-        return self.forecast.refusals if self.forecast else ()
-
-    @property
     def passed(self) -> bool:
         """Whether nothing is bad."""
-        is_good = self.forecast is not None and not self.raw.issues and not self.refusals
+        is_good = self.forecast is not None and self.forecast.passed and not self.raw.issues
         return is_good and all(verdict.passed for verdict in self.verdicts.values())
 
 
 def check(
-    name: Annotated[str, typer.Argument(help="A name under datasets in params.yaml, or a folder of raw data.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="A name under datasets in params.yaml, or a folder of raw data.", autocompletion=completion.datasets
+        ),
+    ],
     as_json: JsonOption = False,
 ) -> None:
     """Check raw data: images, boxes, and what a build would refuse; and the data set packed from it.
@@ -103,8 +104,8 @@ def _target(name: str) -> _Target:
     project = find_project()
     if name not in project.params.datasets and re.fullmatch(NAME, name) and project.raw(name).is_dir():
         return _Target(project.raw(name), name, None, None)
-    spec = spec_of(project, name)
-    return _Target(existing_raw(project, name), name, spec, project.packed(name))
+    spec = spec_of(project, name, "check")
+    return _Target(existing_raw(project, name, spec), name, spec, project.packed(name))
 
 
 def _folder(folder: Path, name: str) -> _Target:
@@ -192,7 +193,7 @@ def _facts(target: _Target, found: _Findings) -> dict[str, Any]:
             "linked_sessions": [dataclasses.asdict(link) for unit in units for link in unit.links],
         },
         "build": {
-            "refusals": [error.as_json() for error in found.refusals],
+            "refusals": [error.as_json() for error in (found.forecast.refusals if found.forecast else ())],
             "proposals": [dataclasses.asdict(one) for one in found.proposals],
         },
         "packed": {gate: dataclasses.asdict(verdict) for gate, verdict in found.verdicts.items()},
@@ -214,19 +215,28 @@ def _print(target: _Target, found: _Findings) -> None:
 
 
 def _print_forecast(target: _Target, found: _Findings) -> None:
-    """What a build would refuse; else the split that it would make, where none is packed."""
+    """What a build would refuse, and a gate that would fail; else the split, where none is packed."""
+    outlook = found.forecast
     if target.spec is None:
-        print(f"params.yaml has no data set {target.name}: classes and calibration are not judged")
-    for error in found.refusals:
-        _print_verdict("build", False, error.found, error.fix, needed=error.needed)
+        print(f"params.yaml has no data set {target.name}: its classes and calibration images are not judged")
+    for error in outlook.refusals if outlook else ():
+        fix = "" if found.proposals and error.fix.startswith("robot-assets data check") else error.fix
+        _print_verdict("build", False, error.found, fix, needed=error.needed)
     if found.proposals:
-        from robot_assets.data.importing.proposals import splits_among
+        _print_proposals(target, found)
+    if outlook and outlook.plan and not found.verdicts:
+        _print_plan(outlook)
+        if outlook.classes and not outlook.classes.passed:
+            _print_verdict("classes_in_every_split", False, outlook.classes.summary, outlook.classes.fix)
 
-        if splits := splits_among(found.raw.sessions):
-            print(f"note: {', '.join(splits)} are the splits of an export, not recordings: scores may be too high")
-        print_proposals(found.proposals, lambda rule: _command(target, rule))
-    if found.forecast and found.forecast.plan and not found.refusals and not found.verdicts:
-        _print_plan(found.forecast)
+
+def _print_proposals(target: _Target, found: _Findings) -> None:
+    from robot_assets.data.importing.proposals import splits_among
+
+    splits = splits_among(found.raw.sessions)
+    if splits:
+        print(f"note: {', '.join(splits)} are splits of an export and no recordings: scores may be too high (leakage)")
+    print_proposals(found.proposals, lambda rule: _command(target, rule))
 
 
 def _print_plan(outlook: Forecast) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from robot_assets.pipeline.project import Project
 
 FORMATS = ("yolo", "coco")
+_CSV_LINE = "000.jpg,morning"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,12 +38,12 @@ class _Request:
     polygons: str | None
     sessions: str | None
 
-    def command(self, sessions: str) -> str:
-        """The same command with another rule of sessions, as it can be pasted."""
+    def command(self, sessions: str | None, *more: str) -> str:
+        """The same command with another rule of sessions and more options, as it can be pasted."""
         words = ["robot-assets", "data", "import", self.format, str(self.source), "--name", self.name]
         options = [("--layout", self.layout), ("--polygons", self.polygons), ("--sessions", sessions)]
         words += [word for option, value in options if value for word in (option, value)]
-        return shlex.join(words + ["--quarantine"] * self.quarantine)
+        return shlex.join([*words, *["--quarantine"] * self.quarantine, *more])
 
 
 def import_(
@@ -74,6 +76,8 @@ def import_(
 
     Example: robot-assets data import yolo ../robocup_ml --name robocup
     """
+    from robot_assets.pipeline import scaffold
+
     request = _Request(format, source, name, quarantine, layout, polygons, sessions)
     _refuse_format(request)
     project = find_project()
@@ -81,8 +85,8 @@ def import_(
     with progress_bars():
         summary, version = _imported(project, request)
         outcome, proposals = _sessions(project.raw(name), request)
-    added = _entries(project, name, outcome, write)
-    facts = _facts(project, name, version, summary, outcome, proposals)
+    added = scaffold.write(project, name, *_figures(outcome)) if write else []
+    facts = {**_facts(project, name, version, summary, outcome, proposals), "params_yaml": added}
     answer(facts, as_json, lambda: _print(project, request, facts, summary, outcome, proposals, added))
 
 
@@ -99,10 +103,10 @@ def _refuse_format(request: _Request) -> None:
     if str(request.source) in FORMATS:
         found += f", and the source is {str(request.source)!r}: the format is the first of the two"
         rest = dataclasses.replace(request, format=str(request.source), source=Path(request.format))
-        fix = rest.command(request.sessions or "")
+        fix = rest.command(request.sessions)
     elif near := near_misses(request.format, FORMATS, at_most=1):
         found += f"; did you mean {near[0]!r}?"
-        fix = dataclasses.replace(request, format=near[0]).command(request.sessions or "")
+        fix = dataclasses.replace(request, format=near[0]).command(request.sessions)
     raise CommandLineError(found, needed="yolo or coco", fix=fix)
 
 
@@ -170,14 +174,6 @@ def _facts(
     }
 
 
-def _entries(project: Project, name: str, outcome: Outcome, write: bool) -> list[str]:
-    """Write the entries of params.yaml that are missing; return what was added."""
-    from robot_assets.pipeline import scaffold
-
-    figures = (outcome.classes, outcome.image_size, outcome.images, len(outcome.sessions))
-    return scaffold.write(project, name, *figures) if write else []
-
-
 def _print(
     project: Project,
     request: _Request,
@@ -187,7 +183,7 @@ def _print(
     proposals: tuple[Proposal, ...],
     added: list[str],
 ) -> None:
-    hidden = ("layout", "notes", "quarantined", "can_be_split", "proposals")
+    hidden = ("layout", "notes", "quarantined", "can_be_split", "proposals", "params_yaml")
     if summary.layout:
         print(f"recognized: {escaped(summary.layout)}")
     print_facts({key: value for key, value in facts.items() if key not in hidden and value})
@@ -198,63 +194,78 @@ def _print(
 
         print_issues(summary.quarantined)
     _print_sessions(request, outcome, proposals)
-    _print_entries(project, request.name, outcome, added)
-    _print_next(project, request.name, outcome)
+    for line in added:
+        print(escaped(line))
+    if outcome.can_be_split:
+        _print_split(project, request.name, outcome)
+        _print_next(project, request)
 
 
 def _print_sessions(request: _Request, outcome: Outcome, proposals: tuple[Proposal, ...]) -> None:
     if not outcome.can_be_split:
         print(f"{plural(len(outcome.sessions), 'session')}: cannot be split into train, val and test")
-    if proposals:
-        print_proposals(proposals, request.command)
     if proposals or not outcome.can_be_split:
-        print("  or put the images of each recording into a folder of its own, and import again")
+        print_proposals(proposals, request.command)
 
 
-def print_proposals(proposals: tuple[Proposal, ...], command: Any) -> None:
-    """Rules of sessions as command lines.
+def print_proposals(proposals: Sequence[Proposal], command: Callable[[str], str]) -> None:
+    """Rules of sessions as command lines, the one that leaks last.
 
     Args:
         proposals: The rules.
         command: Called with a rule; returns the command line.
     """
-    print("  group the images by recording with one of:")
-    for one in proposals:
-        print(f"    {command(one.rule)}   # {plural(one.sessions, 'session')}: {escaped(one.reason)}")
+    print("  group the images by recording, with one of these:")
+    lines = [
+        f"    {command(one.rule)}   # {plural(one.sessions, 'session')}: {escaped(one.reason)}" for one in proposals
+    ]
+    own = (
+        "    one folder for the images of each recording in the source, and the same import again",
+        f"    {command('file:sessions.csv')}   # after writing lines such as {_CSV_LINE} into sessions.csv",
+    )
+    at = len(lines) - sum(one.rule == "one-per-image" for one in proposals)
+    print(*lines[:at], *own, *lines[at:], sep="\n")
 
 
-def _print_entries(project: Project, name: str, outcome: Outcome, added: list[str]) -> None:
-    """The split, and the entries of params.yaml: added, or to be added."""
+def _print_split(project: Project, name: str, outcome: Outcome) -> None:
+    """The split that a build would make; and the entries of params.yaml, where they are missing."""
     import yaml
 
     from robot_assets.data.spec import DatasetSpec
     from robot_assets.pipeline import scaffold
 
-    figures = (outcome.classes, outcome.image_size, outcome.images, len(outcome.sessions))
-    text = scaffold.entries(project, name, *figures)
+    text = scaffold.entries(project, name, *_figures(outcome))
     known = project.params.datasets.get(name)
-    if outcome.can_be_split:
-        spec = known or DatasetSpec.model_validate(yaml.safe_load(text)["datasets"][name])
-        parts = [
-            f"{split} {plural(images, 'image')} of {plural(sessions, 'session')}"
-            for split, (sessions, images) in outcome.split(spec.split).items()
-        ]
-        print(f"split: {', '.join(parts)} (before near-duplicates, which `robot-assets data check {name}` finds)")
-    for line in added:
-        print(escaped(line))
+    spec = known or DatasetSpec.model_validate(yaml.safe_load(text)["datasets"][name])
+    parts = [
+        f"{split} {plural(images, 'image')} of {plural(sessions, 'session')}"
+        for split, (sessions, images) in outcome.split(spec.split).items()
+    ]
+    print(f"split: {', '.join(parts)} (before near-duplicates, which `robot-assets data check {name}` finds)")
     if known is None:
         print(f"params.yaml has no data set {name}; --write adds these entries:\n\n{text}")
+    elif not _has_model(project, name):
+        print(f"params.yaml has no model on {name}; --write adds one")
 
 
-def _print_next(project: Project, name: str, outcome: Outcome) -> None:
+def _print_next(project: Project, request: _Request) -> None:
     """The commands that follow."""
     from robot_assets.pipeline import scaffold
 
+    name = request.name
     pointer = quoted(project.raw(name).with_name(f"{name}.dvc"))
     print("next:")
-    if name not in project.params.datasets:
-        print("  the same command with --write   # or add the entries above to params.yaml")
+    if name not in project.params.datasets or not _has_model(project, name):
+        print(f"  {request.command(request.sessions, '--write')}   # or edit params.yaml")
     print(f"  robot-assets data check {name}")
-    if outcome.can_be_split:
-        print(f"  git add {pointer} {quoted(project.root / 'params.yaml')}")
-        print(f"  robot-assets build {scaffold.model_name(project, name)}")
+    print(f"  git add {pointer} {quoted(project.root / 'params.yaml')}")
+    print(f"  robot-assets build {scaffold.model_name(project, name)}")
+
+
+def _has_model(project: Project, dataset: str) -> bool:
+    return any(model.dataset == dataset for model in project.params.models.values())
+
+
+def _figures(outcome: Outcome) -> tuple[tuple[str, ...], tuple[int, int], int, int]:
+    """What the entries of params.yaml depend on: classes, size of an image, numbers of images and sessions."""
+    return outcome.classes, outcome.image_size, outcome.images, len(outcome.sessions)

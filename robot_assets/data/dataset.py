@@ -221,12 +221,12 @@ def _pack(frames: Sequence[Frame], classes: tuple[str, ...], folder: Path) -> di
             offsets.append(offsets[-1] + len(encoded))
             report(f"pack {folder.name}", len(offsets) - 1, len(frames))
     np.save(folder / "offsets.npy", np.array(offsets, dtype=np.int64), allow_pickle=False)
-    writer = labels_of(frames, classes)
+    writer = _labels_of(frames, classes)
     writer.write(folder / "annotations.json", description=f"{folder.name} split")
     return writer.boxes_by_class()
 
 
-def labels_of(frames: Sequence[Frame], classes: tuple[str, ...]) -> LabelWriter:
+def _labels_of(frames: Sequence[Frame], classes: tuple[str, ...]) -> LabelWriter:
     """The labels of one split; ``Box.category`` indexes ``classes``."""
     writer = LabelWriter(classes)
     for frame in frames:

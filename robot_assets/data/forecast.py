@@ -22,12 +22,19 @@ class Forecast:
     Attributes:
         plan: What it would pack; None when it would refuse.
         units: Sessions that stay together.
-        refusals: Why it would refuse, or why a gate of its result would fail: every reason that can be known.
+        refusals: Why it would refuse: every reason that can be known.
+        classes: The gate ``classes_in_every_split`` of its result; None without a plan.
     """
 
     plan: Plan | None
     units: tuple[Unit, ...]
     refusals: tuple[DataError, ...]
+    classes: Verdict | None = None
+
+    @property
+    def passed(self) -> bool:
+        """Whether a build would pass, with this gate."""
+        return not self.refusals and (self.classes is None or self.classes.passed)
 
 
 def forecast(data: RawData, spec: DatasetSpec, name: str) -> Forecast:
@@ -46,9 +53,7 @@ def forecast(data: RawData, spec: DatasetSpec, name: str) -> Forecast:
             plan = plan_dataset(data, spec, name)
         except DataError as error:
             refusals.append(error)
-    if plan:
-        refusals += _absent_classes(plan, spec, name)
-    return Forecast(plan, units, tuple(refusals))
+    return Forecast(plan, units, tuple(refusals), _judged(plan, spec, name) if plan else None)
 
 
 def boxes_by_class(frames: Sequence[Frame], classes: Sequence[str]) -> dict[str, int]:
@@ -73,10 +78,6 @@ def _sessions(units: tuple[Unit, ...], spec: DatasetSpec, name: str) -> DataErro
     return None
 
 
-def _absent_classes(plan: Plan, spec: DatasetSpec, name: str) -> list[DataError]:
-    """The failure of the gate ``classes_in_every_split``."""
+def _judged(plan: Plan, spec: DatasetSpec, name: str) -> Verdict:
     counts = {split: boxes_by_class(plan.frames[split], spec.classes) for split in SPLITS}
-    verdict: Verdict = judged_classes(counts, spec, name)
-    if verdict.passed:
-        return []
-    return [DataError(verdict.summary, needed="every class in every split", fix=verdict.fix)]
+    return judged_classes(counts, spec, name)

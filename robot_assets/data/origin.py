@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-import tempfile
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from robot_assets.core.text import plural
-from robot_assets.data.dataset import Plan, labels_of
+from robot_assets.data.dataset import Plan, numbered
 from robot_assets.data.raw import Frame, RawData
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS
 
+_Labels = tuple[str, int, int, list[tuple[object, ...]]]
+"""Session, width, height and sorted boxes of an image."""
+
 
 def other_origin(packed: Path, data: RawData, spec: DatasetSpec, plan: Plan | None) -> str:
-    """Why ``packed`` is not what a build of ``data`` makes; "" when it is.
+    """Why ``packed`` is not what a build of ``data`` makes, after the name of its folder; "" when it is.
+
+    What the build recorded is compared, not the encoded images: a gate judges these, and damage is no other origin.
 
     Args:
         packed: Folder of the packed data set.
@@ -24,63 +29,83 @@ def other_origin(packed: Path, data: RawData, spec: DatasetSpec, plan: Plan | No
         spec: Parameters of the data set.
         plan: What a build of the two would pack; None when it would refuse.
     """
-    document = _read(packed / "dataset.json")
-    if document is None:
-        return "cannot be read: dataset.json is missing or damaged"
-    images = _difference(document.get("source_md5"), {frame.entry.file_name: frame.md5 for frame in data.frames})
+    try:
+        document = _read(packed / "dataset.json")
+        labels = {split: _read(packed / split / "annotations.json") for split in SPLITS}
+        calibration = _read(packed / "calibration.json")
+        return (
+            _other_data(document, labels, data, spec)
+            or _other_split(document, plan)
+            or ("" if plan and calibration == {"indices": plan.calibration} else _OTHER.format("calibration_images"))
+        )
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return "is damaged or incomplete"
+
+
+_OTHER = "was packed with other parameters ({})"
+
+
+def _other_data(
+    document: Mapping[str, Any], labels: Mapping[str, Mapping[str, Any]], data: RawData, spec: DatasetSpec
+) -> str:
+    """Whether images, classes or labels differ."""
+    images = _difference(document["source_md5"], {frame.entry.file_name: frame.md5 for frame in data.frames})
     if images:
         return f"was packed from other raw data ({images})"
-    if document.get("classes") != list(spec.classes):
-        return "was packed with other classes"
-    if plan is None:
-        return "was packed from other raw data or with other parameters"
-    return _other_parameters(packed, document, plan)
-
-
-def _other_parameters(packed: Path, document: Mapping[str, Any], plan: Plan) -> str:
-    splits = document.get("splits")
-    splits = splits if isinstance(splits, dict) else {}
-    for split in SPLITS:
-        recorded = splits.get(split)
-        if not isinstance(recorded, dict) or recorded.get("sessions") != list(plan.sessions[split]):
-            return "was packed with another split (shares, seed, near_duplicate_bits or version of this program)"
-    if any(_labels(packed / split) != _expected(plan.frames[split], plan.classes, split) for split in SPLITS):
-        return "was packed from other raw data (the labels differ)"
-    if _read(packed / "calibration.json") != {"indices": plan.calibration}:
-        return "was packed with other calibration_images"
+    if document["classes"] != list(spec.classes):
+        return _OTHER.format("classes")
+    packed = [image for split in SPLITS for image in _packed_labels(labels[split])]
+    present = _labels_of(numbered(data, spec))
+    different = sum(present.get(name) != label for name, label in packed)
+    if different:
+        return f"was packed from other raw data (labels of {plural(different, 'image')} changed)"
     return ""
 
 
-def _difference(recorded: object, present: Mapping[str, str]) -> str:
+def _other_split(document: Mapping[str, Any], plan: Plan | None) -> str:
+    """Whether a build would make other splits, or none."""
+    splits = {split: list(plan.sessions[split]) for split in SPLITS} if plan else {}
+    if splits != {split: document["splits"][split]["sessions"] for split in SPLITS}:
+        return _OTHER.format("split or near_duplicate_bits") + ", or by another version of this program"
+    return ""
+
+
+def _difference(before: Mapping[str, str], present: Mapping[str, str]) -> str:
     """Images that were added, removed or changed since; "" for none."""
-    before = recorded if isinstance(recorded, dict) else {}
-    changed = sum(1 for name in before.keys() & present.keys() if before[name] != present[name])
     counts = {
         "added": len(present.keys() - before.keys()),
         "removed": len(before.keys() - present.keys()),
-        "changed": changed,
+        "changed": sum(before[name] != present[name] for name in before.keys() & present.keys()),
     }
     return ", ".join(f"{plural(count, 'image')} {what}" for what, count in counts.items() if count)
 
 
-def _expected(frames: list[Frame], classes: tuple[str, ...], split: str) -> bytes:
-    """The label file that a build writes for these images."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "annotations.json"
-        labels_of(frames, classes).write(path, description=f"{split} split")
-        return path.read_bytes()
+def _labels_of(frames: Iterable[Frame]) -> dict[str, _Labels]:
+    """By file name."""
+    return {
+        frame.entry.file_name: (
+            frame.session,
+            frame.width,
+            frame.height,
+            sorted((box.category + 1, box.x, box.y, box.width, box.height, int(box.crowd)) for box in frame.boxes),
+        )
+        for frame in frames
+    }
 
 
-def _labels(folder: Path) -> bytes:
-    try:
-        return (folder / "annotations.json").read_bytes()
-    except OSError:
-        return b""
+def _packed_labels(document: Mapping[str, Any]) -> list[tuple[str, _Labels]]:
+    """The same of a label file of a packed split."""
+    boxes: defaultdict[int, list[tuple[object, ...]]] = defaultdict(list)
+    for one in document["annotations"]:
+        boxes[one["image_id"]].append((one["category_id"], *one["bbox"], one["iscrowd"]))
+    return [
+        (image["file_name"], (image["session"], image["width"], image["height"], sorted(boxes[image["id"]])))
+        for image in document["images"]
+    ]
 
 
-def _read(path: Path) -> dict[str, Any] | None:
-    try:
-        document = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    return document if isinstance(document, dict) else None
+def _read(path: Path) -> dict[str, Any]:
+    document = json.loads(path.read_text("utf-8"))
+    if not isinstance(document, dict):
+        raise ValueError(f"{path} is not an object")
+    return document

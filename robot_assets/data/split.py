@@ -88,11 +88,14 @@ def _too_few(units: Sequence[Unit], name: str) -> DataError:
     if len(sessions) < len(SPLITS):
         check = f"robot-assets data check {name}   # proposes how to group the images by recording" if name else ""
         return DataError(found, needed=needed, fix=check or "group the images by recording: data import --sessions")
+    fix = "add recordings of other places or times, or remove the repeated images"
+    if any(link.bits for unit in units for link in unit.links):
+        key = f"{f'datasets.{name}.' if name else ''}near_duplicate_bits"
+        fix += f"; if the pairs above are no duplicates, lower {key} in params.yaml"
     return DataError(
         f"{found}, since near-duplicate images leave only {len(units)} independent" + linked_units(units),
         needed=needed,
-        fix="add recordings of other places or times, or remove the repeated images; if the pairs above are no "
-        f"duplicates, lower {f'datasets.{name}.' if name else ''}near_duplicate_bits in params.yaml",
+        fix=fix,
     )
 
 

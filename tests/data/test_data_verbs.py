@@ -1,6 +1,9 @@
 """The commands of ``robot-assets data``."""
 
 import json
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +13,11 @@ import yaml
 from typer.testing import CliRunner
 
 from robot_assets.cli.data import app
+from robot_assets.cli.usage import CommandLineError
 from robot_assets.core.errors import DataError, ParamsError, RobotAssetsError
 from robot_assets.store import open_store, read_pointer
 from tests.data.conftest import SESSIONS
-from tests.data.image_sources import CLASSES, tree_bytes, write_coco, write_yolo
+from tests.data.image_sources import CLASSES, encoded_image, read_labels, tree_bytes, write_coco, write_yolo
 
 PARAMS = {
     "store": {"url": ".robot_assets/store"},
@@ -86,11 +90,19 @@ def test_import_stores_the_images_and_writes_the_pointer(project: Path, source: 
 
 
 def test_import_build_and_check_in_sequence(project: Path, source: Path) -> None:
-    assert "next: git add data/raw/field.dvc" in run("import", "yolo", source, "--name", "field")
-    assert "5 calibration images" in run("build", "field")
+    found = run("import", "yolo", source, "--name", "field")
+    assert "  git add data/raw/field.dvc params.yaml\n" in found
+    assert "split: train " in found
     found = run("check", "field")
     assert "30 good images in 7 sessions, 0 bad items" in found
-    assert found.count("passed") == 3
+    assert "split of a build:" in found
+    assert "5 calibration images" in run("build", "field")
+    found = run("check", "field")
+    assert [line for line in found.splitlines() if "passed" in line] == [
+        "no_leakage: passed",
+        "classes_in_every_split: passed",
+        "boxes_sane: passed",
+    ]
 
 
 def test_building_from_the_stored_raw_data_gives_the_same_bytes(project: Path, source: Path) -> None:
@@ -128,7 +140,187 @@ def test_check_lists_bad_items_and_exits_with_1(project: Path, source: Path) -> 
     answer = json.loads(run("check", "field", "--json", code=1))
     assert answer["passed"] is False
     assert answer["raw"]["findings"][0]["found"] == "the image has zero bytes"
-    assert answer["packed"]["leakage"]["passed"] is True
+    assert answer["packed"] == {}
+    assert answer["packed_not_judged"] == "was packed from other raw data (1 image removed)"
+
+
+def flat(source: Path, names: list[str]) -> Path:
+    """A YOLO source of one folder."""
+    source.mkdir()
+    (source / "obj.names").write_text("\n".join(CLASSES) + "\n")
+    for name in names:
+        (source / f"{name}.jpg").write_bytes(encoded_image(name))
+        (source / f"{name}.txt").write_text("0 0.5 0.5 0.25 0.25\n1 0.2 0.5 0.2 0.3\n2 0.75 0.5 0.1 0.4\n")
+    return source
+
+
+def pasted(line: str) -> list[str]:
+    """The arguments of a printed command line, after ``robot-assets data``."""
+    words = shlex.split(line, comments=True)
+    assert words[:2] == ["robot-assets", "data"]
+    return words[2:]
+
+
+def proposed(output: str) -> list[tuple[list[str], int]]:
+    """The proposed command lines, and the number of sessions that each announces."""
+    found = re.findall(r"^ +(robot-assets data import .*--sessions.*)   # (\d+) sessions?:", output, re.MULTILINE)
+    return [(pasted(line), int(sessions)) for line, sessions in found]
+
+
+def test_a_flat_folder_gets_proposals_that_run_and_give_the_sessions_that_they_announce(
+    project: Path, tmp_path: Path
+) -> None:
+    source = flat(
+        tmp_path / "flat folder", [f"bag{bag}_{cam}_{n:04}" for bag in range(4) for cam in "lr" for n in "12"]
+    )
+    found = run("import", "yolo", source, "--name", "field")
+    assert "1 session: cannot be split" in found
+    imports = proposed(found)
+    assert [sessions for _, sessions in imports] == [4, 8, 16]
+    assert imports[-1][0][-1] == "one-per-image"
+    checked = run("check", "field", code=1)
+    assert "1 session: cannot be split" in checked
+    regroupings = proposed(checked)
+    assert [sessions for _, sessions in regroupings] == [4, 8, 16]
+    for arguments, sessions in [*regroupings, *imports]:
+        assert json.loads(run(*arguments, "--json"))["sessions"] == sessions
+    run(*imports[0][0])
+    assert "16 good images in 4 sessions" in run("check", "field")
+
+
+def test_grouping_raw_data_anew_keeps_every_image_and_box(project: Path, source: Path) -> None:
+    run("import", "yolo", source, "--name", "field")
+    raw = project / "data/raw/field"
+    before = read_labels(raw)
+    run("import", "coco", raw, "--name", "field", "--sessions", "name:^(\\d)")
+    run("import", "coco", raw, "--name", "field", "--sessions", "one-per-image")
+    after = read_labels(raw)
+    assert (len(after["images"]), len(after["annotations"])) == (len(before["images"]), len(before["annotations"]))
+    assert (raw / "NOTICE").is_file()
+
+
+def test_images_of_the_splits_of_an_export_are_no_recordings(project: Path, tmp_path: Path) -> None:
+    source = write_yolo(tmp_path / "export", {"train": 6, "valid": 3, "test": 3})
+    found = run("import", "yolo", source, "--name", "field")
+    assert proposed(found)
+    assert "test, train, valid are splits of an export and no recordings" in run("check", "field")
+
+
+def test_one_session_per_image_warns_of_leakage(project: Path, source: Path) -> None:
+    found = run("import", "yolo", source, "--name", "field", "--sessions", "one-per-image")
+    assert "note: one session per image: neighbouring frames of a recording are divided" in found
+    assert "(leakage)" in found
+
+
+def test_a_check_names_the_images_that_link_sessions(project: Path, source: Path) -> None:
+    for session in ("d1/r2", "d2/r1", "d2/r3", "d3/r1", "d4/r1", "d5/r1"):
+        shutil.copy(source / "d1/r1/000.jpg", source / session / "000.jpg")
+    run("import", "yolo", source, "--name", "field")
+    found = run("check", "field", code=1)
+    assert "7 sessions: cannot be split, since near-duplicate images leave only 1 independent" in found
+    assert "d1/r1/000.jpg and d1/r2/000.jpg: 0 bits of 64 differ" in found
+    assert json.loads(run("check", "field", "--json", code=1))["raw"]["linked_sessions"][0]["bits"] == 0
+    error = refusal(DataError, "build", "field")
+    assert "d1/r1/000.jpg and d1/r2/000.jpg" in error.found
+
+
+def test_a_check_says_what_a_build_would_refuse(project: Path, source: Path) -> None:
+    run("import", "yolo", source, "--name", "field")
+    edit_params(project, calibration_images=1000)
+    found = run("check", "field", code=1)
+    assert "datasets.field.calibration_images is 1000, and train has" in found
+    edit_params(project, calibration_images=5, classes=["ball", "human"])
+    assert "7 boxes of 'goal post', which datasets.field.classes lacks" in run("check", "field", code=1)
+    edit_params(project, classes=[*CLASSES, "referee"])
+    assert "no category 'referee'" in run("check", "field", code=1)
+
+
+def test_a_check_finds_a_class_that_is_absent_from_a_split_before_the_build(project: Path, source: Path) -> None:
+    for label in source.rglob("*.txt"):
+        rows = [row for row in label.read_text().splitlines() if not row.startswith("2 ") or label.parent.name == "r1"]
+        label.write_text("\n".join(rows) + "\n")
+    for session in ("d2", "d3", "d4", "d5"):
+        for label in (source / session).rglob("*.txt"):
+            label.write_text("0 0.5 0.5 0.25 0.25\n")
+    run("import", "yolo", source, "--name", "field")
+    found = run("check", "field", code=1)
+    assert "classes_in_every_split: failed\n  no box of " in found
+
+
+def edit_params(project: Path, **changes: object) -> None:
+    document = yaml.safe_load((project / "params.yaml").read_text())
+    document["datasets"]["field"] |= changes
+    (project / "params.yaml").write_text(yaml.safe_dump(document))
+
+
+def test_a_data_set_that_was_packed_from_other_raw_data_is_not_judged(project: Path, source: Path) -> None:
+    run("import", "yolo", source, "--name", "field")
+    run("build", "field")
+    (source / "d1/r1/003.txt").write_text("0 0.25 0.25 0.25 0.25\n")
+    run("import", "yolo", source, "--name", "field")
+    found = run("check", "field")
+    assert "data/datasets/field was packed from other raw data (labels of 1 image changed): not judged" in found
+    assert "fix: robot-assets data build field" in found
+    assert "classes_in_every_split" not in found
+    run("build", "field")
+    assert "classes_in_every_split: passed" in run("check", "field")
+
+
+def test_a_data_set_that_was_packed_with_other_parameters_is_not_judged(project: Path, source: Path) -> None:
+    run("import", "yolo", source, "--name", "field")
+    run("build", "field")
+    edit_params(project, calibration_images=4)
+    assert "was packed with other parameters (calibration_images): not judged" in run("check", "field")
+    edit_params(project, calibration_images=5, classes=list(reversed(CLASSES)))
+    assert "was packed with other parameters (classes): not judged" in run("check", "field")
+    edit_params(project, classes=list(CLASSES), split={"train": 0.2, "val": 0.4, "test": 0.4})
+    assert "was packed with other parameters (split or near_duplicate_bits)" in run("check", "field")
+
+
+def test_raw_data_without_an_entry_in_params_is_checked_by_itself(project: Path, source: Path) -> None:
+    run("import", "yolo", source, "--name", "yard")
+    found = run("check", "yard")
+    assert "params.yaml has no data set yard: its classes and calibration images are not judged" in found
+    assert "30 good images in 7 sessions" in found
+
+
+def test_an_import_prints_the_entries_of_params_and_writes_them_when_asked(project: Path, source: Path) -> None:
+    found = run("import", "yolo", source, "--name", "yard")
+    assert "classes: [ball, human, goal post]" in found
+    assert "yard_detector:" in found
+    [command] = re.findall(r"^  (robot-assets data import .*--write)", found, re.MULTILINE)
+    assert "added datasets.yard to params.yaml" in run(*pasted(command))
+    document = yaml.safe_load((project / "params.yaml").read_text())
+    assert document["models"]["yard_detector"]["dataset"] == "yard"
+    assert "split of a build:" in run("check", "yard")
+
+
+def test_brackets_in_class_names_are_printed_as_they_are(project: Path, source: Path) -> None:
+    (source / "obj.names").write_text("sign [stop]\n[red]human[/red]\n[bold\n")
+    edit_params(project, classes=["sign [stop]", "[red]human[/red]", "[bold"])
+    for command in (("import", "yolo", source, "--name", "field"), ("check", "field"), ("build", "field")):
+        found = run(*command)
+        assert all(name in found for name in ("sign [stop]", "[red]human[/red]", "[bold"))
+
+
+def test_a_folder_that_is_not_raw_data_is_named(project: Path, source: Path) -> None:
+    error = refusal(DataError, "check", source)
+    assert "is not raw data" in error.found
+    assert f"robot-assets data import yolo {source}" in error.fix
+    assert "is not a folder" in refusal(DataError, "check", "/no/such/folder").found
+
+
+def test_interchanged_arguments_are_recognized(project: Path, source: Path) -> None:
+    error = refusal(CommandLineError, "import", source, "yolo", "--name", "field")
+    assert "the format is the first of the two" in error.found
+    assert error.fix == f"robot-assets data import yolo {source} --name field"
+    assert "did you mean 'coco'" in refusal(CommandLineError, "import", "cocoo", source, "--name", "field").found
+
+
+def test_a_pointer_without_its_data_is_pulled_by_its_quoted_path(project: Path, source: Path) -> None:
+    run("import", "yolo", source, "--name", "field")
+    shutil.rmtree(project / "data/raw/field")
+    assert refusal(DataError, "build", "field").fix.startswith("dvc pull data/raw/field.dvc ")
 
 
 @pytest.mark.parametrize("name", ["Field", "a/b", "../x", "", "9lives"])
@@ -151,7 +343,10 @@ def test_building_before_importing_gives_the_command_to_run(project: Path) -> No
 
 
 def test_an_unknown_data_set_is_refused_with_the_known_names(project: Path) -> None:
-    assert "one of ['field', 'street']" in refusal(ParamsError, "build", "pitch").needed
+    assert refusal(ParamsError, "build", "pitch").needed == "one of: field, street"
+    error = refusal(ParamsError, "check", "feild")
+    assert "did you mean 'field'?" in error.found
+    assert error.fix == "robot-assets data check field"
 
 
 def test_exit_codes_are_1_without_a_traceback_for_bad_data_and_2_for_bad_usage(project: Path, source: Path) -> None:

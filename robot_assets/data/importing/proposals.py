@@ -69,7 +69,7 @@ def proposals(entries: Sequence[Entry], splits: Collection[str] = ()) -> tuple[P
     """
     found = sorted([*_by_names(entries), *_by_times(entries, splits)], key=lambda proposal: proposal.sessions)
     if len(entries) >= SESSIONS_MIN:
-        reason = "only if no two images are of one recording: neighbouring frames in train and test inflate scores"
+        reason = "only where no two images are of one recording; else scores on val and test are too high"
         found.append(Proposal("one-per-image", len(entries), reason))
     return tuple(found)
 
