@@ -38,7 +38,8 @@ def plan(
     project = find_project()
     with open_instance(project.root) as instance:
         from dagster_project.definitions import defs
-        from dagster_project.instance.status import observe_and_read, select
+        from dagster_project.instance.selection import select
+        from dagster_project.instance.status import observe_and_read
 
         status = observe_and_read(project, instance, select(project, defs, selection or []))
         steps = status.plan(instance)

@@ -6,14 +6,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import dagster as dg
 
 from dagster_project.instance.reader import latest_builds, latest_records
-from dagster_project.keys import asset_key, asset_name
 from dagster_project.observing.observations import latest_observation, new_observation, observed_data_version
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.lineage.causes import explain
@@ -25,10 +24,6 @@ from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.kind import Observer
 from robot_assets.pipeline.observing import observe, require_available
 from robot_assets.pipeline.project import Project
-
-
-class SelectionError(RobotAssetsError):
-    """A selection that matches no asset."""
 
 
 @dataclass(frozen=True)
@@ -130,42 +125,3 @@ def _observe(observer: Observer, instance: dg.DagsterInstance, name: str) -> str
     require_available(observer.project, name, sighting.version)
     instance.report_runless_asset_event(new_observation(name, sighting, last))
     return sighting.version
-
-
-def select(project: Project, definitions: dg.Definitions, selection: Sequence[str]) -> tuple[str, ...]:
-    """The assets that ``selection`` names and all their ancestors, in graph order.
-
-    Raises:
-        SelectionError: A selection is invalid or matches no asset.
-    """
-    graph = build_graph(project.params)
-    if not selection:
-        return tuple(graph)
-    asset_graph = definitions.resolve_asset_graph()
-    names: set[str] = set()
-    for text in selection:
-        try:
-            chosen = _parse(text, graph, project).resolve(asset_graph)
-        except (dg.DagsterError, ValueError) as error:
-            raise SelectionError(
-                f"{text!r} is not an asset selection: {error}",
-                needed="an asset name, a model name, or a Dagster asset selection",
-                fix=f"one of: {', '.join([*project.params.models, *graph])}",
-            ) from None
-        if not chosen:
-            raise SelectionError(
-                f"{text!r} selects no asset",
-                needed="a selection that names at least one asset",
-                fix=f"one of: {', '.join([*project.params.models, *graph])}",
-            )
-        names |= {asset_name(key) for key in chosen}
-    return with_ancestors(graph, names)
-
-
-def _parse(text: str, graph: Mapping[str, Stage], project: Project) -> dg.AssetSelection:
-    """Plain asset and model names first: ``key:`` and ``group:`` would need quoting."""
-    if text in graph:
-        return dg.AssetSelection.assets(asset_key(text))
-    if text in project.params.models:
-        return dg.AssetSelection.groups(text)
-    return dg.AssetSelection.from_string(text)

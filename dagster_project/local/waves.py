@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import dagster as dg
 
 from dagster_project.instance.reader import gate_descriptions
-from dagster_project.instance.status import ProjectStatus, observe_and_read, select
+from dagster_project.instance.selection import select
+from dagster_project.instance.status import ProjectStatus, observe_and_read
 from dagster_project.keys import asset_key
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.lineage.staleness import State, Status
@@ -56,7 +57,7 @@ def build(
         SelectionError: A selection names nothing.
         BuildError: A step failed, a gate did not pass, or an input could not be observed.
     """
-    wanted = select(project, definitions, selection)
+    wanted = select(project, definitions, selection, "robot-assets build")
     attempted: set[str] = set()
     while True:
         status = observe_and_read(project, instance, wanted)
