@@ -15,6 +15,7 @@ from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES, foreign_image
 from robot_assets.data.label_issues import LabelIssue, printable
 
 MAX_DEPTH = 32
+EMPTY_FOLDER = "an empty folder"
 NOTICE_NAMES = ("NOTICE", "NOTICE.txt", "NOTICE.md", "LICENSE", "LICENSE.txt", "LICENSE.md", "COPYING")
 _LINK = "a symlink"
 _LEFTOVERS = frozenset(
@@ -120,7 +121,7 @@ def _walk(folder: Path | str, below: str, tree: Tree) -> None:
         tree.issues.append(LabelIssue(printable(below), f"a folder nested more than {MAX_DEPTH} deep", fix))
         return
     if not entries and below:
-        tree.issues.append(LabelIssue(printable(below), "an empty folder", "copy its images, or remove the folder"))
+        tree.issues.append(LabelIssue(printable(below), EMPTY_FOLDER, "copy its images, or remove the folder"))
     for entry in entries:
         name = f"{below}/{entry.name}" if below else entry.name
         fault = _fault(entry)

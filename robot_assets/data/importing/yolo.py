@@ -18,12 +18,12 @@ from robot_assets.core.text import listed, plural
 from robot_assets.data.boxes import Box
 from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES
 from robot_assets.data.importing.class_names import agreed_names, is_class_file, no_class_names, read_class_files
-from robot_assets.data.importing.layout import LabelFiles, recognize
+from robot_assets.data.importing.layout import LabelFiles, is_split, recognize
 from robot_assets.data.importing.yolo_layouts import LABEL_SUFFIX, LAYOUTS, file_names, is_list_of_images
 from robot_assets.data.importing.yolo_rows import RowRules, polygon_rows, read_label, read_rows
 from robot_assets.data.label_issues import BadItem, LabelIssue, printable
 from robot_assets.data.source import Entry, Source
-from robot_assets.data.tree import Tree, suffix_of, walk
+from robot_assets.data.tree import EMPTY_FOLDER, Tree, suffix_of, walk
 
 POLYGONS = ("boxes",)
 _TOOL_TEXTS = ("readme", "license", "licence", "notice", "train.txt", "val.txt", "valid.txt", "test.txt")
@@ -60,7 +60,7 @@ def read_yolo(source: Path, layout: str | None = None, polygons: str | None = No
     rules = RowRules(agreed_names(source, named), enclosing, key_points)
     match = _Matching(tree, files)
     entries = tuple(match.entries(rules))
-    issues = (*tree.issues, *match.issues, *match.orphans())
+    issues = (*filter(_is_loss, tree.issues), *match.issues, *match.orphans())
     return Source(
         rules.categories,
         entries,
@@ -100,6 +100,13 @@ def _without_images(tree: Tree) -> Source:
         if texts > 1
         else "check the path",
     )
+
+
+def _is_loss(issue: LabelIssue) -> bool:
+    """Whether an issue is more than an empty split, or an empty folder of labels: missing labels are issues anyway."""
+    parts = issue.place.lower().split("/")
+    is_empty_part = "labels" in parts or ("images" in parts and any(map(is_split, parts)))
+    return not (issue.found == EMPTY_FOLDER and is_empty_part)
 
 
 @dataclass
@@ -190,8 +197,9 @@ class _Matching:
         if name.rpartition("/")[2].lower().startswith(_TOOL_TEXTS):
             return "tool"
         with self.tree.files[name].open("rb") as file:
-            columns = file.read(_HEAD_BYTES).replace(b",", b" ").replace(b";", b" ").split(maxsplit=1)
-        return "label" if not columns or _is_number(columns[0]) else "text"
+            first = next((line for line in file.read(_HEAD_BYTES).splitlines() if line.strip()), b"")
+        columns = first.replace(b",", b" ").replace(b";", b" ").split(maxsplit=1)
+        return "label" if not columns or (len(columns) > 1 and _is_number(columns[0])) else "text"
 
     def _twin(self, name: str) -> str | None:
         """A label of an image whose name differs from ``name`` in its Unicode form only."""
