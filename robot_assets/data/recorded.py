@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from robot_assets.core.errors import DataError, ObjectMissing, StoreError
+from robot_assets.core.paths import shown_path
 from robot_assets.data.entry import LOCK, RecordedSource
 from robot_assets.data.git_address import without_credentials
 
@@ -57,10 +59,13 @@ def read_recorded(source: RecordedSource, root: Path, repositories: Repositories
             return _parse(source, pointer, found.commit)
         except StoreError as error:
             place = f"{_described(source)} ({found.commit[:8]})"
+            folder = Path(source.pointer).parent
+            there = error.fix.replace(shown_path(pointer), shlex.quote(source.pointer))
+            there = there.replace(shown_path(pointer.with_suffix("")), shlex.quote(str(folder / pointer.stem)))
             raise StoreError(
                 error.found.replace(str(pointer), place),
                 needed=error.needed,
-                fix="in that repository: write the pointer again with dvc, commit and push it",
+                fix=f"in that repository, then commit and push: {there}",
             ) from None
 
 
@@ -161,12 +166,12 @@ def _no_pointer(source: RecordedSource, pointer: Path) -> DataError:
         return DataError(
             f"no {LOCK} at {pointer}",
             needed=f"the {LOCK} with the hash of {source.output}",
-            fix=f"git checkout {source.pointer}   # or: dvc repro",
+            fix=f"git checkout -- {shown_path(pointer)}   # or: dvc repro",
         )
     return DataError(
         f"no pointer at {pointer}",
         needed="a .dvc pointer in git with the hash of the recorded data",
-        fix=f"robot-assets data import yolo SOURCE --name {pointer.stem}   # or: git checkout {source.pointer}",
+        fix=f"robot-assets data import yolo SOURCE --name {pointer.stem}   # or: git checkout -- {shown_path(pointer)}",
     )
 
 
@@ -175,7 +180,7 @@ def _unavailable(source: RecordedSource, root: Path, version: str, store: Store,
     from robot_assets.store.os_errors import masked
 
     remote = masked(store.remote_url) if store.remote_url else str(store.cache)
-    target = source.artifact if source.is_lock else source.pointer
+    target = shlex.quote(source.artifact if source.is_lock else source.pointer)
     if source.repository is not None:
         return DataError(
             f"{_described(source)} points at {version}, and the store at {remote} does not have it",
@@ -185,7 +190,7 @@ def _unavailable(source: RecordedSource, root: Path, version: str, store: Store,
     folder = root / source.artifact
     state = f"{folder} does not exist" if found is None else f"{folder} has the hash {found}"
     name = PurePosixPath(source.artifact).name
-    fixes = [f"dvc pull {target}"]
+    fixes = [f"dvc pull {shown_path(folder) if source.is_lock else shown_path(root / source.pointer)}"]
     if not source.is_lock:
         fixes.insert(0, f"robot-assets data import yolo SOURCE --name {name}")
     if store.remote_url:

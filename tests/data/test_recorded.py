@@ -130,11 +130,12 @@ def test_an_unknown_output_is_refused_with_the_outputs_of_dvc_lock(root, observe
 @pytest.mark.parametrize(
     ("source", "fix"),
     [
-        ({}, "robot-assets data import yolo SOURCE --name yard   # or: git checkout data/raw/yard.dvc"),
-        ({"pointer": "dvc.lock", "output": "data/raw/yard"}, "git checkout dvc.lock   # or: dvc repro"),
+        ({}, "robot-assets data import yolo SOURCE --name yard   # or: git checkout -- data/raw/yard.dvc"),
+        ({"pointer": "dvc.lock", "output": "data/raw/yard"}, "git checkout -- dvc.lock   # or: dvc repro"),
     ],
 )
-def test_a_missing_pointer_gives_the_commands_that_restore_it(observe, source, fix):
+def test_a_missing_pointer_gives_the_commands_that_restore_it(root, observe, source, fix, monkeypatch):
+    monkeypatch.chdir(root)
     with pytest.raises(DataError) as caught:
         observe(**source)
     assert caught.value.fix == fix
@@ -425,7 +426,8 @@ def test_data_beside_the_pointer_is_available_and_is_stored_when_it_is_opened(ro
     assert store.has(version)
 
 
-def test_the_error_for_unavailable_data_gives_the_commands_that_provide_it(root, store):
+def test_the_error_for_unavailable_data_gives_the_commands_that_provide_it(root, store, monkeypatch):
+    monkeypatch.chdir(root)
     version = "a" * 32 + ".dir"
     with pytest.raises(DataError, match="data/raw/yard does not exist") as caught:
         check_available(HERE, root, version, store)
