@@ -23,7 +23,7 @@ def headline(found: Sensitivity, latency_added: float | None = None) -> str:
     count = f"{plural(len(best.layers), 'layer')} in float"
     if found.chosen.holds:
         verb = "meets" if len(best.layers) == 1 else "meet"
-        cost = "" if latency_added is None else f" at {100 * latency_added:+.0f} % latency"
+        cost = "" if latency_added is None else f" at {100 * latency_added:+z.0f} % latency"
         return f"{_worst(found)}; {count} {verb} the bound{cost}"
     lost = _points(best.drop_points)
     return f"{_worst(found)}; the bound is not met: {lost} lost with {count}, at most {found.bound:g} allowed"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.page import Facts, Page, Picture, Table
 from robot_assets.core.spec import Spec
+from robot_assets.core.text import plural
 from robot_assets.core.verdict import Verdict
 from robot_assets.engines.registry import engine_kind
 from robot_assets.lineage.graph import AssetTraits, Gate, Stage
@@ -77,7 +78,7 @@ def facts(found: Measurement) -> Facts:
     """Deadlines, cores and memory."""
     measured = found.profile
     return Facts(
-        f"{measured.missed} of {measured.frames} deadlines missed",
+        f"{measured.missed} of {plural(measured.frames, 'deadline')} missed",
         {
             "frames": measured.frames,
             "deadlines_missed": measured.missed,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.core.page import Facts, Page, Picture, Table
+from robot_assets.core.text import plural
 from robot_assets.data.entry import RecordedSource
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
@@ -47,7 +48,7 @@ def facts(summary: SimulationSummary) -> Facts:
     """Counts of images and objects."""
     objects = sum(summary.objects.values())
     return Facts(
-        f"{summary.images} images, {objects} objects, {summary.images_per_second:.0f} images/s",
+        f"{plural(summary.images, 'image')}, {plural(objects, 'object')}, {summary.images_per_second:.0f} images/s",
         {
             "images": summary.images,
             "sessions": len(summary.sessions),
