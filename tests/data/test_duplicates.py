@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageEnhance
 
-from robot_assets.data.duplicates import linked_groups, near_links
+from robot_assets.data.duplicates import SessionLink, linked_groups, near_links, session_links
 from robot_assets.data.images import perceptual_hash
 from tests.data.image_sources import encoded_image
 
@@ -33,6 +33,40 @@ def test_a_static_camera_does_not_produce_millions_of_links() -> None:
     assert len(links) == 1999
     names = [str(number) for number in range(2000)]
     assert len(linked_groups(names, [(names[i], names[j]) for i, j in links])) == 1
+
+
+def test_links_are_fewer_than_images_also_when_all_hashes_differ() -> None:
+    near = [7 ^ (1 << one) ^ (1 << other) for one in range(64) for other in range(one)]
+    assert len(near_links(near, 4)) == len(set(near)) - 1
+
+
+def test_sessions_are_linked_by_their_nearest_pair_of_images() -> None:
+    images = [
+        ("a/0", "a", 0b0000),
+        ("a/1", "a", 0b1111),
+        ("b/0", "b", 0b0001),
+        ("b/1", "b", 0b1111),
+        ("c/0", "c", None),
+    ]
+    assert session_links(images, 1) == [SessionLink(("a", "b"), ("a/1", "b/1"), 0)]
+
+
+@settings(deadline=None)
+@given(hashes=hashes, bits=st.integers(0, 16), sessions=st.integers(1, 4))
+def test_every_link_of_sessions_is_a_near_pair_and_they_connect_what_images_connect(
+    hashes: list[int | None], bits: int, sessions: int
+) -> None:
+    images = [(f"{index:02}", str(index % sessions), value) for index, value in enumerate(hashes)]
+    links = session_links(images, bits)
+    values = {name: value for name, _, value in images}
+    for link in links:
+        one, other = (values[name] for name in link.images)
+        assert one is not None
+        assert other is not None
+        assert (one ^ other).bit_count() == link.bits <= bits
+    names = {session for _, session, _ in images}
+    pairs = [(images[i][1], images[j][1]) for i, j in near_links(hashes, bits)]
+    assert linked_groups(names, [link.sessions for link in links]) == linked_groups(names, pairs)
 
 
 def opened(seed: str) -> Image.Image:

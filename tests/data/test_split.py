@@ -1,5 +1,6 @@
 """Properties of the split, on random sessions."""
 
+import itertools
 import random
 
 import pytest
@@ -7,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robot_assets.core.errors import DataError
+from robot_assets.data.duplicates import SessionLink
 from robot_assets.data.spec import SplitSpec
 from robot_assets.data.split import SPLITS, Unit, split_units
 
@@ -80,6 +82,42 @@ def test_a_unit_of_several_sessions_stays_together() -> None:
     assert sum({"a", "b", "c"} <= set(names) for names in found.values()) == 1
 
 
-def test_two_sessions_cannot_be_split_three_ways() -> None:
-    with pytest.raises(DataError, match="2 independent recording sessions"):
-        split_units([Unit(("a",), 5, {}), Unit(("b",), 5, {})], SPEC)
+def refusal(units: list[Unit], name: str = "") -> DataError:
+    with pytest.raises(DataError) as error:
+        split_units(units, SPEC, name)
+    return error.value
+
+
+def test_too_few_sessions_are_counted_with_the_command_that_proposes_more() -> None:
+    assert refusal([Unit(("a",), 5, {}), Unit(("b",), 5, {})]).found == "2 sessions: cannot be split"
+    error = refusal([Unit(("a",), 5, {})], "yard")
+    assert error.found == "1 session: cannot be split"
+    assert error.fix.startswith("robot-assets data check yard ")
+
+
+def linked(names: str, bits: int) -> Unit:
+    pairs = itertools.pairwise(names)
+    links = [SessionLink((one, other), (f"{one}/0.jpg", f"{other}/0.jpg"), bits) for one, other in pairs]
+    return Unit(tuple(names), 9, {}, tuple(links))
+
+
+def test_linked_sessions_are_named_with_a_pair_of_images_for_each_link() -> None:
+    error = refusal([linked("abc", 1), linked("de", 2)], "yard")
+    assert error.found.splitlines() == [
+        "5 sessions: cannot be split, since near-duplicate images leave only 2 independent",
+        "    linked: a, b, c",
+        "      a/0.jpg and b/0.jpg: 1 bit of 64 differs",
+        "      b/0.jpg and c/0.jpg: 1 bit of 64 differs",
+        "    linked: d, e",
+        "      d/0.jpg and e/0.jpg: 2 bits of 64 differ",
+    ]
+    assert "lower datasets.yard.near_duplicate_bits in params.yaml" in error.fix
+
+
+def test_a_lower_limit_is_not_proposed_for_equal_images() -> None:
+    assert "near_duplicate_bits" not in refusal([linked("abc", 0)], "yard").fix
+
+
+def test_many_links_are_counted() -> None:
+    names = "abcdefghijklmnopqrstuvwxyz"
+    assert refusal([linked(names, 0)]).found.endswith("\n      and 15 more links")

@@ -24,7 +24,8 @@ _ROBOFLOW_TAIL = r"(?:_(?:jpe?g|png|bmp|webp|tiff?))?\.rf\.\w+"
 """What Roboflow adds to the name of an image: ``_jpg.rf.HASH``."""
 _DATE = r"(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])"
 _NAME_RULES = (
-    (r"^(.+?)[-_. ]*\d+{tail}$", "the name before the frame number"),
+    (r"^(.+?)[-_. ]+\d+{tail}$", "the name before the frame number"),
+    (r"^(.*[^-_. \d])\d+{tail}$", "the name before the frame number"),
     (r"^\d+[-_. ]+(.+?){tail}$", "the name after the frame number"),
     (rf"(?<!\d)({_DATE.replace('{', '{{').replace('}', '}}')})", "the date in the name"),
     (r"^([^-_. ]+)[-_. ]", "the first word of the name"),
