@@ -6,6 +6,7 @@ Rows are parsed when an image is imported (:mod:`yolo_rows`), as they have to be
 from __future__ import annotations
 
 import difflib
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -26,8 +27,10 @@ from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import EMPTY_FOLDER, Tree, suffix_of, walk
 
 POLYGONS = ("boxes",)
-_TOOL_TEXTS = ("readme", "license", "licence", "notice", "train.txt", "val.txt", "valid.txt", "test.txt")
-"""Beginnings of the names of text files that are no labels, at the top."""
+_TOOL_TEXT = re.compile(
+    r"(readme|licen[cs]e|notice|requirements)(\.[\w-]+)*\.txt|(train|val|valid|test)\.txt", re.IGNORECASE
+)
+"""Names of text files that are no labels, unless they have rows of labels."""
 _HEAD_BYTES = 4096
 _SAMPLED_LABELS = 1000
 _ENCLOSED = {
@@ -194,11 +197,13 @@ class _Matching:
         """One of "label", "list" (of images), "tool" (a text that tools add) and "text" (any other)."""
         if is_list_of_images(self.tree, name):
             return "list"
-        if name.rpartition("/")[2].lower().startswith(_TOOL_TEXTS):
-            return "tool"
         with self.tree.files[name].open("rb") as file:
             first = next((line for line in file.read(_HEAD_BYTES).splitlines() if line.strip()), b"")
-        columns = first.replace(b",", b" ").replace(b";", b" ").split(maxsplit=1)
+        columns = first.replace(b",", b" ").replace(b";", b" ").split()
+        if len(columns) >= 5 and all(map(_is_number, columns[:5])):
+            return "label"
+        if _TOOL_TEXT.fullmatch(name.rpartition("/")[2]):
+            return "tool"
         return "label" if not columns or (len(columns) > 1 and _is_number(columns[0])) else "text"
 
     def _twin(self, name: str) -> str | None:

@@ -199,6 +199,12 @@ def test_a_label_without_its_image_is_an_issue_in_each_kind_of_layout(tmp_path: 
         assert faults_of(read_yolo(root)) == {"a label without its image": 1}
 
 
+def test_rows_of_labels_are_labels_whatever_the_name_of_their_file(tmp_path: Path) -> None:
+    names = ("LICENSE.txt", "notice_board.txt", "README.txt", "train.txt", "day1/test.txt")
+    root = write(tmp_path / "s", {**BESIDE, **dict.fromkeys(names, GOOD_LABEL)})
+    assert faults_of(read_yolo(root)) == {"a label without its image": len(names)}
+
+
 def test_a_missing_label_is_an_issue_in_each_kind_of_layout(tmp_path: Path) -> None:
     for number, files in enumerate((ROBOFLOW, CVAT_YOLO, MIRRORED, BESIDE)):
         root = write(tmp_path / str(number), files)
