@@ -53,17 +53,11 @@ def _print(made: Created) -> None:
         print(f"{here}: {', '.join(made.present)} {'is' if len(made.present) == 1 else 'are'} there already")
     if not made.has_repository:
         print(f"git is not installed: versions of data need it\n  fix: apt-get install git && git init {here}")
-    _print_drift(made)
+    if drift := Project(made.root).dvc_drift():
+        print(drift)
     print("next:")
     if made.root != Path.cwd():
         print(f"  cd {here}")
     if os.environ.get(PROJECT_VARIABLE):
         print(f"  unset {PROJECT_VARIABLE}   # it names {os.environ[PROJECT_VARIABLE]}")
     print("  robot-assets data import yolo FOLDER --name NAME --write   # or: coco")
-
-
-def _print_drift(made: Created) -> None:
-    from robot_assets.store.dvc_config import drift
-
-    if found := drift(made.root, Project(made.root).params.store.url):
-        print(found)

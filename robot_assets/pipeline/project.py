@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
+import shlex
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_assets.core.errors import ParamsError
+from robot_assets.core.paths import expanded, shown_path
 
 if TYPE_CHECKING:
     from robot_assets.pipeline.params import Params
     from robot_assets.provenance.keys import KeyLocation
     from robot_assets.provenance.public_key import Trust
     from robot_assets.store import Store
+    from robot_assets.store.dvc_config import Drift
 
 PROJECT_VARIABLE = "ROBOT_ASSETS_PROJECT"
 
@@ -49,6 +52,12 @@ class Project:
         from robot_assets.store import open_store
 
         return open_store(self.params.store.url, self.root, _cache_folder(), _cache_limit_bytes())
+
+    def dvc_drift(self) -> Drift | None:
+        """Where ``dvc pull`` and ``dvc push`` use another place than ``store.url``; None where they agree."""
+        from robot_assets.store.dvc_config import drift
+
+        return drift(self.root, self.params.store.url)
 
     @property
     def state(self) -> Path:
@@ -88,15 +97,16 @@ def find_project(start: Path | None = None) -> Project:
     Raises:
         ParamsError: No folder from there upwards has a params.yaml.
     """
-    named = os.environ.get(PROJECT_VARIABLE)
-    origin = (start or (Path(named) if named else Path.cwd())).resolve()
+    named = _path_in(PROJECT_VARIABLE)
+    origin = (start or named or Path.cwd()).resolve()
     for folder in (origin, *origin.parents):
         if (folder / "params.yaml").is_file():
             return Project(folder)
     raise ParamsError(
         f"no params.yaml in {origin} or above it",
         needed="a working directory inside a robot-assets project",
-        fix=f"cd PROJECT, or export {PROJECT_VARIABLE}=PROJECT, with the folder of params.yaml",
+        fix=f"robot-assets init {shown_path(origin / 'robot')}   # makes one; or: cd PROJECT, or "
+        f"export {PROJECT_VARIABLE}=PROJECT, with the folder of params.yaml",
     )
 
 
@@ -115,16 +125,27 @@ def project_here() -> Project | None:
 
 
 def _cache_folder() -> Path | None:
-    named = os.environ.get(CACHE_VARIABLE)
+    named = _path_in(CACHE_VARIABLE)
+    if named is not None and not named.is_absolute():
+        raise ParamsError(
+            f"{CACHE_VARIABLE} is {str(named)!r}",
+            needed="an absolute path: processes in different folders share one cache",
+            fix=f"export {CACHE_VARIABLE}={shlex.quote(str(named.resolve()))}   # or: unset {CACHE_VARIABLE}",
+        )
+    return named
+
+
+def _path_in(variable: str) -> Path | None:
+    """The path in an environment variable, as a shell would have expanded it; None when it is not set."""
+    named = os.environ.get(variable)
     if not named:
         return None
-    if not Path(named).is_absolute():
+    try:
+        return Path(expanded(named))
+    except ValueError as error:
         raise ParamsError(
-            f"{CACHE_VARIABLE} is {named!r}",
-            needed="an absolute path: processes in different folders share one cache",
-            fix=f"export {CACHE_VARIABLE}={Path(named).resolve()}   # or: unset {CACHE_VARIABLE}",
-        )
-    return Path(named)
+            f"{variable} is {error}", needed="a path", fix=f"export {variable}=/path   # or: unset {variable}"
+        ) from None
 
 
 def _cache_limit_bytes() -> int | None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robot_assets.core.paths import expanded
 from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.provenance.public_key import PublicKey, Trust, parse_public_key
 
@@ -48,7 +49,18 @@ def key_location(root: Path, state: Path) -> KeyLocation:
         state: Its state folder.
     """
     named = os.environ.get(KEY_VARIABLE)
-    return KeyLocation(root / named, is_named=True) if named else KeyLocation(state / "keys" / "signing.pem")
+    return KeyLocation(root / _expanded(named), is_named=True) if named else KeyLocation(state / "keys" / "signing.pem")
+
+
+def _expanded(named: str) -> str:
+    try:
+        return expanded(named)
+    except ValueError as error:
+        raise ProvenanceError(
+            f"{KEY_VARIABLE} is {error}",
+            needed="a path",
+            fix=f"export {KEY_VARIABLE}=/path   # or: unset {KEY_VARIABLE}",
+        ) from None
 
 
 def signing_key(location: KeyLocation) -> CryptoSigner:

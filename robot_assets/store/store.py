@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_assets.core.errors import StoreError
+from robot_assets.core.paths import has_shell_syntax
 from robot_assets.store import adding
 from robot_assets.store.artifact import Artifact, checked_digest, is_directory
 from robot_assets.store.cache import Cache
 from robot_assets.store.os_errors import masked
 
 if TYPE_CHECKING:
+    from robot_assets.store.receiving import Receiver, Written
     from robot_assets.store.remote import Remote
 
 # Most operations import their modules when called: a command needs one or two of them, and a no-op add takes less time
@@ -40,20 +43,31 @@ class Store:
     def __repr__(self) -> str:
         return f"Store(cache={str(self.cache)!r}, remote_url={masked(self.remote_url or '') or None!r})"
 
-    def add(self, path: Path) -> Artifact:
+    def add(self, path: Path, written: Mapping[str, Written] | None = None) -> Artifact:
         """Store the file or directory at ``path``, on the remote too if there is one.
+
+        Args:
+            path: The file or directory.
+            written: Files whose bytes a ``receiving`` block has received, by relpath; they are not read again.
 
         Raises:
             StoreError: It has an entry that an artifact cannot contain, or cache or remote cannot be written.
         """
         remote = self._remote
-        artifact = adding.add(self._cache, path, remote)
+        artifact = adding.add(self._cache, path, remote, written)
         if remote is not None:
             from robot_assets.store.eviction import evict_to_limit
 
             self.push(artifact.digest)
             evict_to_limit(self._cache, remote)
         return artifact
+
+    def receiving(self) -> AbstractContextManager[Receiver]:
+        """Receive the bytes of files while they are written, before ``add``. Raises StoreError when the block ends."""
+        from robot_assets.store.receiving import receiving
+
+        # a limited cache makes room for an artifact when it is added, as a whole
+        return receiving(self._cache, is_storing=self.remote_url is None or self.limit_bytes is None)
 
     def digest_of(self, path: Path) -> Artifact:
         """Return the artifact at ``path`` without storing it. Raises StoreError as ``add``."""
@@ -228,6 +242,12 @@ def open_store(url: str, project: Path, cache: Path | None = None, limit_bytes: 
         StoreError: The URL is empty, a path outside the project, or not persistent.
     """
     protocol = url.partition("://")[0].lower() if "://" in url else ""
+    if has_shell_syntax(url):
+        raise StoreError(
+            f"store.url is {masked(url)!r}, which only a shell expands",
+            needed="the path itself: no folder is called ~ or $VARIABLE",
+            fix="set store.url in params.yaml",
+        )
     if protocol in _NOT_PERSISTENT or not url.strip():
         raise StoreError(
             f"store.url is {masked(url)!r}, which cannot store artifacts",
@@ -240,6 +260,6 @@ def open_store(url: str, project: Path, cache: Path | None = None, limit_bytes: 
         raise StoreError(
             f"store.url is {url!r}, a path outside the project",
             needed="a path inside the project, or an absolute one for a shared directory",
-            fix=f"set store.url in params.yaml, for example to {(project / url).resolve()}",
+            fix=f"set store.url in params.yaml to {(project / url).resolve()}",
         )
     return Store(project / url)
