@@ -1,0 +1,180 @@
+"""Reads COCO labels as annotation tools export them: any layout, several label files, ids and paths in any spelling."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from robot_assets.core.errors import DataError
+from robot_assets.core.text import listed, plural
+from robot_assets.data.coco_document import NotCoco, NotJson, document_of, load_json
+from robot_assets.data.importing.coco_annotations import Rows, repeated_ids, rows_by_image
+from robot_assets.data.importing.coco_boxes import BoxReader
+from robot_assets.data.importing.coco_categories import read_categories
+from robot_assets.data.importing.coco_ids import Id, ids_in
+from robot_assets.data.importing.coco_images import ImageRecord, accepted, read_records
+from robot_assets.data.importing.coco_layouts import LAYOUTS, base_folder, documents_of, is_json
+from robot_assets.data.importing.coco_paths import ImagePaths
+from robot_assets.data.importing.coco_shapes import is_upright
+from robot_assets.data.importing.json_kinds import JsonKind, kind_of
+from robot_assets.data.importing.layout import LabelFiles, Layout, recognize, split_folders
+from robot_assets.data.importing.yolo_layouts import LAYOUTS as YOLO_LAYOUTS
+from robot_assets.data.label_issues import LabelIssue, printable
+from robot_assets.data.source import Entry, Source
+from robot_assets.data.tree import Tree, walk
+
+_FIX_SYNTAX = "export it again from the annotation tool, or copy it again"
+_NEEDED = "COCO JSON with images, annotations and categories"
+
+
+def read_coco(source: Path, layout: str | None = None, polygons: str | None = None) -> Source:
+    """Find the images of a COCO source; boxes are checked later, one image at a time.
+
+    Args:
+        source: The folder of an export, or one of its JSON files.
+        layout: Name of the layout that it has to have; None recognizes it.
+        polygons: "boxes" reads polygons, masks and rotated boxes as their enclosing boxes; None refuses their images.
+
+    Raises:
+        DataError: No folder, an unknown layout, malformed JSON, JSON of another kind, contradictory categories, or
+            annotations none of which points to an image.
+    """
+    if polygons not in (None, "boxes"):
+        fix = "use --polygons boxes, or leave it out"
+        raise DataError(f"unknown value {polygons!r} of --polygons", needed="boxes", fix=fix)
+    tree = _tree(source)
+    chosen, files = _recognized(tree, layout)
+    documents = {path: _load(tree.files[path]) for path in files.documents}
+    return _Reader(tree, chosen, files, documents, polygons is not None).source()
+
+
+def _tree(source: Path) -> Tree:
+    """The files of a source; when it is a JSON file, those around it, without other JSON."""
+    if not source.is_file() or source.suffix.lower() != ".json" or source.is_symlink():
+        return walk(source)
+    tree = walk(base_folder(source))
+    name = source.relative_to(tree.root).as_posix()
+    return replace(tree, files={one: path for one, path in tree.files.items() if one == name or not is_json(one)})
+
+
+def _recognized(tree: Tree, layout: str | None) -> tuple[Layout, LabelFiles]:
+    try:
+        return recognize(tree, (*LAYOUTS, *YOLO_LAYOUTS), layout)
+    except DataError:
+        if layout is None:
+            _refuse_other_json([path for name, path in tree.files.items() if is_json(name)])
+        raise
+
+
+def _refuse_other_json(paths: Sequence[Path]) -> None:
+    """Refuse a source whose JSON is of a known kind that is not COCO labels, by its first JSON file."""
+    kind = kind_of(_parsed(paths[0])) if paths else None
+    if kind is not None:
+        raise _other_kind(kind, paths[0], len(paths) - 1)
+
+
+def _other_kind(kind: JsonKind, path: Path, others: int = 0) -> DataError:
+    also = f" ({plural(others, 'more JSON file')} not looked into)" if others else ""
+    return DataError(f"{printable(str(path))} is {kind.title}{also}", needed=_NEEDED, fix=kind.fix)
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        return load_json(path)
+    except NotJson as error:
+        raise DataError(f"{printable(str(path))} is malformed: {error}", needed=_NEEDED, fix=_FIX_SYNTAX) from None
+
+
+def _load(path: Path) -> dict[str, Any]:
+    """The COCO document in a JSON file."""
+    loaded = _parsed(path)
+    kind = kind_of(loaded)
+    try:
+        document = document_of(loaded)
+    except NotCoco as error:
+        if kind is not None:
+            raise _other_kind(kind, path) from None
+        raise DataError(f"{printable(str(path))} is malformed: {error}", needed=_NEEDED, fix=_FIX_SYNTAX) from None
+    if kind is not None and not any(True for _ in ids_in(document["annotations"][:1], "bbox")):
+        raise _other_kind(kind, path)
+    return document
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """The label files of a source.
+
+    Attributes:
+        tree: The files of the source.
+        layout: The layout that was recognized.
+        files: Its label files, with the folders of their images.
+        documents: The parsed label files.
+        polygons: Whether polygons, masks and rotated boxes are read as their enclosing boxes.
+    """
+
+    tree: Tree
+    layout: Layout
+    files: LabelFiles
+    documents: Mapping[str, dict[str, Any]]
+    polygons: bool
+
+    def source(self) -> Source:
+        """Images with labels, sorted; issues in the order of their causes; what a person should know of."""
+        categories = read_categories(self.documents)
+        paths = {path: ImagePaths(self.tree) for path in self.documents}
+        records = [record for path in self.documents for record in self._records(path, paths[path])]
+        issues = list(self.tree.issues)
+        good = accepted(records, issues)
+        rows = {path: rows_by_image(path, document, issues) for path, document in self.documents.items()}
+        readers = {path: self._boxes(path, categories.numbers[path]) for path in self.documents}
+        entries = [self._entry(record, readers[record.document], rows) for record in good]
+        spellings = (note for path, found in paths.items() for note in found.notes(path))
+        notes = (*categories.notes, *self._notes_about_ids(), *spellings)
+        return Source(
+            categories=categories.names,
+            entries=tuple(sorted(entries, key=lambda entry: entry.file_name)),
+            issues=tuple(issues),
+            unlisted=tuple(self._unlisted({record.name for record in records})),
+            layout=self.layout.title,
+            splits=split_folders(entry.file_name for entry in entries),
+            notes=(*notes, *self._notes_about_shapes(good, rows), *self._notes_about_files()),
+        )
+
+    def _records(self, path: str, paths: ImagePaths) -> Iterator[ImageRecord]:
+        return read_records(path, self.documents[path]["images"], self.files.documents[path], paths)
+
+    def _boxes(self, path: str, numbers: Mapping[Id, int]) -> BoxReader:
+        return BoxReader(path, numbers, repeated_ids(self.documents[path]["annotations"]), self.polygons)
+
+    def _entry(self, record: ImageRecord, reader: BoxReader, rows: Mapping[str, Mapping[Id | None, Rows]]) -> Entry:
+        own = rows[record.document].get(record.key, [])
+        path = self.tree.files[record.name or ""]
+        return Entry(record.target, path, partial(reader.read, record.row, record.place, own))
+
+    def _unlisted(self, listed: Container[str | None]) -> Iterator[LabelIssue]:
+        fix = "list it, without annotations if it has no object"
+        for name in self.tree.images():
+            if name not in listed:
+                yield LabelIssue(printable(name), "the labels do not list this image", fix)
+
+    def _notes_about_ids(self) -> Iterator[str]:
+        for path, document in self.documents.items():
+            if any(isinstance(value, str) for value in ids_in(document["images"], "id")):
+                yield f"{path}: image ids are strings; an id matches as a number when it is one"
+
+    def _notes_about_shapes(
+        self, records: Sequence[ImageRecord], rows: Mapping[str, Mapping[Id | None, Rows]]
+    ) -> Iterator[str]:
+        if self.polygons:
+            every = (row for one in records for _, row in rows[one.document].get(one.key, []))
+            count = sum(not is_upright(row) for row in every)
+            shapes = plural(count, "polygon, mask or rotated box", "polygons, masks and rotated boxes")
+            yield f"{shapes} imported as the enclosing box" + ("es" if count > 1 else "")
+
+    def _notes_about_files(self) -> Iterator[str]:
+        others = [name for name in documents_of(self.tree) if name not in self.documents]
+        if others:
+            yield f"not read: {listed(map(printable, others), 3)} (--layout selects other label files)"

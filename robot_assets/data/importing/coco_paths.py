@@ -1,0 +1,149 @@
+"""Finds the image that a ``file_name`` of a COCO document means, in the spellings that annotation tools write."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import PurePosixPath
+from urllib.parse import unquote
+
+from robot_assets.core.text import plural
+from robot_assets.data.label_issues import printable
+from robot_assets.data.tree import Tree
+
+Fault = tuple[str, str]
+"""What was found, and how to fix it."""
+
+_URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+_DRIVE = re.compile(r"[a-z]:[\\/]|\\\\", re.IGNORECASE)
+_BELOW = "write the path below the folder of the images"
+_SPELLINGS = {
+    "absolute": "an absolute path",
+    "windows": "a Windows path",
+    "percent": "percent-encoded, as in a URL",
+    "unicode": "in another Unicode form (NFC, NFD) than the name of the file",
+}
+
+
+@dataclass(frozen=True)
+class Located:
+    """The file that a ``file_name`` means, by its name in the tree; None with the fault when there is none."""
+
+    name: str | None
+    fault: Fault | None = None
+    hint: str = ""
+
+
+@dataclass
+class ImagePaths:
+    """Looks up images of a tree.
+
+    Attributes:
+        tree: The files of the source.
+        spellings: Number of images that were found in another spelling, by spelling.
+    """
+
+    tree: Tree
+    spellings: Counter[str] = field(default_factory=Counter)
+
+    def locate(self, file_name: str, roots: Sequence[str], folder: str) -> Located:
+        """Find the file of an image.
+
+        Args:
+            file_name: As the document has it.
+            roots: Folders below which it may be, in order of preference.
+            folder: Folder of the document: tools write paths with ".." relative to it.
+        """
+        for root in roots:
+            name = f"{root}/{file_name}" if root else file_name
+            if name in self.tree.files:
+                return Located(name)
+        if not file_name or "\0" in file_name:
+            return Located(None, ("file_name is empty" if not file_name else "file_name has a NUL character", _BELOW))
+        for spelling, path in self._other_spellings(file_name):
+            found = self._resolved(path, (folder, *roots) if ".." in path else roots)
+            if found:
+                self.spellings[spelling] += spelling in _SPELLINGS
+                return Located(found)
+        names = (posixpath.join(root, file_name) for root in roots)
+        return Located(None) if any(map(self._is_reported, names)) else self._missing(file_name)
+
+    def notes(self, document: str) -> Iterator[str]:
+        """What was read in another spelling, for people."""
+        for spelling, text in _SPELLINGS.items():
+            if self.spellings[spelling]:
+                yield f"{document}: file_name of {plural(self.spellings[spelling], 'image')} is {text}"
+
+    def _other_spellings(self, file_name: str) -> Iterator[tuple[str, str]]:
+        yield "", file_name
+        inside = f"{self.tree.root.resolve()}/"
+        if file_name.startswith(inside):
+            yield "absolute", file_name.removeprefix(inside)
+        slashed = file_name.replace("\\", "/")
+        yield "windows", slashed
+        yield "percent", unquote(slashed)
+
+    def _resolved(self, path: str, roots: Sequence[str]) -> str | None:
+        """The file at a path below one of the roots, with "." and ".." resolved, in any Unicode form."""
+        if path.startswith("/"):
+            return None
+        candidates = [posixpath.normpath(posixpath.join(root, path)) for root in roots]
+        for name in candidates:
+            if name in self.tree.files:
+                return name
+        for name in candidates:
+            same = self._by_form.get(unicodedata.normalize("NFC", name), [])
+            if len(same) == 1:
+                self.spellings["unicode"] += 1
+                return same[0]
+        return None
+
+    def _is_reported(self, name: str) -> bool:
+        """Whether the walk over the tree has reported a file or a folder above it."""
+        return any(printable(part) in self._reported for part in (name, *map(str, PurePosixPath(name).parents)))
+
+    @cached_property
+    def _reported(self) -> frozenset[str]:
+        return frozenset(issue.place for issue in self.tree.issues)
+
+    @cached_property
+    def _by_form(self) -> dict[str, list[str]]:
+        """Names of the tree by their normalized Unicode form."""
+        names: defaultdict[str, list[str]] = defaultdict(list)
+        for name in self.tree.files:
+            names[unicodedata.normalize("NFC", name)].append(name)
+        return names
+
+    @cached_property
+    def _by_base(self) -> dict[str, list[str]]:
+        """Names of the tree by their last part, in lower case."""
+        names: defaultdict[str, list[str]] = defaultdict(list)
+        for name in self.tree.files:
+            names[PurePosixPath(name).name.lower()].append(name)
+        return names
+
+    def _missing(self, file_name: str) -> Located:
+        """The fault of a name for which there is no file, and where a file of that name is."""
+        path = file_name.replace("\\", "/")
+        elsewhere = self._by_base.get(posixpath.basename(path).lower(), [])
+        hint = f"there is {printable(elsewhere[0])}" if len(elsewhere) == 1 else ""
+        return Located(None, _fault_of(file_name, path), hint)
+
+
+def _fault_of(file_name: str, path: str) -> Fault:
+    if _URL.match(file_name):
+        return "file_name is a URL", "download the images into the source, and write their paths"
+    if _DRIVE.match(file_name):
+        return "file_name is an absolute Windows path", f"{_BELOW}, with /"
+    if path.startswith("/"):
+        return "file_name is an absolute path", _BELOW
+    if posixpath.normpath(path).startswith("../") or path == "..":
+        return "file_name leads outside the source (..)", _BELOW
+    if "\\" in file_name:
+        return "file_name is a Windows path, and no such image is there with / either", "restore the image, or write /"
+    return "no such image", "restore the image, correct its file_name, or remove its entry"
