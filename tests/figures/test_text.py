@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
 
@@ -45,7 +46,7 @@ def drawn(text: str) -> np.ndarray:
 
 @pytest.fixture(autouse=True)
 def _log_is_empty(caplog: pytest.LogCaptureFixture):
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="matplotlib"):
         yield
     assert not caplog.records
 
@@ -164,6 +165,16 @@ def test_the_fonts_of_matplotlib_are_ours_whatever_the_system_has():
     files = {entry.fname for entry in fontManager.ttflist if entry.name in font_families()}
     assert files
     assert all("site-packages" in file for file in files)
+
+
+def test_a_read_only_home_is_not_mentioned(tmp_path):
+    code = "from robot_assets.figures.balance import class_balance; class_balance({'train': {'\uacf5': 3}})"
+    (tmp_path / "file").touch()
+    home = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"), str(tmp_path / "file" / "home"))
+    environment = {name: value for name, value in os.environ.items() if name != "MPLCONFIGDIR"} | home
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=environment)
+    assert done.stdout + done.stderr == ""
 
 
 def test_without_the_font_packages_other_scripts_are_escaped():
