@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 
-from robot_assets.core.progress import report
 from robot_assets.core.text import plural
 from robot_assets.core.verdict import Verdict
 from robot_assets.data.boxes import ROUNDING_PX, SMALLEST_PX
@@ -20,9 +19,12 @@ from robot_assets.data.images import perceptual_hash
 from robot_assets.data.packed import PackedSplit, open_split
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS
+from robot_assets.store.parallel import map_in_groups
 
 _NAMED = 10
 """Maximum number of examples in the facts of a verdict."""
+_GROUP = 16
+"""Images per task: decoding one takes milliseconds."""
 
 
 def check_leakage(dataset: Path, spec: DatasetSpec, name: str) -> Verdict:
@@ -159,14 +161,14 @@ def _exempted(reasons: list[str]) -> str:
 
 
 def _hashes(split: PackedSplit) -> list[int | None]:
+    return map_in_groups(lambda i: _hash(split.encoded(i)), range(len(split)), "find near-duplicates", _GROUP)
+
+
+def _hash(encoded: bytes) -> int | None:
     from PIL import Image
 
-    hashes = []
-    for i in range(len(split)):
-        report("find near-duplicates", i + 1, len(split))
-        with Image.open(io.BytesIO(split.encoded(i))) as image:
-            hashes.append(perceptual_hash(image))
-    return hashes
+    with Image.open(io.BytesIO(encoded)) as image:
+        return perceptual_hash(image)
 
 
 def _near(one: list[int | None], other: list[int | None], bits: int) -> list[tuple[int, int, int]]:
