@@ -28,6 +28,7 @@ _DARKNET_SUFFIX = ".data"
 _YAML_SUFFIXES = (".yaml", ".yml")
 _HAS_NAMES = re.compile(r"""^[ \t{]*["']?names["']?[ \t]*:""", re.MULTILINE)
 _NULL_TAG, _INT_TAG = "tag:yaml.org,2002:null", "tag:yaml.org,2002:int"
+LFS_POINTER = "version https://git-lfs"
 _MAX_BYTES = 1024 * 1024
 _LAST_COCO_ID = 79
 
@@ -143,9 +144,16 @@ def _text(path: Path) -> str:
     if path.stat().st_size > _MAX_BYTES:
         raise _faulty(path, "more than 1 MiB", "a list of class names")
     try:
-        return decoded(path.read_bytes())
+        text = decoded(path.read_bytes())
     except UnicodeDecodeError:
         raise _faulty(path, "not UTF-8 text", "class names in UTF-8") from None
+    if text.startswith(LFS_POINTER):
+        raise DataError(
+            f"{printable(str(path))}: a pointer of Git LFS, not its content",
+            needed="the file itself",
+            fix=f"git -C {shlex.quote(str(path.parent))} lfs pull",
+        )
+    return text
 
 
 def decoded(data: bytes) -> str:

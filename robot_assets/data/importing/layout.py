@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 import shlex
 from collections import Counter
@@ -10,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from robot_assets.core.errors import DataError
-from robot_assets.core.text import listed, plural
+from robot_assets.core.text import listed, near_misses, plural
 from robot_assets.data.label_issues import printable
 from robot_assets.data.tree import Tree, suffix_of
 
@@ -109,16 +108,16 @@ def _named(tree: Tree, layouts: Sequence[Layout], name: str) -> Layout:
     known = {layout.name: layout for layout in layouts if layout.format == format}
     if name in known:
         return known[name]
+    found, fix = f"layout {name!r} is unknown", f"{_command(tree, format)}   # the layout is recognized"
     elsewhere = next((layout for layout in layouts if layout.name == name), None)
-    near = difflib.get_close_matches(name.lower(), known, n=1, cutoff=0.5)
+    near = near_misses(name.lower(), known, at_most=1)
     if elsewhere is not None:
+        found = f"layout {name!r} is one of {elsewhere.format.upper()} labels"
         fix = _command(tree, elsewhere.format, f" --layout {name}")
     elif near:
-        fix = f"did you mean {near[0]!r}? " + _command(tree, format, f" --layout {near[0]}")
-    else:
-        fix = f"leave --layout out, and the layout is recognized: {_command(tree, format)}"
-    state = f"is a layout of {elsewhere.format} labels" if elsewhere else "is unknown"
-    raise DataError(f"layout {name!r} {state}", needed=f"one of {listed(known, len(known))}", fix=fix)
+        found += f"; did you mean {near[0]!r}?"
+        fix = _command(tree, format, f" --layout {near[0]}")
+    raise DataError(found, needed=f"one of {listed(known, len(known))}", fix=fix)
 
 
 def _command(tree: Tree, format: str, options: str = "") -> str:

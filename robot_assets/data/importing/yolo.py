@@ -5,8 +5,8 @@ Rows are parsed when an image is imported (:mod:`yolo_rows`), as they have to be
 
 from __future__ import annotations
 
-import difflib
 import re
+import shlex
 import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from robot_assets.core.errors import DataError
-from robot_assets.core.text import listed, plural
+from robot_assets.core.text import listed, near_misses, plural
 from robot_assets.data.boxes import Box
 from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES
 from robot_assets.data.importing.class_names import agreed_names, is_class_file, no_class_names, read_class_files
@@ -77,11 +77,11 @@ def read_yolo(source: Path, layout: str | None = None, polygons: str | None = No
 
 def _is_enclosing(source: Path, polygons: str | None) -> bool:
     if polygons is not None and polygons not in POLYGONS:
-        near = difflib.get_close_matches(polygons, POLYGONS, n=1)
+        near = near_misses(polygons, POLYGONS, at_most=1)
         raise DataError(
-            f"--polygons {polygons!r} is unknown" + (f"; did you mean {near[0]!r}?" if near else ""),
+            f"polygons {polygons!r} is unknown" + (f"; did you mean {near[0]!r}?" if near else ""),
             needed="boxes: polygons and oriented boxes are imported as their enclosing boxes",
-            fix=f"robot-assets data import yolo {source} --name NAME --polygons boxes",
+            fix=f"robot-assets data import yolo {shlex.quote(str(source))} --name NAME --polygons boxes",
         )
     return polygons is not None
 

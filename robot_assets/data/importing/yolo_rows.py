@@ -13,7 +13,7 @@ import re
 from dataclasses import dataclass, field
 
 from robot_assets.data.boxes import SMALLEST_PX, Box, fault_of, make_box
-from robot_assets.data.importing.class_names import decoded
+from robot_assets.data.importing.class_names import LFS_POINTER, decoded
 from robot_assets.data.label_issues import BadItem
 
 MAX_LABEL_BYTES = 1024 * 1024
@@ -128,6 +128,8 @@ def polygon_rows(data: bytes) -> int:
 
 def _row(place: str, columns: list[str], rules: RowRules, size: tuple[int, int]) -> Box:
     """One row, with every check."""
+    if " ".join(columns).startswith(LFS_POINTER):
+        raise BadItem(place, "a pointer of Git LFS, not a label", "git lfs pull   # in the repository of the source")
     if any("," in column or ";" in column for column in columns):
         raise _wrong_separator(place, columns)
     has_points = len(columns) != 5 and _has_points(place, columns, rules)

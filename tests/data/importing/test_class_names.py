@@ -199,3 +199,10 @@ def test_a_source_without_class_names_is_refused_with_the_command_that_writes_th
     error = refused(tmp_path, a__txt="0 0.5 0.5 0.1 0.1\n")
     assert "has no class names" in error.found
     assert error.fix.startswith("printf '%s\\n' NAME_0 NAME_1 > ")
+
+
+def test_a_pointer_of_git_lfs_is_no_list_of_names(tmp_path: Path) -> None:
+    pointer = "version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 12\n"
+    error = refused(tmp_path, obj__names=pointer)
+    assert "obj.names: a pointer of Git LFS" in error.found
+    assert error.fix == f"git -C {tmp_path} lfs pull"

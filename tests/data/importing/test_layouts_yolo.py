@@ -314,6 +314,12 @@ def test_an_unknown_layout_is_one_finding_with_what_is_there_and_what_was_looked
     assert len(str(error).splitlines()) < 20
 
 
+def test_symlinked_folders_are_shown_in_the_finding_about_a_layout(tmp_path: Path) -> None:
+    root = write(tmp_path / "s", {"classes.txt": NAMES, "images/a.jpg": ""})
+    (root / "labels").symlink_to(write(tmp_path / "labels", {"a.txt": GOOD_LABEL}))
+    assert "labels  a symlink" in unknown(root).found
+
+
 def test_names_in_the_finding_about_a_layout_are_escaped(tmp_path: Path) -> None:
     root = write(tmp_path / "s", {"a.jpg": "", "x\x1b[31m\u202e/a.txt": "", "[red]/b.jpg": ""})
     text = str(unknown(root))
@@ -362,10 +368,10 @@ def test_a_forced_layout_is_used_or_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("layout", "found", "fix"),
     [
-        ("roboflo", "layout 'roboflo' is unknown", "--layout roboflow"),
+        ("roboflo", "layout 'roboflo' is unknown; did you mean 'roboflow'?", "--layout roboflow"),
         ("Ultralytics", "layout 'Ultralytics' is unknown", "--layout ultralytics"),
-        ("voc", "layout 'voc' is unknown", "leave --layout out"),
-        ("\x1b[1m", "layout '\\x1b[1m' is unknown", "leave --layout out"),
+        ("voc", "layout 'voc' is unknown", "--name NAME   # the layout is recognized"),
+        ("\x1b[1m", "layout '\\x1b[1m' is unknown", "--name NAME   # the layout is recognized"),
     ],
 )
 def test_an_unknown_layout_is_named_with_the_known_ones(tmp_path: Path, layout: str, found: str, fix: str) -> None:
@@ -377,7 +383,7 @@ def test_an_unknown_layout_is_named_with_the_known_ones(tmp_path: Path, layout: 
 
 def test_an_unknown_way_to_read_polygons_is_named(tmp_path: Path) -> None:
     error = unknown(write(tmp_path / "s", LABEL_STUDIO), polygons="box")
-    assert "--polygons 'box' is unknown; did you mean 'boxes'?" in error.found
+    assert "polygons 'box' is unknown; did you mean 'boxes'?" in error.found
 
 
 def test_unusable_names_are_described(tmp_path: Path) -> None:
