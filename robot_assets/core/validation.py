@@ -67,7 +67,10 @@ def needed_of(detail: Mapping[str, Any]) -> str:
         least = context.get("min_length", 1)
         return f"needed {least} or more entries" if least != 1 else "needed at least one entry"
     if kind == "union_tag_invalid":
-        return "kind: " + unknown("kind", str(context["tag"]), re.findall(r"'([^']*)'", context["expected_tags"]))
+        given = detail["input"].get("kind") if isinstance(detail["input"], Mapping) else context["tag"]
+        kinds = re.findall(r"'([^']*)'", context["expected_tags"])
+        text = given if isinstance(given, str) else shown_value(given)
+        return "kind: " + unknown("kind", text, kinds)
     if kind in _NEEDED:
         return _NEEDED[kind].format(**context)
     return _own_words(str(detail["msg"]))
@@ -77,8 +80,9 @@ def unknown(what: str, name: str, known: Iterable[str], plural: str = "") -> str
     """``unknown target 'gpu'; targets: cpu``, with the near miss where there is one."""
     names = sorted(known)
     near = nearest(name, names)
+    shown = name if len(name) <= 60 else f"{name[:60]}..."
     there = f"{plural or what + 's'}: {listed(names)}" if names else f"there are no {plural or what + 's'}"
-    return f"unknown {what} {name!r}; " + (f"did you mean {near!r}? {there}" if near else there)
+    return f"unknown {what} {shown!r}; " + (f"did you mean {near!r}? {there}" if near else there)
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:

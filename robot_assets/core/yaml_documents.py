@@ -77,7 +77,8 @@ def decoded(payload: bytes) -> str:
     """
     if len(payload) > _LARGEST_BYTES:
         raise YamlFault(f"it has {len(payload)} bytes", f"needed at most {_LARGEST_BYTES >> 20} MiB")
-    encoding = _UTF_16.get(payload[:2]) or ("UTF-16LE" if payload[1:2] == b"\0" else "")
+    zeros = {(False, True): "UTF-16LE", (True, False): "UTF-16BE"}
+    encoding = _UTF_16.get(payload[:2]) or zeros.get((payload[:1] == b"\0", payload[1:2] == b"\0"), "")
     if encoding:
         raise YamlFault("it is UTF-16 text", f"save it as UTF-8, for example with: iconv -f {encoding} -t UTF-8")
     try:
@@ -297,6 +298,8 @@ def _second_colon(lines: list[str], mark: Any) -> tuple[str, str]:
     above = lines[mark.line - 1] if mark.line else ""
     if re.match(r"\s*(?:- )?[\w.-]+:[^\s/]", above):
         return _no_colon(lines, mark.line - 1)
+    if above.strip() and ":" not in above and not above.lstrip().startswith(("-", "#")):
+        return _no_colon(lines, mark.line - 1)
     if re.search(r":\s", lines[mark.line][: mark.column]):
         return "a second ':' in one line", "quote the value that has it, or start a line for the second key"
     return (
@@ -312,10 +315,7 @@ def _unreadable_value(text: str) -> tuple[str, str]:
             yaml.SafeLoader("").construct_object(node, deep=True)
         except _UNREADABLE:
             shown = node.value if len(node.value) <= 40 else f"{node.value[:40]}..."
-            return (
-                f"{_of(node.start_mark)}: {shown!r} looks like a number, a date or another type and is none",
-                "quote it",
-            )
+            return f"{_of(node.start_mark)}: {shown!r} looks like a number or a date and is none", "quote it"
         except yaml.YAMLError:
             continue
     return "a tag (!!) that its value does not fit", "remove the tag"

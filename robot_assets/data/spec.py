@@ -81,11 +81,12 @@ class DatasetSpec(Spec):
     @model_validator(mode="after")
     def _classes_agree(self) -> DatasetSpec:
         if len(set(self.classes)) != len(self.classes):
-            raise ValueError("classes has a duplicate name: remove one")
-        unknown = set(self.exempt_classes) - set(self.classes)
+            twice = next(name for name in self.classes if self.classes.count(name) > 1)
+            raise ValueError(f"classes has a duplicate name, {twice!r}: remove one")
+        unknown = sorted(set(self.exempt_classes) - set(self.classes))
         if unknown:
-            raise ValueError(f"exempt_classes has {sorted(unknown)}, which is not in classes")
+            raise ValueError(f"exempt_classes has {unknown[0]!r}, which is not in classes: {', '.join(self.classes)}")
         if self.source.kind == "simulation" and not set(self.classes) <= set(SIMULATED_CLASSES):
-            unknown = set(self.classes) - set(SIMULATED_CLASSES)
-            raise ValueError(f"classes has {sorted(unknown)}; the simulation has {list(SIMULATED_CLASSES)}")
+            unknown = sorted(set(self.classes) - set(SIMULATED_CLASSES))
+            raise ValueError(f"classes has {unknown[0]!r}; the simulation has {', '.join(SIMULATED_CLASSES)}")
         return self

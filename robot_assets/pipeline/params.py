@@ -36,6 +36,7 @@ from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.training.spec import TrainingSpec
 
 _SHOWN = 20
+_LONGEST = 60
 
 
 class StoreSpec(Spec):
@@ -252,10 +253,10 @@ def _located(mistake: _Mistake, root: yaml.Node | None) -> tuple[int | None, str
     found = mistake.found
     needed = mistake.needed
     if found and isinstance(node, yaml.ScalarNode) and node.value:
-        found = node.value if node.style is None else repr(node.value)
+        found = node.value if node.style is None and len(node.value) <= _LONGEST else shown_value(node.value)
     if mistake.is_untexted and found != "no value":
         needed += f": YAML reads {found} as another type; write it in quotes"
-    elif needed == "needed a list" and isinstance(node, yaml.ScalarNode) and node.value:
+    elif needed == "needed a list" and isinstance(node, yaml.ScalarNode) and node.tag.endswith(":str"):
         needed += f", such as [{found}] (found {found})"
     elif found and (len(found) < 6 or found not in needed):
         needed += f" (found {found})"
