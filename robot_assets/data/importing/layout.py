@@ -110,8 +110,8 @@ def _named(tree: Tree, layouts: Sequence[Layout], name: str) -> Layout:
         return known[name]
     found, fix = f"layout {name!r} is unknown", f"{_command(tree, format)}   # the layout is recognized"
     elsewhere = next((layout for layout in layouts if layout.name == name), None)
-    near = near_misses(name.lower(), known, at_most=1)
-    if elsewhere is not None:
+    near = near_misses(name, known, at_most=1)
+    if elsewhere is not None and not near:
         found = f"layout {name!r} is one of {elsewhere.format.upper()} labels"
         fix = _command(tree, elsewhere.format, f" --layout {name}")
     elif near:
@@ -141,7 +141,7 @@ def _unknown(tree: Tree, wanted: Sequence[Layout], others: Sequence[Layout], for
 
 def _fix(tree: Tree, format: str, other: Layout | None) -> str:
     if other is not None:
-        return f"{_command(tree, other.format, _layout_option(other, format))}   # it is a {other.title}"
+        return f"{_command(tree, other.format, _layout_option(other, format))}   # recognized: {other.title}"
     inner = {folder.partition("/")[0] for folder in tree.folders}
     if len(inner) == 1 and "" not in inner:
         folder = shlex.quote(str(tree.root / inner.pop()))

@@ -19,6 +19,7 @@ from robot_assets.core.text import listed, near_misses, plural
 from robot_assets.data.boxes import Box
 from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES
 from robot_assets.data.importing.class_names import agreed_names, is_class_file, no_class_names, read_class_files
+from robot_assets.data.importing.coco_layouts import LAYOUTS as COCO_LAYOUTS
 from robot_assets.data.importing.layout import LabelFiles, is_split, recognize
 from robot_assets.data.importing.yolo_layouts import LABEL_SUFFIX, LAYOUTS, file_names, is_list_of_images
 from robot_assets.data.importing.yolo_rows import RowRules, polygon_rows, read_label, read_rows
@@ -55,7 +56,7 @@ def read_yolo(source: Path, layout: str | None = None, polygons: str | None = No
     tree = walk(source)
     if not tree.images():
         return _without_images(tree)
-    recognized, files = recognize(tree, LAYOUTS, layout)
+    recognized, files = recognize(tree, (*LAYOUTS, *COCO_LAYOUTS), layout)
     named = read_class_files(tree, files.class_files)
     if not any(classes.names for classes in named):
         raise no_class_names(source, _class_ids(tree, files.labels.values()))

@@ -314,6 +314,13 @@ def test_an_unknown_layout_is_one_finding_with_what_is_there_and_what_was_looked
     assert len(str(error).splitlines()) < 20
 
 
+@pytest.mark.parametrize("name", ["train/_annotations.coco.json", "annotations/instances_train.json", "x.json"])
+def test_a_source_with_coco_labels_is_refused_with_the_command_that_reads_it(tmp_path: Path, name: str) -> None:
+    document = '{"images": [], "annotations": [], "categories": []}'
+    root = write(tmp_path / "my export", {"train/a.jpg": "", name: document})
+    assert unknown(root).fix.startswith(f"robot-assets data import coco '{root}' --name NAME   # recognized: ")
+
+
 def test_symlinked_folders_are_shown_in_the_finding_about_a_layout(tmp_path: Path) -> None:
     root = write(tmp_path / "s", {"classes.txt": NAMES, "images/a.jpg": ""})
     (root / "labels").symlink_to(write(tmp_path / "labels", {"a.txt": GOOD_LABEL}))
@@ -370,6 +377,8 @@ def test_a_forced_layout_is_used_or_refused(tmp_path: Path) -> None:
     [
         ("roboflo", "layout 'roboflo' is unknown; did you mean 'roboflow'?", "--layout roboflow"),
         ("Ultralytics", "layout 'Ultralytics' is unknown", "--layout ultralytics"),
+        ("cvat", "layout 'cvat' is unknown; did you mean 'cvat-yolo'?", "--layout cvat-yolo"),
+        ("fiftyone", "layout 'fiftyone' is one of COCO labels", "robot-assets data import coco "),
         ("voc", "layout 'voc' is unknown", "--name NAME   # the layout is recognized"),
         ("\x1b[1m", "layout '\\x1b[1m' is unknown", "--name NAME   # the layout is recognized"),
     ],
