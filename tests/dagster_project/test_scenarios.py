@@ -181,7 +181,7 @@ def test_6_changes_while_the_sensor_is_off_are_built_once(daemon, since):
     daemon.settle()
     made = since()
     assert made.pop("second/onnx", 1) == 1
-    assert made == once("second/ptq", "first/engine/cpu", "second/engine/cpu")
+    assert made == once("second/ptq", "second/qat", "first/engine/cpu", "second/engine/cpu")
 
 
 def test_7_a_failing_build_has_a_limit_of_attempts_until_it_is_fixed(daemon, since):
