@@ -37,6 +37,7 @@ def read_raw(raw: Path) -> Source:
     """
     tree = walk(raw)
     if LABELS not in tree.files:
+        _refuse_reported_labels(tree, raw)
         raise not_raw_data(tree, str(raw), str(raw), raw.name)
     document = _load(tree.files[LABELS])
     reader = _Reader(tree, document, _categories(document))
@@ -53,6 +54,13 @@ def read_raw(raw: Path) -> Source:
     return Source(categories, tuple(sorted(entries, key=lambda e: e.file_name)), tuple(issues), tuple(unlisted))
 
 
+def _refuse_reported_labels(tree: Tree, raw: Path) -> None:
+    """Name what the walk over the folder has found about the labels, such as a symlink."""
+    for issue in tree.issues:
+        if issue.place == LABELS:
+            raise DataError(f"{raw / LABELS} is {issue.found}", needed="the labels as a file", fix=issue.fix)
+
+
 def not_raw_data(tree: Tree, shown: str, folder: str, name: str) -> DataError:
     """The error about a folder that is not raw data, with the command that imports it.
 
@@ -64,12 +72,12 @@ def not_raw_data(tree: Tree, shown: str, folder: str, name: str) -> DataError:
     """
     format = format_of(tree)
     title = {"yolo": "YOLO labels", "coco": "COCO labels of another layout", "": "neither YOLO nor COCO labels"}[format]
-    raw = f"{name}_raw"
+    raw = f"{name}_raw" if format else "NAME"
     return DataError(
         f"{shown} is not raw data: it has no {LABELS}, and it has {title}",
         needed=f"raw data, which is what `robot-assets data import` writes: {LABELS} and {IMAGES}SESSION/FILE",
-        fix=f"robot-assets data import {format or 'yolo'} {shlex.quote(folder)} --name {shlex.quote(raw)}"
-        f"   # then set data/raw/{raw}.dvc as the pointer of the data set in params.yaml",
+        fix=f"robot-assets data import {format or 'yolo'} {shlex.quote(folder) if format else 'SOURCE'} "
+        f"--name {shlex.quote(raw)}   # then set data/raw/{raw}.dvc as the pointer of the data set in params.yaml",
     )
 
 

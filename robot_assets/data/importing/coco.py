@@ -16,7 +16,14 @@ from robot_assets.data.importing.coco_boxes import BoxReader
 from robot_assets.data.importing.coco_categories import read_categories
 from robot_assets.data.importing.coco_ids import Id, ids_in
 from robot_assets.data.importing.coco_images import ImageRecord, accepted, read_records
-from robot_assets.data.importing.coco_layouts import LAYOUTS, base_folder, documents_of, is_json
+from robot_assets.data.importing.coco_layouts import (
+    LAYOUTS,
+    base_folder,
+    documents_of,
+    has_coco_keys,
+    is_json,
+    is_keypoints,
+)
 from robot_assets.data.importing.coco_paths import ImagePaths
 from robot_assets.data.importing.coco_shapes import is_upright
 from robot_assets.data.importing.json_kinds import JsonKind, kind_of
@@ -27,6 +34,8 @@ from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import Tree, walk
 
 _FIX_SYNTAX = "export it again from the annotation tool, or copy it again"
+_LOOKED_INTO = 20
+"""JSON files besides the labels that are looked into: some tools write one an image."""
 _NEEDED = "COCO JSON with images, annotations and categories"
 
 
@@ -175,6 +184,7 @@ class _Reader:
             yield f"{shapes} imported as the enclosing box" + ("es" if count > 1 else "")
 
     def _notes_about_files(self) -> Iterator[str]:
-        others = [name for name in documents_of(self.tree) if name not in self.documents]
+        others = [name for name in documents_of(self.tree) if name not in self.documents][:_LOOKED_INTO]
+        others = [name for name in others if not is_keypoints(name) and has_coco_keys(self.tree, name)]
         if others:
             yield f"not read: {listed(map(printable, others), 3)} (--layout selects other label files)"

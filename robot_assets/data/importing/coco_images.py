@@ -11,6 +11,7 @@ from typing import Any
 from robot_assets.data.coco_document import json_type
 from robot_assets.data.images import FOREIGN_SUFFIXES
 from robot_assets.data.importing.coco_ids import Id, id_of
+from robot_assets.data.importing.coco_layouts import base_folder
 from robot_assets.data.importing.coco_paths import Fault, ImagePaths, Located
 from robot_assets.data.label_issues import LabelIssue, printable
 from robot_assets.data.tree import suffix_of
@@ -29,6 +30,7 @@ class ImageRecord:
         row: The entry.
         key: Its id; None when it has none.
         name: Its file in the tree; None when there is none.
+        target: Path of the image below images/ of the raw data set.
         fault: Why it is refused; None when it is good, or when the walk over the tree has reported its file.
         shown: Its file name for messages, and where a file of that name is.
     """
@@ -38,6 +40,7 @@ class ImageRecord:
     row: Mapping[str, Any]
     key: Id | None
     name: str | None
+    target: str
     fault: Fault | None = None
     shown: str = ""
 
@@ -45,12 +48,6 @@ class ImageRecord:
     def place(self) -> str:
         """The entry, for messages."""
         return f"{self.document}: images[{self.index}]"
-
-    @property
-    def target(self) -> str:
-        """Path of the image below images/ of the raw data set."""
-        name = self.name or ""
-        return next((name.removeprefix(folder) for folder in _CONTAINERS if name.startswith(folder)), name)
 
 
 def read_records(path: str, rows: Sequence[Any], roots: Sequence[str], paths: ImagePaths) -> Iterator[ImageRecord]:
@@ -67,13 +64,22 @@ def read_records(path: str, rows: Sequence[Any], roots: Sequence[str], paths: Im
     strings = sum(isinstance(key, str) for key in keys)
     unusual = (int if strings > len(keys) / 2 else str) if strings else None
     folder = str(PurePosixPath(path).parent).removeprefix(".")
+    base = f"{base_folder(path)}/".removeprefix("./")
     for index, (row, key) in enumerate(zip(rows, keys, strict=True)):
         file_name = row.get("file_name") if isinstance(row, dict) else None
         located = paths.locate(file_name, roots, folder) if isinstance(file_name, str) else Located(None)
         fault = _fault_of_row(row) or _fault_of_id(row, key, times[key], unusual) or located.fault
         name = printable(file_name)[:200] if isinstance(file_name, str) else ""
         shown = f"{name} ({located.hint})" if located.hint else name
-        yield ImageRecord(path, index, row if isinstance(row, dict) else {}, key, located.name, fault, shown)
+        entry = row if isinstance(row, dict) else {}
+        yield ImageRecord(path, index, entry, key, located.name, _target(located.name or "", base), fault, shown)
+
+
+def _target(name: str, base: str) -> str:
+    """Path of an image without the folder of all images, which may be below ``base``, the folder of the label file."""
+    folder = base if name.startswith(base) else ""
+    below = name[len(folder) :]
+    return folder + next((below.removeprefix(one) for one in _CONTAINERS if below.startswith(one)), below)
 
 
 def _fault_of_row(row: Any) -> Fault | None:

@@ -28,9 +28,14 @@ def is_json(name: str) -> bool:
     return suffix_of(name) == ".json"
 
 
-def base_folder(path: Path) -> Path:
+def is_keypoints(name: str) -> bool:
+    """Whether a file has the name of COCO's keypoints, which are of persons that instances_SPLIT.json has, too."""
+    return PurePosixPath(name).name.startswith("person_keypoints_")
+
+
+def base_folder(document: str | Path) -> Path:
     """The folder that a label file is about: its own, or the one above a folder of annotations."""
-    return Path(_base_of(PurePosixPath(path)))
+    return Path(_base_of(PurePosixPath(document)))
 
 
 def documents_of(tree: Tree) -> list[str]:
@@ -95,7 +100,7 @@ def _in_annotations(tree: Tree) -> list[str]:
     if instances:
         return instances
     found = [name for name in every if has_coco_keys(tree, name)]
-    return [name for name in found if not PurePosixPath(name).name.startswith("person_keypoints_")] or found
+    return [name for name in found if not is_keypoints(name)] or found
 
 
 def _find_cvat(tree: Tree) -> LabelFiles | None:
