@@ -14,7 +14,7 @@ from robot_assets.core.errors import DataError
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory, publishing_file
 from robot_assets.core.text import plural
-from robot_assets.data.coco import read_coco
+from robot_assets.data.importing.coco import read_coco
 from robot_assets.data.importing.sessions import FOLDER, SessionRule, regrouped
 from robot_assets.data.importing.yolo import read_yolo
 from robot_assets.data.label_issues import BadItem, LabelIssue, explaining_disk_errors, first_issues
@@ -84,7 +84,7 @@ def import_dataset(
     if reader is None:
         raise DataError(f"unknown format {format!r}", needed=" or ".join(READERS), fix="use one of these formats")
     with explaining_disk_errors(out):
-        found = regrouped(reader(source), sessions or FOLDER)
+        found = regrouped(reader(source, layout, polygons), sessions or FOLDER)
         _refuse_overlap(source, out)
         with publishing_directory(out) as staging:
             return _import(found, source, staging, out, quarantine)
