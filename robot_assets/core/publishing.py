@@ -7,6 +7,7 @@ which the next publication of that name removes.
 from __future__ import annotations
 
 import ctypes
+import itertools
 import os
 import shutil
 import tempfile
@@ -115,7 +116,8 @@ def _sync_filesystem(path: str | Path) -> None:
 
 
 def _fsync_tree(root: Path) -> None:
-    make_durable([path for path in (root, *root.rglob("*")) if not path.is_symlink()])
+    paths = (path for path in itertools.chain([root], root.rglob("*")) if not path.is_symlink())
+    make_durable(list(itertools.islice(paths, _FSYNCS_MAX + 1)))
 
 
 def _fsync(path: str | Path) -> None:

@@ -13,6 +13,7 @@ import re
 import shlex
 import stat
 import struct
+import threading
 import warnings
 import zlib
 from dataclasses import dataclass
@@ -154,6 +155,17 @@ def inspect_image(encoded: bytes, place: str) -> ImageFacts:
         BadItem: It is in another format, damaged, animated or too large, has more than 8 bits per channel, or an EXIF
             orientation.
     """
+    image = _decoded(encoded, place)
+    return ImageFacts(image.width, image.height, perceptual_hash(image))
+
+
+def decoded_size(encoded: bytes, place: str) -> tuple[int, int]:
+    """Decode an image completely and return its width and height in pixels. Raises BadItem as ``inspect_image``."""
+    image = _decoded(encoded, place)
+    return image.width, image.height
+
+
+def _decoded(encoded: bytes, place: str) -> Image.Image:
     image = _open(encoded, place)
     if image.width * image.height > MAX_MEGAPIXELS * 1_000_000:
         raise _too_large(place, f"{image.width}x{image.height} pixels", image.width * image.height)
@@ -163,8 +175,7 @@ def inspect_image(encoded: bytes, place: str) -> ImageFacts:
     if image.format == "WEBP" and frames > 1:
         raise BadItem(place, f"an animated WebP of {frames} frames", "export one frame as PNG, or remove it")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _QUIET:
             orientation = image.getexif().get(_ORIENTATION_TAG, 1)
             image.load()
     except _DECODER_ERRORS as error:
@@ -175,7 +186,33 @@ def inspect_image(encoded: bytes, place: str) -> ImageFacts:
             f"EXIF orientation {orientation}",
             "rotate the pixels (exiftran -ai) and check its boxes, or remove the EXIF tag",
         )
-    return ImageFacts(image.width, image.height, perceptual_hash(image))
+    return image
+
+
+class _Quiet:
+    """Ignores warnings while at least one thread is in the block: ``catch_warnings`` alone is not safe in threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._state = warnings.catch_warnings()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if self._inside == 0:
+                self._state = warnings.catch_warnings()
+                self._state.__enter__()
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if self._inside == 0:
+                self._state.__exit__(None, None, None)
+
+
+_QUIET = _Quiet()
 
 
 def decode_rgb(encoded: bytes) -> np.ndarray:
@@ -224,8 +261,7 @@ def _open(encoded: bytes, place: str) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+        with _QUIET:
             return Image.open(io.BytesIO(encoded), formats=_FORMATS)
     except Image.DecompressionBombError as error:
         pixels = int("".join(re.findall(r"\((\d+) pixels\)", str(error))[:1]) or 0)

@@ -60,14 +60,27 @@ class Labelled:
 
 
 def load(entry: Entry) -> Labelled:
-    """Read and check one image and its labels.
+    """Read and check one image and its labels; the image is decoded completely.
 
     Raises:
         BadItem: The image or one of its boxes is invalid.
     """
     encoded = read_bytes(entry.path, entry.file_name)
     facts = inspect_image(encoded, entry.file_name)
-    boxes = tuple(entry.read_boxes(facts.width, facts.height))
+    return Labelled(encoded, facts, checked_boxes(entry, facts.width, facts.height))
+
+
+def checked_boxes(entry: Entry, width: int, height: int) -> tuple[Box, ...]:
+    """The boxes of an image of ``width`` x ``height`` pixels.
+
+    Raises:
+        BadItem: One of them is invalid or there twice, or the labels cannot be read.
+    """
+    try:
+        boxes = tuple(entry.read_boxes(width, height))
+    except OSError as error:
+        found = f"its labels cannot be read ({error.strerror or error})"
+        raise BadItem(entry.file_name, found, "correct the permissions, or copy the labels again") from None
     seen = set()
     for box in boxes:
         key = (box.category, box.x, box.y, box.width, box.height)
@@ -75,4 +88,4 @@ def load(entry: Entry) -> Labelled:
             place = f"{box.x:g}, {box.y:g}, {box.width:g}, {box.height:g}"
             raise BadItem(entry.file_name, f"duplicate box: {place} px", "remove one of the two labels")
         seen.add(key)
-    return Labelled(encoded, facts, boxes)
+    return boxes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import stat
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +13,20 @@ from robot_assets.store.cache import Cache
 from robot_assets.store.scan import Scanned, scan
 
 if TYPE_CHECKING:
+    from robot_assets.store.receiving import Written
     from robot_assets.store.remote import Remote
 
 
-def add(cache: Cache, path: Path, remote: Remote | None = None) -> Artifact:
+def add(
+    cache: Cache, path: Path, remote: Remote | None = None, written: Mapping[str, Written] | None = None
+) -> Artifact:
     """Store the file or directory at ``path``; return its version.
 
     Args:
         cache: The cache to add to.
         path: The file or directory.
         remote: The remote that evicted objects can be fetched from again; None disables eviction.
+        written: Files whose hashes their writer knows, by relpath; they are read again only if they have changed.
 
     Raises:
         StoreError: The path has an entry that an artifact cannot contain, a file changed while it was read, or the
@@ -33,7 +37,7 @@ def add(cache: Cache, path: Path, remote: Remote | None = None) -> Artifact:
     if digest is None:  # imported late: `storing` loads much that a no-op add does not need
         from robot_assets.store.storing import store_files
 
-        digest = store_files(cache, path, files, remote)
+        digest = store_files(cache, path, files, remote, written or {})
     return _artifact(files, digest)
 
 

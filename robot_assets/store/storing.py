@@ -8,6 +8,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from robot_assets.core.errors import StoreError
@@ -17,6 +18,7 @@ from robot_assets.store.cache import Cache
 from robot_assets.store.copying import CHUNK, copy_hashed, hash_handle
 from robot_assets.store.os_errors import explaining_os_errors
 from robot_assets.store.parallel import map_in_groups
+from robot_assets.store.receiving import Written, unchanged
 from robot_assets.store.scan import Scanned
 from robot_assets.store.state import load_state, save_state
 from robot_assets.store.tree import Tree, tree_of
@@ -31,7 +33,13 @@ Reader = Callable[[Scanned, int], str]
 """Called with a file and its open handle; processes its bytes and returns their md5."""
 
 
-def store_files(cache: Cache, path: Path, files: Sequence[Scanned], remote: Remote | None = None) -> str:
+def store_files(
+    cache: Cache,
+    path: Path,
+    files: Sequence[Scanned],
+    remote: Remote | None = None,
+    written: Mapping[str, Written] = MappingProxyType({}),
+) -> str:
     """Add to the cache the objects of the artifact at ``path`` that it lacks; return the digest.
 
     Objects are added in batches: a killed run keeps the batches that it finished.
@@ -39,7 +47,7 @@ def store_files(cache: Cache, path: Path, files: Sequence[Scanned], remote: Remo
     Raises:
         StoreError: A file changed while it was read, or the disk is full or broken.
     """
-    known = load_state(cache.root / "state", path, files)
+    known = load_state(cache.root / "state", path, files) | unchanged(files, written)
     absent = set(cache.missing(known.values()))
     hashes = {relpath: md5 for relpath, md5 in known.items() if md5 not in absent} if absent else known
     unread = [file for file in files if file.relpath not in hashes]

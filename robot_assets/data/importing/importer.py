@@ -1,29 +1,43 @@
 """Imports labelled images as a raw data set: COCO labels, and one folder per recording session.
 
-Images are copied byte for byte. Bad items are left out and listed beside the result; more than 1 % of them is an
-error unless ``quarantine`` is set. docs/decisions/002-importers.md explains why no library reads the formats.
+Each file of the source is read once; images are copied byte for byte. Bad items are left out and listed beside the
+result; more than 1 % of them is an error unless ``quarantine`` is set. docs/decisions/002-importers.md explains why no
+library reads the formats, and 012-imports-read-headers.md why pixels are decoded later.
 """
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
 
 from robot_assets.core.errors import DataError
-from robot_assets.core.progress import report
+from robot_assets.core.gc_pause import paused_gc
 from robot_assets.core.publishing import publishing_directory, publishing_file
 from robot_assets.core.text import plural
+from robot_assets.data.boxes import Box
+from robot_assets.data.images import decoded_size, read_bytes
 from robot_assets.data.importing.coco import read_coco
+from robot_assets.data.importing.headers import size_of
 from robot_assets.data.importing.sessions import FOLDER, SessionRule, regrouped
 from robot_assets.data.importing.yolo import read_yolo
-from robot_assets.data.label_issues import BadItem, LabelIssue, explaining_disk_errors, first_issues
+from robot_assets.data.label_issues import BadItem, LabelIssue, explaining_disk_errors, first_issues, printable
 from robot_assets.data.labels import LabelWriter
-from robot_assets.data.source import Entry, Source, load
+from robot_assets.data.source import Entry, Source, checked_boxes
 from robot_assets.data.tree import notice_of
+from robot_assets.store import Store
+from robot_assets.store.parallel import map_in_groups
+from robot_assets.store.receiving import Receiver, Written
 
 BAD_SHARE_MAX = 0.01
 READERS = {"yolo": read_yolo, "coco": read_coco}
+_GROUP = 32
+"""Images per task of a thread."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,7 @@ class ImportSummary:
         quarantine_report: File that lists them; None when there are none.
         layout: The arrangement that was recognized, for people.
         notes: What a person should know of, one line each.
+        written: The images by their path below the result, for ``Store.add``.
     """
 
     images: int
@@ -53,6 +68,27 @@ class ImportSummary:
     quarantine_report: Path | None
     layout: str = ""
     notes: tuple[str, ...] = ()
+    written: Mapping[str, Written] = field(default_factory=dict, repr=False, compare=False)
+
+
+class ImportRefused(DataError):
+    """Too many items of a source are bad. ``details`` has all of them."""
+
+    @property
+    def issues(self) -> tuple[LabelIssue, ...]:
+        """The bad items, causes first."""
+        rows = (self.details or {}).get("issues", ())
+        return tuple(LabelIssue(**row) for row in rows) if isinstance(rows, list) else ()
+
+
+class _Copied(NamedTuple):
+    """An image that passed every check and was written to the result."""
+
+    file_name: str
+    width: int
+    height: int
+    boxes: tuple[Box, ...]
+    written: Written
 
 
 def import_dataset(
@@ -64,6 +100,7 @@ def import_dataset(
     layout: str | None = None,
     polygons: str | None = None,
     sessions: SessionRule | None = None,
+    store: Store | None = None,
 ) -> ImportSummary:
     """Read ``source`` and publish it as a raw data set at ``out``.
 
@@ -76,18 +113,22 @@ def import_dataset(
         layout: Name of the layout to read the source in; None to recognize it.
         polygons: "boxes" to read polygons and oriented boxes as their enclosing boxes.
         sessions: How images are grouped into sessions; default: by folder.
+        store: Receives the images while they are copied; ``store.add(out, summary.written)`` completes the artifact.
 
     Raises:
-        DataError: The source cannot be read, has too many bad items, or the disk is full.
+        ImportRefused: Too many items are bad.
+        DataError: The source cannot be read, or the disk is full.
+        StoreError: The disk of the store is full or broken.
     """
     reader = READERS.get(format)
     if reader is None:
         raise DataError(f"unknown format {format!r}", needed=" or ".join(READERS), fix="use one of these formats")
-    with explaining_disk_errors(out):
+    with explaining_disk_errors(out), paused_gc():
         found = regrouped(reader(source, layout, polygons), sessions or FOLDER)
-        _refuse_overlap(source, out)
-        with publishing_directory(out) as staging:
-            return _import(found, source, staging, out, quarantine)
+        if not (format == "coco" and sessions and _is_raw_data(source, out)):
+            _refuse_overlap(source, out)
+        with publishing_directory(out) as staging, _receiver_of(store) as receiver:
+            return _import(found, source, staging, out, quarantine, receiver)
 
 
 def quarantine_path(out: Path) -> Path:
@@ -95,16 +136,25 @@ def quarantine_path(out: Path) -> Path:
     return out.parent / f"{out.name}.quarantine.json"
 
 
-def _import(found: Source, source: Path, staging: Path, out: Path, quarantine: bool) -> ImportSummary:
-    issues = list(found.issues)
-    writer = LabelWriter(found.categories)
-    for done, entry in enumerate(found.entries, start=1):
-        report("import images", done, len(found.entries))
-        try:
-            _import_entry(entry, staging, writer)
-        except BadItem as bad:
-            issues.append(bad.issue)
-    _refuse_too_many(issues, writer.images, source, quarantine)
+@contextmanager
+def _receiver_of(store: Store | None) -> Iterator[Receiver | None]:
+    if store is None:
+        yield None
+        return
+    with store.receiving() as receiver:
+        yield receiver
+
+
+def _import(
+    found: Source, source: Path, staging: Path, out: Path, quarantine: bool, receiver: Receiver | None
+) -> ImportSummary:
+    images = staging / "images"
+    _make_folders(images, found.entries)
+    copied = map_in_groups(partial(_copied, str(images), receiver), found.entries, "import images", _GROUP)
+    issues = sorted([*found.issues, *(one for one in copied if isinstance(one, LabelIssue))])
+    good = [one for one in copied if isinstance(one, _Copied)]
+    _refuse_too_many(issues, len(good), source, out, quarantine)
+    writer = _labels_of(good, found.categories)
     notice = notice_of(source if source.is_dir() else source.parent)
     if notice:
         (staging / "NOTICE").write_bytes(notice)
@@ -117,21 +167,55 @@ def _import(found: Source, source: Path, staging: Path, out: Path, quarantine: b
         classes=writer.boxes_by_class(),
         clipped=writer.clipped,
         unlisted=len(found.unlisted),
-        quarantined=tuple(sorted(issues)),
+        quarantined=tuple(issues),
         quarantine_report=quarantine_path(out) if issues else None,
         layout=found.layout,
         notes=found.notes,
+        written={f"images/{one.file_name}": one.written for one in good} if receiver else {},
     )
 
 
-def _import_entry(entry: Entry, staging: Path, writer: LabelWriter) -> None:
-    """Check an image and its labels, then write exactly the checked bytes."""
-    item = load(entry)
-    target = staging / "images" / entry.file_name
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.write_bytes(item.encoded)
-    session = PurePosixPath(entry.file_name).parent.as_posix()
-    writer.add(entry.file_name, session, item.facts.width, item.facts.height, item.boxes)
+def _make_folders(images: Path, entries: Iterable[Entry]) -> None:
+    for folder in sorted({entry.file_name.rpartition("/")[0] for entry in entries}):
+        (images / folder).mkdir(parents=True, exist_ok=True)
+
+
+def _copied(images: str, receiver: Receiver | None, entry: Entry) -> _Copied | LabelIssue:
+    """Check an image and its labels, then write exactly the checked bytes. Runs on several threads."""
+    try:
+        encoded = read_bytes(entry.path, entry.file_name)
+        width, height = size_of(encoded) or decoded_size(encoded, entry.file_name)
+        boxes = checked_boxes(entry, width, height)
+    except BadItem as bad:
+        return bad.issue
+    md5 = receiver.receive(encoded) if receiver else ""
+    status = _write(f"{images}/{entry.file_name}", encoded)
+    return _Copied(entry.file_name, width, height, boxes, Written.of(status, md5))
+
+
+def _write(path: str, content: bytes) -> os.stat_result:
+    """Write a new file; return its facts."""
+    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    try:
+        rest = memoryview(content)
+        while rest:
+            rest = rest[os.write(handle, rest) :]
+        return os.fstat(handle)
+    finally:
+        os.close(handle)
+
+
+def _labels_of(images: Iterable[_Copied], categories: Sequence[str]) -> LabelWriter:
+    writer = LabelWriter(categories)
+    for one in images:
+        session = one.file_name.rpartition("/")[0] or "."
+        writer.add(one.file_name, session, one.width, one.height, one.boxes)
+    return writer
+
+
+def _is_raw_data(source: Path, out: Path) -> bool:
+    """Whether ``source`` is the former result: its images can be grouped anew, since it is replaced at the end."""
+    return source.resolve() == out.resolve() and (out / "annotations.json").is_file() and (out / "images").is_dir()
 
 
 def _refuse_overlap(source: Path, out: Path) -> None:
@@ -144,28 +228,40 @@ def _refuse_overlap(source: Path, out: Path) -> None:
         )
 
 
-def _refuse_too_many(issues: list[LabelIssue], good: int, source: Path, quarantine: bool) -> None:
-    items = good + len(issues)
+def _refuse_too_many(issues: list[LabelIssue], good: int, source: Path, out: Path, quarantine: bool) -> None:
+    items, place = good + len(issues), printable(str(source))
     if good == 0:
-        raise DataError(
-            f"{source}: no good image among {plural(items, 'item')}:{first_issues(issues)}",
+        raise _refused(
+            f"{place}: no good image among {plural(items, 'item')}:",
+            issues,
+            out,
             needed="at least one image with its labels",
             fix="correct the items above",
         )
     if len(issues) > BAD_SHARE_MAX * items and not quarantine:
-        raise DataError(
-            f"{source}: {plural(len(issues), 'bad item')} of {items} ({len(issues) / items:.1%}):"
-            + first_issues(issues),
+        raise _refused(
+            f"{place}: {plural(len(issues), 'bad item')} of {items} ({len(issues) / items:.1%}):",
+            issues,
+            out,
             needed=f"at most {BAD_SHARE_MAX:.0%} bad items",
             fix="correct the items above, or run the same command with --quarantine to leave them out",
         )
 
 
-def _write_quarantine(issues: list[LabelIssue], out: Path) -> None:
+def _refused(found: str, issues: list[LabelIssue], out: Path, *, needed: str, fix: str) -> ImportRefused:
+    """The error, which shows the first issues and where all of them are."""
+    rows = _write_quarantine(issues, out)
+    listed = f"\n    all of them are in {quarantine_path(out)}" if rows else ""
+    return ImportRefused(found + first_issues(issues) + listed, needed=needed, fix=fix, details={"issues": rows})
+
+
+def _write_quarantine(issues: Iterable[LabelIssue], out: Path) -> list[dict[str, str]]:
+    """Write the list of bad items beside the result, or remove that of an earlier import; return its rows."""
     path = quarantine_path(out)
-    if not issues:
+    rows = [issue.as_json() for issue in issues]
+    if not rows:
         path.unlink(missing_ok=True)
-        return
-    rows = [{"place": item.place, "found": item.found, "fix": item.fix} for item in sorted(issues)]
+        return rows
     with publishing_file(path) as staging:
         staging.write_text(json.dumps(rows, indent=1, sort_keys=True, ensure_ascii=False) + "\n", "utf-8")
+    return rows
