@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from robot_assets.data.label_issues import LabelIssue
     from robot_assets.data.raw import RawData
     from robot_assets.data.spec import DatasetSpec
+    from robot_assets.pipeline.project import Project
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,12 +39,14 @@ class _Target:
         name: Name of the data set, for commands.
         spec: Its parameters; None when params.yaml does not have it.
         packed: Folder of the packed data set, whether it exists or not; None for a folder of raw data.
+        project: The project of the data set; None for a folder of raw data.
     """
 
     raw: Path
     name: str
     spec: DatasetSpec | None
     packed: Path | None
+    project: Project | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +57,7 @@ class _Findings:
         raw: The raw data.
         forecast: What a build would do; None without a good image.
         proposals: Rules of sessions, where there are too few.
+        drift: How the folder differs from what its pointer records; "" when it does not, or without a pointer.
         origin: Why the packed data set is not judged; "" when it is, or when there is none.
         verdicts: Gates of the packed data set.
     """
@@ -61,13 +65,14 @@ class _Findings:
     raw: RawData
     forecast: Forecast | None
     proposals: tuple[Proposal, ...]
+    drift: str
     origin: str
     verdicts: dict[str, Verdict]
 
     @property
     def passed(self) -> bool:
         """Whether nothing is bad."""
-        is_good = self.forecast is not None and self.forecast.passed and not self.raw.issues
+        is_good = self.forecast is not None and self.forecast.passed and not self.raw.issues and not self.drift
         return is_good and all(verdict.passed for verdict in self.verdicts.values())
 
 
@@ -103,9 +108,9 @@ def _target(name: str) -> _Target:
         return _folder(folder.expanduser(), name)
     project = find_project()
     if name not in project.params.datasets and re.fullmatch(NAME, name) and project.raw(name).is_dir():
-        return _Target(project.raw(name), name, None, None)
+        return _Target(project.raw(name), name, None, None, project)
     spec = spec_of(project, name, "check")
-    return _Target(existing_raw(project, name, spec), name, spec, project.packed(name))
+    return _Target(existing_raw(project, name, spec), name, spec, project.packed(name), project)
 
 
 def _folder(folder: Path, name: str) -> _Target:
@@ -131,11 +136,22 @@ def _findings(target: _Target) -> _Findings:
 
     raw = load_raw(target.raw)
     if not raw.frames:
-        return _Findings(raw, None, (), "", {})
+        return _Findings(raw, None, (), _drift(target), "", {})
     spec = target.spec or _assumed(raw)
     outlook = forecast(raw, spec, target.name)
     origin, verdicts = _judged(target, raw, outlook)
-    return _Findings(raw, outlook, _proposals(raw), origin, verdicts)
+    return _Findings(raw, outlook, _proposals(raw), _drift(target), origin, verdicts)
+
+
+def _drift(target: _Target) -> str:
+    """Whether the folder has another version than the pointer beside it, which the assets are built from."""
+    from robot_assets.store import read_pointer
+
+    pointer = target.raw.with_name(f"{target.raw.name}.dvc")
+    if target.project is None or not pointer.is_file():
+        return ""
+    recorded, found = read_pointer(pointer).digest, target.project.store.digest_of(target.raw).digest
+    return f"{shown(target.raw)} is version {found}, and {shown(pointer)} records {recorded}" * (recorded != found)
 
 
 def _assumed(raw: RawData) -> DatasetSpec:
@@ -190,6 +206,7 @@ def _facts(target: _Target, found: _Findings) -> dict[str, Any]:
             "sessions": len(raw.sessions),
             "boxes": raw.boxes,
             "findings": [dataclasses.asdict(issue) for issue in raw.issues],
+            "pointer": found.drift or None,
             "linked_sessions": [dataclasses.asdict(link) for unit in units for link in unit.links],
         },
         "build": {
@@ -207,6 +224,10 @@ def _print(target: _Target, found: _Findings) -> None:
     print(f"raw data {shown(raw.folder)}: {images} in {sessions}, {plural(len(raw.issues), 'bad item')}")
     if raw.issues:
         print_issues(raw.issues)
+    if found.drift:
+        pointer = target.raw.with_name(f"{target.raw.name}.dvc")
+        restore = f"dvc checkout --force {quoted(pointer)}   # restores what the pointer records"
+        _print_verdict("pointer", False, found.drift, f"{restore}; or import the data again")
     _print_forecast(target, found)
     if found.origin and target.packed:
         print(f"{shown(target.packed)} {found.origin}: not judged\n  fix: robot-assets data build {target.name}")

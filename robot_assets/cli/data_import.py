@@ -223,7 +223,7 @@ def print_proposals(proposals: Sequence[Proposal], command: Callable[[str], str]
         "    one folder for the images of each recording in the source, and the same import again",
         f"    {command('file:sessions.csv')}   # after writing lines such as {_CSV_LINE} into sessions.csv",
     )
-    at = len(lines) - sum(one.rule == "one-per-image" for one in proposals)
+    at = len(lines) - sum(one.leaks for one in proposals)
     print(*lines[:at], *own, *lines[at:], sep="\n")
 
 

@@ -125,7 +125,7 @@ def test_import_coco_from_its_file(project: Path, tmp_path: Path) -> None:
 def test_quarantined_items_are_listed(project: Path, source: Path) -> None:
     (source / "d1/r1/003.txt").write_text("0 nan 0.5 0.1 0.1\n")
     assert "--quarantine" in refusal(DataError, "import", "yolo", source, "--name", "field").fix
-    assert not any((project / "data" / "raw").iterdir())
+    assert [path.name for path in (project / "data" / "raw").iterdir()] == ["field.quarantine.json"]
     found = run("import", "yolo", source, "--name", "field", "--quarantine")
     assert "d1/r1/003.txt:1" in found
     assert "field.quarantine.json" in found
@@ -275,6 +275,18 @@ def test_a_data_set_that_was_packed_with_other_parameters_is_not_judged(project:
     assert "was packed with other parameters (classes): not judged" in run("check", "field")
     edit_params(project, classes=list(CLASSES), split={"train": 0.2, "val": 0.4, "test": 0.4})
     assert "was packed with other parameters (split or near_duplicate_bits)" in run("check", "field")
+
+
+def test_a_folder_that_is_not_what_its_pointer_records_is_named(project: Path, source: Path) -> None:
+    run("import", "yolo", source, "--name", "field")
+    pointer = project / "data/raw/field.dvc"
+    before = pointer.read_bytes()
+    (source / "d1/r1/003.txt").write_text("0 0.25 0.25 0.25 0.25\n")
+    run("import", "yolo", source, "--name", "field")
+    pointer.write_bytes(before)  # as git checkout does
+    found = run("check", "field", code=1)
+    assert "pointer: failed\n  data/raw/field is version " in found
+    assert "fix: dvc checkout --force data/raw/field.dvc " in found
 
 
 def test_raw_data_without_an_entry_in_params_is_checked_by_itself(project: Path, source: Path) -> None:

@@ -22,6 +22,7 @@ SPLIT_FOLDERS = frozenset(
 )
 _ROBOFLOW_TAIL = r"(?:_(?:jpe?g|png|bmp|webp|tiff?))?\.rf\.\w+"
 """What Roboflow adds to the name of an image: ``_jpg.rf.HASH``."""
+_ROBOFLOW_IMAGE = r"^(.+)\.rf\.\w+$"
 _DATE = r"(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])"
 _NAME_RULES = (
     (r"^(.+?)[-_. ]+\d+{tail}$", "the name before the frame number"),
@@ -43,11 +44,13 @@ class Proposal:
         rule: What ``--sessions`` takes.
         sessions: Number of sessions.
         reason: What a session is by this rule, with the first names.
+        leaks: Whether it divides recordings.
     """
 
     rule: str
     sessions: int
     reason: str
+    leaks: bool = False
 
 
 def splits_among(sessions: Collection[str]) -> tuple[str, ...]:
@@ -69,10 +72,19 @@ def proposals(entries: Sequence[Entry], splits: Collection[str] = ()) -> tuple[P
         splits: Top folders that are splits of an export.
     """
     found = sorted([*_by_names(entries), *_by_times(entries, splits)], key=lambda proposal: proposal.sessions)
-    if len(entries) >= SESSIONS_MIN:
-        reason = "only where no two images are of one recording; else scores on val and test are too high"
-        found.append(Proposal("one-per-image", len(entries), reason))
-    return tuple(found)
+    return (*found, *_leaking(entries))
+
+
+def _leaking(entries: Sequence[Entry]) -> list[Proposal]:
+    """One session per image; where Roboflow augmented images, one per image with its copies."""
+    if len(entries) < SESSIONS_MIN:
+        return []
+    reason = "only where no two images are of one recording; else scores on val and test are too high"
+    images = {by_name(stem_of(entry.file_name), re.compile(_ROBOFLOW_IMAGE)) for entry in entries}
+    if "" not in images and SESSIONS_MIN <= len(images) < len(entries):
+        copies = f"each image with its augmented copies: {reason}"
+        return [Proposal(f"name:{_ROBOFLOW_IMAGE}", len(images), copies, leaks=True)]
+    return [Proposal("one-per-image", len(entries), reason, leaks=True)]
 
 
 def _by_names(entries: Sequence[Entry]) -> list[Proposal]:

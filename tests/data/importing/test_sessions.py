@@ -393,6 +393,11 @@ def test_frame_numbers_alone_give_no_sessions() -> None:
     assert [*proposed([f"{1736848102 + number}.jpg" for number in range(0, 9000, 100)])] == ["one-per-image"]
 
 
+def test_augmented_copies_of_roboflow_stay_together() -> None:
+    names = [f"frame_{frame:03}_jpg.rf.{copy}{frame}ab.jpg" for frame in range(9) for copy in "cde"]
+    assert proposed(names) == {r"name:^(.+)\.rf\.\w+$": 9}
+
+
 def test_capture_times_are_proposed_where_all_images_have_them(tmp_path: Path) -> None:
     for hour in range(3):
         for frame in range(3):
