@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from dagster_project.commands.records import print_records
 from robot_assets.cli import completion
-from robot_assets.cli.console import JsonOption, answer, console
+from robot_assets.cli.console import JsonOption, answer
 from robot_assets.core.extras import require
 from robot_assets.core.text import plural
 from robot_assets.pipeline.project import find_project
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from robot_assets.lineage.plan import Cost, Step
 
 _STYLES = {"stale": "bold yellow", "missing": "bold", "behind": "dim", "gate failed": "bold red"}
+_GATES_ONLY = ("gate pending", "gate failed")
+_TRIGGERS = {"auto": "automatic", "manual": "manual"}
 
 
 def plan(
@@ -59,50 +62,68 @@ def _as_json(status: ProjectStatus, steps: Sequence[Step]) -> dict[str, Any]:
 
 
 def _print(status: ProjectStatus, steps: Sequence[Step]) -> None:
-    from robot_assets.lineage.plan import common_causes, costs
+    from robot_assets.lineage.plan import common_causes
 
     if not steps:
         print(f"everything is fresh ({plural(len(status.found), 'asset')})")
         return
     common = common_causes(steps)
     folded = {name for cause in common for name in cause.assets}
-    _print_table([step for step in steps if step.asset not in folded])
+    _print_steps([step for step in steps if step.asset not in folded], status)
     for cause in common:
         print(cause)
     print()
-    for pool, cost in costs(steps).items():
-        print(f"{pool}: {_total(cost)}")
-    certain = sum(step.is_certain for step in steps)
-    print(f"{certain} to rebuild, {len(steps) - certain} may follow, {len(status.found) - len(steps)} fresh")
+    built = [step for step in steps if not status.graph[step.asset].is_observed]
+    _print_times(built)
+    certain = sum(step.is_certain for step in built)
+    observed = f", {len(steps) - len(built)} to observe" if len(built) < len(steps) else ""
+    fresh = len(status.found) - len(steps)
+    print(f"{certain} to build, {len(built) - certain} may follow{observed}, {fresh} fresh")
 
 
-def _print_table(steps: Sequence[Step]) -> None:
+def _print_steps(steps: Sequence[Step], status: ProjectStatus) -> None:
     """What causes something before what follows from it."""
-    from rich.table import Table
-
-    if not steps:
-        return
-    table = Table("asset", "state", "why", "where", "starts", "expected", box=None, header_style="bold", pad_edge=False)
-    for step in steps:
-        why = "; ".join(step.causes) or f"after {', '.join(step.after)}"
-        row = (step.asset, str(step.state), why, step.pool, _starter(step), _expected(step.expected_s))
-        table.add_row(*row, style=_STYLES.get(step.state, ""))
-    console().print(table, highlight=False)
-
-
-def _starter(step: Step) -> str:
-    return "by itself" if step.policy == "auto" else "a person"
+    if steps:
+        print_records(
+            ("asset", "state", "why", "where", "trigger", "expected"),
+            [
+                (step.asset, str(step.state), _why(step), step.pool, _TRIGGERS[step.policy], _expected(step, status))
+                for step in steps
+            ],
+            [_STYLES.get(step.state, "") for step in steps],
+        )
 
 
-def _expected(seconds: float | None) -> str:
-    if seconds is None:
-        return "unknown"
+def _why(step: Step) -> str:
+    return "; ".join(step.causes) or f"after {', '.join(step.after)}"
+
+
+def _expected(step: Step, status: ProjectStatus) -> str:
+    if status.graph[step.asset].is_observed:
+        return "-"
+    if step.state in _GATES_ONLY:
+        return "gates only"
+    return "unknown" if step.expected_s is None else _span(step.expected_s)
+
+
+def _span(seconds: float) -> str:
     if seconds < 60:
-        return f"{seconds:.0f} s"
+        return f"{seconds:.0f} s" if seconds >= 1 else "under 1 s"
     return f"{seconds / 60:.0f} min" if seconds < 3600 else f"{seconds / 3600:.1f} h"
 
 
-def _total(cost: Cost) -> str:
-    more = f", at most {_expected(cost.at_most_s)} with what may follow" if cost.at_most_s > cost.certain_s else ""
-    unknown = f", {cost.unknown} never built before" if cost.unknown else ""
-    return f"{_expected(cost.certain_s)} expected{more}{unknown}"
+def _print_times(built: Sequence[Step]) -> None:
+    """The expected time on each pool of nodes."""
+    from robot_assets.lineage.plan import costs
+
+    for pool, cost in costs(built).items():
+        print(f"{pool}: {_time(cost)}")
+
+
+def _time(cost: Cost) -> str:
+    parts = [f"{_span(cost.certain_s)} expected"] if cost.certain_s else []
+    if cost.at_most_s > cost.certain_s:
+        parts.append(f"at most {_span(cost.at_most_s)} with what may follow")
+    if cost.unknown:
+        parts.append(f"time unknown for {plural(cost.unknown, 'asset')} without an earlier build")
+    return ", ".join(parts) or "gates only"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -119,16 +120,33 @@ def _values(metadata: Mapping[str, dg.MetadataValue]) -> dict[str, Any]:
     return {key: getattr(value, "value", None) for key, value in metadata.items()}
 
 
-def gate_descriptions(instance: dg.DagsterInstance, graph: Mapping[str, Stage], names: Iterable[str]) -> list[str]:
-    """The descriptions of the failed gates of some assets, one entry each."""
+@dataclass(frozen=True)
+class FailedGate:
+    """The last evaluation of a gate that did not pass, as it described itself."""
+
+    asset: str
+    name: str
+    summary: str
+    fix: str
+
+
+def failed_gates(instance: dg.DagsterInstance, graph: Mapping[str, Stage], names: Iterable[str]) -> list[FailedGate]:
+    """The failed gates of some assets, in the order of the graph."""
     keys = [dg.AssetCheckKey(asset_key(name), gate.name) for name in names for gate in graph[name].gates]
     latest = instance.event_log_storage.get_latest_asset_check_execution_by_key(keys)
-    evaluations = {key: row.event.asset_check_evaluation for key, row in latest.items() if row.event}
+    evaluations = [(key, row.event.asset_check_evaluation) for key in keys if (row := latest.get(key)) and row.event]
     return [
-        f"{asset_name(key.asset_key)} {key.name}: {' '.join((evaluation.description or '').split())}"
-        for key, evaluation in evaluations.items()
+        _failed_gate(key, evaluation.description or "")
+        for key, evaluation in evaluations
         if evaluation is not None and not evaluation.passed
     ]
+
+
+def _failed_gate(key: dg.AssetCheckKey, description: str) -> FailedGate:
+    asset = asset_name(key.asset_key)
+    summary, _, fix = description.partition("\n\nfix: ")
+    again = f"robot-assets build {asset}   # evaluates the gate again"
+    return FailedGate(asset, key.name, " ".join(summary.split()), " ".join(fix.split()) or again)
 
 
 def in_progress(instance: dg.DagsterInstance) -> frozenset[str]:

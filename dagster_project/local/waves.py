@@ -6,24 +6,28 @@ bytes as before cuts off what follows it (docs/decisions/003-build-in-waves.md).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import shlex
+import uuid
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
 import dagster as dg
 
-from dagster_project.instance.reader import gate_descriptions
 from dagster_project.instance.selection import select
-from dagster_project.instance.status import ProjectStatus, observe_and_read
+from dagster_project.instance.status import observe_and_read
 from dagster_project.keys import asset_key
-from robot_assets.core.errors import RobotAssetsError
+from dagster_project.local.leftovers import BuildError, refuse_leftovers
 from robot_assets.lineage.staleness import State, Status
 from robot_assets.pipeline.project import Project
 
+_INTERRUPTED = ("DagsterExecutionInterruptedError", "KeyboardInterrupt")
+_WAVE_TAG = "robot_assets/wave"
 _QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-class BuildError(RobotAssetsError):
-    """A step or a gate failed; what does not depend on it has been built."""
+class BuildInterrupted(KeyboardInterrupt):
+    """A person has ended the build; what was built before is recorded."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,9 @@ def build(
     Raises:
         SelectionError: A selection names nothing.
         BuildError: A step failed, a gate did not pass, or an input could not be observed.
+        BuildInterrupted: The build was interrupted.
     """
+    again = shlex.join(["robot-assets", "build", *selection])
     wanted = select(project, definitions, selection, "robot-assets build")
     attempted: set[str] = set()
     while True:
@@ -67,9 +73,9 @@ def build(
         causes = status.causes(instance, todo)
         for name, found in todo.items():
             announce(name, found, causes[name])
-        _run(definitions, instance, _wave(todo))
+        _run(definitions, instance, _wave(todo), again)
         attempted |= set(todo)
-    _refuse_leftovers(instance, status)
+    refuse_leftovers(project, instance, status, again)
     return tuple(status.found)
 
 
@@ -81,21 +87,43 @@ def _wave(todo: Mapping[str, Status]) -> Wave:
     )
 
 
-def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, wave: Wave) -> None:
+def _run(definitions: dg.Definitions, instance: dg.DagsterInstance, wave: Wave, again: str) -> None:
     selection = dg.AssetSelection.assets(*map(asset_key, wave.assets)) | dg.AssetSelection.checks(
         *(dg.AssetCheckKey(asset_key(asset), gate) for asset, gate in wave.gates)
     )
-    result = dg.materialize(
-        [*(definitions.assets or []), *(definitions.asset_checks or [])],
-        selection=selection,
-        instance=instance,
-        resources=definitions.resources,
-        run_config=_QUIET,
-        raise_on_error=False,
-    )
+    tag = str(uuid.uuid4())
+    with _ending_run(instance, tag):
+        result = dg.materialize(
+            [*(definitions.assets or []), *(definitions.asset_checks or [])],
+            selection=selection,
+            instance=instance,
+            resources=definitions.resources,
+            run_config=_QUIET,
+            raise_on_error=False,
+            tags={_WAVE_TAG: tag},
+        )
     failed = [event for event in result.all_events if event.is_step_failure and not _is_refusal(event)]
     if failed:
-        raise _step_error(failed[0], result.run_id)
+        raise _step_error(failed[0], result.run_id, again, _assets(wave))
+
+
+@contextmanager
+def _ending_run(instance: dg.DagsterInstance, tag: str) -> Iterator[None]:
+    """Record the end of a run that an exception has ended outside of its steps; the sensor would wait for it."""
+    try:
+        yield
+    except BaseException:
+        # the exception may be about the instance itself; then it cannot be recorded
+        with suppress(Exception):
+            for run in instance.get_runs(filters=dg.RunsFilter(tags={_WAVE_TAG: tag})):
+                if not run.is_finished:
+                    instance.report_run_canceled(run)
+        raise
+
+
+def _assets(wave: Wave) -> Iterator[str]:
+    yield from wave.assets
+    yield from (asset for asset, _ in wave.gates)
 
 
 def _is_refusal(event: dg.DagsterEvent) -> bool:
@@ -104,44 +132,30 @@ def _is_refusal(event: dg.DagsterEvent) -> bool:
     return error is not None and error.cls_name == "DagsterAssetCheckFailedError"
 
 
-def _step_error(event: dg.DagsterEvent, run_id: str) -> BuildError:
+def _step_error(event: dg.DagsterEvent, run_id: str, again: str, names: Iterable[str]) -> BuildError | BuildInterrupted:
     """A failed step as an error: in our own words where the domain raised it."""
-    step, data = event.step_key or "a step", event.step_failure_data
+    asset, data = _asset_of_step(event.step_key or "", names), event.step_failure_data
     failure = data.user_failure_data
     if failure and failure.metadata and "fix" in failure.metadata:
         found, needed, fix = (str(failure.metadata[key].value) for key in ("found", "needed", "fix"))
-        return BuildError(f"{step}: {found}", needed=needed, fix=fix)
-    if data.error and data.error.cls_name == "DagsterExecutionInterruptedError":
-        return BuildError(
-            f"{step} was interrupted",
-            needed="a build that ends by itself",
-            fix="run the same build again: training continues after the last complete epoch",
-        )
-    return BuildError(
-        f"{step} failed in run {run_id}: {data.error.to_string() if data.error else 'no reason given'}",
+        return BuildError(f"{asset}: {found}", needed=needed, fix=fix)
+    if data.error and data.error.cls_name in _INTERRUPTED:
+        return BuildInterrupted(f"interrupted while building {asset}; to continue: {again}")
+    cause = data.error
+    while cause is not None and cause.cause is not None:
+        cause = cause.cause
+    reason = " ".join(cause.message.split()) if cause else "no reason given"
+    error = BuildError(
+        f"{asset} failed: {reason}",
         needed="a step that ends without an error",
-        fix="fix what the error names, then run the same build again",
+        fix=f"robot-assets ui   # the log of run {run_id} has the traceback, as does --debug; then: {again}",
     )
+    error.add_note(data.error.to_string() if data.error else "")
+    return error
 
 
-def _refuse_leftovers(instance: dg.DagsterInstance, status: ProjectStatus) -> None:
-    """Each asset has been attempted once; what is still not fresh is an error."""
-    failed = [name for name, found in status.found.items() if found.state is State.GATE_FAILED]
-    if failed:
-        lines = gate_descriptions(instance, status.graph, failed)
-        raise BuildError(
-            "blocking checks did not pass; what depends on them was not built:\n    " + "\n    ".join(lines),
-            needed="every blocking check to pass",
-            fix="apply the fix of each check above, then run the same build again",
-        )
-    left = [name for name, found in status.found.items() if not found.is_fresh]
-    if left:
-        for name, error in status.refused.items():
-            raise BuildError(f"{name}: {error.found}", needed=error.needed, fix=error.fix)
-        causes = status.causes(instance, left)
-        lines = [f"{name}: {'; '.join(causes[name])}" for name in left]
-        raise BuildError(
-            "still not fresh after the build:\n    " + "\n    ".join(lines),
-            needed="code, parameters and inputs that do not change during a build",
-            fix="run the same build again",
-        )
+def _asset_of_step(step: str, names: Iterable[str]) -> str:
+    """The asset of a step such as ``datasets__yard`` or ``datasets__yard_gates``."""
+    steps = {asset_key(name).to_python_identifier(): name for name in names}
+    asset = steps.get(step) or steps.get(step.removesuffix("_gates"))
+    return asset or step or "a step"

@@ -5,13 +5,14 @@ An observation has the version as Dagster's tag, and as metadata where it was re
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
 from dagster_project.instance.event_log import DATA_VERSION_TAG
 from dagster_project.keys import asset_key
+from robot_assets.core.markdown import literal
 from robot_assets.pipeline.kind import Sighting
 
 FACTS_KEY = "facts"
@@ -44,7 +45,7 @@ def new_observation(name: str, sighting: Sighting, before: dg.AssetObservation |
             "seen at": sighting.what,
             "version": sighting.version,
             "version before": observed_data_version(before) or "none: never observed before",
-            **({"changes": dg.MetadataValue.md("\n".join(f"- {line}" for line in different))} if different else {}),
+            **({"changes": _listed(different)} if different else {}),
             **shown,
             FACTS_KEY: dg.MetadataValue.json(dict(sighting.facts)),
         },
@@ -52,10 +53,14 @@ def new_observation(name: str, sighting: Sighting, before: dg.AssetObservation |
     )
 
 
+def _listed(lines: Sequence[str]) -> dg.MarkdownMetadataValue:
+    return dg.MetadataValue.md("\n".join(f"- {literal(line)}" for line in lines))
+
+
 def transition(sighting: Sighting, before: dg.AssetObservation | None) -> str:
     """``old -> new``, abbreviated."""
     old = observed_data_version(before)
-    return f"{old[:8] if old else 'nothing'} -> {sighting.version[:8]}"
+    return f"{old[:8]} -> {sighting.version[:8]}" if old else f"first version {sighting.version[:8]}"
 
 
 def changes(sighting: Sighting, before: dg.AssetObservation | None) -> list[str]:

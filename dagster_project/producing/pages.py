@@ -6,11 +6,12 @@ Markdown entry in a dialog of its own.
 
 import base64
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dagster as dg
 
+from robot_assets.core.markdown import literal
 from robot_assets.core.page import Block, Facts, Page, Picture, Table, Text
 from robot_assets.core.verdict import Verdict
 
@@ -60,7 +61,7 @@ def _shown(values: Mapping[str, Any]) -> dict[str, Any]:
 def _markdown(block: Block) -> str:
     match block:
         case Picture(png, caption):
-            return f"![{caption}](data:image/png;base64,{base64.b64encode(png).decode()})"
+            return f"![{literal(caption)}](data:image/png;base64,{base64.b64encode(png).decode()})"
         case Table(first, rows):
             return _table(rows, first)
         case Text(markdown):
@@ -69,9 +70,13 @@ def _markdown(block: Block) -> str:
 
 def _table(rows: Mapping[str, Mapping[str, Any]], first: str) -> str:
     columns = list(next(iter(rows.values()), {}))
-    lines = [f"| {first} | " + " | ".join(columns) + " |", "|---" * (len(columns) + 1) + "|"]
-    lines += [f"| {name} | " + " | ".join(_cell(row[key]) for key in columns) + " |" for name, row in rows.items()]
+    lines = [_row([first, *columns]), "|---" * (len(columns) + 1) + "|"]
+    lines += [_row([name, *(_cell(row[key]) for key in columns)]) for name, row in rows.items()]
     return "\n".join(lines)
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(map(literal, cells))} |"
 
 
 def _cell(value: Any) -> str:

@@ -4,6 +4,7 @@ The domain function gets paths and frozen parameters and writes into an output f
 the result.
 """
 
+import errno
 import fcntl
 import shutil
 import time
@@ -25,6 +26,7 @@ from dagster_project.observing.observations import latest_observed_version
 from dagster_project.producing.pages import HEADLINE_KEY, PAGE_KEY, facts_metadata, problem_metadata
 from robot_assets.core import progress
 from robot_assets.core.errors import DataError, RobotAssetsError, StoreError
+from robot_assets.core.os_errors import system_error
 from robot_assets.lineage.causes import causes_of
 from robot_assets.lineage.code import CODE_RULE, load, running_code
 from robot_assets.lineage.graph import Stage
@@ -38,6 +40,7 @@ from robot_assets.pipeline.project import Project
 from robot_assets.store.pins import released
 
 RECORD_KEY = "record"
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SECONDS_BETWEEN_LOG_LINES = 15.0
 
 
@@ -100,7 +103,7 @@ class StageRun:
                 **self._facts(production, summary),
                 PAGE_KEY: dg.MetadataValue.url(f"/assets/{self.stage.asset}?view=events"),
                 **signed,
-                "rebuilt_because": "; ".join(map(str, self.causes)) or "requested by a person: nothing had changed",
+                "rebuilt_because": "; ".join(map(str, self.causes)) or "requested: nothing had changed",
                 "size_bytes": record.size_bytes,
                 "duration_s": record.duration_s,
                 RECORD_KEY: dg.MetadataValue.json(record.model_dump(mode="json")),
@@ -166,7 +169,7 @@ class StageRunner(dg.ConfigurableResource):
     @contextmanager
     def step(self, context: dg.AssetExecutionContext, stage: Stage, name: AssetName) -> Iterator[StageRun]:
         """Run one stage; log its progress, and turn a RobotAssetsError into a readable Dagster failure."""
-        with failing_readably(), released(), progress.listening(_logging(context)):
+        with failing_readably(self.project.state / "work"), released(), progress.listening(_logging(context)):
             versions = {name: self.version(context.instance, name) for name in stage.inputs}
             run = StageRun(context, self.project, stage, name, versions)
             load(stage.code)
@@ -215,16 +218,33 @@ def _exclusive(workdir: Path, asset: str) -> Iterator[None]:
 
 
 @contextmanager
-def failing_readably() -> Iterator[None]:
-    """Turn a RobotAssetsError into a Dagster failure without retries: another attempt would not help."""
+def failing_readably(workdir: Path | None = None) -> Iterator[None]:
+    """Turn a RobotAssetsError, or one of the operating system, into a readable Dagster failure.
+
+    Only a failed connection is worth another attempt.
+
+    Args:
+        workdir: The folder that the block writes to: a write to a full disk does not say where it was.
+    """
     try:
         yield
     except RobotAssetsError as error:
-        raise dg.Failure(
-            description=f"{error.found}\n\nneeded: {error.needed}\n\nfix: {error.fix}",
-            metadata={"found": error.found, "needed": error.needed, "fix": error.fix},
-            allow_retries=False,
-        ) from error
+        raise _failure(error) from error
+    except OSError as error:
+        if error.filename is None and error.errno in _FULL and workdir is not None:
+            error.filename = str(workdir)
+        found = system_error(error)
+        if found is None:
+            raise
+        raise _failure(found, allow_retries=isinstance(error, ConnectionError | TimeoutError)) from error
+
+
+def _failure(error: RobotAssetsError, allow_retries: bool = False) -> dg.Failure:
+    return dg.Failure(
+        description=f"{error.found}\n\nneeded: {error.needed}\n\nfix: {error.fix}",
+        metadata={"found": error.found, "needed": error.needed, "fix": error.fix},
+        allow_retries=allow_retries,
+    )
 
 
 def _logging(context: dg.AssetExecutionContext) -> progress.Listener:

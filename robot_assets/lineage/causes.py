@@ -38,7 +38,8 @@ def explain(
     if status.due_gates:
         failed = set(status.failed_gates)
         return tuple(
-            f"{name} failed" if name in failed else f"{name} has not run on this state" for name in status.due_gates
+            f"the gate {name} failed" if name in failed else f"the gate {name} has not run on this version"
+            for name in status.due_gates
         )
     return waits
 
@@ -46,10 +47,10 @@ def explain(
 def _why_stale(stage: Stage, built: Mapping[str, Built], record: Record | None, code: Code) -> tuple[str, ...]:
     mine = built.get(stage.asset)
     if mine is not None and record is None:
-        return ("was reported by something else than a build of this system",)
+        return ("was not materialized by a build of this system",)
     is_stored = mine is None or mine.is_stored
     found = causes_of(stage, record, present_inputs(stage, built), code, is_stored=is_stored)
-    return tuple(map(str, found)) or ("its last build was interrupted before it had been checked in",)
+    return tuple(map(str, found)) or ("its last build was interrupted before it was recorded",)
 
 
 def causes_of(

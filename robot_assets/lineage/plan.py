@@ -59,7 +59,7 @@ class Cost:
     Attributes:
         certain_s: Seconds of what is stale.
         at_most_s: With what is behind as well.
-        unknown: Number of assets that were never built here, so that their time is unknown.
+        unknown: Number of assets to build whose last build has no known time; most were never built.
     """
 
     certain_s: float

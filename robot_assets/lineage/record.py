@@ -59,25 +59,35 @@ class Cause(Spec):
             case CauseKind.NEVER_BUILT:
                 return "was never built"
             case CauseKind.LOST:
-                return f"the store has lost {_short(self.old)}"
+                return f"its bytes ({_short(self.old)}) are not in the store"
             case CauseKind.CODE_RULE:
                 return f"{RULE_CHANGED} ({self.old} -> {self.new})"
             case CauseKind.PARAMETER if self.old is None:
                 return f"{self.what} is new: {self.new}"
             case CauseKind.PARAMETER if self.new is None:
-                return f"{self.what} is gone (was {self.old})"
+                return f"{self.what} was removed (before: {self.old})"
             case CauseKind.PARAMETER:
                 return f"{self.what}: {self.old} -> {self.new}"
         noun = {CauseKind.INPUT: self.what, CauseKind.CODE: f"code of {self.what}"}[self.kind]
-        if self.old is None:
-            return f"{noun} is new"
-        if self.new is None:
-            return f"{noun} is gone"
-        return f"{noun} changed ({_short(self.old)} -> {_short(self.new)})"
+        return f"{noun} {_change(self.old, self.new)}"
+
+
+def _change(old: str | None, new: str | None) -> str:
+    """What happened to an input or to code; an empty version is that of an input that has none."""
+    match old, new:
+        case None, _:
+            return "is new"
+        case _, None:
+            return "was removed"
+        case _, "":
+            return f"has no version now (before: {_short(old)})"
+        case "", _:
+            return f"has a version now ({_short(new)})"
+    return f"changed ({_short(old)} -> {_short(new)})"
 
 
 def _short(digest: str | None) -> str:
-    return digest[:8] if digest else "nothing"
+    return digest[:8] if digest else "unknown"
 
 
 class Record(Spec):

@@ -27,7 +27,7 @@ class State(StrEnum):
     MISSING = "missing"
     STALE = "stale"
     BEHIND = "behind"
-    GATE_DUE = "gate due"
+    GATE_DUE = "gate pending"
     GATE_FAILED = "gate failed"
 
 

@@ -9,7 +9,7 @@ what happened                                          Dagster  we           bec
 =====================================================  =======  ===========  =========================================
 only an ancestor is stale                              FRESH    BEHIND       Dagster checks direct inputs only
 an observed asset was never observed                   FRESH    MISSING      Dagster assumes a version
-the store has lost the bytes                           FRESH    STALE        Dagster does not store them
+the bytes are not in the store                         FRESH    STALE        Dagster does not store them
 a gate has not run, or has a new budget                FRESH    GATE_DUE     its stale status ignores checks
 a gate failed                                          FRESH    GATE_FAILED  the same
 a gate of an input failed                              FRESH    BEHIND       the same

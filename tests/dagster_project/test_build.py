@@ -80,7 +80,7 @@ def test_a_rebuild_of_lost_bytes_to_the_same_bytes_stops_there(copy_of_built):
     before = copy_of_built.latest("small_detector/onnx").tags["dagster/data_version"]
     shutil.rmtree(copy_of_built.root / ".robot_assets")
     built = copy_of_built.build("small_detector/onnx")["built"]
-    assert "the store has lost" in built["raw/small"]
+    assert "are not in the store" in built["raw/small"]
     assert copy_of_built.latest("small_detector/onnx").tags["dagster/data_version"] == before
 
 
@@ -111,7 +111,7 @@ def test_a_new_budget_of_one_gate_runs_only_that_gate(copy_of_built):
     assert len(set(before.values())) == 1, "one run has judged them all"
     copy_of_built.change(lambda params: params["targets"]["cpu"]["gate"].update(memory_mib_max=10_000))
     planned = json.loads(copy_of_built.run("robot-assets", "plan", "--json", check=False).stdout)["plan"]
-    assert planned[ENGINE]["causes"] == ["resources has not run on this state"]
+    assert planned[ENGINE]["causes"] == ["the gate resources has not run on this version"]
     copy_of_built.build()
     after = evaluations()
     assert {name for name in before if before[name] != after[name]} == {"resources"}

@@ -74,7 +74,7 @@ def test_its_gate_blocks_with_a_fix(extended):
     with (extended.root / "params.yaml").open("a") as params:
         params.write("stages: {operators: {distinct_max: 2}}\n")
     planned = json.loads(extended.run("robot-assets", "plan", "small_detector", "--json", code=2))["plan"]
-    assert planned[OPERATORS]["state"] == "gate due"
+    assert planned[OPERATORS]["state"] == "gate pending"
     done = subprocess.run(
         ["robot-assets", "build", OPERATORS],
         cwd=extended.root,

@@ -104,7 +104,7 @@ def test_a_changed_parameter_is_named_by_its_dotted_key_with_both_values():
     ("before", "after", "cause"),
     [
         ({"epochs": 1}, {"epochs": 1, "seed": None}, "seed is new: null"),
-        ({"epochs": 1, "seed": 0}, {"epochs": 1}, "seed is gone (was 0)"),
+        ({"epochs": 1, "seed": 0}, {"epochs": 1}, "seed was removed (before: 0)"),
         ({"exempt": {}}, {"exempt": {"tram": "rare"}}, "exempt.tram is new: rare"),
         ({"calibrators": ["mse"]}, {"calibrators": ["mse", "entropy"]}, "calibrators: [mse] -> [mse, entropy]"),
         ({"kind": "onnxruntime"}, {"kind": "tensorrt"}, "kind: onnxruntime -> tensorrt"),
@@ -132,7 +132,7 @@ def test_changed_code_is_named_by_the_definition_that_changed_and_by_no_other():
 def test_a_definition_that_the_stage_begins_or_ceases_to_reach_is_named():
     assert sentences(RECORD, code=code(draw=None, cut="cut")) == (
         "code of toy.cut:cut is new",
-        "code of toy.draw:draw is gone",
+        "code of toy.draw:draw was removed",
     )
 
 
@@ -153,7 +153,7 @@ def test_a_module_that_the_stage_begins_or_ceases_to_reach_is_one_cause():
     old, new = definitions("toy.old", 20), definitions("toy.new", 30)
     assert sentences(record_of(DATASET, INPUTS, code=old), code=YardCode(new)) == (
         "code of toy.new (30 definitions) is new",
-        "code of toy.old (20 definitions) is gone",
+        "code of toy.old (20 definitions) was removed",
     )
 
 
@@ -178,7 +178,7 @@ def test_an_added_and_a_removed_input_are_named():
         Cause(kind=CauseKind.INPUT, what="raw/more", new=digest("more")),
         Cause(kind=CauseKind.INPUT, what="raw/yard", old=INPUTS["raw/yard"]),
     )
-    assert sentences(record, stage) == ("raw/more is new", "raw/yard is gone", "waits for raw/more")
+    assert sentences(record, stage) == ("raw/more is new", "raw/yard was removed", "waits for raw/more")
 
 
 def test_an_added_input_that_was_never_built_is_named_and_waited_for():
@@ -222,18 +222,18 @@ def test_what_was_never_built_or_never_observed_has_that_cause():
 
 def test_lost_bytes_are_named_by_their_hash():
     lost = Built(RECORD.data_version, RECORD.desired_state, is_stored=False)
-    assert sentences(RECORD, datasets=lost) == (f"the store has lost {RECORD.data_version[:8]}",)
+    assert sentences(RECORD, datasets=lost) == (f"its bytes ({RECORD.data_version[:8]}) are not in the store",)
 
 
 def test_what_something_else_reported_has_that_cause():
     assert sentences(None, datasets=Built(digest("from elsewhere"))) == (
-        "was reported by something else than a build of this system",
+        "was not materialized by a build of this system",
     )
 
 
 def test_a_build_that_was_killed_before_it_was_checked_in_has_that_cause():
     assert sentences(RECORD, datasets=Built(RECORD.data_version)) == (
-        "its last build was interrupted before it had been checked in",
+        "its last build was interrupted before it was recorded",
     )
 
 
@@ -244,7 +244,10 @@ def test_gates_that_failed_and_gates_that_have_not_run_have_different_causes():
     speed = GateResult(gate_state(stage.asset, stage.gates[1], present, NOW), False)
     present["yard/checkpoint"] = replace(present["yard/checkpoint"], gates={"speed": speed})
     status = statuses(graph, present, NOW)["yard/checkpoint"]
-    assert explain(stage, status, present, None, NOW) == ("speed failed", "size has not run on this state")
+    assert explain(stage, status, present, None, NOW) == (
+        "the gate speed failed",
+        "the gate size has not run on this version",
+    )
 
 
 def test_a_build_without_any_change_has_no_cause():

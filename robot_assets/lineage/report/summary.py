@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import re
-
+from robot_assets.core.markdown import code, literal
 from robot_assets.core.text import plural
 from robot_assets.lineage.chain import Chain, Link
 from robot_assets.lineage.report.phrases import missing_gates, outcome, short, verdict
@@ -12,11 +11,11 @@ from robot_assets.lineage.report.phrases import missing_gates, outcome, short, v
 def summary(chain: Chain) -> str:
     """The verdict, a table with a row for each step, and the problems. All names and texts are escaped."""
     mark = "❌" if chain.problems else "✅"
-    head = f"{mark} **{verdict(chain)}** — {_text(chain.head.asset)} `{short(chain.head.version)}`"
+    head = f"{mark} **{verdict(chain)}** — {literal(chain.head.asset)} `{short(chain.head.version)}`"
     if not chain.problems:
         head += f", {plural(len(chain.links), 'step')}"
     rows = ["| step | data version | commit | gates | problems |", "|---|---|---|---|---|", *map(_row, chain.links)]
-    problems = [f"- {_text(problem)}" for problem in chain.problems]
+    problems = [f"- {literal(problem)}" for problem in chain.problems]
     return "\n\n".join(["\n".join(part) for part in ([head], rows, problems) if part])
 
 
@@ -25,10 +24,10 @@ def _row(link: Link) -> str:
         f"{name} missing" for name in missing_gates(link)
     ]
     cells = (
-        _text(link.asset),
-        f"`{_code(short(link.version))}`",
+        literal(link.asset),
+        f"`{code(short(link.version))}`",
         _commit(link),
-        _text(", ".join(gates)) or "—",
+        literal(", ".join(gates)) or "—",
         str(len(link.problems)) if link.problems else "—",
     )
     return f"| {' | '.join(cells)} |"
@@ -39,14 +38,4 @@ def _commit(link: Link) -> str:
         return "observed" if link.observed_at else "no record"
     if link.record.git_commit is None:
         return "none"
-    return f"`{_code(link.record.git_commit[:8])}`" + (" + changes" if link.record.git_dirty else "")
-
-
-def _text(text: str) -> str:
-    """Text that Markdown shows unchanged, on one line, also in a table."""
-    plain = " ".join(text.split()).replace("&", "&amp;").replace("<", "&lt;")
-    return re.sub(r"([\\`*\[\]|~]|(?<!\w)_|_(?!\w))", r"\\\1", plain)
-
-
-def _code(text: str) -> str:
-    return re.sub(r"[`|\s<]", "?", text)
+    return f"`{code(link.record.git_commit[:8])}`" + (" + changes" if link.record.git_dirty else "")

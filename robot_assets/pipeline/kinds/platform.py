@@ -82,9 +82,10 @@ def require_this_device(target: str, mode: str, expected_version: str) -> None:
 def _unseen(project: Project, name: AssetName) -> RobotAssetsError:
     if reports_itself(project, name):
         return PlatformError(
-            f"{name} is reported by the device itself, so it cannot be observed from here",
+            f"{name} has never been reported: the device of {name.target} reports itself",
             needed="a report from the device",
-            fix=f"on the device: robot-assets platform report {name.target}",
+            fix=f"robot-assets platform report {name.target}   # on the device; or from here: ssh DEVICE robot-assets "
+            f"platform probe --json | robot-assets platform report {name.target} --probe -",
         )
     return PlatformError(
         f"{name} is published by the nodes of the cluster, which a step has no rights to read",
