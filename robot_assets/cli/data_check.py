@@ -30,6 +30,10 @@ if TYPE_CHECKING:
     from robot_assets.pipeline.project import Project
 
 
+_ROWS = 50
+"""Maximum number of rows of a table of issues."""
+
+
 @dataclasses.dataclass(frozen=True)
 class _Target:
     """What is checked.
@@ -205,7 +209,7 @@ def _facts(target: _Target, found: _Findings) -> dict[str, Any]:
             "images": len(raw.frames),
             "sessions": len(raw.sessions),
             "boxes": raw.boxes,
-            "findings": [dataclasses.asdict(issue) for issue in raw.issues],
+            "findings": [issue.as_json() for issue in raw.issues],
             "pointer": found.drift or None,
             "linked_sessions": [dataclasses.asdict(link) for unit in units for link in unit.links],
         },
@@ -288,13 +292,16 @@ def _print_verdict(title: str, passed: bool, summary: str, fix: str, needed: str
 
 
 def print_issues(issues: Sequence[LabelIssue]) -> None:
-    """The first issues as a table."""
+    """Issues as a table; those with the same fault are one row."""
     from rich.table import Table
     from rich.text import Text
 
+    from robot_assets.data.label_issues import grouped
+
+    rows = grouped(issues)
     table = Table("where", "found", "fix", box=None, header_style="bold", pad_edge=False)
-    for issue in issues[:50]:
-        table.add_row(Text(escaped(issue.place)), Text(escaped(issue.found)), Text(escaped(issue.fix)))
+    for row in rows[:_ROWS]:
+        table.add_row(*map(Text, row))
     console().print(table)
-    if len(issues) > 50:
-        print(f"and {len(issues) - 50} more; --json lists all of them")
+    if len(rows) > _ROWS:
+        print(f"and {plural(len(rows) - _ROWS, 'more fault')}; --json lists every bad item")

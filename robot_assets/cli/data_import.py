@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -13,6 +14,7 @@ import typer
 from robot_assets.cli.console import JsonOption, answer, progress_bars
 from robot_assets.cli.datasets import print_facts, quoted, refuse_name, shown
 from robot_assets.cli.usage import CommandLineError
+from robot_assets.core.errors import DataError
 from robot_assets.core.text import escaped, near_misses, plural
 from robot_assets.pipeline.project import find_project
 
@@ -84,7 +86,8 @@ def import_(
     refuse_name(project, name)
     with progress_bars():
         summary, version = _imported(project, request)
-        outcome, proposals = _sessions(project.raw(name), request)
+        outcome = summary.outcome
+        proposals = _proposals(project.raw(name), request, outcome)
     added = scaffold.write(project, name, *_figures(outcome)) if write else []
     facts = {**_facts(project, name, version, summary, outcome, proposals), "params_yaml": added}
     answer(facts, as_json, lambda: _print(project, request, facts, summary, outcome, proposals, added))
@@ -110,6 +113,17 @@ def _refuse_format(request: _Request) -> None:
     raise CommandLineError(found, needed="yolo or coco", fix=fix)
 
 
+@contextmanager
+def _naming(name: str) -> Iterator[None]:
+    """Fill the name of the data set in the commands that correct another choice of format or layout."""
+    try:
+        yield
+    except DataError as error:
+        error.fix = error.fix.replace("--name NAME", f"--name {name}")
+        error.args = (f"{error.found}\n  needed: {error.needed}\n  fix: {error.fix}",)
+        raise
+
+
 def _imported(project: Project, request: _Request) -> tuple[ImportSummary, str]:
     """Import, store, and write the pointer; return the version, too."""
     from robot_assets.data.importing.importer import import_dataset
@@ -117,32 +131,32 @@ def _imported(project: Project, request: _Request) -> tuple[ImportSummary, str]:
     from robot_assets.store import write_pointer
 
     out = project.raw(request.name)
-    summary = import_dataset(
-        request.format,
-        request.source,
-        out,
-        quarantine=request.quarantine,
-        layout=request.layout,
-        polygons=request.polygons,
-        sessions=parse_rule(request.sessions) if request.sessions else None,
-    )
-    artifact = project.store.add(out)
+    with _naming(request.name):
+        summary = import_dataset(
+            request.format,
+            request.source,
+            out,
+            quarantine=request.quarantine,
+            layout=request.layout,
+            polygons=request.polygons,
+            sessions=parse_rule(request.sessions) if request.sessions else None,
+            store=project.store,
+        )
+    artifact = project.store.add(out, summary.written)
     write_pointer(out.with_name(f"{request.name}.dvc"), artifact)
     return summary, artifact.digest
 
 
-def _sessions(raw: Path, request: _Request) -> tuple[Outcome, tuple[Proposal, ...]]:
-    """What was imported; and rules of sessions, where it cannot be split or its folders are splits of an export."""
-    from robot_assets.data.importing.outcome import outcome_of
+def _proposals(raw: Path, request: _Request, outcome: Outcome) -> tuple[Proposal, ...]:
+    """Rules of sessions, where the images cannot be split or their folders are splits of an export."""
     from robot_assets.data.importing.proposals import proposals, splits_among
     from robot_assets.data.raw_source import read_raw
 
-    outcome = outcome_of(raw)
-    splits = splits_among(outcome.sessions)
+    splits = splits_among(outcome.names)
     if outcome.can_be_split and not (splits and request.sessions is None):
-        return outcome, ()
+        return ()
     found = proposals(read_raw(raw).entries, splits)
-    return outcome, tuple(one for one in found if one.rule != request.sessions)
+    return tuple(one for one in found if one.rule != request.sessions)
 
 
 def _facts(
@@ -167,7 +181,7 @@ def _facts(
         "boxes": summary.classes,
         "clipped": summary.clipped,
         "unlisted_images": summary.unlisted,
-        "quarantined": [dataclasses.asdict(issue) for issue in summary.quarantined],
+        "quarantined": [issue.as_json() for issue in summary.quarantined],
         "quarantine_report": shown(report) if report else None,
         "can_be_split": outcome.can_be_split,
         "proposals": [dataclasses.asdict(one) for one in proposals],

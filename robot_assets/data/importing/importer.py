@@ -24,6 +24,7 @@ from robot_assets.data.boxes import Box
 from robot_assets.data.images import decoded_size, read_bytes
 from robot_assets.data.importing.coco import read_coco
 from robot_assets.data.importing.headers import size_of
+from robot_assets.data.importing.outcome import Outcome, outcome_of
 from robot_assets.data.importing.sessions import FOLDER, SessionRule, regrouped
 from robot_assets.data.importing.yolo import read_yolo
 from robot_assets.data.label_issues import BadItem, LabelIssue, explaining_disk_errors, first_issues, printable
@@ -53,6 +54,7 @@ class ImportSummary:
         unlisted: Number of images without an entry in the labels, left out.
         quarantined: Bad items, left out.
         quarantine_report: File that lists them; None when there are none.
+        outcome: Sizes of the images, and figures of each session.
         layout: The arrangement that was recognized, for people.
         notes: What a person should know of, one line each.
         written: The images by their path below the result, for ``Store.add``.
@@ -66,6 +68,7 @@ class ImportSummary:
     unlisted: int
     quarantined: tuple[LabelIssue, ...]
     quarantine_report: Path | None
+    outcome: Outcome
     layout: str = ""
     notes: tuple[str, ...] = ()
     written: Mapping[str, Written] = field(default_factory=dict, repr=False, compare=False)
@@ -159,7 +162,8 @@ def _import(
     if notice:
         (staging / "NOTICE").write_bytes(notice)
     writer.write(staging / "annotations.json", description=f"imported with {writer.clipped} boxes clipped")
-    _write_quarantine(issues, out)
+    if issues or not _is_raw_data(source, out):  # an import of the result itself keeps the list of its source
+        _write_quarantine(issues, out)
     return ImportSummary(
         images=writer.images,
         annotations=writer.annotations,
@@ -169,6 +173,7 @@ def _import(
         unlisted=len(found.unlisted),
         quarantined=tuple(issues),
         quarantine_report=quarantine_path(out) if issues else None,
+        outcome=outcome_of(((one.file_name, one.width, one.height, one.boxes) for one in good), found.categories),
         layout=found.layout,
         notes=found.notes,
         written={f"images/{one.file_name}": one.written for one in good} if receiver else {},

@@ -1,46 +1,61 @@
-"""What an import gave, read from the raw data that it wrote: sizes, sessions, and the split that a build would make."""
+"""What an import gave: sizes, sessions, and the split that a build would make."""
 
 from __future__ import annotations
 
-import json
 from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median_low
-from typing import Any
+from typing import TYPE_CHECKING
 
-from robot_assets.data.spec import SplitSpec
-from robot_assets.data.split import SPLITS, Unit, split_units
+if TYPE_CHECKING:
+    from robot_assets.data.boxes import Box
+    from robot_assets.data.spec import SplitSpec
+
+
+@dataclass(frozen=True)
+class Session:
+    """Figures of one recording session.
+
+    Attributes:
+        name: Its folder.
+        images: Number of its images.
+        boxes: Number of their boxes, by class name.
+    """
+
+    name: str
+    images: int
+    boxes: dict[str, int]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Figures of raw data.
+    """Figures of imported images.
 
     Attributes:
         image_size: Median width and median height, pixels.
         classes: Names in the order of their ids.
-        units: Its sessions, each for itself: only a check of the pixels finds near-duplicates.
+        sessions: Ordered by name. Sessions with near-duplicate images are not linked: an import decodes no image.
     """
 
     image_size: tuple[int, int]
     classes: tuple[str, ...]
-    units: tuple[Unit, ...]
+    sessions: tuple[Session, ...]
 
     @property
     def images(self) -> int:
         """Number of images."""
-        return sum(unit.images for unit in self.units)
+        return sum(session.images for session in self.sessions)
 
     @property
-    def sessions(self) -> tuple[str, ...]:
-        """Names of the sessions, sorted."""
-        return tuple(session for unit in self.units for session in unit.sessions)
+    def names(self) -> tuple[str, ...]:
+        """Names of the sessions."""
+        return tuple(session.name for session in self.sessions)
 
     @property
     def can_be_split(self) -> bool:
         """Whether there are as many sessions as splits."""
-        return len(self.units) >= len(SPLITS)
+        return len(self.sessions) >= 3
 
     def split(self, spec: SplitSpec) -> dict[str, tuple[int, int]]:
         """Number of sessions and of images, by split.
@@ -48,27 +63,34 @@ class Outcome:
         Raises:
             DataError: Fewer than three sessions.
         """
-        images = {session: unit.images for unit in self.units for session in unit.sessions}
-        splits = split_units(self.units, spec)
-        return {split: (len(names), sum(images[name] for name in names)) for split, names in splits.items()}
+        from robot_assets.data.split import Unit, split_units
+
+        images = {session.name: session.images for session in self.sessions}
+        units = [Unit((session.name,), session.images, session.boxes) for session in self.sessions]
+        return {
+            split: (len(names), sum(images[name] for name in names))
+            for split, names in split_units(units, spec).items()
+        }
 
 
-def outcome_of(raw: Path) -> Outcome:
-    """Read the labels of raw data that was just imported; the images are not opened."""
-    document = json.loads((raw / "annotations.json").read_text("utf-8"))
-    classes = {category["id"]: category["name"] for category in document["categories"]}
-    images = document["images"]
-    return Outcome(
-        image_size=(median_low(image["width"] for image in images), median_low(image["height"] for image in images)),
-        classes=tuple(classes.values()),
-        units=tuple(_units(document, classes)),
-    )
+def outcome_of(images: Iterable[tuple[str, int, int, Sequence[Box]]], classes: Sequence[str]) -> Outcome:
+    """Count images and boxes.
 
-
-def _units(document: dict[str, Any], classes: dict[int, str]) -> list[Unit]:
-    session_of = {image["id"]: image["session"] for image in document["images"]}
-    images = Counter(session_of.values())
-    boxes: defaultdict[str, Counter[str]] = defaultdict(Counter)
-    for annotation in document["annotations"]:
-        boxes[session_of[annotation["image_id"]]][classes[annotation["category_id"]]] += 1
-    return [Unit((session,), images[session], boxes[session]) for session in sorted(images)]
+    Args:
+        images: File name, width, height and boxes of each; at least one.
+        classes: Names in the order of their ids.
+    """
+    widths, heights = [], []
+    counts: Counter[str] = Counter()
+    boxes: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    for file_name, width, height, labels in images:
+        session = file_name.rpartition("/")[0] or "."
+        widths.append(width)
+        heights.append(height)
+        counts[session] += 1
+        boxes[session].update([box.category for box in labels])
+    sessions = [
+        Session(name, counts[name], {label: boxes[name][index] for index, label in enumerate(classes)})
+        for name in sorted(counts)
+    ]
+    return Outcome((median_low(widths), median_low(heights)), tuple(classes), tuple(sessions))
