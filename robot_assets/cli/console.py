@@ -39,11 +39,11 @@ def progress_bars() -> Iterator[Console]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
-        TextColumn("  {task.description:<20}"),
+        TextColumn("  {task.description:<20}", markup=False),
         BarColumn(bar_width=32),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("[dim]{task.fields[note]}"),
+        TextColumn("{task.fields[note]}", style="dim", markup=False),
     )
     terminal = console(stderr=True)
     is_silent = not terminal.is_terminal
