@@ -167,7 +167,9 @@ def overview(tree: Tree) -> str:
 
 
 def _counted(names: Sequence[str]) -> str:
+    """Few short names as they are, more as their number by suffix."""
+    together = ", ".join(map(printable, names))
+    if len(names) <= 3 and len(together) <= 60:
+        return together
     counts = Counter(suffix_of(name) or "without suffix" for name in names)
-    if len(names) <= 3:
-        return ", ".join(printable(name) for name in names)
-    return listed([f"{count} {suffix}" for suffix, count in counts.most_common()])
+    return listed([f"{count} {printable(suffix)}" for suffix, count in counts.most_common()])

@@ -6,7 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from robot_assets.cli.data import app
 from robot_assets.core.errors import DataError
 from robot_assets.data.importing.yolo import read_yolo
 from robot_assets.data.label_issues import BadItem
@@ -319,6 +321,15 @@ def test_a_source_with_coco_labels_is_refused_with_the_command_that_reads_it(tmp
     document = '{"images": [], "annotations": [], "categories": []}'
     root = write(tmp_path / "my export", {"train/a.jpg": "", name: document})
     assert unknown(root).fix.startswith(f"robot-assets data import coco '{root}' --name NAME   # recognized: ")
+
+
+def test_the_command_line_fills_in_the_name_of_the_data_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "params.yaml").write_text("store: {url: store}\ndatasets: {}\nmodels: {}\ntargets: {}\n")
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path / "s", {"train/a.jpg": "", "train/_annotations.coco.json": "{}"})
+    outcome = CliRunner().invoke(app, ["import", "yolo", "s", "--name", "yard"])
+    assert isinstance(outcome.exception, DataError)
+    assert "robot-assets data import coco s --name yard   # recognized" in str(outcome.exception)
 
 
 def test_symlinked_folders_are_shown_in_the_finding_about_a_layout(tmp_path: Path) -> None:
