@@ -15,6 +15,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import PurePosixPath
 
+from robot_assets.core.errors import DataError
 from robot_assets.core.progress import report
 from robot_assets.core.text import listed, plural
 from robot_assets.data.importing.capture_time import Capture, capture_of
@@ -37,11 +38,13 @@ def regrouped(found: Source, rule: SessionRule) -> Source:
     get their former folder in front.
 
     Raises:
-        DataError: The table of sessions contradicts itself.
+        DataError: No image gets a session, or the table of sessions contradicts itself.
     """
     if rule.kind == "folder":
         return replace(found, notes=(*found.notes, *_split_notes(found)))
     sessions, problem, notes = _RULES[rule.kind](found, rule)
+    if found.entries and not sessions:
+        raise _no_session(found, rule)
     names = _safe_names(set(sessions.values()))
     kept = [entry for entry in found.entries if entry.file_name in sessions]
     issues = [
@@ -140,6 +143,21 @@ def _single_sessions(found: Source, _rule: SessionRule) -> _Grouping:
         for entry in found.entries
     }
     return sessions, ("", ""), [LEAKAGE]
+
+
+def _no_session(found: Source, rule: SessionRule) -> DataError:
+    """The error about a rule that fits no image."""
+    names = listed((printable(entry.file_name) for entry in found.entries), at_most=3)
+    what = {
+        "name": "does not match any of",
+        "exif-time": "finds no capture time (EXIF DateTimeOriginal) in any of",
+        "file": "has no row for any of",
+    }[rule.kind]
+    return DataError(
+        f"--sessions {rule.text!r} {what} {plural(len(found.entries), 'image')}: {names}",
+        needed="a rule that gives every image a session",
+        fix="correct the rule; an import without --sessions proposes some that fit",
+    )
 
 
 LEAKAGE = (

@@ -115,9 +115,10 @@ def test_images_that_do_not_match_have_one_finding_in_common() -> None:
     assert [one.file_name for one in found.entries] == ["bag1/bag1_0.jpg"]
 
 
-def test_an_empty_group_is_no_session() -> None:
-    assert grouped(["a.jpg"], "name:(x?)") == {}
-    assert grouped(["a.jpg"], "name:(x)?") == {}
+@pytest.mark.parametrize("rule", ["name:(z)", "name:(z?)", "name:(z)?", "exif-time:5m"])
+def test_a_rule_that_fits_no_image_is_refused_with_the_names(rule: str) -> None:
+    with pytest.raises(DataError, match=r"of 2 images: a\.jpg, b\.jpg"):
+        grouped(["a.jpg", "b.jpg"], rule)
 
 
 def test_files_of_equal_names_in_one_session_keep_their_folder() -> None:
@@ -143,7 +144,8 @@ def test_sessions_are_safe_paths_files_are_unique_and_no_image_is_lost(
 ) -> None:
     shuffled = sorted(names)
     order.shuffle(shuffled)
-    entries = tuple(Entry(name, Path("/source") / name, lambda _w, _h: []) for name in shuffled)
+    entries = tuple(Entry(name, Path("/source") / name, lambda _w, _h: []) for name in [*shuffled, "x/x"])
+    names = {*names, "x/x"}
     found = regrouped(Source((), entries), parse_rule(rule))
     moved = [one.file_name for one in found.entries]
     assert len(moved) + len(found.issues) == len(names)
