@@ -61,7 +61,7 @@ class _Findings:
         raw: The raw data.
         forecast: What a build would do; None without a good image.
         proposals: Rules of sessions, where there are too few.
-        drift: How the folder differs from what its pointer records; "" when it does not, or without a pointer.
+        drift: How the folder differs from what assets are built from, and the fix; "" and "" when it does not.
         origin: Why the packed data set is not judged; "" when it is, or when there is none.
         verdicts: Gates of the packed data set.
     """
@@ -69,14 +69,14 @@ class _Findings:
     raw: RawData
     forecast: Forecast | None
     proposals: tuple[Proposal, ...]
-    drift: str
+    drift: tuple[str, str]
     origin: str
     verdicts: dict[str, Verdict]
 
     @property
     def passed(self) -> bool:
         """Whether nothing is bad."""
-        is_good = self.forecast is not None and self.forecast.passed and not self.raw.issues and not self.drift
+        is_good = self.forecast is not None and self.forecast.passed and not self.raw.issues and not self.drift[0]
         return is_good and all(verdict.passed for verdict in self.verdicts.values())
 
 
@@ -140,22 +140,32 @@ def _findings(target: _Target) -> _Findings:
 
     raw = load_raw(target.raw)
     if not raw.frames:
-        return _Findings(raw, None, (), _drift(target), "", {})
+        return _Findings(raw, None, (), _drift(target, raw), "", {})
     spec = target.spec or _assumed(raw)
     outlook = forecast(raw, spec, target.name)
     origin, verdicts = _judged(target, raw, outlook)
-    return _Findings(raw, outlook, _proposals(raw), _drift(target), origin, verdicts)
+    return _Findings(raw, outlook, _proposals(raw), _drift(target, raw), origin, verdicts)
 
 
-def _drift(target: _Target) -> str:
-    """Whether the folder has another version than the pointer beside it, which the assets are built from."""
+def _drift(target: _Target, raw: RawData) -> tuple[str, str]:
+    """How the folder differs from what assets are built from, and the fix.
+
+    It has another version than its pointer records, or is a simulation with other parameters.
+    """
+    from robot_assets.data.origin import other_simulation
     from robot_assets.store import read_pointer
 
-    pointer = target.raw.with_name(f"{target.raw.name}.dvc")
+    if target.spec is not None and target.spec.source.kind == "simulation":
+        other = other_simulation(raw, target.spec.source) if not raw.issues else ""
+        return (f"{shown(raw.folder)} {other}", f"robot-assets data simulate {target.name}") if other else ("", "")
+    pointer = raw.folder.with_name(f"{raw.folder.name}.dvc")
     if target.project is None or not pointer.is_file():
-        return ""
-    recorded, found = read_pointer(pointer).digest, target.project.store.digest_of(target.raw).digest
-    return f"{shown(target.raw)} is version {found}, and {shown(pointer)} records {recorded}" * (recorded != found)
+        return "", ""
+    recorded, found = read_pointer(pointer).digest, target.project.store.digest_of(raw.folder).digest
+    if recorded == found:
+        return "", ""
+    restore = f"dvc checkout --force {quoted(pointer)}   # restores what the pointer records; or import the data again"
+    return f"{shown(raw.folder)} is version {found}, and {shown(pointer)} records {recorded}", restore
 
 
 def _assumed(raw: RawData) -> DatasetSpec:
@@ -210,7 +220,7 @@ def _facts(target: _Target, found: _Findings) -> dict[str, Any]:
             "sessions": len(raw.sessions),
             "boxes": raw.boxes,
             "findings": [issue.as_json() for issue in raw.issues],
-            "pointer": found.drift or None,
+            "origin": found.drift[0] or None,
             "linked_sessions": [dataclasses.asdict(link) for unit in units for link in unit.links],
         },
         "build": {
@@ -228,10 +238,8 @@ def _print(target: _Target, found: _Findings) -> None:
     print(f"raw data {shown(raw.folder)}: {images} in {sessions}, {plural(len(raw.issues), 'bad item')}")
     if raw.issues:
         print_issues(raw.issues)
-    if found.drift:
-        pointer = target.raw.with_name(f"{target.raw.name}.dvc")
-        restore = f"dvc checkout --force {quoted(pointer)}   # restores what the pointer records"
-        _print_verdict("pointer", False, found.drift, f"{restore}; or import the data again")
+    if found.drift[0]:
+        _print_verdict("origin", False, *found.drift)
     _print_forecast(target, found)
     if found.origin and target.packed:
         print(f"{shown(target.packed)} {found.origin}: not judged\n  fix: robot-assets data build {target.name}")

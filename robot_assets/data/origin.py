@@ -1,9 +1,9 @@
-"""Whether a packed data set was made of a raw data set, by comparing the two."""
+"""Whether data was made of the present inputs: packed data of its raw data, a simulation of its parameters."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from robot_assets.core.text import plural
 from robot_assets.data.dataset import Plan, numbered
 from robot_assets.data.raw import Frame, RawData
-from robot_assets.data.spec import DatasetSpec
+from robot_assets.data.spec import DatasetSpec, SimulationSource
 from robot_assets.data.split import SPLITS
 
 _Labels = tuple[str, int, int, list[tuple[object, ...]]]
@@ -43,6 +43,20 @@ def other_origin(packed: Path, data: RawData, spec: DatasetSpec, plan: Plan | No
 
 
 _OTHER = "was packed with other parameters ({})"
+
+
+def other_simulation(data: RawData, source: SimulationSource) -> str:
+    """How raw data differs from what a simulation with these parameters renders; "" when it does not.
+
+    A session has the seed and its number in its name, so that the names and sizes of the images are enough.
+    """
+    each, over = divmod(source.images, source.sessions)
+    expected = {f"sim{source.seed:02d}/s{index + 1:02d}": each + (index < over) for index in range(source.sessions)}
+    if Counter(frame.session for frame in data.frames) != expected:
+        return "was simulated with other parameters (images, sessions or seed)"
+    if any((frame.width, frame.height) != (source.width, source.height) for frame in data.frames):
+        return "was simulated with other parameters (width or height)"
+    return ""
 
 
 def _other_data(

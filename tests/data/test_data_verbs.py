@@ -285,7 +285,7 @@ def test_a_folder_that_is_not_what_its_pointer_records_is_named(project: Path, s
     run("import", "yolo", source, "--name", "field")
     pointer.write_bytes(before)  # as git checkout does
     found = run("check", "field", code=1)
-    assert "pointer: failed\n  data/raw/field is version " in found
+    assert "origin: failed\n  data/raw/field is version " in found
     assert "fix: dvc checkout --force data/raw/field.dvc " in found
 
 
@@ -387,3 +387,9 @@ def test_simulate_build_and_check_in_sequence(project: Path) -> None:
     assert json.loads(run("simulate", "street", "--json"))["images"] == 9
     assert json.loads(run("build", "street", "--json"))["calibration_images"] == 3
     assert json.loads(run("check", "street", "--json"))["passed"] is True
+    for change in ({"seed": 1}, {"images": 10}, {"width": 80}):
+        document["datasets"]["street"]["source"] = PARAMS["datasets"]["street"]["source"] | change
+        (project / "params.yaml").write_text(yaml.safe_dump(document))
+        found = run("check", "street", code=1)
+        assert "data/raw/street was simulated with other parameters (" in found
+        assert "fix: robot-assets data simulate street" in found
