@@ -23,6 +23,7 @@ _SPLIT = re.compile(
 _OTHER_LABELS = {
     ".xml": "XML labels (Pascal VOC or CVAT): export YOLO or COCO instead",
     ".tfrecord": "TFRecord files: export YOLO or COCO instead",
+    ".json": "JSON that is not COCO (LabelMe, VIA or others): export YOLO or COCO instead",
     ".csv": "CSV labels: export YOLO or COCO instead",
     ".zip": "an archive: extract it first",
     ".mp4": "a video: extract its frames and label them first",
@@ -96,11 +97,43 @@ def recognize(tree: Tree, layouts: Sequence[Layout], forced: str | None = None) 
     wanted = [layout for layout in layouts if layout.format == layouts[0].format]
     if forced is not None:
         wanted = [_named(tree, layouts, forced)]
-    for layout in wanted:
-        files = layout.find(tree)
-        if files is not None:
-            return layout, files
-    raise _unknown(tree, wanted, [layout for layout in layouts if layout not in wanted], forced)
+    found = _first(tree, wanted)
+    if found is None:
+        raise _unknown(tree, wanted, [layout for layout in layouts if layout not in wanted], forced)
+    _refuse_wrapped(tree, wanted, found[1])
+    return found
+
+
+def _first(tree: Tree, layouts: Sequence[Layout]) -> tuple[Layout, LabelFiles] | None:
+    found = ((layout, layout.find(tree)) for layout in layouts)
+    return next(((layout, files) for layout, files in found if files is not None), None)
+
+
+def _refuse_wrapped(tree: Tree, wanted: Sequence[Layout], outer: LabelFiles) -> None:
+    """Refuse a folder with nothing but the folder of an export, if the splits of the export would become recordings.
+
+    Raises:
+        DataError: The only folder of the source has splits.
+    """
+    inner = None if outer.splits else _only_folder(tree)
+    found = _first(inner, wanted) if inner else None
+    if inner is None or found is None or not found[1].splits:
+        return
+    raise DataError(
+        f"{printable(str(tree.root))} has nothing but the folder {printable(str(inner.root))}, a {found[0].title}",
+        needed="the folder of the export itself",
+        fix=_command(inner, found[0].format),
+    )
+
+
+def _only_folder(tree: Tree) -> Tree | None:
+    """The innermost folder that has everything in the tree; None when the top has files or several folders."""
+    tops = {name.partition("/")[0] for name in tree.files}
+    if len(tops) != 1 or tops <= tree.files.keys():
+        return None
+    top = tops.pop()
+    inner = Tree({name[len(top) + 1 :]: path for name, path in tree.files.items()}, root=tree.root / top)
+    return _only_folder(inner) or inner
 
 
 def _named(tree: Tree, layouts: Sequence[Layout], name: str) -> Layout:
@@ -142,10 +175,6 @@ def _unknown(tree: Tree, wanted: Sequence[Layout], others: Sequence[Layout], for
 def _fix(tree: Tree, format: str, other: Layout | None) -> str:
     if other is not None:
         return f"{_command(tree, other.format, _layout_option(other, format))}   # recognized: {other.title}"
-    inner = {folder.partition("/")[0] for folder in tree.folders}
-    if len(inner) == 1 and "" not in inner:
-        folder = shlex.quote(str(tree.root / inner.pop()))
-        return f"robot-assets data import {format} {folder} --name NAME   # if that folder is the export"
     counts = Counter(map(suffix_of, tree.files))
     hints = [f"{suffix} files are {hint}" for suffix, hint in _OTHER_LABELS.items() if counts[suffix]]
     return "; ".join(hints) or "arrange the files in one of these ways, or export them again"

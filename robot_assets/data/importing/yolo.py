@@ -124,8 +124,14 @@ class _Matching:
         self.issues: list[LabelIssue] = []
         self.unlisted: list[LabelIssue] = []
         self.unread: list[str] = []
-        self._by_form = _by_form(self.tree.with_suffix(LABEL_SUFFIX))
-        self.labels = {image: self._existing(label) for image, label in self.files.labels.items()}
+        missing = {label for label in self.files.labels.values() if label not in self.tree.files}
+        alike = _unique_forms(
+            set(self.tree.with_suffix(LABEL_SUFFIX)) - set(self.files.labels.values()) if missing else ()
+        )
+        self.labels = {
+            image: alike.get(_form(label), label) if label in missing else label
+            for image, label in self.files.labels.items()
+        }
         self._refused = {issue.place for issue in self.tree.issues}
 
     def entries(self, rules: RowRules) -> Iterator[Entry]:
@@ -133,14 +139,18 @@ class _Matching:
         self._find_strays()
         labels, root = self.labels, str(self.tree.root)
         names = file_names(self.files.labels)
-        users, owners, forms = Counter(labels.values()), Counter(names.values()), Counter(map(_form, names.values()))
+        users, owners, forms = (
+            Counter(labels.values()),
+            Counter(names.values()),
+            Counter(map(_normalized, names.values())),
+        )
         for image in sorted(labels, key=names.__getitem__):
             label, name = labels[image], names[image]
             if users[label] > 1:
                 self._add(image, f"shares {label} with another image", "rename one of the two")
             elif owners[name] > 1:
                 self._add(image, f"becomes {name}, as another image does", "rename one of the two")
-            elif forms[_form(name)] > 1:
+            elif forms[_normalized(name)] > 1:
                 self._add(image, "another image has the same name in another Unicode form", "rename one of the two")
             elif label not in self._refused:
                 path = f"{root}/{label}" if label in self.tree.files else None
@@ -166,12 +176,13 @@ class _Matching:
             names = listed(map(printable, sorted(self.unread)), 3)
             yield f"{plural(len(self.unread), 'text file')} without label rows not read: {names}"
 
-    def _existing(self, label: str) -> str:
-        """The label file itself, or the only one whose name looks the same."""
-        if label in self.tree.files:
-            return label
-        alike = self._by_form.get(_form(label), ())
-        return alike[0] if len(alike) == 1 else label
+    def _alike(self) -> dict[str, str]:
+        """Labels of images that have none of exactly their name, but one whose name looks equal."""
+        missing = {image: label for image, label in self.labels.items() if label not in self.tree.files}
+        if not missing:
+            return {}
+        alike = _unique_forms(set(self.tree.with_suffix(LABEL_SUFFIX)).difference(self.labels.values()))
+        return {image: alike.get(_form(label), label) for image, label in missing.items()}
 
     def _find_strays(self) -> None:
         """Images outside images/ of a layout that has it."""
@@ -215,20 +226,20 @@ class _Matching:
         return {_form(label): label for label in self.labels.values() if not label.isascii()}
 
 
-def _by_form(labels: Iterable[str]) -> dict[str, list[str]]:
-    """Label files whose name may be written in another way than that of their image, by their form."""
-    found: dict[str, list[str]] = {}
-    for label in labels:
-        if not label.isascii() or not label.endswith(LABEL_SUFFIX):
-            found.setdefault(_form(label), []).append(label)
-    return found
+def _unique_forms(labels: Iterable[str]) -> dict[str, str]:
+    """Label files by the form of their name, without those whose form is not unique."""
+    labels = list(labels)
+    counts = Counter(map(_form, labels))
+    return {_form(label): label for label in labels if counts[_form(label)] == 1}
 
 
 def _form(name: str) -> str:
-    """Unicode form NFC, with the suffix of labels in lower case: names that look equal are equal."""
-    name = name if name.isascii() else unicodedata.normalize("NFC", name)
-    stem, suffix = name[: -len(LABEL_SUFFIX)], name[-len(LABEL_SUFFIX) :]
-    return stem + LABEL_SUFFIX if suffix.lower() == LABEL_SUFFIX else name
+    """Names that look equal, or are equal on Windows and macOS, have one form: Unicode form NFC, case ignored."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _normalized(name: str) -> str:
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 
 def _possible_labels(image: str) -> Iterator[str]:

@@ -165,7 +165,7 @@ def _is_cvat_ultralytics(tree: Tree, folders: set[str]) -> bool:
 
 
 def _is_label_studio(tree: Tree, folders: set[str]) -> bool:
-    return _is_flat(folders) and _has(tree, "classes.txt", "notes.json")
+    return _is_flat(folders) and _has(tree, "notes.json")
 
 
 def _is_flat(folders: set[str]) -> bool:
@@ -178,12 +178,15 @@ def _is_roboflow(tree: Tree, folders: set[str]) -> bool:
 
 
 def _find_labelimg(tree: Tree) -> LabelFiles | None:
-    def has_classes(tree: Tree, folders: Iterable[str]) -> bool:
-        return any(name.rpartition("/")[2].lower() == "classes.txt" for name in tree.files)
+    """classes.txt in a folder that has labels, too: beside the images, or in labels/."""
 
-    return _paired(tree, lambda tree, folders: _is_flat(folders) and has_classes(tree, folders)) or _beside(
-        tree, has_classes
-    )
+    def has_classes(tree: Tree, folders: Iterable[str]) -> bool:
+        return any({"classes.txt", "Classes.txt"} & set(tree.folders.get(folder, ())) for folder in folders)
+
+    def has_flat_classes(tree: Tree, folders: set[str]) -> bool:
+        return _is_flat(folders) and has_classes(tree, pairs(tree).values())
+
+    return _paired(tree, has_flat_classes) or _beside(tree, has_classes)
 
 
 def _is_cvat_yolo(tree: Tree, folders: list[str]) -> bool:

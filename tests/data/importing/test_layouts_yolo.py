@@ -72,6 +72,7 @@ ROBOFLOW_DARKNET = {
     for split in SPLITS
     for name, content in {"_darknet.labels": NAMES, "a_jpg.rf.1.jpg": "", "a_jpg.rf.1.txt": GOOD_LABEL}.items()
 }
+PLAIN = {"classes.txt": NAMES, "images/a.jpg": "", "labels/a.txt": GOOD_LABEL}
 BESIDE = {"obj.names": NAMES, "day1/r2/a.jpg": "", "day1/r2/a.txt": GOOD_LABEL, "day2/b.png": "", "day2/b.txt": ""}
 MIRRORED = {
     "data.yaml": DATA_YAML,
@@ -130,12 +131,13 @@ def faults_of(source: Source) -> Counter[str]:
         (DARKNET, "Darknet data set", ["obj/a.jpg"], ()),
         (ROBOFLOW_DARKNET, "Darknet data set", 3, ("test", "train", "valid")),
         (BESIDE, "folder with the labels beside their images", ["day1/r2/a.jpg", "day2/b.png"], ()),
+        (PLAIN, "folder of images/ and labels/ with the same folders", ["a.jpg"], ()),
         (MIRRORED, "folder of images/ and labels/ with the same folders", ["day1/r2/a.jpg", "day2/b.JPG"], ()),
         (PAIRED, "folder with images/ and labels/ in each recording", ["day1/r2/a.jpg", "day2/front/a.jpg"], ()),
     ],
     ids=[
         "roboflow", "ultralytics", "cvat_ultralytics", "cvat_yolo", "label_studio", "labelimg", "labelimg_folders",
-        "labelimg_both", "darknet", "roboflow_darknet", "beside", "mirrored", "paired",
+        "labelimg_both", "darknet", "roboflow_darknet", "beside", "plain", "mirrored", "paired",
     ],
 )  # fmt: skip
 def test_a_layout_is_recognized_and_read_without_a_finding(
@@ -161,6 +163,32 @@ def test_folders_of_other_case_are_recognized_as_windows_does(tmp_path: Path) ->
     source = read_yolo(write(tmp_path / "s", files))
     assert [entry.file_name for entry in source.entries] == ["a.JPG"]
     assert boxes_of(source) == 2
+
+
+def test_labels_whose_names_differ_in_case_match_when_that_is_unambiguous(tmp_path: Path) -> None:
+    files = {"classes.txt": NAMES, "images/IMG_1.JPG": "", "labels/img_1.txt": GOOD_LABEL}
+    source = read_yolo(write(tmp_path / "one", files))
+    assert (faults_of(source), boxes_of(source)) == ({}, 2)
+    source = read_yolo(write(tmp_path / "two", {**files, "labels/Img_1.txt": GOOD_LABEL}))
+    assert faults_of(source) == {"missing label file": 1, "a label without its image": 2}
+    source = read_yolo(write(tmp_path / "own", {**files, "images/img_1.jpg": ""}))
+    assert faults_of(source) == {"missing label file": 1}
+
+
+@pytest.mark.parametrize("files", [ROBOFLOW, ULTRALYTICS, CVAT_ULTRALYTICS, CVAT_YOLO, ROBOFLOW_DARKNET])
+def test_the_folder_around_an_export_is_refused_with_the_command_that_reads_the_export(
+    tmp_path: Path, files: dict[str, str]
+) -> None:
+    root = write(tmp_path / "s", {f"download/yard v1/{name}": text for name, text in files.items()})
+    error = unknown(root)
+    assert f"has nothing but the folder {root}/download/yard v1, a " in error.found
+    assert error.fix == f"robot-assets data import yolo '{root}/download/yard v1' --name NAME"
+    assert read_yolo(root / "download" / "yard v1").issues == ()
+
+
+def test_recordings_of_one_day_are_read_from_the_folder_above(tmp_path: Path) -> None:
+    root = write(tmp_path / "s", {f"day1/{name}": text for name, text in {**BESIDE, "classes.txt": NAMES}.items()})
+    assert [entry.file_name for entry in read_yolo(root).entries] == ["day1/day1/r2/a.jpg", "day1/day2/b.png"]
 
 
 def test_leftovers_of_operating_systems_and_tools_are_neither_labels_nor_findings(tmp_path: Path) -> None:
@@ -350,15 +378,11 @@ def test_images_without_any_label_are_one_finding(tmp_path: Path) -> None:
     assert "9 .jpg" in error.found
 
 
-def test_a_folder_in_a_folder_is_named_in_the_command(tmp_path: Path) -> None:
-    files = {f"JPEGImages/{i}.jpg": "" for i in range(5)}
-    root = write(tmp_path / "my export", {f"yard v1/{name}": text for name, text in files.items()})
-    assert f"robot-assets data import yolo '{root}/yard v1' --name NAME" in unknown(root).fix
-
-
 def test_labels_of_other_formats_are_named(tmp_path: Path) -> None:
     root = write(tmp_path / "s", {"JPEGImages/a.jpg": "", "Annotations/a.xml": "<annotation/>", "classes.txt": NAMES})
     assert ".xml files are XML labels (Pascal VOC or CVAT): export YOLO or COCO instead" in unknown(root).fix
+    root = write(tmp_path / "t", {"a.jpg": "", "a.json": '{"shapes": []}', "classes.txt": NAMES})
+    assert ".json files are JSON that is not COCO (LabelMe, VIA or others)" in unknown(root).fix
 
 
 @pytest.mark.parametrize("count", [1, 3])
