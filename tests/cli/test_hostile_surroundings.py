@@ -1,0 +1,198 @@
+"""Every command in hostile surroundings: no traceback, an exit code that means something, nothing half-written.
+
+The commands are those of the command line itself: a new one is tested without an entry here. ``surroundings.py`` has
+the surroundings.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import socket
+from collections.abc import Iterator
+from typing import Any
+from unittest import mock
+
+import pytest
+import typer
+
+from robot_assets.cli.main import app
+from robot_assets.pipeline.project import Project
+from robot_assets.platforms.probe import probe
+from tests.cli import surroundings
+from tests.cli.surroundings import ALL, Server
+from tests.detector_chain import whole
+from tests.synthetic import history
+
+ENGINE = "small_detector/engine/cpu"
+PARAMS = """
+store: {url: .robot_assets/store}
+datasets:
+  drawn:
+    source: {kind: dvc, pointer: data/raw/drawn.dvc}
+    classes: [red, green, blue]
+    split: {train: 0.6, val: 0.2, test: 0.2}
+    calibration_images: 16
+models:
+  small_detector:
+    task: detection
+    dataset: drawn
+    targets: [cpu]
+    network: {input_height: 64, input_width: 96, width: 8, depth: 1}
+    training: {epochs: 1, batch_size: 8, learning_rate: 0.004}
+    quantization: {ptq: {calibrators: [mse]}, qat: {epochs: 1, learning_rate: 0.0001}}
+targets:
+  cpu:
+    kind: onnxruntime
+    threads: 1
+    gate: {latency_ms_p95_max: 400}
+    profile: {models: {small_detector: {rate_hz: 100}}, duration_s: 0.3, alone_s: 0.2}
+rebuild: {policy: {checkpoint: auto, qat: auto}}
+"""
+NEEDED_WHEN_FAILED = re.compile(r"^error: .+\n(?:    .*\n)*  needed: .+\n  fix: .+$", re.MULTILINE)
+"""An error in three parts; what was found may go on in further lines."""
+EXIT_CODES = {0, 1, 2, 130, 141}
+WITHOUT_OUTPUT = {"closed_output", "closed_streams", "full_output_and_errors"}
+"""An answer of no, with exit code 1, is not printed to standard error."""
+VALUES = {"{image}": "street.png", "{name}": "drawn", "{target}": "cpu", "{node}": "orin-1", "{format}": "yolo"}
+ARGUMENTS = {
+    "verify": ["detector"],
+    "engine run": [ENGINE, "street.png", "--out", "그림"],
+    "engine get": [ENGINE, "--out", "검출기"],
+    "engine bench": [ENGINE, "--inferences", "10"],
+    "engine inspect": [ENGINE],
+    "engine compare": [ENGINE, "detector", "--inferences", "10"],
+    "engine profile": ["detector=100", "--seconds", "0.3", "--alone", "0.2", "--out", "figure.png"],
+    "platform publish": ["--node", "orin-1"],
+    "data import": ["yolo", "내보내기", "--name", "yard"],
+    "data simulate": ["drawn"],
+    "data check": ["drawn"],
+    "data build": ["drawn"],
+    "key create": ["--out", "keys/signing.pem"],
+    "audit": [ENGINE, "--format", "html", "--out", "audit.html"],
+    "build": ["datasets/drawn"],
+    "plan": [],
+    "init": ["새로운"],
+}
+"""The command line of each verb; other verbs get a word for each argument that they need."""
+
+
+def verbs() -> dict[str, Any]:
+    """Every command by its words."""
+    root = typer.main.get_command(app)
+    return dict(_verbs(root, typer.Context(root, info_name="robot-assets"), ()))
+
+
+def _verbs(group: Any, context: Any, path: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if hasattr(command, "list_commands"):
+            yield from _verbs(command, context, (*path, name))
+        else:
+            yield " ".join((*path, name)), command
+
+
+VERBS = verbs()
+
+
+def arguments(verb: str, port: int) -> list[str]:
+    words = verb.split()
+    if verb == "ui":
+        return [*words, "--port", str(port)]
+    if verb in ARGUMENTS:
+        return [*words, *ARGUMENTS[verb]]
+    needed = [one for one in VERBS[verb].params if one.required]
+    options = [one.opts[0] for one in needed if one.opts[0].startswith("-")]
+    plain = [VALUES.get(f"{{{one.name}}}", "x") for one in needed if not one.opts[0].startswith("-")]
+    return [*words, *plain, *(word for option in options for word in (option, "x"))]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+    """A project that has built everything, in a folder with a blank and Korean letters."""
+    root = tmp_path_factory.mktemp("hostile") / "로봇 1"
+    artifacts = whole()
+    shutil.copytree(artifacts.dataset.parent / "raw", root / "data" / "raw" / "drawn")
+    shutil.copytree(artifacts.dataset, root / "data" / "datasets" / "drawn")
+    shutil.copytree(artifacts.engine, root / "detector")
+    image = next((root / "data").rglob("*.png"))
+    shutil.copy(image, root / "street.png")
+    for number in range(3):
+        folder = root / "내보내기" / f"session_{number}"
+        (folder / "images").mkdir(parents=True)
+        (folder / "labels").mkdir()
+        shutil.copy(image, folder / "images" / f"{number}.png")
+        (folder / "labels" / f"{number}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    (root / "내보내기" / "classes.txt").write_text("red\n")
+    (root / "params.yaml").write_text(PARAMS)
+    return _built(Project(root))
+
+
+def _built(project: Project) -> Project:
+    from robot_assets.store import write_pointer
+
+    artifacts = whole()
+    raw = project.store.add(project.raw("drawn"))
+    write_pointer(project.root / "data" / "raw" / "drawn.dvc", raw)
+    real = {
+        "raw/drawn": project.raw("drawn"),
+        "datasets/drawn": artifacts.dataset,
+        **{f"small_detector/{name}": getattr(artifacts, name) for name in ("checkpoint", "ptq", "qat", "onnx")},
+        ENGINE: artifacts.engine,
+    }
+    fake = history._written
+
+    def written(project: Project, contents: dict[str, str]) -> dict[str, str]:
+        versions = {name: project.store.add(real[name]).digest for name in contents if name in real}
+        versions |= {"platform/cpu": probe().fingerprint} if "platform/cpu" in contents else {}
+        return {**fake(project, {name: text for name, text in contents.items() if name not in versions}), **versions}
+
+    with (
+        history.open_instance(project.root / ".dagster") as instance,
+        history.fast_writes(instance),
+        mock.patch("tests.synthetic.history._written", written),
+    ):
+        history.HistoryWriter(project, instance).write_round()
+    return project
+
+
+@pytest.fixture(scope="module")
+def port() -> Iterator[int]:
+    """A port in use: the UI never starts here."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def server(project: Project, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    if refused := surroundings.refusal():
+        pytest.skip(f"no mount namespace with an overlay here: {refused}")
+    scratch = tmp_path_factory.mktemp("scratch")
+    running = Server(project.root, scratch)
+    yield running
+    running.close()
+
+
+@pytest.mark.parametrize("where", ALL)
+def test_no_command_ends_with_a_traceback(server: Server, port: int, where: str) -> None:
+    found = {verb: server.run(where, arguments(verb, port)) for verb in VERBS}
+    faults = {verb: fault for verb, done in found.items() if (fault := _fault(done, where))}
+    assert not faults, json.dumps(faults, indent=2, ensure_ascii=False)
+
+
+def _fault(done: dict[str, Any], where: str) -> str:
+    """What is wrong about the end of a command; empty when nothing is."""
+    text = done["stdout"] + done["stderr"]
+    for words in ("Traceback", "Exception ignored", "an error in robot-assets", "Warning:", "Input should be"):
+        if words in text:
+            return f"{words}: {text[-1500:]}"
+    if done["code"] not in EXIT_CODES:
+        return f"exit code {done['code']}: {text[-1500:]}"
+    if done["left"]:
+        return f"left: {done['left']}"
+    if "error:" in done["stderr"] and not NEEDED_WHEN_FAILED.search(done["stderr"].replace("\r", "")):
+        return f"not in three parts: {done['stderr']}"
+    if done["code"] == 1 and not text and where not in WITHOUT_OUTPUT:
+        return "failed without a word"
+    return ""
