@@ -24,7 +24,7 @@ from robot_assets.data.importing.coco_layouts import (
     is_json,
     is_keypoints,
 )
-from robot_assets.data.importing.coco_paths import ImagePaths
+from robot_assets.data.importing.coco_paths import NO_IMAGE, ImagePaths
 from robot_assets.data.importing.coco_shapes import is_upright
 from robot_assets.data.importing.json_kinds import JsonKind, kind_of
 from robot_assets.data.importing.layout import LabelFiles, Layout, recognize, split_folders
@@ -135,6 +135,7 @@ class _Reader:
         categories = read_categories(self.documents)
         paths = {path: ImagePaths(self.tree) for path in self.documents}
         records = [record for path in self.documents for record in self._records(path, paths[path])]
+        self._require_images(records)
         issues = list(self.tree.issues)
         good = accepted(records, issues)
         rows = {path: rows_by_image(path, document, issues) for path, document in self.documents.items()}
@@ -154,6 +155,19 @@ class _Reader:
 
     def _records(self, path: str, paths: ImagePaths) -> Iterator[ImageRecord]:
         return read_records(path, self.documents[path]["images"], self.files.documents[path], paths)
+
+    def _require_images(self, records: Sequence[ImageRecord]) -> None:
+        """Refuse a source none of whose images is there: that is one fault, and not one of each entry."""
+        if not records or any(record.fault != NO_IMAGE for record in records):
+            return
+        first = records[0]
+        roots = [printable(f"{root}/") for root in self.files.documents[first.document] if root]
+        raise DataError(
+            f"{printable(str(self.tree.root))}: none of the {plural(len(records), 'image')} that the labels list is there, "
+            f"such as {first.shown} of {first.document}",
+            needed=f"the images below the source, or below one of {listed(roots)} in it",
+            fix=f"copy the images there, or import the folder that has both the images and {first.document}",
+        )
 
     def _boxes(self, path: str, numbers: Mapping[Id, int]) -> BoxReader:
         return BoxReader(path, numbers, repeated_ids(self.documents[path]["annotations"]), self.polygons)

@@ -48,8 +48,8 @@ def _no_match(path: str, document: Mapping[str, Any]) -> DataError:
     images, annotations = document["images"], document["annotations"]
     return DataError(
         f"{path}: none of its {plural(len(annotations), 'annotation')} points to one of its "
-        f"{plural(len(images), 'image')}: id of the images is {described_ids(ids_in(images, 'id'))}, "
-        f"image_id of the annotations is {described_ids(ids_in(annotations, 'image_id'))}",
+        f"{plural(len(images), 'image')}: the ids of the images are {described_ids(ids_in(images, 'id'))}, and "
+        f"image_id of the annotations are {described_ids(ids_in(annotations, 'image_id'))}",
         needed="image_id of an annotation equal to the id of its image",
         fix="export it again, or write both as the same integers",
     )

@@ -63,7 +63,7 @@ class BoxReader:
                 if index not in self.repeated or self._refuse_repeated(index)
             ]
         except _BadField as bad:
-            where = f"{printable(image['file_name'])}, {self.document}: annotations[{bad.index}].{bad.field}"
+            where = f"{printable(image['file_name'])} in {self.document}: annotations[{bad.index}].{bad.field}"
             raise BadItem(where, bad.found, bad.fix) from None
 
     def _refuse_repeated(self, index: int) -> bool:
@@ -127,7 +127,7 @@ class _BadField(Exception):
 def _check_size(image: Mapping[str, Any], place: str, width: int, height: int) -> None:
     """Refuse an entry whose size is not that of its image; null counts as no size."""
     claimed = image.get("width"), image.get("height")
-    where = f"{printable(image['file_name'])}, {place}"
+    where = f"{printable(image['file_name'])} in {place}"
     for key, value, actual in zip(("width", "height"), claimed, (width, height), strict=True):
         if value is not None and not is_number(value):
             raise BadItem(f"{where}.{key}", f"{json_type(value)}, but the image has {actual}", "write the pixels")
@@ -136,4 +136,6 @@ def _check_size(image: Mapping[str, Any], place: str, width: int, height: int) -
         raise BadItem(where, found, "turn its labels by 90 degrees, or swap the two fields")
     for key, value, actual in zip(("width", "height"), claimed, (width, height), strict=True):
         if value not in (None, actual):
-            raise BadItem(f"{where}.{key}", f"{value}, but the image has {actual}", "scale the labels, or correct it")
+            raise BadItem(
+                f"{where}.{key}", f"{value}, but the image has {actual}", "scale its boxes, or correct the field"
+            )

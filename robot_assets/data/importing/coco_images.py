@@ -113,7 +113,7 @@ def accepted(records: Sequence[ImageRecord], issues: list[LabelIssue]) -> list[I
         if len(same) > 1:
             issues.append(_listed_again(same))
         elif same[0].fault:
-            issues.append(LabelIssue(", ".join(filter(None, (same[0].shown, same[0].place))), *same[0].fault))
+            issues.append(LabelIssue(" in ".join(filter(None, (same[0].shown, same[0].place))), *same[0].fault))
         elif same[0].name and suffix_of(same[0].name) not in FOREIGN_SUFFIXES:
             good.append(same[0])
     return _with_own_target(good, issues)
@@ -121,10 +121,12 @@ def accepted(records: Sequence[ImageRecord], issues: list[LabelIssue]) -> list[I
 
 def _listed_again(same: Sequence[ImageRecord]) -> LabelIssue:
     """The issue about a file with several entries: each has a part of its annotations, so none can be imported."""
-    places = " and ".join(record.place for record in same[:4]) + (" and others" if len(same) > 4 else "")
+    document = same[0].document
+    others = [one.place.removeprefix(f"{document}: ") for one in same[1:4]] + ["others"] * (len(same) > 4)
+    places = " and ".join((same[0].place, *others))
     times = "twice" if len(same) == 2 else f"{len(same)} times"
     fix = "move their annotations to one of the entries, and remove the others"
-    return LabelIssue(f"{printable(same[0].name or '')}, {places}", f"the image is listed {times}", fix)
+    return LabelIssue(f"{printable(same[0].name or '')} in {places}", f"the image is listed {times}", fix)
 
 
 def _with_own_target(records: Sequence[ImageRecord], issues: list[LabelIssue]) -> list[ImageRecord]:

@@ -120,7 +120,7 @@ LAYOUTS = (
     Layout(
         "raw",
         "coco",
-        "raw data of robot-assets (annotations.json)",
+        "annotations.json and images/, as raw data of robot-assets",
         "annotations.json and images/SESSION/FILE",
         _find_raw,
     ),

@@ -19,6 +19,7 @@ from robot_assets.data.tree import Tree
 Fault = tuple[str, str]
 """What was found, and how to fix it."""
 
+NO_IMAGE: Fault = ("no such image", "restore the image, correct its file_name, or remove its entry")
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _DRIVE = re.compile(r"[a-z]:[\\/]|\\\\", re.IGNORECASE)
 _BELOW = "write the path below the folder of the images"
@@ -146,4 +147,4 @@ def _fault_of(file_name: str, path: str) -> Fault:
         return "file_name leads outside the source (..)", _BELOW
     if "\\" in file_name:
         return "file_name is a Windows path, and no such image is there with / either", "restore the image, or write /"
-    return "no such image", "restore the image, correct its file_name, or remove its entry"
+    return NO_IMAGE

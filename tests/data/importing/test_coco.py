@@ -119,7 +119,7 @@ def test_a_bad_annotation_is_named_with_its_field_and_its_image(
     document["annotations"][0][field] = value
     write_labels(source, document)
     message = refused(source, tmp_path / "raw")
-    assert f"day1/r2/000.png, annotations.json: {place}: " in message
+    assert f"day1/r2/000.png in annotations.json: {place}: " in message
     assert found in message
     summary, _ = quarantined(source, tmp_path / "raw")
     assert "day1/r2/000.png" not in boxes_by_name(tmp_path / "raw")
@@ -247,7 +247,22 @@ def test_the_place_of_a_missing_image_is_shown(source: Path, tmp_path: Path) -> 
     document["images"][3]["file_name"] = "day2/r4/005.png"
     write_labels(source, document)
     message = refused(source, tmp_path / "raw")
-    assert "upload/000.PNG (there is images/day1/r2/000.png), annotations.json: images[0]: no such image" in message
+    assert "upload/000.PNG (there is images/day1/r2/000.png) in annotations.json: images[0]: no such image" in message
+
+
+def test_images_none_of_which_is_there_are_one_error_with_the_folders_that_were_looked_into(
+    source: Path, tmp_path: Path
+) -> None:
+    document = read_labels(source)
+    for image in document["images"]:
+        image["file_name"] = "upload/" + image["file_name"]
+    write_labels(source, document)
+    with pytest.raises(DataError) as error:
+        import_dataset("coco", source, tmp_path / "raw", quarantine=True)
+    assert "none of the 5 images that annotations.json lists is there, such as upload/day1/r2/000.png" in str(
+        error.value
+    )
+    assert error.value.needed == "the images below the source, or below one of images/, data/ in it"
 
 
 # One file under two ids: what would be left of it would look whole
@@ -280,7 +295,7 @@ def test_a_file_under_two_ids_is_not_imported_at_all(source: Path, tmp_path: Pat
     counts = boxes_by_name(tmp_path / "raw")
     assert "day1/r2/000.png" not in counts
     assert sum(counts.values()) == summary.annotations == 12 - 3
-    assert "images/day1/r2/000.png, annotations.json: images[0] and annotations.json: images[5]" in listed
+    assert "images/day1/r2/000.png in annotations.json: images[0] and images[5]: the image is listed twice" in listed
 
 
 def test_a_bad_second_entry_takes_the_first_along(source: Path, tmp_path: Path) -> None:
@@ -343,8 +358,8 @@ def test_ids_of_different_kinds_are_one_error(source: Path, tmp_path: Path) -> N
     write_labels(source, document)
     message = refused(source, tmp_path / "raw")
     assert "none of its 12 annotations points to one of its 5 images" in message
-    assert "id of the images is strings such as '00000010'" in message
-    assert "image_id of the annotations is integers such as 10" in message
+    assert "the ids of the images are strings such as '00000010'" in message
+    assert "image_id of the annotations are integers such as 10" in message
 
 
 def test_windows_paths_are_read_when_the_image_is_there(source: Path, tmp_path: Path) -> None:

@@ -260,7 +260,7 @@ def test_images_of_other_tools_are_not_taken_for_those_of_the_labels(tmp_path: P
     )
     source = read_coco(root)
     (issue,) = source.issues
-    assert issue.place == "001.jpg (there is train2017/001.jpg), annotations/instances_val2017.json: images[1]"
+    assert issue.place == "001.jpg (there is train2017/001.jpg) in annotations/instances_val2017.json: images[1]"
     assert issue.found == "no such image"
     assert [issue.place for issue in source.unlisted] == ["train2017/001.jpg"]
 
