@@ -129,9 +129,6 @@ def test_a_folder_in_a_project_and_a_file_are_refused(outside: Path) -> None:
     assert error["found"] == f"{outside}/robot/sub is in the project {outside}/robot"
     assert error["fix"] == "robot-assets init robot-2   # or use that project: cd robot"
     assert not (outside / "robot" / "sub").exists()
-    assert (
-        init("robot/README.md", code=1).error["found"].endswith("README.md is in the project " + str(outside / "robot"))
-    )
     (outside / "file").write_text("x")
     assert init("file", code=1).error["found"] == f"{outside}/file is a file"
 
@@ -174,11 +171,9 @@ def test_dagster_loads_the_workspace_of_a_project(outside: Path) -> None:
     module = workspace["load_from"][0]["python_module"]
     assert module["working_directory"] == "."
     environment = {name: value for name, value in os.environ.items() if name != "DAGSTER_HOME"}
-    code = (
-        f"import {module['module_name']} as m; print([key.to_user_string() for key in m.defs.resolve_all_asset_keys()])"
-    )
+    code = f"from {module['module_name']} import defs; print(*defs.resolve_all_asset_keys())"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=outside / "robot", env=environment, capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
-    assert "'platform', 'cpu'" in done.stdout
+    assert "['platform', 'cpu']" in done.stdout
