@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -47,6 +48,8 @@ def plan(
         status = observe_and_read(project, instance, select(project, defs, selection or []))
         steps = status.plan(instance)
     answer(_as_json(status, steps), as_json, lambda: _print(status, steps))
+    if drift := project.dvc_drift():
+        print(drift, file=sys.stderr)
     if steps:
         raise typer.Exit(2)
 

@@ -266,6 +266,8 @@ def _print_next(project: Project, request: _Request) -> None:
     """The commands that follow."""
     from robot_assets.pipeline import scaffold
 
+    if drift := project.dvc_drift():
+        print(drift)
     name = request.name
     pointer = quoted(project.raw(name).with_name(f"{name}.dvc"))
     print("next:")
