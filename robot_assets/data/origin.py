@@ -38,7 +38,7 @@ def other_origin(packed: Path, data: RawData, spec: DatasetSpec, plan: Plan | No
             or _other_split(document, plan)
             or ("" if plan and calibration == {"indices": plan.calibration} else _OTHER.format("calibration_images"))
         )
-    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+    except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
         return "is damaged or incomplete"
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.paths import expanded
 from robot_assets.data.importing.session_table import read_table
 
 FORMS = ("folder", "name:REGEX", "exif-time:GAP", "file:CSV", "one-per-image")
@@ -61,7 +62,7 @@ def parse_rule(text: str) -> SessionRule:
     if kind == "exif-time" and value:
         return SessionRule(kind, text, gap_s=_gap(value))
     if kind == "file" and value:
-        path = Path(value).expanduser()
+        path = _path(value)
         return SessionRule(kind, text, table=path, rows=read_table(path))
     raise _unknown(text, kind, bool(colon))
 
@@ -82,6 +83,18 @@ def _pattern(text: str) -> re.Pattern[str]:
             fix=f"use name:({text}) when the whole match is the session",
         )
     return pattern
+
+
+def _path(text: str) -> Path:
+    """The path of the table: a shell expands ``~`` and variables at the begin of a word only."""
+    try:
+        return Path(expanded(text))
+    except ValueError as error:
+        raise DataError(
+            f"--sessions file: {error}",
+            needed="the path of a CSV file",
+            fix="use --sessions file:sessions.csv",
+        ) from None
 
 
 def _gap(text: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -101,10 +102,9 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
         ) from None
     except UnicodeDecodeError:
         raise DataError(f"{path} is not UTF-8 text", needed="a CSV file in UTF-8", fix="save it as UTF-8") from None
-    lines = text.splitlines()
-    delimiter = max(",;\t", key=lines[0].count) if lines else ","
+    delimiter = max(",;\t", key=text.partition("\n")[0].count)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:
-        reader = csv.reader(lines, delimiter=delimiter, strict=True)
         return [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
     except csv.Error as error:
         raise _bad(path, reader.line_num, str(error)) from None

@@ -70,6 +70,8 @@ def refusal(rule: str) -> DataError:
         ("exif-time:nanm", "the gap is 'nanm'"),
         ("exif-time:5 parsecs", "the gap is '5 parsecs'"),
         ("file:/no/such.csv", "/no/such.csv cannot be read: no such file"),
+        ("file:~nobody-there/x.csv", "no user 'nobody-there'"),
+        ("file:$NOT_SET_HERE/x.csv", "the variable NOT_SET_HERE is not set"),
         ("file:/tmp", "/tmp cannot be read: is a directory"),
     ],
 )
