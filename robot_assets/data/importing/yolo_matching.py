@@ -1,0 +1,170 @@
+"""Matches the images of a YOLO source with their label files."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+from robot_assets.core.text import listed, plural
+from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES
+from robot_assets.data.importing.class_names import is_class_file
+from robot_assets.data.importing.layout import LabelFiles
+from robot_assets.data.importing.yolo_layouts import LABEL_SUFFIX, file_names, is_list_of_images
+from robot_assets.data.label_issues import LabelIssue, printable
+from robot_assets.data.tree import Tree, suffix_of
+
+_TOOL_TEXT = re.compile(
+    r"(readme|licen[cs]e|notice|requirements)(\.[\w-]+)*\.txt|(train|val|valid|test)\.txt", re.IGNORECASE
+)
+"""Names of text files that are no labels, unless they have rows of labels."""
+_HEAD_BYTES = 4096
+
+
+@dataclass
+class Matching:
+    """The label of each image; what does not match becomes an issue.
+
+    Attributes:
+        tree: The source.
+        files: Its files by their part in the layout.
+        labels: Image -> its label file, whether that exists or not.
+        issues: Images without a label or a name of their own.
+        unlisted: Images outside the folders of the layout, without a label.
+        unread: Text files that have no rows of labels.
+    """
+
+    tree: Tree
+    files: LabelFiles
+
+    def __post_init__(self) -> None:
+        self.issues: list[LabelIssue] = []
+        self.unlisted: list[LabelIssue] = []
+        self.unread: list[str] = []
+        self.labels = dict(self.files.labels)
+        self.labels.update(self._alike())
+        self._refused = {issue.place for issue in self.tree.issues}
+
+    def matched(self) -> Iterator[tuple[str, str, str]]:
+        """Image, its name in the raw data set, and its label, which may be missing; ordered by that name."""
+        self._find_strays()
+        labels, names = self.labels, file_names(self.files.labels)
+        users, owners = Counter(labels.values()), Counter(names.values())
+        forms = Counter(map(_normalized, names.values()))
+        for image in sorted(labels, key=names.__getitem__):
+            label, name = labels[image], names[image]
+            if users[label] > 1:
+                self._add(image, f"shares {label} with another image", "rename one of the two")
+            elif owners[name] > 1:
+                self._add(image, f"becomes {name}, as another image does", "rename one of the two")
+            elif forms[_normalized(name)] > 1:
+                self._add(image, "another image has the same name in another Unicode form", "rename one of the two")
+            elif label not in self._refused:
+                yield image, name, label
+
+    def orphans(self) -> Iterator[LabelIssue]:
+        """Labels without an image, as in an incomplete copy; text files that are no labels are noted."""
+        expected = set(self.labels.values()) | self._labels_of_refused()
+        for name in self.tree.with_suffix(LABEL_SUFFIX):
+            if name in expected or name in self.files.others or is_class_file(name):
+                continue
+            kind = self._kind(name)
+            if kind == "label":
+                twin = self._twin(name)
+                found = f"the same name as {twin} in another Unicode form" if twin else "a label without its image"
+                yield LabelIssue(name, found, "restore the image, or remove the label")
+            elif kind == "text":
+                self.unread.append(name)
+
+    def notes(self) -> Iterator[str]:
+        """What was left aside."""
+        if self.unread:
+            names = listed(map(printable, sorted(self.unread)), 3)
+            yield f"{plural(len(self.unread), 'text file')} without label rows not read: {names}"
+
+    def _alike(self) -> dict[str, str]:
+        """Labels of images that have none of exactly their name, but one whose name looks equal."""
+        missing = {image: label for image, label in self.labels.items() if label not in self.tree.files}
+        if not missing:
+            return {}
+        alike = _unique_forms(set(self.tree.with_suffix(LABEL_SUFFIX)).difference(self.labels.values()))
+        return {image: alike.get(_form(label), label) for image, label in missing.items()}
+
+    def _find_strays(self) -> None:
+        """Images outside images/ of a layout that has it."""
+        for image in self.tree.images():
+            if image in self.labels:
+                continue
+            label = image[: image.rfind(".")] + LABEL_SUFFIX
+            if label in self.tree.files:
+                self._add(image, "its label is beside it, and those of other images are in labels/", "move both")
+            else:
+                self.unlisted.append(LabelIssue(image, "outside images/", "move it there with its label"))
+
+    def _add(self, place: str, found: str, fix: str) -> None:
+        self.issues.append(LabelIssue(place, found, fix))
+
+    def _labels_of_refused(self) -> set[str]:
+        """Labels of images that are not imported: their own finding is enough. Also of images outside images/."""
+        foreign = self.tree.with_suffix(*FOREIGN_SUFFIXES)
+        strays = [issue.place for issue in self.issues]
+        refused = [place for place in self._refused if suffix_of(place) in (*SUFFIXES, *FOREIGN_SUFFIXES)]
+        return {label for name in (*foreign, *strays, *refused) for label in _possible_labels(name)}
+
+    def _kind(self, name: str) -> str:
+        """One of "label", "list" (of images), "tool" (a text that tools add) and "text" (any other)."""
+        if is_list_of_images(self.tree, name):
+            return "list"
+        with self.tree.files[name].open("rb") as file:
+            first = next((line for line in file.read(_HEAD_BYTES).splitlines() if line.strip()), b"")
+        columns = first.replace(b",", b" ").replace(b";", b" ").split()
+        if len(columns) >= 5 and all(map(_is_number, columns[:5])):
+            return "label"
+        if _TOOL_TEXT.fullmatch(name.rpartition("/")[2]):
+            return "tool"
+        return "label" if not columns or (len(columns) > 1 and _is_number(columns[0])) else "text"
+
+    def _twin(self, name: str) -> str | None:
+        """A label of an image whose name differs from ``name`` in its Unicode form only."""
+        return None if name.isascii() else self._used_forms.get(_form(name))
+
+    @cached_property
+    def _used_forms(self) -> Mapping[str, str]:
+        return {_form(label): label for label in self.labels.values() if not label.isascii()}
+
+
+def _unique_forms(labels: Iterable[str]) -> dict[str, str]:
+    """Label files by the form of their name, without those whose form is not unique."""
+    labels = list(labels)
+    counts = Counter(map(_form, labels))
+    return {_form(label): label for label in labels if counts[_form(label)] == 1}
+
+
+def _form(name: str) -> str:
+    """Names that look equal, or are equal on Windows and macOS, have one form: Unicode form NFC, case ignored."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _normalized(name: str) -> str:
+    return name if name.isascii() else unicodedata.normalize("NFC", name)
+
+
+def _possible_labels(image: str) -> Iterator[str]:
+    """Where the label of an image may be: beside it, or in labels/ instead of images/."""
+    label = image[: image.rfind(".")] + LABEL_SUFFIX
+    yield label
+    parts = label.split("/")
+    for at, part in enumerate(parts):
+        if part.lower() == "images":
+            yield "/".join([*parts[:at], "labels", *parts[at + 1 :]])
+
+
+def _is_number(text: bytes) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
