@@ -162,9 +162,9 @@ class _Reader:
             return
         first = records[0]
         roots = [printable(f"{root}/") for root in self.files.documents[first.document] if root]
+        count, root = plural(len(records), "image"), printable(str(self.tree.root))
         raise DataError(
-            f"{printable(str(self.tree.root))}: none of the {plural(len(records), 'image')} that the labels list is there, "
-            f"such as {first.shown} of {first.document}",
+            f"{root}: none of the {count} that the labels list is there, such as {first.shown} of {first.document}",
             needed=f"the images below the source, or below one of {listed(roots)} in it",
             fix=f"copy the images there, or import the folder that has both the images and {first.document}",
         )
