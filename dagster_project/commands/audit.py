@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from enum import StrEnum
 from pathlib import Path
@@ -105,11 +106,24 @@ def _statements(chain: Chain, project: Project) -> str:
     if not envelopes:
         raise StoreError(
             f"{chain.head.asset} {chain.head.version} has no signed statements",
-            needed="an engine, which every build signs",
-            fix=f"materialize {chain.head.asset} again if it is an engine; engines alone are signed",
+            needed="an engine: engines alone are signed, by each build",
+            fix=f"robot-assets audit {_signed(project, chain.head.asset)} --format intoto",
         )
     # A line break in JSON is only ever a space, and here it would end the envelope.
     return "".join(" ".join(envelope.decode().split("\n")).strip() + "\n" for envelope in envelopes)
+
+
+def _signed(project: Project, asset: str) -> str:
+    """An engine that is made of ``asset``, else the first of the project."""
+    from robot_assets.lineage.graph import with_ancestors
+    from robot_assets.pipeline.graph import build_graph
+    from robot_assets.pipeline.registry import with_kinds
+
+    graph = build_graph(project.params)
+    signed = [stage.asset for stage, kind, _ in with_kinds(graph) if kind.production and kind.production.is_signed]
+    return next(
+        (name for name in signed if asset in with_ancestors(graph, [name])), (*signed, "MODEL/engine/TARGET")[0]
+    )
 
 
 def _write(text: str, out: Path | None, chain: Chain) -> None:
@@ -126,7 +140,7 @@ def _write(text: str, out: Path | None, chain: Chain) -> None:
         raise StoreError(
             f"{out} cannot be written: {error.strerror}",
             needed="a path that can be written",
-            fix="give another --out",
+            fix=f"ls -ld {shlex.quote(str(out.parent))}   # then name another --out",
         ) from None
     print(f"{out}: {verdict(chain)}")
 

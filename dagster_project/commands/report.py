@@ -13,6 +13,7 @@ from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer
 from robot_assets.core.errors import ParamsError, PlatformError
 from robot_assets.core.extras import require
+from robot_assets.core.text import escaped, listed, near_misses
 from robot_assets.pipeline.project import Project, find_project
 
 if TYPE_CHECKING:
@@ -103,11 +104,7 @@ def _refuse_unreported(project: Project, target: str) -> None:
     """Raise unless ``target`` exists and its device reports itself."""
     targets = project.params.targets
     if target not in targets:
-        raise ParamsError(
-            f"params.yaml has no target {target!r}",
-            needed=f"one of {sorted(targets)}",
-            fix=f"correct the name, or add targets.{target} to params.yaml",
-        )
+        raise _unknown_target(project, target)
     if targets[target].platform == "node":
         raise PlatformError(
             f"the platform of {target} is published by its Kubernetes nodes and read by the sensor `platforms`",
@@ -118,8 +115,19 @@ def _refuse_unreported(project: Project, target: str) -> None:
         raise PlatformError(
             f"the platform of {target} is the machine of the code location, which the sensor `platforms` probes",
             needed="a target whose device reports itself",
-            fix=f"set targets.{target}.platform to reported in params.yaml, or leave it to the sensor",
+            fix=f"robot-assets plan platform/{target}   # observes it now; or set targets.{target}.platform to reported",
         )
+
+
+def _unknown_target(project: Project, target: str) -> ParamsError:
+    targets = project.params.targets
+    reported = [name for name, one in targets.items() if one.platform == "reported"]
+    near = near_misses(target, reported) or near_misses(target, targets)
+    return ParamsError(
+        f"params.yaml has no target {target!r}",
+        needed=f"one of: {listed(reported)}" if reported else "a target with platform: reported",
+        fix=f"robot-assets platform report {near[0]}" if near else f"add targets.{target} to params.yaml",
+    )
 
 
 def _read(file: str) -> tuple[bytes, str]:
@@ -149,5 +157,5 @@ def _print(done: Report) -> None:
     else:
         print(f"{done.asset} changed: {done.before[:8]} -> {done.fingerprint[:8]}; its engines are stale now")
         for line in done.changes:
-            print(f"  {line}")
+            print(f"  {escaped(line)}")
     print(f"instance: {done.instance}")

@@ -117,7 +117,7 @@ class _Known:
         return [path for path in sorted(folder.iterdir()) if path.is_file() and _is_one_of(patterns, path.name)]
 
     def listing(self, version: str) -> dict[str, str]:
-        """md5 of every file of a directory's version, by path; nothing when the store has lost the listing."""
+        """md5 of every file of a directory's version, by path; nothing when the store does not have the listing."""
         remote = Remote(self.store.remote_url) if self.store.remote_url else None
         with contextlib.suppress(StoreError):
             return dict(read_tree(Cache(self.store.cache), remote, version).entries)
@@ -142,7 +142,7 @@ def _of_hash(digest: str, known: _Known) -> Found:
             fix="give more or other digits; `robot-assets audit ASSET` shows the versions of an asset's chain",
         )
     return _the_only(
-        candidates, f"{digest} may mean {len(candidates)} versions", "give more digits, or the asset's name"
+        candidates, f"{digest} may mean {len(candidates)} versions", "give more digits, or the name of the asset"
     )
 
 
@@ -202,7 +202,7 @@ def _unknown(what: str, known: _Known) -> LineageError:
     names = known.assets
     example = f" such as {names[0]}" if names else ""
     return LineageError(
-        f"{what!r} is no asset, no file or directory here, and no hash",
+        f"{what!r} is not an asset, a file or directory here, or a hash",
         needed=f"an asset{example}, a file or directory of an artifact, or a data version",
         fix=_suggestion(what, names),
     )
@@ -241,7 +241,7 @@ def _differences(folder: Path, listing: Mapping[str, str], accompanying: Collect
     """Files of ``folder`` that are missing, differ or are no part of the version with this listing."""
     yield from _altered(folder, listing)
     present = (str(path.relative_to(folder)) for path in sorted(folder.rglob("*")) if path.is_file())
-    yield from (f"{name} is no part of it" for name in present if name not in listing and name not in accompanying)
+    yield from (f"{name} is not a part of it" for name in present if name not in listing and name not in accompanying)
 
 
 def _unique(items: Iterable[_T]) -> list[_T]:

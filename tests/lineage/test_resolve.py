@@ -78,7 +78,7 @@ def test_a_directory_that_differs_from_its_version_is_resolved_with_a_note(past,
     (folder / "notes.txt").write_text("mine")
     found = resolved(folder, past, store)
     assert found.version == version
-    assert "manifest.json differs, notes.txt is no part of it" in found.note
+    assert "manifest.json differs, notes.txt is not a part of it" in found.note
 
 
 def test_of_two_versions_with_the_same_file_the_one_with_the_other_files_beside_it_is_meant(past, store, tmp_path):
