@@ -90,8 +90,9 @@ def check_classes(dataset: Path, spec: DatasetSpec, name: str) -> Verdict:
     counts: dict[str, dict[str, int]] = {}
     for split in SPLITS:
         packed = open_split(dataset, split)
-        boxes = Counter(packed.classes[label] for i in range(len(packed)) for label in packed.labels(i).tolist())
-        counts[split] = {label: boxes[label] for label in spec.classes}
+        boxes = Counter(label for i in range(len(packed)) for label in packed.labels(i).tolist())
+        names = {name: boxes[label] for label, name in enumerate(packed.classes)}
+        counts[split] = {name: names.get(name, 0) for name in spec.classes}
     return judged_classes(counts, spec, name)
 
 

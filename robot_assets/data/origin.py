@@ -39,9 +39,10 @@ def other_origin(packed: Path, data: RawData, spec: DatasetSpec, plan: Plan | No
             or ("" if plan and calibration == {"indices": plan.calibration} else _OTHER.format("calibration_images"))
         )
     except (OSError, ValueError, TypeError, AttributeError, LookupError, RecursionError):
-        return "is damaged or incomplete"
+        return _DAMAGED
 
 
+_DAMAGED = "is damaged or incomplete"
 _OTHER = "was packed with other parameters ({})"
 
 
@@ -68,6 +69,9 @@ def _other_data(
         return f"was packed from other raw data ({images})"
     if document["classes"] != list(spec.classes):
         return _OTHER.format("classes")
+    categories = [{"id": index + 1, "name": name} for index, name in enumerate(spec.classes)]
+    if any(labels[split]["categories"] != categories for split in SPLITS):
+        return _DAMAGED
     packed = [image for split in SPLITS for image in _packed_labels(labels[split])]
     present = _labels_of(numbered(data, spec))
     different = sum(present.get(name) != label for name, label in packed)

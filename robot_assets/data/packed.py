@@ -43,6 +43,13 @@ class PackedSplit:
         self._indices = tuple(range(count)) if indices is None else tuple(indices)
         if any(not 0 <= index < count for index in self._indices):
             raise _broken(folder, f"an index is outside 0 to {count - 1}")
+        try:
+            self._read(document)
+        except (LookupError, TypeError):
+            raise _broken(folder, "annotations.json has an entry without its fields") from None
+        self._map(count)
+
+    def _read(self, document: dict[str, Any]) -> None:
         self._images = [document["images"][index] for index in self._indices]
         self._categories = document["categories"]
         self._annotations = _by_image(document["annotations"])
@@ -50,7 +57,6 @@ class PackedSplit:
         self.names: tuple[str, ...] = tuple(image["file_name"] for image in self._images)
         self.sessions: tuple[str, ...] = tuple(image["session"] for image in self._images)
         self.image_ids: tuple[int, ...] = tuple(image["id"] for image in self._images)
-        self._map(count)
 
     def _map(self, count: int) -> None:
         try:
