@@ -11,6 +11,7 @@ from robot_assets.data.entry import RecordedSource
 from robot_assets.data.raw import load_raw
 from robot_assets.data.raw_source import read_raw
 from robot_assets.data.recorded import open_recorded
+from robot_assets.lineage.code import Code
 from robot_assets.store import open_store, write_pointer
 from tests.data.image_sources import CLASSES, read_labels, write_coco, write_labels, write_yolo
 
@@ -132,3 +133,10 @@ def test_a_pointer_to_an_export_is_named_by_the_pointer(tmp_path: Path) -> None:
         open_recorded(source, root, artifact.digest, store)
     assert error.value.found.startswith("the data of data/raw/yolo_yard.dvc is not raw data")
     assert error.value.fix.startswith("robot-assets data import yolo data/raw/yolo_yard --name yolo_yard_raw")
+
+
+def test_readers_of_exports_are_no_code_of_a_data_set() -> None:
+    """Another layout that an import reads makes no packed data set stale."""
+    reached = Code().definitions("robot_assets.pipeline.kinds.dataset:run")
+    assert any(name.startswith("robot_assets.data.raw_source:") for name in reached)
+    assert not [name for name in reached if name.startswith("robot_assets.data.importing")]

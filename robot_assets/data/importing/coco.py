@@ -62,6 +62,9 @@ def read_coco(source: Path, layout: str | None = None, polygons: str | None = No
 
 def _tree(source: Path) -> Tree:
     """The files of a source; when it is a JSON file, those around it, without other JSON."""
+    if not source.exists() and not source.is_symlink():
+        fix = "check the path"
+        raise DataError(f"{printable(str(source))} does not exist", needed="an export, or its JSON file", fix=fix)
     if not source.is_file() or source.suffix.lower() != ".json" or source.is_symlink():
         return walk(source)
     tree = walk(base_folder(source))

@@ -6,8 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
 
 from robot_assets.core.errors import DataError
+from robot_assets.data.boxes import SMALLEST_PX, fault_of, make_box
+from robot_assets.data.importing.coco_boxes import BoxReader
 from robot_assets.data.importing.importer import ImportSummary, import_dataset
 from tests.data.image_sources import (
     CLASSES,
@@ -177,6 +181,19 @@ def test_crowd_regions_are_kept(source: Path, tmp_path: Path) -> None:
     write_labels(source, document)
     import_dataset("coco", source, tmp_path / "raw")
     assert sum(annotation["iscrowd"] for annotation in read_labels(tmp_path / "raw")["annotations"]) == 1
+
+
+sides = st.floats(SMALLEST_PX, 1000) | st.integers(1, 1000)
+edges = st.floats(-2, 1000) | st.integers(-2, 1000)
+
+
+@given(edges, edges, sides, sides, st.booleans())
+def test_a_box_is_the_one_that_every_format_gets(x: float, y: float, width: float, height: float, crowd: bool) -> None:
+    assume(not fault_of(x, y, width, height, 640, 480))
+    reader = BoxReader("labels.json", {7: 0}, {}, polygons=False)
+    row = {"category_id": 7, "bbox": [x, y, width, height], "iscrowd": int(crowd)}
+    (box,) = reader.read({"file_name": "a.jpg"}, "images[0]", [(0, row)], 640, 480)
+    assert box == make_box(0, (x, y, width, height), (640, 480), crowd=crowd)
 
 
 # Entries of images

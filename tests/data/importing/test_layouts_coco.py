@@ -368,6 +368,12 @@ def test_an_unknown_value_of_polygons_is_an_error(tmp_path: Path) -> None:
     assert error.value.fix == "use --polygons boxes, or leave it out"
 
 
+@pytest.mark.parametrize("name", ["labels.json", "export"])
+def test_a_source_that_does_not_exist_is_named(name: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="does not exist"):
+        read_coco(tmp_path / name)
+
+
 def test_a_json_file_that_is_a_symlink_is_named(tmp_path: Path) -> None:
     root = write_coco(tmp_path / "source", {"day": 1})
     shutil.move(root / "annotations.json", tmp_path / "elsewhere.json")
