@@ -121,9 +121,8 @@ def _signed(project: Project, asset: str) -> str:
 
     graph = build_graph(project.params)
     signed = [stage.asset for stage, kind, _ in with_kinds(graph) if kind.production and kind.production.is_signed]
-    return next(
-        (name for name in signed if asset in with_ancestors(graph, [name])), (*signed, "MODEL/engine/TARGET")[0]
-    )
+    above = (name for name in signed if asset in with_ancestors(graph, [name]))
+    return next(above, signed[0] if signed else "MODEL/engine/TARGET")
 
 
 def _write(text: str, out: Path | None, chain: Chain) -> None:

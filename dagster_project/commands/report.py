@@ -115,7 +115,7 @@ def _refuse_unreported(project: Project, target: str) -> None:
         raise PlatformError(
             f"the platform of {target} is the machine of the code location, which the sensor `platforms` probes",
             needed="a target whose device reports itself",
-            fix=f"robot-assets plan platform/{target}   # observes it now; or set targets.{target}.platform to reported",
+            fix=f"robot-assets plan platform/{target}   # probes it; or set targets.{target}.platform to reported",
         )
 
 
