@@ -211,7 +211,7 @@ def test_split_and_calibration_are_what_the_data_can_satisfy(tmp_path, images, s
     params = load_params(tmp_path / "params.yaml")
     entry = params.datasets["yard"]
     assert 1 <= entry.calibration_images <= max(1, images * entry.split.train / 2)
-    assert 16 <= params.models["yard_detector"].training.epochs <= 100
+    assert 16 <= params.models["yard_detector"].training.epochs <= 60
 
 
 def test_the_model_is_on_the_targets_that_this_machine_builds(tmp_path):
