@@ -19,13 +19,16 @@ from robot_assets.data.importing.coco_images import ImageRecord, accepted, read_
 from robot_assets.data.importing.coco_layouts import (
     LAYOUTS,
     base_folder,
-    documents_of,
-    has_coco_keys,
     is_json,
-    is_keypoints,
+)
+from robot_assets.data.importing.coco_notes import (
+    about_ids,
+    about_images_without_boxes,
+    about_names,
+    about_other_labels,
+    about_shapes,
 )
 from robot_assets.data.importing.coco_paths import NO_IMAGE, ImagePaths
-from robot_assets.data.importing.coco_shapes import is_upright
 from robot_assets.data.importing.json_kinds import JsonKind, kind_of
 from robot_assets.data.importing.layout import LabelFiles, Layout, recognize, split_folders
 from robot_assets.data.importing.yolo_layouts import LAYOUTS as YOLO_LAYOUTS
@@ -34,8 +37,6 @@ from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import Tree, walk
 
 _FIX_SYNTAX = "export it again from the annotation tool, or copy it again"
-_LOOKED_INTO = 20
-"""JSON files besides the labels that are looked into: some tools write one an image."""
 _NEEDED = "COCO JSON with images, annotations and categories"
 
 
@@ -144,8 +145,6 @@ class _Reader:
         rows = {path: rows_by_image(path, document, issues) for path, document in self.documents.items()}
         readers = {path: self._boxes(path, categories.numbers[path]) for path in self.documents}
         entries = [self._entry(record, readers[record.document], rows) for record in good]
-        spellings = (note for path, found in paths.items() for note in found.notes(path))
-        notes = (*categories.notes, *self._notes_about_ids(), *spellings)
         return Source(
             categories=categories.names,
             entries=tuple(sorted(entries, key=lambda entry: entry.file_name)),
@@ -153,8 +152,22 @@ class _Reader:
             unlisted=tuple(self._unlisted({record.name for record in records})),
             layout=self.layout.title,
             splits=split_folders(entry.file_name for entry in entries),
-            notes=(*notes, *self._notes_about_shapes(good, rows), *self._notes_about_files()),
+            notes=(*categories.notes, *self._notes(paths, good, rows), *about_names(categories.names)),
         )
+
+    def _notes(
+        self,
+        paths: Mapping[str, ImagePaths],
+        good: Sequence[ImageRecord],
+        rows: Mapping[str, Mapping[Id | None, Rows]],
+    ) -> Iterator[str]:
+        yield from about_ids(self.documents)
+        for path, document in self.documents.items():
+            yield from paths[path].notes(path)
+            yield from about_images_without_boxes(path, document, rows[path])
+        if self.polygons:
+            yield about_shapes(row for one in good for _, row in rows[one.document].get(one.key, []))
+        yield from about_other_labels(self.tree, self.documents)
 
     def _records(self, path: str, paths: ImagePaths) -> Iterator[ImageRecord]:
         return read_records(path, self.documents[path]["images"], self.files.documents[path], paths)
@@ -185,23 +198,3 @@ class _Reader:
         for name in self.tree.images():
             if name not in listed:
                 yield LabelIssue(printable(name), "the labels do not list this image", fix)
-
-    def _notes_about_ids(self) -> Iterator[str]:
-        for path, document in self.documents.items():
-            if any(isinstance(value, str) for value in ids_in(document["images"], "id")):
-                yield f"{path}: image ids are strings; an id matches as a number when it is one"
-
-    def _notes_about_shapes(
-        self, records: Sequence[ImageRecord], rows: Mapping[str, Mapping[Id | None, Rows]]
-    ) -> Iterator[str]:
-        if self.polygons:
-            every = (row for one in records for _, row in rows[one.document].get(one.key, []))
-            count = sum(not is_upright(row) for row in every)
-            shapes = plural(count, "polygon, mask or rotated box", "polygons, masks and rotated boxes")
-            yield f"{shapes} imported as the enclosing box" + ("es" if count > 1 else "")
-
-    def _notes_about_files(self) -> Iterator[str]:
-        others = [name for name in documents_of(self.tree) if name not in self.documents][:_LOOKED_INTO]
-        others = [name for name in others if not is_keypoints(name) and has_coco_keys(self.tree, name)]
-        if others:
-            yield f"not read: {listed(map(printable, others), 3)} (--layout selects other label files)"

@@ -37,7 +37,7 @@ def read_categories(documents: Mapping[str, Mapping[str, Any]]) -> Categories:
     An unused category that repeats the name of a used one is left out, and so is Roboflow's group of all classes.
 
     Raises:
-        DataError: A category without id or name, two used ones of one name, or files that disagree about the names.
+        DataError: No category, one without id or name, two used ones of one name, or files that disagree about names.
     """
     used = {path: _uses(document) for path, document in documents.items()}
     notes: list[str] = []
@@ -46,9 +46,11 @@ def read_categories(documents: Mapping[str, Mapping[str, Any]]) -> Categories:
     if group:
         notes.append(f"category {group!r} has no annotation and is the supercategory of all others: it is no class")
         by_file = {path: {key: name for key, name in names.items() if name != group} for path, names in by_file.items()}
-    names = tuple(next(iter(by_file.values())).values())
+    first, names = next((path, tuple(found.values())) for path, found in by_file.items())
+    if not names:
+        raise DataError(f"{first}: categories is empty", needed=_NEEDED, fix="export it again with the classes")
     for path, found in by_file.items():
-        _require_same_names(names, next(iter(by_file)), tuple(found.values()), path)
+        _require_same_names(names, first, tuple(found.values()), path)
     numbers = {path: {key: names.index(name) for key, name in found.items()} for path, found in by_file.items()}
     return Categories(names, numbers, tuple(dict.fromkeys(notes)))
 

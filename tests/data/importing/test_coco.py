@@ -490,12 +490,13 @@ def test_labels_in_other_encodings_are_read(source: Path, tmp_path: Path, encodi
         ([{"id": None, "name": "a"}], "categories[0] has the id None"),
         ([{"id": 1, "name": "a"}, {"id": 1, "name": "b"}], "the id 1 is that of 'a' and of 'b'"),
         (["a"], "categories[0] is 'a'"),
+        ([], "annotations.json: categories is empty"),
     ],
 )
 def test_contradictory_categories_are_named(source: Path, tmp_path: Path, categories: list[object], found: str) -> None:
     write_labels(source, {**read_labels(source), "categories": categories})
     message = refused(source, tmp_path / "raw")
-    assert "annotations.json: categories[" in message
+    assert "annotations.json: categories" in message
     assert found in message
 
 
@@ -560,3 +561,27 @@ def test_a_category_id_of_zero_is_an_id(source: Path, tmp_path: Path) -> None:
         row["category_id"] -= 1
     write_labels(source, document)
     assert import_dataset("coco", source, tmp_path / "raw").annotations == 12
+
+
+def test_class_names_that_differ_in_case_only_are_noted(source: Path, tmp_path: Path) -> None:
+    document = read_labels(source)
+    document["categories"][1]["name"] = "Ball "
+    write_labels(source, document)
+    summary = import_dataset("coco", source, tmp_path / "raw")
+    assert summary.notes == ("'ball' and 'Ball ' differ in case or spaces only, and are 2 classes",)
+
+
+def test_labels_without_any_annotation_are_noted(source: Path, tmp_path: Path) -> None:
+    write_labels(source, {**read_labels(source), "annotations": []})
+    summary = import_dataset("coco", source, tmp_path / "raw")
+    assert summary.notes == ("annotations.json has no annotation: 5 images imported as images without objects",)
+
+
+def test_images_that_may_be_those_of_stray_annotations_are_noted(source: Path, tmp_path: Path) -> None:
+    document = read_labels(source)
+    document["images"][0]["id"] = 999
+    write_labels(source, document)
+    summary, _ = quarantined(source, tmp_path / "raw")
+    assert summary.notes == (
+        "annotations.json: 3 annotations point to no image, and 1 image has no annotation and may be the one meant",
+    )

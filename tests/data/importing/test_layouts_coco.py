@@ -482,7 +482,7 @@ def test_a_shape_is_named_for_what_it_is_and_read_as_its_enclosing_box_when_aske
     source = read_coco(root, polygons="boxes")
     (box,) = load(source.entries[0]).boxes
     assert (box.x, box.y, box.width, box.height) == pytest.approx((x, y, width, height))
-    assert source.notes == ("1 polygon, mask or rotated box imported as the enclosing box",)
+    assert source.notes == ("1 polygon, mask or rotated box imported as its enclosing box",)
 
 
 @pytest.mark.parametrize(
