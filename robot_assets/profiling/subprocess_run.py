@@ -14,23 +14,23 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from robot_assets.core import errors, progress
 from robot_assets.core.errors import EngineError, RobotAssetsError
-from robot_assets.core.extras import missing_library
 from robot_assets.core.spec import Spec
 from robot_assets.core.text import plural
+from robot_assets.core.translation import translated
 from robot_assets.profiling.measure import Measurement, measure
 from robot_assets.profiling.periodic import Job
 from robot_assets.profiling.result import Profile
 from robot_assets.profiling.streams import Stream
 
-_REQUEST, _RESULT, _ERROR = "request.json", "result.json", "error.json"
+_REQUEST, _RESULT = "request.json", "result.json"
 _FAILED = 3
-"""Exit code when ``measure`` raised one of our errors."""
+"""Exit code after an error that the process has reported."""
 
 _GRACE_S = 120.0
 _PACKAGE_ROOT = str(Path(__file__).parents[2])
@@ -55,15 +55,17 @@ def measure_in_subprocess(target: str, streams: Sequence[Stream], duration_s: fl
         Path(folder, _REQUEST).write_text(request.model_dump_json())
         limit_s = _GRACE_S + 2 * (duration_s + alone_s * len(streams))
         code = _run(folder, limit_s)
-        if code == _FAILED:
-            raise _read_error(Path(folder, _ERROR))
         if code != 0:
             raise _crash(code, len(streams))
         return _read_result(Path(folder, _RESULT))
 
 
 def _run(folder: str, limit_s: float) -> int:
-    """Run the process, forward its progress, and return its exit code."""
+    """Run the process, forward its progress, and return its exit code.
+
+    Raises:
+        RobotAssetsError: The process has reported it.
+    """
     path = os.pathsep.join(filter(None, (_PACKAGE_ROOT, os.environ.get("PYTHONPATH"))))
     command, environment = [sys.executable, "-m", __name__, folder], {**os.environ, "PYTHONPATH": path}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
@@ -71,19 +73,21 @@ def _run(folder: str, limit_s: float) -> int:
         watchdog.start()
         try:
             for line in process.stdout or ():
-                progress.report(*json.loads(line))
+                _forward(json.loads(line))
             return process.wait()
         finally:
             watchdog.cancel()
             process.kill()
 
 
-def _read_error(path: Path) -> RobotAssetsError:
-    """The error that the subprocess raised."""
-    document = json.loads(path.read_bytes())
-    kind = getattr(errors, document["kind"], EngineError)
-    error: RobotAssetsError = kind(document["found"], needed=document["needed"], fix=document["fix"])
-    return error
+def _forward(line: Any) -> None:
+    """A report of progress, or the error that ended the process."""
+    if isinstance(line, list):
+        progress.report(*line)
+        return
+    kind = getattr(errors, line["kind"], EngineError)
+    error: RobotAssetsError = kind(line["found"], needed=line["needed"], fix=line["fix"])
+    raise error
 
 
 def _crash(code: int, engines: int) -> EngineError:
@@ -127,41 +131,31 @@ def _rows(jobs: Mapping[str, Sequence[Job]]) -> dict[str, list[tuple[int, ...]]]
     }
 
 
-def _progress_writer() -> progress.Listener:
-    """Return a listener that writes to the standard output, and redirect the standard output to standard error.
+def _writer() -> Callable[[object], None]:
+    """Return a function that writes lines of JSON to the standard output, and redirect that to standard error.
 
-    C++ libraries print to the standard output, which must contain nothing but progress.
+    C++ libraries print to the standard output, which must contain nothing else.
     """
     output = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-
-    def write(what: str, done: int, total: int, note: str) -> None:
-        print(json.dumps([what, done, total, note]), file=output, flush=True)
-
-    return write
+    return lambda line: print(json.dumps(line), file=output, flush=True)
 
 
 def main(folder: Path) -> int:
     """Measure the request in ``folder``, and write the result beside it."""
     request = _Request.model_validate_json((folder / _REQUEST).read_bytes())
+    write = _writer()
     try:
-        with progress.listening(_progress_writer()):
+        with progress.listening(lambda *report: write(report)):
             found = measure(request.target, request.streams, request.duration_s, request.alone_s)
-    except RobotAssetsError as error:
-        return _fail(folder, error)
-    except ModuleNotFoundError as error:
-        missing = missing_library(error)
-        if missing is None:
+        (folder / _RESULT).write_text(json.dumps(_as_json(found)))
+    except Exception as error:
+        known = translated(error)
+        if known is None:
             raise
-        return _fail(folder, missing)
-    (folder / _RESULT).write_text(json.dumps(_as_json(found)))
+        write({"kind": type(known).__name__, "found": known.found, "needed": known.needed, "fix": known.fix})
+        return _FAILED
     return 0
-
-
-def _fail(folder: Path, error: RobotAssetsError) -> int:
-    document = {"kind": type(error).__name__, "found": error.found, "needed": error.needed, "fix": error.fix}
-    (folder / _ERROR).write_text(json.dumps(document))
-    return _FAILED
 
 
 if __name__ == "__main__":

@@ -408,6 +408,7 @@ def _drain(controller: int) -> None:
 
 
 def _serve(project: Path, scratch: Path) -> None:
+    os.chdir(project)
     _import_what_commands_need()
     for line in sys.stdin:
         surroundings, arguments = json.loads(line)
@@ -421,7 +422,7 @@ def _serve(project: Path, scratch: Path) -> None:
 
 
 def _import_what_commands_need() -> None:
-    """Everything that commands import, except for the definitions, which read the project."""
+    """Everything that commands import; the definitions read the project as it is before the surroundings."""
     for name in _LIBRARIES:
         importlib.import_module(name)
     import dagster_project
@@ -448,14 +449,13 @@ _LIBRARIES = (
     "typer.rich_utils",
 )
 _NOT_IMPORTED = (
-    "dagster_project.definitions",
     "robot_assets.data.simulation",
     "robot_assets.export",
     "robot_assets.quantization",
     "robot_assets.tasks",
     "robot_assets.training",
 )
-"""Modules that read the project, and those that need torch or a renderer."""
+"""Modules that need torch or a renderer."""
 
 
 def _forked(work: Callable[[], int]) -> tuple[int, float]:
