@@ -12,7 +12,7 @@ from pathlib import Path
 from robot_assets.core.errors import DataError
 from robot_assets.data.dvc_links import refuse_dvc_links
 from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES, foreign_image
-from robot_assets.data.label_issues import LabelIssue, printable
+from robot_assets.data.label_issues import CAUSE, LabelIssue, printable
 
 MAX_DEPTH = 32
 EMPTY_FOLDER = "an empty folder"
@@ -121,7 +121,7 @@ def _walk(folder: Path | str, below: str, tree: Tree) -> None:
         tree.issues.append(LabelIssue(printable(below), f"a folder nested more than {MAX_DEPTH} deep", fix))
         return
     if not entries and below:
-        tree.issues.append(LabelIssue(printable(below), EMPTY_FOLDER, "copy its images, or remove the folder"))
+        tree.issues.append(LabelIssue(printable(below), EMPTY_FOLDER, "copy its images, or remove the folder", CAUSE))
     for entry in entries:
         name = f"{below}/{entry.name}" if below else entry.name
         fault = _fault(entry)

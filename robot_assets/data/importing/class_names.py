@@ -21,7 +21,8 @@ from robot_assets.core.text import listed, plural
 from robot_assets.data.label_issues import printable
 from robot_assets.data.tree import Tree, suffix_of
 
-_TEXT_FILES = ("obj.names", "classes.txt", "_darknet.labels")
+_TEXT_FILES = ("obj.names", "classes.txt", "class_list.txt", "_darknet.labels", "darknet.labels")
+"""Of darknet and CVAT, labelImg and Label Studio, OpenLabeling, Roboflow, and V7, in lower case."""
 _TEXT_SUFFIX = ".names"
 _NOTES = "notes.json"
 _DARKNET_SUFFIX = ".data"

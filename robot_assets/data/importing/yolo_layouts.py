@@ -196,7 +196,7 @@ def _is_cvat_yolo(tree: Tree, folders: list[str]) -> bool:
 
 def _is_darknet(tree: Tree, folders: list[str]) -> bool:
     return any(suffix_of(name) == ".data" for name in tree.folders.get("", [])) or any(
-        "_darknet.labels" in names for names in tree.folders.values()
+        {"_darknet.labels", "darknet.labels"}.intersection(names) for names in tree.folders.values()
     )
 
 

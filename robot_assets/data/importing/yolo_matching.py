@@ -73,9 +73,7 @@ class Matching:
                 continue
             kind = self._kind(name)
             if kind == "label":
-                twin = self._twin(name)
-                found = f"the same name as {twin} in another Unicode form" if twin else "a label without its image"
-                yield LabelIssue(name, found, "restore the image, or remove the label")
+                yield LabelIssue(name, *self._fault_of_orphan(name))
             elif kind == "text":
                 self.unread.append(name)
 
@@ -127,9 +125,15 @@ class Matching:
             return "tool"
         return "label" if not columns or (len(columns) > 1 and _is_number(columns[0])) else "text"
 
-    def _twin(self, name: str) -> str | None:
-        """A label of an image whose name differs from ``name`` in its Unicode form only."""
-        return None if name.isascii() else self._used_forms.get(_form(name))
+    def _fault_of_orphan(self, name: str) -> tuple[str, str]:
+        """What a label is that no image has, and its fix."""
+        twin = None if name.isascii() else self._used_forms.get(_form(name))
+        if twin:
+            return f"the same name as {twin} in another Unicode form", "remove one of the two"
+        stem = name[: name.rfind(".")]
+        if any(f"{stem}{suffix}" in self.tree.files for suffix in SUFFIXES):
+            return "a second label of the image beside it, which has one in labels/", "remove one of the two"
+        return "a label without its image", "restore the image, or remove the label"
 
     @cached_property
     def _used_forms(self) -> Mapping[str, str]:

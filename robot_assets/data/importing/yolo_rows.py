@@ -168,7 +168,7 @@ def _has_points(place: str, columns: list[str], rules: RowRules) -> bool:
     if len(columns) >= 7 and len(columns) % 2:
         return True
     if len(columns) == 6:
-        found = "a sixth column, as the confidence in an export of predictions; needed 5: class cx cy w h"
+        found = "a sixth column, as the confidence in an export of predictions, or a track id; needed class cx cy w h"
         raise BadItem(place, found, "import labels that a person has checked, without the sixth column")
     count = "1 column" if len(columns) == 1 else f"{len(columns)} columns"
     raise BadItem(place, f"{count}, needed 5: class cx cy w h", "correct that line")

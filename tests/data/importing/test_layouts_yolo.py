@@ -72,6 +72,7 @@ ROBOFLOW_DARKNET = {
     for split in SPLITS
     for name, content in {"_darknet.labels": NAMES, "a_jpg.rf.1.jpg": "", "a_jpg.rf.1.txt": GOOD_LABEL}.items()
 }
+DARWIN = {"set/darknet.labels": NAMES, "set/a.png": "", "set/a.txt": GOOD_LABEL}
 PLAIN = {"classes.txt": NAMES, "images/a.jpg": "", "labels/a.txt": GOOD_LABEL}
 BESIDE = {"obj.names": NAMES, "day1/r2/a.jpg": "", "day1/r2/a.txt": GOOD_LABEL, "day2/b.png": "", "day2/b.txt": ""}
 MIRRORED = {
@@ -130,6 +131,7 @@ def faults_of(source: Source) -> Counter[str]:
         (LABELIMG_BOTH, "labelImg folder", ["a.jpg"], ()),
         (DARKNET, "Darknet data set", ["obj/a.jpg"], ()),
         (ROBOFLOW_DARKNET, "Darknet data set", 3, ("test", "train", "valid")),
+        (DARWIN, "Darknet data set", ["set/a.png"], ()),
         (BESIDE, "folder with the labels beside their images", ["day1/r2/a.jpg", "day2/b.png"], ()),
         (PLAIN, "folder of images/ and labels/ with the same folders", ["a.jpg"], ()),
         (MIRRORED, "folder of images/ and labels/ with the same folders", ["day1/r2/a.jpg", "day2/b.JPG"], ()),
@@ -137,7 +139,7 @@ def faults_of(source: Source) -> Counter[str]:
     ],
     ids=[
         "roboflow", "ultralytics", "cvat_ultralytics", "cvat_yolo", "label_studio", "labelimg", "labelimg_folders",
-        "labelimg_both", "darknet", "roboflow_darknet", "beside", "plain", "mirrored", "paired",
+        "labelimg_both", "darknet", "roboflow_darknet", "darwin", "beside", "plain", "mirrored", "paired",
     ],
 )  # fmt: skip
 def test_a_layout_is_recognized_and_read_without_a_finding(
@@ -233,6 +235,11 @@ def test_rows_of_labels_are_labels_whatever_the_name_of_their_file(tmp_path: Pat
     names = ("LICENSE.txt", "notice_board.txt", "README.txt", "train.txt", "day1/test.txt")
     root = write(tmp_path / "s", {**BESIDE, **dict.fromkeys(names, GOOD_LABEL)})
     assert faults_of(read_yolo(root)) == {"a label without its image": len(names)}
+
+
+def test_two_labels_of_one_image_are_named(tmp_path: Path) -> None:
+    root = write(tmp_path / "s", {**PLAIN, "images/a.txt": "1 0.5 0.5 0.1 0.1\n"})
+    assert faults_of(read_yolo(root)) == {"a second label of the image beside it, which has one in labels/": 1}
 
 
 def test_a_missing_label_is_an_issue_in_each_kind_of_layout(tmp_path: Path) -> None:
