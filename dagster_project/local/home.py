@@ -16,7 +16,6 @@ import shlex
 from pathlib import Path
 
 from robot_assets.core.errors import RobotAssetsError
-from robot_assets.core.publishing import publishing_file
 
 HOME_VARIABLE = "DAGSTER_HOME"
 CHECKOUTS = "checkouts"
@@ -96,8 +95,18 @@ def record_checkout(home: Path, root: Path) -> None:
         return
     is_inside = home.resolve().parent == own
     kept = [path for path in listed[1 if is_inside else 0 :] if path.is_dir()]
-    with contextlib.suppress(OSError), publishing_file(home / CHECKOUTS) as staging:
-        staging.write_text(_HEADER + "".join(f"{path}\n" for path in [own, *kept]), encoding="utf-8")
+    with contextlib.suppress(OSError):
+        write_whole(home / CHECKOUTS, _HEADER + "".join(f"{path}\n" for path in [own, *kept]))
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file in one step; several processes may do so at the same time, each with a staging file."""
+    staging = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        staging.write_text(text, encoding="utf-8")
+        os.replace(staging, path)
+    finally:
+        staging.unlink(missing_ok=True)
 
 
 def _listed(home: Path) -> tuple[Path, ...]:

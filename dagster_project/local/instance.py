@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 
 from dagster_project.local import gc_tuning
 from dagster_project.local.damage import explaining_damage, require_readable_files
-from dagster_project.local.home import HOME_VARIABLE, InstanceError, home_of, record_checkout
+from dagster_project.local.home import HOME_VARIABLE, InstanceError, home_of, record_checkout, write_whole
 from dagster_project.local.read_only import copy_of_instance, is_read_only, refuse_read_only
-from robot_assets.core.publishing import publishing_file
 
 if TYPE_CHECKING:
     import dagster as dg
@@ -118,8 +117,9 @@ def write_configuration(home: Path) -> None:
     with explaining_damage(home, opening=True):
         present = path.read_text(encoding="utf-8") if path.exists() else None
     if present is None or present == _CONFIGURATION.replace(_LAUNCHER, _FORMER_LAUNCHER):
-        with explaining_damage(home, opening=True), publishing_file(path) as staging:
-            staging.write_text(_CONFIGURATION, encoding="utf-8")
+        with explaining_damage(home, opening=True):
+            home.mkdir(parents=True, exist_ok=True)
+            write_whole(path, _CONFIGURATION)
     elif re.search(rf"^[^#\n]*\b{re.escape(_FORMER_LAUNCHER)}\b", present, re.MULTILINE):
         raise InstanceError(
             f"{path} names the module {_FORMER_LAUNCHER}, which is now {_LAUNCHER}",

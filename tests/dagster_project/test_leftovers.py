@@ -123,14 +123,14 @@ def test_an_interrupted_build_ends_with_one_line_and_leaves_no_unfinished_run(tm
 
 
 def test_an_unexpected_error_in_a_step_is_one_line_with_the_asset_and_a_traceback_only_for_debug(
-    built: Checkout, tmp_path: Path
+    tmp_path: Path,
 ) -> None:
     code = (
         "import sys; from robot_assets.cli.main import main; from robot_assets.store.store import Store\n"
         "def add(self, path): raise ZeroDivisionError('no [bold] frames')\n"
         "Store.add = add; sys.argv = ['robot-assets', 'build', 'raw/small', *sys.argv[1:]]; main()"
     )
-    (tmp_path / "params.yaml").write_text((built.root / "params.yaml").read_text())
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(SMALL_PARAMS, sort_keys=False))
     checkout = Checkout(tmp_path)
     done = checkout.run("python", "-c", code, check=False)
     assert done.returncode == 1
