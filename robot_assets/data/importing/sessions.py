@@ -174,8 +174,8 @@ _RULES: Mapping[str, Callable[[Source, SessionRule], _Grouping]] = {
 
 
 def _split_notes(found: Source) -> list[str]:
-    """A warning where the folders are the splits of an export."""
-    if not found.splits:
+    """A warning where the folders are the splits of an export; one alone divides nothing."""
+    if len(found.splits) < 2:
         return []
     folders = listed(map(printable, found.splits))
     return [
