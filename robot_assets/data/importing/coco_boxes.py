@@ -17,7 +17,6 @@ from robot_assets.data.importing.coco_shapes import (
     enclosing_rectangle,
     hint_about,
     is_upright,
-    rotation_of,
 )
 from robot_assets.data.label_issues import BadItem, printable
 
@@ -57,17 +56,18 @@ class BoxReader:
         if image.get("width", width) != width or image.get("height", height) != height:
             _check_size(image, place, width, height)
         try:
+            self._require_own_ids(rows)
             return [
                 _upright_inside(row, self.numbers, width, height) or self._box(index, row, width, height)
                 for index, row in rows
-                if index not in self.repeated or self._refuse_repeated(index)
             ]
         except _BadField as bad:
             where = f"{printable(image['file_name'])} in {self.document}: annotations[{bad.index}].{bad.field}"
             raise BadItem(where, bad.found, bad.fix) from None
 
-    def _refuse_repeated(self, index: int) -> bool:
-        raise _BadField(index, "id", self.repeated[index], "give each annotation an id of its own")
+    def _require_own_ids(self, rows: Rows) -> None:
+        for index in self.repeated and [index for index, _ in rows if index in self.repeated]:
+            raise _BadField(index, "id", self.repeated[index], "give each annotation an id of its own")
 
     def _box(self, index: int, row: dict[str, Any], width: int, height: int) -> Box:
         category = row.get("category_id")
@@ -108,12 +108,14 @@ def _upright_inside(row: Mapping[str, Any], numbers: Mapping[Id, int], width: in
         return None
     if not (x >= 0 and y >= 0 and w >= SMALLEST_PX and h >= SMALLEST_PX and x + w <= width and y + h <= height):
         return None
-    number = numbers.get(category)
-    if number is None or ("attributes" in row and rotation_of(row)):
+    number, attributes = numbers.get(category), row.get("attributes")
+    if number is None or (attributes and (type(attributes) is not dict or attributes.get("rotation"))):
         return None
-    left, top = round(x, 4), round(y, 4)
-    inner = min(round(x + w - x, 4), width - left), min(round(y + h - y, 4), height - top)
-    return Box(number, left, top, *inner, bool(crowd))
+    left, top, right, bottom = round(x, 4), round(y, 4), x + w, y + h
+    inner_width, inner_height = round(right - x, 4), round(bottom - y, 4)
+    if inner_width > width - left or inner_height > height - top:
+        return None
+    return Box(number, left, top, inner_width, inner_height, crowd == 1)
 
 
 class _BadField(Exception):
