@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 from robot_assets.cli.data import app
 from robot_assets.core.errors import DataError
+from robot_assets.data.importing.coco_layouts import LAYOUTS as COCO_LAYOUTS
 from robot_assets.data.importing.yolo import read_yolo
+from robot_assets.data.importing.yolo_layouts import LAYOUTS
 from robot_assets.data.label_issues import BadItem
 from robot_assets.data.source import Source
 from tests.data.image_sources import GOOD_LABEL, encoded_image
@@ -459,3 +461,13 @@ def test_a_source_without_class_names_shows_the_ids_of_its_labels(tmp_path: Path
     files = {f"{i}.jpg": "" for i in range(3)} | {"0.txt": "0 .5 .5 .1 .1\n", "1.txt": "79 .5 .5 .1 .1\n", "2.txt": ""}
     error = unknown(write(tmp_path / "s", files))
     assert "its labels use the class ids 0, 79 (79 is the last of the 80 classes of COCO)" in error.found
+
+
+def test_the_documentation_has_every_layout() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "layouts.md").read_text("utf-8")
+    yolo, _, coco = text.partition("## COCO")
+    for layout in LAYOUTS:
+        assert f"| `{layout.name}` | {layout.title} | " in yolo
+        assert f"| {layout.looked_for} |" in yolo.replace("`", "")
+    for layout in COCO_LAYOUTS:
+        assert f"| `{layout.name}` | " in coco
