@@ -106,14 +106,14 @@ def _upright_inside(row: Mapping[str, Any], numbers: Mapping[Id, int], width: in
     x, y, w, h = bbox
     if not (type(x) in _NUMBERS and type(y) in _NUMBERS and type(w) in _NUMBERS and type(h) in _NUMBERS):
         return None
-    if not (x >= 0 and y >= 0 and w >= SMALLEST_PX and h >= SMALLEST_PX and x + w <= width and y + h <= height):
+    if not (0 <= x < width and 0 <= y < height and SMALLEST_PX <= w <= width and SMALLEST_PX <= h <= height):
         return None
     number, attributes = numbers.get(category), row.get("attributes")
     if number is None or (attributes and (type(attributes) is not dict or attributes.get("rotation"))):
         return None
     left, top, right, bottom = round(x, 4), round(y, 4), x + w, y + h
     inner_width, inner_height = round(right - x, 4), round(bottom - y, 4)
-    if inner_width > width - left or inner_height > height - top:
+    if right > width or bottom > height or inner_width > width - left or inner_height > height - top:
         return None
     return Box(number, left, top, inner_width, inner_height, crowd == 1)
 

@@ -98,6 +98,8 @@ def test_images_without_an_entry_in_the_labels_are_counted(source: Path, tmp_pat
         ("bbox", [4, 4, 20], "annotations[0].bbox", "3 values, not [x, y, width, height] in pixels"),
         ("bbox", [4, 4, "20", 10], "annotations[0].bbox", "strings such as '20', not numbers"),
         ("bbox", [10**400, 4, 20, 10], "annotations[0].bbox", "a number that is no pixel coordinate"),
+        ("bbox", [4.5, 4, 20.5, 10**400], "annotations[0].bbox", "a number that is no pixel coordinate"),
+        ("bbox", [10**400, 4, 20.5, 10.5], "annotations[0].bbox", "a number that is no pixel coordinate"),
         ("bbox", [True, 4, 20, 10], "annotations[0].bbox", "true or false that is no pixel coordinate"),
         ("bbox", None, "annotations[0].bbox", "no [x, y, width, height] in pixels"),
         ("bbox", [0, 0, 0, 0], "annotations[0].bbox", "a box of 0x0 px"),
