@@ -205,7 +205,7 @@ def _proposals(raw: RawData) -> tuple[Proposal, ...]:
     splits = splits_among(raw.sessions)
     if len(raw.sessions) >= SESSIONS_MIN and not splits:
         return ()
-    return proposals([frame.entry for frame in raw.frames], splits)
+    return proposals({frame.entry.file_name: frame.entry.path for frame in raw.frames}, splits)
 
 
 def _facts(target: _Target, found: _Findings) -> dict[str, Any]:

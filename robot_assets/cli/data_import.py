@@ -87,7 +87,7 @@ def import_(
     with progress_bars():
         summary, version = _imported(project, request)
         outcome = summary.outcome
-        proposals = _proposals(project.raw(name), request, outcome)
+        proposals = _proposals(project.raw(name), request, summary)
     added = scaffold.write(project, name, *_figures(outcome)) if write else []
     facts = {**_facts(project, name, version, summary, outcome, proposals), "params_yaml": added}
     answer(facts, as_json, lambda: _print(project, request, facts, summary, outcome, proposals, added))
@@ -147,16 +147,15 @@ def _imported(project: Project, request: _Request) -> tuple[ImportSummary, str]:
     return summary, artifact.digest
 
 
-def _proposals(raw: Path, request: _Request, outcome: Outcome) -> tuple[Proposal, ...]:
+def _proposals(raw: Path, request: _Request, summary: ImportSummary) -> tuple[Proposal, ...]:
     """Rules of sessions, where the images cannot be split or their folders are splits of an export."""
     from robot_assets.data.importing.proposals import proposals, splits_among
-    from robot_assets.data.raw_source import read_raw
 
-    splits = splits_among(outcome.names)
-    if outcome.can_be_split and not (splits and request.sessions is None):
+    splits = splits_among(summary.outcome.names)
+    if summary.outcome.can_be_split and not (splits and request.sessions is None):
         return ()
-    found = proposals(read_raw(raw).entries, splits)
-    return tuple(one for one in found if one.rule != request.sessions)
+    images = {name.removeprefix("images/"): raw / name for name in summary.written}
+    return tuple(one for one in proposals(images, splits) if one.rule != request.sessions)
 
 
 def _facts(
@@ -258,8 +257,24 @@ def _print_split(project: Project, name: str, outcome: Outcome) -> None:
     print(f"split: {', '.join(parts)} (before near-duplicates, which `robot-assets data check {name}` finds)")
     if known is None:
         print(f"params.yaml has no data set {name}; --write adds these entries:\n\n{text}")
-    elif not _has_model(project, name):
+    else:
+        _print_classes(name, known.classes, outcome)
+    if known is not None and not _has_model(project, name):
         print(f"params.yaml has no model on {name}; --write adds one")
+
+
+def _print_classes(name: str, classes: Sequence[str], outcome: Outcome) -> None:
+    """Classes of params.yaml that the labels lack, and the reverse: a build would refuse both."""
+    labelled = {label for session in outcome.sessions for label, boxes in session.boxes.items() if boxes}
+    key = f"datasets.{name}.classes in params.yaml"
+    if unknown := [label for label in classes if label not in outcome.classes]:
+        print(f"{key} has {_listed(unknown)}, and the labels do not")
+    if missing := [label for label in outcome.classes if label in labelled and label not in classes]:
+        print(f"{key} lacks {_listed(missing)}, which the labels have")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return escaped(", ".join(map(repr, names)))
 
 
 def _print_next(project: Project, request: _Request) -> None:

@@ -307,6 +307,13 @@ def test_an_import_prints_the_entries_of_params_and_writes_them_when_asked(proje
     assert "split of a build:" in run("check", "yard")
 
 
+def test_an_import_names_classes_in_which_params_and_labels_differ(project: Path, source: Path) -> None:
+    edit_params(project, classes=["ball", "human", "referee"])
+    found = run("import", "yolo", source, "--name", "field")
+    assert "datasets.field.classes in params.yaml has 'referee', and the labels do not\n" in found
+    assert "datasets.field.classes in params.yaml lacks 'goal post', which the labels have\n" in found
+
+
 def test_brackets_in_class_names_are_printed_as_they_are(project: Path, source: Path) -> None:
     (source / "obj.names").write_text("sign [stop]\n[red]human[/red]\n[bold\n")
     edit_params(project, classes=["sign [stop]", "[red]human[/red]", "[bold"])

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from robot_assets.core.text import listed
 from robot_assets.data.importing.sessions import by_name, by_time, captures_of, parse_rule, stem_of
 from robot_assets.data.label_issues import printable
-from robot_assets.data.source import Entry
 
 SESSIONS_MIN = 3
 """A split needs three sessions: train, val and test."""
@@ -61,35 +60,35 @@ def splits_among(sessions: Collection[str]) -> tuple[str, ...]:
     return names if is_export else ()
 
 
-def proposals(entries: Sequence[Entry], splits: Collection[str] = ()) -> tuple[Proposal, ...]:
+def proposals(images: Mapping[str, Path], splits: Collection[str] = ()) -> tuple[Proposal, ...]:
     """Rules that give at least three sessions.
 
     Those with the fewest sessions are first, since two recordings in one session do no harm, and one recording in two
     sessions may be in train and in test. One session per image is the last.
 
     Args:
-        entries: Images of a source, or of raw data.
+        images: Images of a source, or of raw data: file name -> path.
         splits: Top folders that are splits of an export.
     """
-    found = sorted([*_by_names(entries), *_by_times(entries, splits)], key=lambda proposal: proposal.sessions)
-    return (*found, *_leaking(entries))
+    found = sorted([*_by_names(images), *_by_times(images, splits)], key=lambda proposal: proposal.sessions)
+    return (*found, *_leaking(images))
 
 
-def _leaking(entries: Sequence[Entry]) -> list[Proposal]:
+def _leaking(images: Mapping[str, Path]) -> list[Proposal]:
     """One session per image; where Roboflow augmented images, one per image with its copies."""
-    if len(entries) < SESSIONS_MIN:
+    if len(images) < SESSIONS_MIN:
         return []
     reason = "only where no two images are of one recording; else scores on val and test are too high"
-    images = {by_name(stem_of(entry.file_name), re.compile(_ROBOFLOW_IMAGE)) for entry in entries}
-    if "" not in images and SESSIONS_MIN <= len(images) < len(entries):
+    sources = {by_name(stem_of(name), re.compile(_ROBOFLOW_IMAGE)) for name in images}
+    if "" not in sources and SESSIONS_MIN <= len(sources) < len(images):
         copies = f"each image with its augmented copies: {reason}"
-        return [Proposal(f"name:{_ROBOFLOW_IMAGE}", len(images), copies, leaks=True)]
-    return [Proposal("one-per-image", len(entries), reason, leaks=True)]
+        return [Proposal(f"name:{_ROBOFLOW_IMAGE}", len(sources), copies, leaks=True)]
+    return [Proposal("one-per-image", len(images), reason, leaks=True)]
 
 
-def _by_names(entries: Sequence[Entry]) -> list[Proposal]:
+def _by_names(images: Mapping[str, Path]) -> list[Proposal]:
     """One proposal for each way to group the images, made by the shortest expression."""
-    stems = [stem_of(entry.file_name) for entry in entries]
+    stems = [stem_of(name) for name in images]
     tail = _ROBOFLOW_TAIL if any(".rf." in stem for stem in stems) else ""
     seen: set[frozenset[str]] = set()
     found = []
@@ -107,16 +106,17 @@ def _by_names(entries: Sequence[Entry]) -> list[Proposal]:
     return found
 
 
-def _by_times(entries: Sequence[Entry], splits: Collection[str]) -> list[Proposal]:
+def _by_times(images: Mapping[str, Path], splits: Collection[str]) -> list[Proposal]:
     """The longest gap that gives enough sessions, where all images have a capture time."""
-    if len(captures_of(entries[:_SAMPLE])) < min(len(entries), _SAMPLE):
+    sample = dict(itertools.islice(images.items(), _SAMPLE))
+    if len(captures_of(sample)) < len(sample):
         return []
-    captures = captures_of(entries)
-    if len(captures) < len(entries):
+    captures = captures_of(images)
+    if len(captures) < len(images):
         return []
     rules = (parse_rule(f"exif-time:{gap}") for gap in _GAPS)
     counts = ((rule, len(set(by_time(captures, rule.gap_s, splits).values()))) for rule in rules)
-    fitting = ((rule, count) for rule, count in counts if SESSIONS_MIN <= count <= len(entries) / 2)
+    fitting = ((rule, count) for rule, count in counts if SESSIONS_MIN <= count <= len(images) / 2)
     return [
         Proposal(rule.text, count, f"a pause of more than {rule.text.partition(':')[2]} starts a session")
         for rule, count in itertools.islice(fitting, 1)

@@ -10,10 +10,10 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from robot_assets.core.errors import DataError
 from robot_assets.core.progress import report
@@ -102,14 +102,14 @@ def by_time(captures: Mapping[str, Capture], gap_s: float, splits: Collection[st
     return sessions
 
 
-def captures_of(entries: Sequence[Entry]) -> dict[str, Capture]:
+def captures_of(images: Mapping[str, Path]) -> dict[str, Capture]:
     """The captures of the images that have a time, by file name."""
     captures = {}
-    for done, entry in enumerate(entries, start=1):
-        report("read capture times", done, len(entries))
-        capture = capture_of(entry.path)
+    for done, (name, path) in enumerate(images.items(), start=1):
+        report("read capture times", done, len(images))
+        capture = capture_of(path)
         if capture:
-            captures[entry.file_name] = capture
+            captures[name] = capture
     return captures
 
 
@@ -121,7 +121,7 @@ def _name_sessions(found: Source, rule: SessionRule) -> _Grouping:
 
 
 def _time_sessions(found: Source, rule: SessionRule) -> _Grouping:
-    captures = captures_of(found.entries)
+    captures = captures_of({entry.file_name: entry.path for entry in found.entries})
     problem = ("no capture time (EXIF DateTimeOriginal)", "use another rule of --sessions, or remove the image")
     return by_time(captures, rule.gap_s, found.splits), problem, []
 

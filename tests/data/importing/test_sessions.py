@@ -358,7 +358,7 @@ def test_a_file_name_that_several_images_have_is_ambiguous(tmp_path: Path) -> No
 
 def proposed(names: Sequence[str]) -> dict[str, int]:
     """Rule -> sessions; every proposal gives what it announces, for every image."""
-    found = proposals([entry(name) for name in names])
+    found = proposals({name: Path("/source") / name for name in names})
     for one in found:
         result = regrouped(source_of(names), parse_rule(one.rule))
         assert not result.issues
@@ -407,10 +407,11 @@ def test_capture_times_are_proposed_where_all_images_have_them(tmp_path: Path) -
         for frame in range(3):
             photo(tmp_path / f"{hour}{frame}.jpg", START + timedelta(hours=hour, seconds=frame))
     names = sorted(os.listdir(tmp_path))
-    found = proposals([entry(name, tmp_path) for name in names])
+    found = proposals({name: tmp_path / name for name in names})
     assert [(one.rule, one.sessions) for one in found] == [("exif-time:30m", 3), ("one-per-image", 9)]
     photo(tmp_path / "99.jpg", None)
-    assert [one.rule for one in proposals([entry(name, tmp_path) for name in [*names, "99.jpg"]])] == ["one-per-image"]
+    more = proposals({name: tmp_path / name for name in [*names, "99.jpg"]})
+    assert [one.rule for one in more] == ["one-per-image"]
 
 
 def test_folders_with_the_names_of_splits_are_recognized() -> None:
