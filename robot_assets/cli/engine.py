@@ -16,7 +16,7 @@ from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.cli.plugins import asset_opener, extensible
 from robot_assets.core.errors import DataError, EngineError, StoreError
 from robot_assets.core.extras import MissingLibrary
-from robot_assets.core.text import listed, near_misses, plural
+from robot_assets.core.text import escaped, listed, near_misses, plural
 from robot_assets.pipeline import names
 from robot_assets.pipeline.project import find_project, project_here
 
@@ -301,9 +301,10 @@ def _read(path: Path) -> NDArray[np.uint8]:
 
 
 def _print_get(data: dict[str, Any]) -> None:
-    print(f"{data['out']}: {', '.join(data['files'])} of {data['version']}")
+    out, files = escaped(data["out"]), escaped(", ".join(data["files"]))
+    print(f"{out}: {files} of {data['version']}")
     if count := data["statements"]:
-        print(f"and {plural(count, 'signed statement')}; next: robot-assets verify {data['out']}")
+        print(f"and {plural(count, 'signed statement')}; next: robot-assets verify {shlex.quote(out)}")
     else:
         print("no signed statement, so `robot-assets verify` will answer no; building the engine again signs it")
 
@@ -311,7 +312,7 @@ def _print_get(data: dict[str, Any]) -> None:
 def _print_rows(rows: list[dict[str, Any]]) -> None:
     for row in rows:
         found = ", ".join(f"{one['class']} {one['score']:.2f}" for one in row["detections"]) or "nothing"
-        console().print(f"{row['drawn']}: {found}", highlight=False, markup=False)
+        console().print(escaped(f"{row['drawn']}: {found}"), highlight=False, markup=False, soft_wrap=True)
 
 
 def _print_bench(data: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.cli.engine import EngineArgument, open_artifact, open_engine
 from robot_assets.core.errors import RobotAssetsError
+from robot_assets.core.text import escaped
 from robot_assets.pipeline.project import project_here
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _print_description(data: Mapping[str, Any]) -> None:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for title, value in _described(data):
-        table.add_row(title, value)
+        table.add_row(title, escaped(value))
     console().print(table, highlight=False, markup=False)
     if "layers" in data:
         console().print()
@@ -184,7 +185,7 @@ def _layer_table(layers: Sequence[Mapping[str, str]]) -> Table:
     for number, layer in enumerate(layers, start=1):
         style = {"int8": "green", "dla": "green", "data_movement": "dim"}.get(layer["arithmetic"], "")
         shown = Text(_ARITHMETICS[layer["arithmetic"]], style=style)
-        table.add_row(str(number), Text(layer["name"]), Text(layer["kind"]), shown)
+        table.add_row(str(number), Text(escaped(layer["name"])), Text(escaped(layer["kind"])), shown)
     return table
 
 
@@ -192,15 +193,15 @@ def _print_comparison(found: EngineComparison, first: str, second: str) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    console().print(Text.assemble(("first   ", "bold"), first), soft_wrap=True)
-    console().print(Text.assemble(("second  ", "bold"), second, "\n"), soft_wrap=True)
+    console().print(Text.assemble(("first   ", "bold"), escaped(first)), soft_wrap=True)
+    console().print(Text.assemble(("second  ", "bold"), escaped(second), "\n"), soft_wrap=True)
     table = Table(box=None, header_style="bold", pad_edge=False)
     table.add_column("", overflow="fold", max_width=32)
     for name in ("first", "second"):
         table.add_column(name, overflow="fold", max_width=36)
     table.add_column("difference", overflow="fold", min_width=12)
     for row in _rows(found):
-        table.add_row(*map(Text, row))
+        table.add_row(*(Text(escaped(cell)) for cell in row))
     console().print(table, highlight=False)
     parity = found.parity
     console().print(

@@ -8,6 +8,7 @@ import typer
 
 from robot_assets.cli.console import JsonOption, answer, console
 from robot_assets.cli.plugins import extensible
+from robot_assets.core.text import escaped
 
 if TYPE_CHECKING:
     from robot_assets.platforms.probe import Platform
@@ -51,11 +52,12 @@ def show(as_json: JsonOption = False) -> None:
 
 def print_platform(device: Platform) -> None:
     """Print a table of the facts that the device has, and its fingerprint."""
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=None, show_header=False, pad_edge=False)
     for title, value in described(device).items():
-        table.add_row(title, value)
+        table.add_row(title, escape(escaped(value)))  # a board has its name from its maker
     table.add_row("[bold]fingerprint[/bold]", f"[bold]{device.fingerprint}[/bold]")
     console().print(table, highlight=False)
 

@@ -12,6 +12,7 @@ import typer
 from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.cli.engine import open_engine
+from robot_assets.core.text import escaped
 from robot_assets.pipeline import names
 from robot_assets.pipeline.project import find_project
 
@@ -138,6 +139,7 @@ def _write(path: Path, content: bytes) -> None:
 
 def _print(measured: Profile, verdict: Verdict) -> None:
     from rich.table import Table
+    from rich.text import Text
 
     from robot_assets.profiling.table import rows
 
@@ -147,12 +149,12 @@ def _print(measured: Profile, verdict: Verdict) -> None:
         table.add_column(title.replace(" ", "\n"), justify="right" if title else "left", no_wrap=True)
     for stream in measured.streams:
         style = "bold red" if stream.together.missed else ""
-        table.add_row(stream.name, *(cells[stream.name][title] for title in _SHOWN), style=style)
+        table.add_row(Text(escaped(stream.name)), *(cells[stream.name][title] for title in _SHOWN), style=style)
     console().print(table, highlight=False)
     _print_machine(measured)
-    print(verdict.summary)
+    print(escaped(verdict.summary))
     if not verdict.passed:
-        print(f"fix: {verdict.fix}")
+        print(f"fix: {escaped(verdict.fix)}")
 
 
 def _print_machine(measured: Profile) -> None:

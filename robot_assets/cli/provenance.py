@@ -11,6 +11,7 @@ import typer
 from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console
 from robot_assets.cli.plugins import extensible
+from robot_assets.core.text import escaped
 from robot_assets.pipeline.project import Project, find_project, project_here
 
 if TYPE_CHECKING:
@@ -118,15 +119,15 @@ def _print_verification(found: Verification) -> None:
     from rich.text import Text
 
     terminal = console()
-    terminal.print(f"{found.asset or found.path}  {found.version}", highlight=False, markup=False)
+    terminal.print(escaped(f"{found.asset or found.path}  {found.version}"), highlight=False, markup=False)
     table = Table(box=None, show_header=False, pad_edge=False)
     for check in found.checks:
         mark = Text("yes", "green") if check.passed else Text("no", "bold red")
-        table.add_row(check.name, mark, Text(check.why))
+        table.add_row(check.name, mark, Text(escaped(check.why)))
     terminal.print(table, highlight=False)
     if found.passed:
         terminal.print("[green]yes[/green]: this engine is what was built, signed and tested, for a machine like this")
         return
     terminal.print("[bold red]no[/bold red]: do not run this engine")
     for fix in dict.fromkeys(check.fix for check in found.checks if check.fix):
-        terminal.print(f"  fix: {fix}", highlight=False, markup=False)
+        terminal.print(f"  fix: {escaped(fix)}", highlight=False, markup=False, soft_wrap=True)

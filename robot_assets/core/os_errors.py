@@ -198,6 +198,8 @@ def _read_only(path: str) -> _Parts:
 
 
 def _exists(path: str) -> _Parts:
+    if os.path.isfile(path):  # in the place of a folder that was to be created
+        return (f"{path} is a file", "a folder, or a path that is free", f"ls -la {shlex.quote(path)}")
     return (f"{path} exists already", "a path that is free", f"ls -la {shlex.quote(path)}   # name another path")
 
 

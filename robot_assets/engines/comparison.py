@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.core.errors import EngineError
+from robot_assets.core.text import plural
 from robot_assets.engines.benchmark import Latencies, interleave
 from robot_assets.engines.load import load_engine
 from robot_assets.engines.onnx_artifact import MODEL
@@ -155,7 +156,7 @@ def compare_engines(first: Path, second: Path, dataset: Path | None = None, infe
             first=_side(first, ours, latencies.get("first"), split),
             second=_side(second, theirs, latencies.get("second"), split),
             parity=parity,
-            compared_on=f"{len(images)} images of {'the test split' if split else 'noise'}",
+            compared_on=f"{plural(len(images), 'image')} of {'the test split' if split else 'noise'}",
             manifest_differences=_manifest_differences(ours.manifest, theirs.manifest),
             layer_differences=_layer_differences(ours.layers, theirs.layers),
         )

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robot_assets.core.errors import RobotAssetsError
+from robot_assets.core.os_errors import system_error
 from robot_assets.core.paths import expanded
 from robot_assets.provenance.errors import ProvenanceError
 from robot_assets.provenance.public_key import PublicKey, Trust, parse_public_key
@@ -192,10 +194,14 @@ def _write_new(path: Path) -> CryptoSigner:
             os.link(staging, path)
         finally:
             os.unlink(staging)
-    except FileExistsError:
-        raise
     except OSError as error:
-        raise _unusable(path, f"cannot be written: {error.strerror}") from None
+        if isinstance(error, FileExistsError) and os.path.lexists(path):
+            raise
+        reason = system_error(error) or error
+        if not isinstance(reason, RobotAssetsError):
+            raise _unusable(path, f"cannot be written: {error}") from None
+        found = f"the key {path} cannot be written: {reason.found}"
+        raise ProvenanceError(found, needed=reason.needed, fix=reason.fix) from None
     return signer
 
 

@@ -68,7 +68,7 @@ def limit_of_file_sizes(project: Path) -> None:
 
 
 def limit_of_open_files(project: Path) -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (14, 14))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))
 
 
 def missing_store(project: Path) -> None:
