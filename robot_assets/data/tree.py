@@ -49,6 +49,10 @@ class Tree:
         """Paths with one of these suffixes, which are in lower case and begin with a dot."""
         return sorted(name for suffix in suffixes for name in self._by_suffix.get(suffix, ()))
 
+    def without_suffix(self, *suffixes: str) -> list[str]:
+        """Paths with another suffix or none."""
+        return sorted(name for suffix, names in self._by_suffix.items() if suffix not in suffixes for name in names)
+
     @cached_property
     def _by_suffix(self) -> dict[str, list[str]]:
         found: dict[str, list[str]] = {}

@@ -21,6 +21,11 @@ _TOOL_TEXT = re.compile(
     r"(readme|licen[cs]e|notice|requirements)(\.[\w-]+)*\.txt|(train|val|valid|test)\.txt", re.IGNORECASE
 )
 """Names of text files that are no labels, unless they have rows of labels."""
+_TOOL_FILE = re.compile(
+    r"(readme|licen[cs]e|notice|copying|citation)([._-].*)?|notes\.json|.*\.(yaml|yml|names|labels|data|cfg|md|npy)",
+    re.IGNORECASE,
+)
+"""Names of other files that data sets consist of, or that tools add."""
 _HEAD_BYTES = 4096
 
 
@@ -34,7 +39,7 @@ class Matching:
         labels: Image -> its label file, whether that exists or not.
         issues: Images without a label or a name of their own.
         unlisted: Images outside the folders of the layout, without a label.
-        unread: Text files that have no rows of labels.
+        unread: Files that are neither images nor labels, nor of a tool.
     """
 
     tree: Tree
@@ -66,7 +71,7 @@ class Matching:
                 yield image, name, label
 
     def orphans(self) -> Iterator[LabelIssue]:
-        """Labels without an image, as in an incomplete copy; text files that are no labels are noted."""
+        """Labels without an image, as in an incomplete copy; text files that are no labels become ``unread``."""
         expected = set(self.labels.values()) | self._labels_of_refused()
         for name in self.tree.with_suffix(LABEL_SUFFIX):
             if name in expected or name in self.files.others or is_class_file(name):
@@ -79,9 +84,10 @@ class Matching:
 
     def notes(self) -> Iterator[str]:
         """What was left aside."""
-        if self.unread:
-            names = listed(map(printable, sorted(self.unread)), 3)
-            yield f"{plural(len(self.unread), 'text file')} without label rows not read: {names}"
+        others = self.tree.without_suffix(LABEL_SUFFIX, *SUFFIXES, *FOREIGN_SUFFIXES)
+        unread = [*self.unread, *(name for name in others if not _TOOL_FILE.fullmatch(name.rpartition("/")[2]))]
+        if unread:
+            yield f"{plural(len(unread), 'other file')} not read: {listed(map(printable, sorted(unread)), 3)}"
 
     def _alike(self) -> dict[str, str]:
         """Labels of images that have none of exactly their name, but one whose name looks equal."""

@@ -218,10 +218,11 @@ def test_leftovers_of_operating_systems_and_tools_are_neither_labels_nor_finding
     assert (source.issues, source.notes, len(source.entries)) == ((), (), 2)
 
 
-def test_other_texts_are_noted_once(tmp_path: Path) -> None:
-    root = write(tmp_path / "s", {**BESIDE, "day1/protocol.txt": "Sunny, wet grass", "todo.txt": "label day3"})
+def test_other_files_are_noted_once(tmp_path: Path) -> None:
+    others = {"day1/protocol.txt": "Sunny, wet grass", "todo.txt": "label day3", "a.xml": "x", "day1/b": GOOD_LABEL}
+    root = write(tmp_path / "s", {**BESIDE, **others, "README.md": "x", "yolo.cfg": "x", "CITATION.cff": "x"})
     source = read_yolo(root)
-    assert source.notes == ("2 text files without label rows not read: day1/protocol.txt, todo.txt",)
+    assert source.notes == ("4 other files not read: a.xml, day1/b, day1/protocol.txt and 1 more",)
     assert source.issues == ()
 
 
