@@ -6,7 +6,7 @@ import posixpath
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import PurePosixPath
@@ -27,6 +27,7 @@ _SPELLINGS = {
     "absolute": "an absolute path",
     "windows": "a Windows path",
     "percent": "percent-encoded, as in a URL",
+    "case": "in other upper and lower case than the name of the file",
     "unicode": "in another Unicode form (NFC, NFD) than the name of the file",
 }
 
@@ -90,18 +91,19 @@ class ImagePaths:
         yield "percent", unquote(slashed)
 
     def _resolved(self, path: str, roots: Sequence[str]) -> str | None:
-        """The file at a path below one of the roots, with "." and ".." resolved, in any Unicode form."""
+        """The file at a path below one of the roots, with "." and ".." resolved, in any Unicode form and case."""
         if path.startswith("/"):
             return None
         candidates = [posixpath.normpath(posixpath.join(root, path)) for root in roots]
         for name in candidates:
             if name in self.tree.files:
                 return name
-        for name in candidates:
-            same = self._by_form.get(unicodedata.normalize("NFC", name), [])
-            if len(same) == 1:
-                self.spellings["unicode"] += 1
-                return same[0]
+        for spelling, form, names in (("unicode", _composed, self._by_form), ("case", _folded, self._by_case)):
+            for name in candidates:
+                same = names.get(form(name), [])
+                if len(same) == 1:
+                    self.spellings[spelling] += 1
+                    return same[0]
         return None
 
     def _is_reported(self, name: str) -> bool:
@@ -115,18 +117,17 @@ class ImagePaths:
     @cached_property
     def _by_form(self) -> dict[str, list[str]]:
         """Names of the tree by their normalized Unicode form."""
-        names: defaultdict[str, list[str]] = defaultdict(list)
-        for name in self.tree.files:
-            names[unicodedata.normalize("NFC", name)].append(name)
-        return names
+        return _grouped(self.tree.files, _composed)
+
+    @cached_property
+    def _by_case(self) -> dict[str, list[str]]:
+        """Names of the tree by their normalized Unicode form, without case."""
+        return _grouped(self.tree.files, _folded)
 
     @cached_property
     def _by_base(self) -> dict[str, list[str]]:
         """Names of the tree by their last part, in lower case."""
-        names: defaultdict[str, list[str]] = defaultdict(list)
-        for name in self.tree.files:
-            names[PurePosixPath(name).name.lower()].append(name)
-        return names
+        return _grouped(self.tree.files, lambda name: posixpath.basename(name).lower())
 
     def _missing(self, file_name: str) -> Located:
         """The fault of a name for which there is no file, and where a file of that name is."""
@@ -134,6 +135,21 @@ class ImagePaths:
         elsewhere = self._by_base.get(posixpath.basename(path).lower(), [])
         hint = f"there is {printable(elsewhere[0])}" if len(elsewhere) == 1 else ""
         return Located(None, _fault_of(file_name, path), hint)
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
+
+
+def _folded(name: str) -> str:
+    return _composed(name).casefold()
+
+
+def _grouped(names: Iterable[str], form: Callable[[str], str]) -> dict[str, list[str]]:
+    groups: defaultdict[str, list[str]] = defaultdict(list)
+    for name in names:
+        groups[form(name)].append(name)
+    return groups
 
 
 def _fault_of(file_name: str, path: str) -> Fault:

@@ -302,6 +302,7 @@ def duplicate(document: dict[str, Any], file_name: str) -> None:
         "day2/../day1/r2/000.png",
         "images/day1/r2/000.png",
         "day1/r2/%3000.png",
+        "Day1/R2/000.PNG",
     ],
 )
 def test_a_file_under_two_ids_is_not_imported_at_all(source: Path, tmp_path: Path, file_name: str) -> None:
@@ -413,6 +414,18 @@ def test_names_in_another_unicode_form_are_found_when_there_is_one(source: Path,
     summary = import_dataset("coco", source, tmp_path / "raw")
     assert summary.images == 5
     assert any("another Unicode form" in note for note in summary.notes)
+
+
+def test_names_in_another_case_are_found_when_there_is_one(source: Path, tmp_path: Path) -> None:
+    document = read_labels(source)
+    document["images"][0]["file_name"] = "Day1/R2/000.PNG"
+    write_labels(source, document)
+    summary = import_dataset("coco", source, tmp_path / "raw")
+    assert summary.notes == (
+        "annotations.json: file_name of 1 image is in other upper and lower case than the name of the file",
+    )
+    (source / "images" / "day1" / "r2" / "000.PNG").write_bytes(encoded_image("another", format="PNG"))
+    assert "no such image" in refused(source, tmp_path / "other")
 
 
 def test_a_symlinked_image_is_not_followed(source: Path, tmp_path: Path) -> None:
