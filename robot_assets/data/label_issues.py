@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.os_errors import mount_of
 from robot_assets.core.text import listed
 
 LISTED = 20
@@ -119,10 +120,11 @@ def _explained(error: OSError, out: Path) -> DataError:
     place = _path_of(error)
     where = f" at {printable(str(place))}" if place else ""
     if error.errno in _FULL:
+        disk = printable(mount_of(out))
         return DataError(
-            f"no space left on {folder}: writing {printable(str(out))} failed{where} ({reason})",
+            f"no space left on {disk}: writing {printable(str(out))} failed{where} ({reason})",
             needed="free space, quota and file size limit for the whole result",
-            fix=f"df -h {shlex.quote(folder)}   # free some space, then run the same command again; "
+            fix=f"df -h {shlex.quote(disk)}   # free some space, then run the same command again; "
             "no partial result was left",
         )
     if place is not None and out.parent.absolute() not in (place.absolute(), *place.absolute().parents):

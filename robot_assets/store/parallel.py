@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -28,14 +28,21 @@ def map_in_groups(
         what: Name of the work in progress reports.
         group: Items per task; 1 when each item takes long.
     """
+    return list(results_in_groups(work, items, what, group))
+
+
+def results_in_groups(
+    work: Callable[[Item], Result], items: Sequence[Item], what: str, group: int = _GROUP
+) -> Iterator[Result]:
+    """Yield the results of ``map_in_groups`` while the others are computed."""
     groups = [items[at : at + group] for at in range(0, len(items), group)]
-    results: list[Result] = []
+    done = 0
     with ThreadPoolExecutor(_THREADS) as pool:
         try:
             for part in pool.map(lambda some: [work(item) for item in some], groups):
-                results += part
-                progress.report(what, len(results), len(items))
+                yield from part
+                done += len(part)
+                progress.report(what, done, len(items))
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return results

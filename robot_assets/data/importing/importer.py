@@ -32,7 +32,7 @@ from robot_assets.data.labels import LabelWriter
 from robot_assets.data.source import Entry, Source, checked_boxes
 from robot_assets.data.tree import notice_of
 from robot_assets.store import Store
-from robot_assets.store.parallel import map_in_groups
+from robot_assets.store.parallel import results_in_groups
 from robot_assets.store.receiving import Receiver, Written
 
 BAD_SHARE_MAX = 0.01
@@ -151,13 +151,10 @@ def _receiver_of(store: Store | None) -> Iterator[Receiver | None]:
 def _import(
     found: Source, source: Path, staging: Path, out: Path, quarantine: bool, receiver: Receiver | None
 ) -> ImportSummary:
-    images = staging / "images"
-    _make_folders(images, found.entries)
-    copied = map_in_groups(partial(_copied, str(images), receiver), found.entries, "import images", _GROUP)
-    issues = sorted([*found.issues, *(one for one in copied if isinstance(one, LabelIssue))])
-    good = [one for one in copied if isinstance(one, _Copied)]
+    writer = LabelWriter(found.categories)
+    good, bad = _copy_all(found.entries, staging / "images", receiver, writer)
+    issues = sorted([*found.issues, *bad])
     _refuse_too_many(issues, len(good), source, out, quarantine)
-    writer = _labels_of(good, found.categories)
     notice = notice_of(source if source.is_dir() else source.parent)
     if notice:
         (staging / "NOTICE").write_bytes(notice)
@@ -178,6 +175,21 @@ def _import(
         notes=found.notes,
         written={f"images/{one.file_name}": one.written for one in good} if receiver else {},
     )
+
+
+def _copy_all(
+    entries: Sequence[Entry], images: Path, receiver: Receiver | None, writer: LabelWriter
+) -> tuple[list[_Copied], list[LabelIssue]]:
+    """Copy the good images to the folder ``images`` and add them to ``writer``; return them, and the bad ones."""
+    good, bad = [], []
+    _make_folders(images, entries)
+    for one in results_in_groups(partial(_copied, str(images), receiver), entries, "import images", _GROUP):
+        if isinstance(one, LabelIssue):
+            bad.append(one)
+        else:
+            good.append(one)
+            writer.add(one.file_name, one.file_name.rpartition("/")[0] or ".", one.width, one.height, one.boxes)
+    return good, bad
 
 
 def _make_folders(images: Path, entries: Iterable[Entry]) -> None:
@@ -208,14 +220,6 @@ def _write(path: str, content: bytes) -> os.stat_result:
         return os.fstat(handle)
     finally:
         os.close(handle)
-
-
-def _labels_of(images: Iterable[_Copied], categories: Sequence[str]) -> LabelWriter:
-    writer = LabelWriter(categories)
-    for one in images:
-        session = one.file_name.rpartition("/")[0] or "."
-        writer.add(one.file_name, session, one.width, one.height, one.boxes)
-    return writer
 
 
 def _is_raw_data(source: Path, out: Path) -> bool:
