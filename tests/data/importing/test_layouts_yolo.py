@@ -4,6 +4,7 @@ import os
 import shutil
 from collections import Counter
 from pathlib import Path
+from random import Random
 
 import pytest
 from typer.testing import CliRunner
@@ -462,6 +463,61 @@ def test_a_source_without_class_names_shows_the_ids_of_its_labels(tmp_path: Path
     files = {f"{i}.jpg": "" for i in range(3)} | {"0.txt": "0 .5 .5 .1 .1\n", "1.txt": "79 .5 .5 .1 .1\n", "2.txt": ""}
     error = unknown(write(tmp_path / "s", files))
     assert "its labels use the class ids 0, 79 (79 is the last of the 80 classes of COCO)" in error.found
+
+
+EXPORTS = (
+    ROBOFLOW,
+    ULTRALYTICS,
+    CVAT_ULTRALYTICS,
+    CVAT_YOLO,
+    LABEL_STUDIO,
+    LABELIMG,
+    DARKNET,
+    BESIDE,
+    MIRRORED,
+    PAIRED,
+)
+PARTS = ("images", "labels", "x", "train.txt", "README.txt", "test")
+
+
+def disarranged(files: dict[str, str], random: Random) -> dict[str, str]:
+    """The same files, of which some are missing, renamed, moved or copied; each label has a box of its own."""
+    files = dict(files)
+    for _ in range(random.randint(1, 4)):
+        name = random.choice(sorted(files))
+        parts = name.split("/")
+        parts[random.randrange(len(parts))] = random.choice(PARTS)
+        files[random.choice([name.upper(), f"{name}x", f"copy/{name}", "/".join(parts)])] = files[name]
+        if random.random() < 0.7:
+            del files[name]
+    files = {name: text for name, text in files.items() if not any(one.startswith(f"{name}/") for one in files)}
+    labels = [name for name, text in files.items() if text == GOOD_LABEL]
+    return files | {name: f"0 0.5 0.5 {0.1 + index / 100:.2f} 0.5\n" for index, name in enumerate(labels)}
+
+
+def key_of(name: str) -> str:
+    """What an image and its label have in common."""
+    return "/".join(part for part in name.lower().split("/") if part not in ("images", "labels")).rpartition(".")[0]
+
+
+@pytest.mark.parametrize("seed", range(80))
+def test_no_label_of_a_disarranged_export_is_lost_without_a_word(tmp_path: Path, seed: int) -> None:
+    random = Random(seed)
+    files = disarranged(random.choice(EXPORTS), random)
+    try:
+        source = read_yolo(write(tmp_path / "s", files))
+    except DataError:
+        return
+    widths, named = set(), {issue.place for issue in (*source.issues, *source.unlisted)}
+    for entry in source.entries:
+        try:
+            widths |= {f"{box.width / 64:.2f}" for box in entry.read_boxes(64, 48)}
+        except BadItem as bad:
+            named.add(bad.issue.place)
+    keys = {key_of(place) for place in named}
+    for name, text in files.items():
+        if text.startswith("0 0.5 0.5 ") and text.split()[3] not in widths:
+            assert key_of(name) in keys or name in named or name in " ".join(source.notes), name
 
 
 def test_the_documentation_has_every_layout() -> None:
