@@ -34,7 +34,7 @@ def is_read_only(home: Path) -> bool:
 
 def refuse_read_only(home: Path, root: Path) -> NoReturn:
     """Raise for a command that has to record something."""
-    copy = Path("~") / root.name
+    copy = f"~/{shlex.quote(root.name)}"
     raise InstanceError(
         f"the instance {home} is read-only, so that nothing can be recorded in it",
         needed="a folder that this user may write to, on a file system that is not mounted read-only",
