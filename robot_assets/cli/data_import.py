@@ -19,6 +19,7 @@ from robot_assets.core.text import escaped, near_misses, plural
 from robot_assets.pipeline.project import find_project
 
 if TYPE_CHECKING:
+    from robot_assets.data.entry import DatasetEntry
     from robot_assets.data.importing.importer import ImportSummary
     from robot_assets.data.importing.outcome import Outcome
     from robot_assets.data.importing.proposals import Proposal
@@ -259,6 +260,7 @@ def _print_split(project: Project, name: str, outcome: Outcome) -> None:
         print(f"params.yaml has no data set {name}; --write adds these entries:\n\n{text}")
     else:
         _print_classes(name, known.classes, outcome)
+        _print_pointer(name, known)
     if known is not None and not _has_model(project, name):
         print(f"params.yaml has no model on {name}; --write adds one")
 
@@ -271,6 +273,14 @@ def _print_classes(name: str, classes: Sequence[str], outcome: Outcome) -> None:
         print(f"{key} has {_listed(unknown)}, and the labels do not")
     if missing := [label for label in outcome.classes if label in labelled and label not in classes]:
         print(f"{key} lacks {_listed(missing)}, which the labels have")
+
+
+def _print_pointer(name: str, known: DatasetEntry) -> None:
+    """Assets are built from the pointer that params.yaml names, which may be another than that of the import."""
+    source, written = known.source, f"data/raw/{name}.dvc"
+    if source.kind == "dvc" and (source.repository or source.pointer != written):
+        place = f"{source.pointer} of another repository" if source.repository else source.pointer
+        print(f"datasets.{name}.source.pointer in params.yaml is {escaped(place)}, and this import wrote {written}")
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -18,7 +18,8 @@ from robot_assets.core.text import escaped, near_misses
 from robot_assets.pipeline.names import NAME
 
 if TYPE_CHECKING:
-    from robot_assets.data.spec import DatasetSpec
+    from robot_assets.data.entry import DatasetEntry, RecordedSource
+    from robot_assets.data.spec import SimulationSource
     from robot_assets.pipeline.project import Project
 
 NameArgument = Annotated[
@@ -36,7 +37,7 @@ def quoted(path: Path) -> str:
     return shlex.quote(shown(path))
 
 
-def spec_of(project: Project, name: str, verb: str) -> DatasetSpec:
+def spec_of(project: Project, name: str, verb: str) -> DatasetEntry:
     """The parameters of a data set.
 
     Args:
@@ -59,22 +60,34 @@ def spec_of(project: Project, name: str, verb: str) -> DatasetSpec:
     )
 
 
-def existing_raw(project: Project, name: str, spec: DatasetSpec) -> Path:
-    """The folder of the raw data of a data set in params.yaml.
+def existing_raw(project: Project, name: str, spec: DatasetEntry) -> Path:
+    """The folder of the raw data of a data set in params.yaml: beside its pointer, or of its simulation.
 
     Raises:
         DataError: It is not there.
     """
-    raw, pointer = project.raw(name), project.raw(name).with_name(f"{name}.dvc")
+    source = spec.source
+    raw = project.raw(name)
+    if source.kind == "dvc" and source.repository is None and (project.root / source.artifact).is_dir():
+        raw = project.root / source.artifact
     if raw.is_dir():
         return raw
-    if spec.source.kind == "simulation":
-        fix = f"robot-assets data simulate {name}"
-    elif pointer.is_file():
-        fix = f"dvc pull {quoted(pointer)}   # or import it again: robot-assets data import yolo SOURCE --name {name}"
-    else:
-        fix = f"robot-assets data import yolo SOURCE --name {name}"
-    raise DataError(f"no raw data at {shown(raw)}", needed=f"the images and labels of {name}", fix=fix)
+    raise DataError(
+        f"no raw data at {shown(raw)}", needed=f"the images and labels of {name}", fix=_made_by(project, name, source)
+    )
+
+
+def _made_by(project: Project, name: str, source: SimulationSource | RecordedSource) -> str:
+    """The command that makes the raw data of a data set."""
+    if source.kind == "simulation":
+        return f"robot-assets data simulate {name}"
+    if source.repository is not None:
+        return f"robot-assets build datasets/{name}   # reads the pointer in the other repository"
+    importing = f"robot-assets data import yolo SOURCE --name {name}"
+    if not (project.root / source.pointer).is_file():
+        return importing
+    target = project.root / (source.artifact if source.is_lock else source.pointer)
+    return f"dvc pull {quoted(target)}   # or import it again: {importing}"
 
 
 def refuse_name(project: Project, name: str) -> None:

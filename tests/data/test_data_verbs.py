@@ -340,6 +340,21 @@ def test_a_pointer_without_its_data_is_pulled_by_its_quoted_path(project: Path, 
     run("import", "yolo", source, "--name", "field")
     shutil.rmtree(project / "data/raw/field")
     assert refusal(DataError, "build", "field").fix.startswith("dvc pull data/raw/field.dvc ")
+    (project / "my recordings").mkdir()
+    (project / "data/raw/field.dvc").rename(project / "my recordings/field.dvc")
+    edit_params(project, source={"kind": "dvc", "pointer": "my recordings/field.dvc"})
+    assert refusal(DataError, "check", "field").fix.startswith("dvc pull 'my recordings/field.dvc' ")
+    other = {"kind": "dvc", "pointer": "data/raw/field.dvc", "repository": "https://example.org/data.git"}
+    edit_params(project, source=other)
+    assert refusal(DataError, "check", "field").fix.startswith("robot-assets build datasets/field ")
+
+
+def test_raw_data_is_beside_its_pointer(project: Path, source: Path) -> None:
+    run("import", "yolo", source, "--name", "field")
+    (project / "data/raw").rename(project / "recordings")
+    edit_params(project, source={"kind": "dvc", "pointer": "recordings/field.dvc"})
+    assert "raw data recordings/field: 30 good images" in run("check", "field")
+    assert "5 calibration images" in run("build", "field")
 
 
 @pytest.mark.parametrize("name", ["Field", "a/b", "../x", "", "9lives"])
