@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from robot_assets.core.errors import DataError
 from robot_assets.core.verdict import Verdict
 from robot_assets.data.checks import judged_classes
-from robot_assets.data.dataset import Plan, numbered, plan_dataset, refuse_classes, units_of
+from robot_assets.data.dataset import Plan, numbered, plan_dataset, units_of
 from robot_assets.data.raw import Frame, RawData
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS, Unit, split_units
@@ -45,29 +45,21 @@ def forecast(data: RawData, spec: DatasetSpec, name: str) -> Forecast:
         spec: Parameters of the data set.
         name: Its name in params.yaml.
     """
-    units = units_of(numbered(data, spec), spec)
-    refusals = [error for error in (_classes(data, spec, name), _sessions(units, spec, name)) if error]
-    plan = None
-    if not refusals:
-        try:
-            plan = plan_dataset(data, spec, name)
-        except DataError as error:
-            refusals.append(error)
-    return Forecast(plan, units, tuple(refusals), _judged(plan, spec, name) if plan else None)
+    try:
+        plan = plan_dataset(data, spec, name)
+    except DataError as error:
+        units = units_of(numbered(data, spec), spec)
+        sessions = _sessions(units, spec, name)
+        # Classes are refused before sessions are looked at.
+        more = (sessions,) if sessions and sessions.found != error.found else ()
+        return Forecast(None, units, (error, *more))
+    return Forecast(plan, plan.units, (), _judged(plan, spec, name))
 
 
 def boxes_by_class(frames: Sequence[Frame], classes: Sequence[str]) -> dict[str, int]:
     """Number of boxes, without crowd regions; ``Box.category`` indexes ``classes``."""
     counts = Counter(box.category for frame in frames for box in frame.boxes if not box.crowd)
     return {label: counts[index] for index, label in enumerate(classes)}
-
-
-def _classes(data: RawData, spec: DatasetSpec, name: str) -> DataError | None:
-    try:
-        refuse_classes(data, spec, name)
-    except DataError as error:
-        return error
-    return None
 
 
 def _sessions(units: tuple[Unit, ...], spec: DatasetSpec, name: str) -> DataError | None:

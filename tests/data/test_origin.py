@@ -3,6 +3,7 @@
 import contextlib
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -97,3 +98,14 @@ def test_the_plan_of_a_check_is_that_of_a_build(raw: Path, spec: DatasetSpec, tm
     assert plan is not None
     assert plan.sessions == summary.sessions
     assert {split: len(frames) for split, frames in plan.frames.items()} == summary.images
+
+
+def test_a_forecast_has_every_refusal_that_can_be_known(raw: Path, spec: DatasetSpec) -> None:
+    whole = load_raw(raw)
+    data = replace(whole, frames=tuple(frame for frame in whole.frames if frame.session == "d1/r1"))
+    fewer = spec.model_copy(update={"classes": ("ball", "human")})
+    found = [error.found for error in forecast(data, fewer, "field").refusals]
+    assert len(found) == 2
+    assert "which datasets.field.classes lacks" in found[0]
+    assert found[1] == "1 session: cannot be split"
+    assert [error.found for error in forecast(data, spec, "field").refusals] == ["1 session: cannot be split"]
