@@ -2,24 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from robot_assets.store import read_pointer
 from tests.synthetic.own_images import write_recordings
+from tests.terminal import Terminal
 
-GIT = {
-    "GIT_AUTHOR_NAME": "Robot",
-    "GIT_AUTHOR_EMAIL": "robot@example.com",
-    "GIT_COMMITTER_NAME": "Robot",
-    "GIT_COMMITTER_EMAIL": "robot@example.com",
-}
 SHORTER = {
     r"epochs: \d+, batch_size": "epochs: 4, batch_size",
     r"evaluate_every: \d+": "evaluate_every: 4",
@@ -35,30 +28,6 @@ def commands_of(readme: Path) -> list[str]:
     blocks = re.findall(r"```sh\n(.*?)```", readme.read_text(), re.DOTALL)
     [block] = [block for block in blocks if block.startswith("robot-assets init")]
     return block.splitlines()
-
-
-class Terminal:
-    """Runs command lines one after the other, as a person types them."""
-
-    def __init__(self, folder: Path, home: Path) -> None:
-        self.folder = folder
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("DAGSTER", "ROBOT_ASSETS"))}
-        path = f"{Path(sys.executable).parent}{os.pathsep}{kept['PATH']}"
-        self.environment = {**kept, **GIT, "HOME": str(home), "PATH": path}
-        self.environment.pop("PYTHONPATH", None)
-
-    def type(self, line: str) -> str:
-        """Run one line; it has to succeed. Return what it printed."""
-        words = shlex.split(line, comments=True)
-        if words[0] == "cd":
-            self.folder = self.folder / words[1]
-            return ""
-        done = subprocess.run(
-            ["bash", "-c", line], cwd=self.folder, env=self.environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{line}\n{done.stdout}{done.stderr}"
-        assert "Traceback" not in done.stderr
-        return done.stdout
 
 
 @pytest.fixture(scope="module")
