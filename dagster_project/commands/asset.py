@@ -36,7 +36,7 @@ def _opened(project: Project, version: str) -> Path:
     try:
         return project.store.open(version)
     except StoreError:
-        if os.access(project.store.cache, os.W_OK):
+        if os.access(project.store.cache, os.W_OK) or not project.store.cache.is_dir():
             raise
     folder = Path(tempfile.mkdtemp(prefix="robot-assets-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)

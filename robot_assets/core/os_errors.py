@@ -33,6 +33,8 @@ def system_error(error: BaseException) -> RobotAssetsError | None:
     path = _path(error)
     if error.errno == errno.ENOENT and not path and _is_cwd_deleted():
         return _error(_deleted_cwd())
+    if error.errno == errno.ENOENT and not path and "temporary directory" in str(error):
+        return _error(_no_temporary_folder())
     if error.errno in _FULL:
         return _error(_full(path))
     parts = _BY_ERRNO.get(error.errno or 0, _other(error))
@@ -94,7 +96,7 @@ _SQLITE: Mapping[tuple[str, ...], _Parts] = {
 }
 """Words in a message of SQLite -> the three parts."""
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 def _path(error: OSError) -> str:
@@ -111,7 +113,7 @@ def _full(path: str) -> _Parts:
     shown = f", writing {path}" if path else ""
     return (
         f"no space left {where}{shown}",
-        "free space, quota and file size limit for what is written",
+        "free space and quota for what is written",
         f"df -h {shlex.quote(disk or '.')}   # then free some space and run the command again",
     )
 
@@ -149,6 +151,22 @@ def _deleted_cwd() -> _Parts:
         "the working directory has been deleted",
         "a working directory that exists",
         f"cd {shlex.quote(os.path.expanduser('~'))}   # or to the project",
+    )
+
+
+def _no_temporary_folder() -> _Parts:
+    return (
+        f"no folder for temporary files: neither {os.environ.get('TMPDIR', '$TMPDIR')} nor /tmp can be written",
+        "a folder that exists and can be written",
+        "export TMPDIR=/var/tmp   # or another folder; then run the command again",
+    )
+
+
+def _too_large(path: str) -> _Parts:
+    return (
+        f"{path or 'a file'} is larger than the limit of this shell or of the file system",
+        "a limit of file sizes that is larger",
+        "ulimit -f unlimited   # then run the command again",
     )
 
 
@@ -272,6 +290,7 @@ _BY_ERRNO: Mapping[int, Callable[[str], _Parts]] = {
     errno.ELOOP: _loop,
     errno.EADDRINUSE: _port_in_use,
     errno.ENOMEM: _no_memory,
+    errno.EFBIG: _too_large,
 }
 
 

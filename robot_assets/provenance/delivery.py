@@ -6,6 +6,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from robot_assets.core.os_errors import system_error
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.engines.load import load_manifest
 from robot_assets.provenance.errors import ProvenanceError
@@ -64,11 +65,11 @@ def deliver(engine: Path, out: Path, store: Store | None = None) -> Delivery:
                 lines = [b" ".join(envelope.split(b"\n")).strip() + b"\n" for envelope in envelopes]
                 (staging / BUNDLE).write_bytes(b"".join(lines))
     except OSError as error:
-        raise ProvenanceError(
-            f"{error.filename or target} cannot be written: {error.strerror}",
-            needed=f"a writable folder at {target}",
-            fix="free some space, fix the permission, or give another --out",
-        ) from None
+        reason = system_error(error)
+        if reason is None:
+            raise
+        found = f"{target} cannot be written: {reason.found}"
+        raise ProvenanceError(found, needed=reason.needed, fix=reason.fix) from None
     return Delivery(version, tuple(subject.name for subject in written), len(envelopes))
 
 

@@ -154,8 +154,11 @@ def read_manifest(engine: Path, class_of: Callable[[str], type[_M]]) -> _M:
     except ValidationError as error:
         found = f"{path} is not the manifest of an engine: {'; '.join(mistakes(error))}"
         raise EngineError(found, needed="the file that the build wrote", fix=fix) from None
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        found = f"{path} is not the manifest of an engine ({type(error).__name__}: {error})"
+    except OSError as error:
+        found = f"{path} cannot be read: {error.strerror}"
+        raise EngineError(found, needed="the file that the build wrote", fix=fix) from None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        found = f"{path} is not the manifest of an engine: it is damaged, or another file"
         raise EngineError(found, needed="the file that the build wrote", fix=fix) from None
     if (computed := _digest(document)) != stated:
         raise EngineError(

@@ -68,7 +68,8 @@ def limit_of_file_sizes(project: Path) -> None:
 
 
 def limit_of_open_files(project: Path) -> None:
-    resource.setrlimit(resource.RLIMIT_NOFILE, (8, 8))
+    used = max(int(name) for name in os.listdir("/proc/self/fd"))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (used + 4, used + 4))
 
 
 def missing_store(project: Path) -> None:
@@ -202,30 +203,26 @@ def ascii_output(project: Path) -> None:
 def no_home_and_no_account(project: Path) -> None:
     _give(project)
     os.environ.pop("HOME")
-    os.setgid(_STRANGER)
-    os.setuid(_STRANGER)
+    _become_stranger()
 
 
 def project_of_somebody_else(project: Path) -> None:
     for path in (project, *project.rglob("*")):
         path.chmod(0o755 if path.is_dir() else 0o644)
-    os.setgid(_STRANGER)
-    os.setuid(_STRANGER)
+    _become_stranger()
 
 
 def unreadable_project(project: Path) -> None:
     _give(project)
     for path in (project / "params.yaml", project / "detector", project / ".robot_assets", project / "data"):
         path.chmod(0)
-    os.setgid(_STRANGER)
-    os.setuid(_STRANGER)
+    _become_stranger()
 
 
 def unreadable_params(project: Path) -> None:
     _give(project)
     (project / "params.yaml").chmod(0)
-    os.setgid(_STRANGER)
-    os.setuid(_STRANGER)
+    _become_stranger()
 
 
 def folder_for_params(project: Path) -> None:
@@ -310,6 +307,12 @@ ALL: dict[str, Surroundings] = {
 }
 
 
+OF_ANOTHER_USER = {
+    function.__name__
+    for function in (no_home_and_no_account, project_of_somebody_else, unreadable_project, unreadable_params)
+}
+
+
 class Server:
     """Runs commands in a process that has imported what they need."""
 
@@ -384,6 +387,21 @@ def _call(name: str, *arguments: Any) -> None:
     if getattr(libc, name)(*arguments) != 0:
         code = ctypes.get_errno()
         raise OSError(code, f"{name}: {os.strerror(code)}")
+
+
+def _become_stranger() -> None:
+    """Go on as a user without an account and without rights, who can read the installation of Python."""
+    python = Path(sys.base_prefix)
+    closed = [folder for folder in reversed(python.parents) if not folder.stat().st_mode & 1]
+    if closed:  # such as /root
+        copy = Path("/mnt/python")
+        copy.mkdir()
+        _mount(str(python), copy, None, _MS_BIND | _MS_REC)
+        _mount("tmpfs", closed[0], "tmpfs", 0, "mode=755")
+        python.mkdir(parents=True)
+        _mount(str(copy), python, None, _MS_BIND | _MS_REC)
+    os.setgid(_STRANGER)
+    os.setuid(_STRANGER)
 
 
 def _give(project: Path) -> None:
