@@ -15,6 +15,7 @@ import dagster as dg
 from dagster_project.instance.reader import latest_builds, latest_records
 from dagster_project.observing.observations import latest_observation, new_observation, observed_data_version
 from robot_assets.core.errors import RobotAssetsError
+from robot_assets.core.os_errors import system_error
 from robot_assets.lineage.causes import explain
 from robot_assets.lineage.code import Code
 from robot_assets.lineage.graph import Stage, with_ancestors
@@ -83,12 +84,21 @@ def observe_and_read(project: Project, instance: dg.DagsterInstance, names: Iter
     for name in (stage.asset for stage in graph.values() if stage.is_observed):
         try:
             version = _observe(observer, instance, name)
-        except RobotAssetsError as error:
-            refused[name] = error
+        except (RobotAssetsError, OSError) as error:
+            refused[name] = _in_three_parts(error)
             continue
         if version is not None:
             versions[name] = version
     return _status(project, instance, graph, versions, refused)
+
+
+def _in_three_parts(error: RobotAssetsError | OSError) -> RobotAssetsError:
+    if isinstance(error, RobotAssetsError):
+        return error
+    found = system_error(error)
+    if found is None:
+        raise error
+    return found
 
 
 @contextmanager

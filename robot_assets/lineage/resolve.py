@@ -7,7 +7,6 @@ looked up in the listings of all versions of assets that are known by such a fil
 from __future__ import annotations
 
 import contextlib
-import difflib
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from typing import TypeVar
 
 from robot_assets.core.digests import md5_of
 from robot_assets.core.errors import StoreError
+from robot_assets.core.text import near_misses
 from robot_assets.lineage.audit import History
 from robot_assets.lineage.errors import LineageError
 from robot_assets.lineage.graph import AssetTraits, Stage
@@ -209,8 +209,11 @@ def _unknown(what: str, known: _Known) -> LineageError:
 
 
 def _suggestion(what: str, names: Sequence[str]) -> str:
-    near = [name for name in names if name.startswith(f"{what.strip('/')}/")]
-    near += difflib.get_close_matches(what.strip("/"), names, n=3, cutoff=0.6)
+    typed = what.strip("/")
+    near = [name for name in names if name.startswith(f"{typed}/") or name.endswith(f"/{typed}")]
+    near += near_misses(typed, names)
+    last = near_misses(typed, {name.rpartition("/")[2] for name in names})
+    near += [name for word in last for name in names if name.endswith(f"/{word}")]
     if re.fullmatch(r"[0-9a-fA-F]{1,5}", what):
         return f"give at least {DIGITS_MIN} digits of a hash"
     if near:
