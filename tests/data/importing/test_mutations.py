@@ -130,7 +130,8 @@ def rows_in(content: bytes) -> int:
     """Rows of a label file that are not blank, whatever they have."""
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         content = content.decode("utf-16").encode()
-    return sum(bool(row.strip()) for row in re.split(rb"[\r\n]", content.removeprefix(b"\xef\xbb\xbf")))
+    rows = re.split(rb"[\r\n]", content.removeprefix(b"\xef\xbb\xbf"))
+    return sum(bool(row.decode("utf-8", "replace").split()) for row in rows)
 
 
 @pytest.mark.parametrize("kind", ["labels", "images"])
