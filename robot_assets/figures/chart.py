@@ -154,9 +154,9 @@ def png_bytes(figure: Figure) -> bytes:
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
-        text.set_text(drawable(text.get_text()))  # type: ignore[attr-defined]
-        text.set_fontfamily(font_families())  # type: ignore[attr-defined]
-        text.set_parse_math(False)  # type: ignore[attr-defined]
+        text.set_text(drawable(text.get_text()))
+        text.set_fontfamily(font_families())
+        text.set_parse_math(False)
     buffer = io.BytesIO()
     FigureCanvasAgg(figure).print_png(buffer, metadata={"Software": None})  # type: ignore[no-untyped-call]
     return buffer.getvalue()
