@@ -18,6 +18,9 @@ from tests.synthetic.s3 import running_s3
 ROOT = Path(__file__).parents[1]
 LONGEST = "test_scenarios.py"
 
+# An instance of the developer's shell is not that of the projects that tests make.
+os.environ.pop("DAGSTER_HOME", None)
+
 # The profile that Hypothesis has chosen (in CI it draws the same examples each time), but no example is too slow: a
 # busy machine is no fault of the code.
 settings.register_profile("unhurried", settings.default, deadline=None)
