@@ -11,6 +11,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shlex
 import signal
 import subprocess
 import time
@@ -122,7 +123,7 @@ class _Repository:
             raise DataError(
                 f"{self.name} has no file {path} at {revision} ({commit[:8]})",
                 needed="the pointer of params.yaml, committed in that repository",
-                fix=f"in that repository: git add {path} && git commit && git push; "
+                fix=f"in that repository: git add {shlex.quote(path)} && git commit && git push; "
                 "or correct pointer or revision in params.yaml",
             )
         return done.stdout
@@ -241,7 +242,7 @@ class _Repository:
         return DataError(
             f"{self.name} cannot be read: {what}",
             needed="a git repository that this machine can read without entering a password",
-            fix=f"git ls-remote {self.name}   # then correct repository in params.yaml, or configure an ssh key or "
+            fix=f"git ls-remote {shlex.quote(self.name)}   # then correct repository in params.yaml, or configure an ssh key or "
             "a git credential helper on this machine",
         )
 
@@ -257,7 +258,7 @@ class _Repository:
             f"revision {revision!r} of {self.name} {what}",
             needed="a branch, a tag or a full commit hash of that repository",
             fix=fix
-            or f"git ls-remote {self.name}   # lists the revisions; correct revision in params.yaml, or push it",
+            or f"git ls-remote {shlex.quote(self.name)}   # lists the revisions; correct revision in params.yaml, or push it",
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 import uuid
 from collections.abc import Iterator, Sequence
@@ -221,9 +222,15 @@ def _file_system(url: str) -> tuple[Any, str]:
         raise StoreError(
             f"opening {masked(url)} failed: {error}",
             needed=f"fsspec and its library for {protocol}://",
-            fix="pip install 'robot-assets[s3]'" if protocol in ("s3", "s3a") else "pip install the library above",
+            fix="pip install 'robot-assets[s3]'" if protocol in ("s3", "s3a") else f"pip install {_library(error)}",
         ) from None
     return fs, str(root)
+
+
+def _library(error: ImportError) -> str:
+    """The library that fsspec names, such as gcsfs."""
+    named = re.search(r"[Ii]nstall [\"'`]?([\w-]+)", str(error))
+    return named[1] if named else error.name or "fsspec"
 
 
 def _make_durable(path: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -153,7 +154,7 @@ def _verify_and_stage(cache: Cache, remote: Remote, batch: Batch, target: _Downl
         raise ObjectCorrupt(
             f"the bytes at {remote.where(oid)} do not match their hash: their md5 is {found}",
             needed=f"an object with md5 {oid.removesuffix('.dir')}",
-            fix="remove that object from the remote and push it again from a machine with an intact copy",
+            fix=f"{_removal(remote.where(oid))}   # then push it again from a machine with an intact copy",
         )
     batch.adopt(oid, target.temporary)
 
@@ -174,9 +175,16 @@ def _upload(cache: Cache, remote: Remote, oid: str) -> None:
         raise ObjectCorrupt(
             f"the bytes at {path} do not match their hash (their md5 is {found}); not pushed",
             needed=f"an object with md5 {oid.removesuffix('.dir')}",
-            fix=f"remove {path}, add the artifact again from its source, then push again",
+            fix=f"rm -f {shlex.quote(path)}   # then add the artifact again from its source, and push again",
         )
     remote.upload(path, oid)
+
+
+def _removal(where: str) -> str:
+    """The command that removes an object of a remote."""
+    if where.startswith(("s3://", "s3a://")):
+        return f"aws s3 rm {shlex.quote(where)}"
+    return f"rm -f {shlex.quote(where.removeprefix('file://'))}" if "://" not in where else f"remove {where}"
 
 
 def _disk_bytes(sizes: Mapping[str, int]) -> int:
