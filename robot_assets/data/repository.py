@@ -242,8 +242,8 @@ class _Repository:
         return DataError(
             f"{self.name} cannot be read: {what}",
             needed="a git repository that this machine can read without entering a password",
-            fix=f"git ls-remote {shlex.quote(self.name)}   # then correct repository in params.yaml, or configure an ssh key or "
-            "a git credential helper on this machine",
+            fix=f"git ls-remote {shlex.quote(self.name)}   # then correct repository in params.yaml, or configure an "
+            "ssh key or a git credential helper on this machine",
         )
 
     def _busy(self) -> DataError:
@@ -258,7 +258,7 @@ class _Repository:
             f"revision {revision!r} of {self.name} {what}",
             needed="a branch, a tag or a full commit hash of that repository",
             fix=fix
-            or f"git ls-remote {shlex.quote(self.name)}   # lists the revisions; correct revision in params.yaml, or push it",
+            or f"git ls-remote {shlex.quote(self.name)}   # lists them; correct revision in params.yaml, or push it",
         )
 
 
