@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from robot_assets.data.spec import SimulationSource
     from robot_assets.pipeline.project import Project
 
+_CLASSES_AS_COLUMNS = 8
 NameArgument = Annotated[
     str, typer.Argument(help="A name under datasets in params.yaml.", autocompletion=completion.datasets)
 ]
@@ -126,17 +127,29 @@ def print_facts(facts: Mapping[str, Any]) -> None:
 def print_splits(
     sessions: Mapping[str, Sequence[str]], images: Mapping[str, int], boxes: Mapping[str, Mapping[str, int]]
 ) -> None:
-    """Sessions, images and boxes of each split as a table."""
+    """Sessions, images and boxes of each split as a table; many classes as a second one, a class in each row."""
+    classes = list(next(iter(boxes.values()), {}))
+    counts = {split: [str(boxes[split][label]) for label in classes] for split in images}
+    split_rows = [[split, str(len(sessions[split])), str(count)] for split, count in images.items()]
+    if len(classes) <= _CLASSES_AS_COLUMNS:
+        _print_table(("split", "sessions", "images", *classes), [[*row, *counts[row[0]]] for row in split_rows])
+        return
+    totals = {split: str(sum(boxes[split].values())) for split in images}
+    _print_table(("split", "sessions", "images", "boxes"), [[*row, totals[row[0]]] for row in split_rows])
+    rows = [[label, *(counts[split][index] for split in images)] for index, label in enumerate(classes)]
+    _print_table(("class", *images), rows)
+
+
+def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Texts are not markup."""
     from rich.table import Table
     from rich.text import Text
 
-    classes = list(next(iter(boxes.values()), {}))
     table = Table(box=None, pad_edge=False, header_style="bold")
-    for title in ("split", "sessions", "images", *classes):
+    for title in titles:
         table.add_column(Text(escaped(title)))
-    for split, count in images.items():
-        counts = [str(boxes[split][label]) for label in classes]
-        table.add_row(split, str(len(sessions[split])), str(count), *counts)
+    for row in rows:
+        table.add_row(*(Text(escaped(cell)) for cell in row))
     console().print(table)
 
 

@@ -322,6 +322,17 @@ def test_brackets_in_class_names_are_printed_as_they_are(project: Path, source: 
         assert all(name in found for name in ("sign [stop]", "[red]human[/red]", "[bold"))
 
 
+def test_many_classes_are_rows(project: Path, source: Path) -> None:
+    classes = [*CLASSES, *(f"kind {number}" for number in range(30))]
+    (source / "obj.names").write_text("\n".join(classes) + "\n")
+    edit_params(project, classes=classes, exempt_classes=dict.fromkeys(classes[3:], "none yet"))
+    run("import", "yolo", source, "--name", "field")
+    lines = run("build", "field").splitlines()
+    assert re.fullmatch(r"split  sessions  images  boxes *", lines[0])
+    assert any(re.fullmatch(r"kind 29 +0 +0 +0 *", line) for line in lines)
+    assert max(map(len, lines)) < 60
+
+
 def test_a_folder_that_is_not_raw_data_is_named(project: Path, source: Path) -> None:
     error = refusal(DataError, "check", source)
     assert "is not raw data" in error.found
