@@ -30,7 +30,7 @@ import numpy as np
 from PIL import Image
 
 from robot_assets.data.importing.importer import import_dataset
-from robot_assets.data.importing.yolo import read_yolo
+from robot_assets.data.importing.yolo.reader import read_yolo
 from robot_assets.store import open_store
 
 PROJECT = Path(__file__).resolve().parent.parent

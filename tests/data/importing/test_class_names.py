@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from robot_assets.core.errors import DataError
-from robot_assets.data.importing.class_names import agreed_names, class_files_of, read_class_files
+from robot_assets.data.importing.yolo.class_names import agreed_names, class_files_of, read_class_files
 from robot_assets.data.tree import walk
 
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from robot_assets.core.errors import DataError
-from robot_assets.data.importing.coco import read_coco
-from robot_assets.data.importing.coco_layouts import LAYOUTS, split_of
+from robot_assets.data.importing.coco.layouts import LAYOUTS, split_of
+from robot_assets.data.importing.coco.reader import read_coco
 from robot_assets.data.source import Source, load
 from tests.data.image_sources import CLASSES, HEIGHT, WIDTH, encoded_image, write_coco, write_yolo
 

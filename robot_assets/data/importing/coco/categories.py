@@ -9,7 +9,7 @@ from typing import Any
 
 from robot_assets.core.errors import DataError
 from robot_assets.core.text import listed, plural
-from robot_assets.data.importing.coco_ids import Id, id_of
+from robot_assets.data.importing.coco.ids import Id, id_of
 
 _NEEDED = "a list of categories, each with an id and a name of its own"
 _ROOTS = (None, "", "none")

@@ -9,7 +9,7 @@ from typing import Any
 from robot_assets.core.errors import DataError
 from robot_assets.core.text import plural
 from robot_assets.data.coco_document import json_type
-from robot_assets.data.importing.coco_ids import Id, described_ids, id_of, ids_in
+from robot_assets.data.importing.coco.ids import Id, described_ids, id_of, ids_in
 from robot_assets.data.label_issues import LabelIssue
 
 Rows = list[tuple[int, dict[str, Any]]]

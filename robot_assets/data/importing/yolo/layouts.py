@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 
 from robot_assets.data.images import SUFFIXES
-from robot_assets.data.importing.class_names import class_files_of, is_class_file
 from robot_assets.data.importing.layout import LabelFiles, Layout, is_split, split_folders
+from robot_assets.data.importing.yolo.class_names import class_files_of, is_class_file
 from robot_assets.data.tree import Tree, suffix_of
 
 LABEL_SUFFIX = ".txt"

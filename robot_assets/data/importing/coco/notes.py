@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from robot_assets.core.text import listed, plural
-from robot_assets.data.importing.coco_annotations import Rows
-from robot_assets.data.importing.coco_ids import Id, ids_in
-from robot_assets.data.importing.coco_layouts import documents_of, has_coco_keys, is_keypoints
-from robot_assets.data.importing.coco_shapes import is_upright
+from robot_assets.data.importing.coco.annotations import Rows
+from robot_assets.data.importing.coco.ids import Id, ids_in
+from robot_assets.data.importing.coco.layouts import documents_of, has_coco_keys, is_keypoints
+from robot_assets.data.importing.coco.shapes import is_upright
 from robot_assets.data.label_issues import printable
 from robot_assets.data.tree import Tree
 

@@ -11,27 +11,27 @@ from typing import Any
 from robot_assets.core.errors import DataError
 from robot_assets.core.text import listed, plural
 from robot_assets.data.coco_document import NotCoco, NotJson, document_of, load_json
-from robot_assets.data.importing.coco_annotations import Rows, repeated_ids, rows_by_image
-from robot_assets.data.importing.coco_boxes import BoxReader
-from robot_assets.data.importing.coco_categories import read_categories
-from robot_assets.data.importing.coco_ids import Id, ids_in
-from robot_assets.data.importing.coco_images import ImageRecord, accepted, read_records
-from robot_assets.data.importing.coco_layouts import (
+from robot_assets.data.importing.coco.annotations import Rows, repeated_ids, rows_by_image
+from robot_assets.data.importing.coco.boxes import BoxReader
+from robot_assets.data.importing.coco.categories import read_categories
+from robot_assets.data.importing.coco.ids import Id, ids_in
+from robot_assets.data.importing.coco.images import ImageRecord, accepted, read_records
+from robot_assets.data.importing.coco.json_kinds import JsonKind, kind_of
+from robot_assets.data.importing.coco.layouts import (
     LAYOUTS,
     base_folder,
     is_json,
 )
-from robot_assets.data.importing.coco_notes import (
+from robot_assets.data.importing.coco.notes import (
     about_ids,
     about_images_without_boxes,
     about_names,
     about_other_labels,
     about_shapes,
 )
-from robot_assets.data.importing.coco_paths import NO_IMAGE, ImagePaths
-from robot_assets.data.importing.json_kinds import JsonKind, kind_of
+from robot_assets.data.importing.coco.paths import NO_IMAGE, ImagePaths
 from robot_assets.data.importing.layout import LabelFiles, Layout, recognize, split_folders
-from robot_assets.data.importing.yolo_layouts import LAYOUTS as YOLO_LAYOUTS
+from robot_assets.data.importing.yolo.layouts import LAYOUTS as YOLO_LAYOUTS
 from robot_assets.data.label_issues import LabelIssue, printable
 from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import Tree, walk

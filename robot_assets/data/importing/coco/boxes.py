@@ -9,9 +9,9 @@ from typing import Any
 from robot_assets.core.text import listed
 from robot_assets.data.boxes import SMALLEST_PX, Box, fault_of, make_box
 from robot_assets.data.coco_document import is_number, json_type
-from robot_assets.data.importing.coco_annotations import Rows
-from robot_assets.data.importing.coco_ids import Id, id_of
-from robot_assets.data.importing.coco_shapes import (
+from robot_assets.data.importing.coco.annotations import Rows
+from robot_assets.data.importing.coco.ids import Id, id_of
+from robot_assets.data.importing.coco.shapes import (
     NoRectangle,
     Rectangle,
     enclosing_rectangle,

@@ -13,12 +13,12 @@ from pathlib import Path
 from robot_assets.core.errors import DataError
 from robot_assets.core.text import near_misses, plural
 from robot_assets.data.boxes import Box
-from robot_assets.data.importing.class_names import agreed_names, no_class_names, read_class_files
-from robot_assets.data.importing.coco_layouts import LAYOUTS as COCO_LAYOUTS
+from robot_assets.data.importing.coco.layouts import LAYOUTS as COCO_LAYOUTS
 from robot_assets.data.importing.layout import is_split, recognize
-from robot_assets.data.importing.yolo_layouts import LABEL_SUFFIX, LAYOUTS
-from robot_assets.data.importing.yolo_matching import Matching
-from robot_assets.data.importing.yolo_rows import RowRules, polygon_rows, read_label, read_rows
+from robot_assets.data.importing.yolo.class_names import agreed_names, no_class_names, read_class_files
+from robot_assets.data.importing.yolo.layouts import LABEL_SUFFIX, LAYOUTS
+from robot_assets.data.importing.yolo.matching import Matching
+from robot_assets.data.importing.yolo.rows import RowRules, polygon_rows, read_label, read_rows
 from robot_assets.data.label_issues import BadItem, LabelIssue, printable
 from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import EMPTY_FOLDER, Tree, walk

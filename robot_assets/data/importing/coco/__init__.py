@@ -1,0 +1,1 @@
+"""COCO labels, as annotation tools export them: JSON with images, annotations and categories."""
