@@ -19,9 +19,12 @@ import yaml
 from dagster_project.local.home import InstanceError
 from dagster_project.local.read_only import DATABASES
 from robot_assets.core.errors import RobotAssetsError
+from robot_assets.core.os_errors import mount_of, sqlite_error
 
 _MAGIC = b"SQLite format 3\x00"
 _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_NO_SPACE = ("is full", "disk I/O error")
+_DAMAGE = ("malformed", "not a database", "is encrypted", "no such table", "no such column", "unsupported file")
 
 _LOSSES = {
     "history/runs/index.db": "the history of all assets is lost: each counts as never built; the store keeps its bytes",
@@ -103,30 +106,17 @@ def _database_error(error: BaseException) -> BaseException | None:
 
 
 def _of_database(home: Path, error: BaseException) -> InstanceError:
-    reason = _one_line(error)
-    place = shlex.quote(str(home))
     if not isinstance(error, sqlite3.Error):
         return InstanceError(
-            f"the database of the instance {home} does not answer: {reason}",
+            f"the database of the instance {home} does not answer: {_one_line(error)}",
             needed=f"the database that {home / 'dagster.yaml'} names",
             fix="start the database, or correct `storage` in that file, then run the same command again",
         )
-    if "is full" in reason or "disk I/O error" in reason:
-        return _no_space(home, reason)
-    if "locked" in reason:
-        return InstanceError(
-            f"another process is writing to the instance {home}: {reason}",
-            needed="its end, or a pause of its writes: one process writes at a time",
-            fix=f"fuser -v {place}/history/*.db {place}/history/runs/*.db   # shows it; try again after it",
-        )
-    if "readonly" in reason or "unable to open" in reason:
-        return InstanceError(
-            f"the instance {home} cannot be opened for writing: {reason}",
-            needed="a folder and files that this user may write to",
-            fix=f"ls -ld {place} {place}/history {place}/history/runs   # shows owners and rights",
-        )
-    name = next((one for one in DATABASES if not _is_sound(home / one)), None)
-    return _damaged(home, name, reason) if name else _damaged_somewhere(home, reason)
+    if any(words in str(error) for words in _DAMAGE):
+        damaged = next((name for name in DATABASES if not _is_sound(home / name)), None)
+        return _damaged(home, damaged, _one_line(error)) if damaged else _damaged_somewhere(home, _one_line(error))
+    found = None if any(words in str(error) for words in _NO_SPACE) else sqlite_error(error, home)
+    return InstanceError(found.found, needed=found.needed, fix=found.fix) if found else _no_space(home, str(error))
 
 
 def _is_sound(path: Path) -> bool:
@@ -168,10 +158,11 @@ def _of_system(home: Path, error: OSError) -> InstanceError:
 
 
 def _no_space(home: Path, reason: str) -> InstanceError:
+    disk = mount_of(home)
     return InstanceError(
-        f"no space left on the disk of the instance {home}: {reason}",
+        f"no space left on {disk}, the disk of the instance {home}: {reason}",
         needed="free space for the event log",
-        fix=f"df -h {shlex.quote(str(home))}   # free some space on that disk, then run the same command again",
+        fix=f"df -h {shlex.quote(disk)}   # free some space on that disk, then run the same command again",
     )
 
 

@@ -285,9 +285,18 @@ def test_a_file_where_the_instance_should_be_is_an_error_with_a_fix(tmp_path: Pa
 
 
 def test_a_full_disk_is_named(tmp_path: Path) -> None:
-    found = f"no space left on the disk of the instance {tmp_path}"
+    found = rf"no space left on /.*, the disk of the instance {tmp_path}: database or disk is full"
     with pytest.raises(InstanceError, match=found), explaining_damage(tmp_path):
         raise sqlite3.OperationalError("database or disk is full")
+
+
+@pytest.mark.parametrize("text", ["database is locked", "attempt to write a readonly database", "unable to open it"])
+def test_what_sqlite_raises_about_an_instance_has_the_folder_and_a_fix(tmp_path: Path, text: str) -> None:
+    with pytest.raises(InstanceError) as caught, explaining_damage(tmp_path):
+        raise sqlite3.OperationalError(text)
+    assert str(tmp_path) in caught.value.found
+    assert text in caught.value.found
+    assert str(tmp_path) in caught.value.fix
 
 
 def test_an_error_that_is_not_about_the_instance_is_not_explained(tmp_path: Path) -> None:
