@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import ctypes
+import gc
 import importlib
 import io
 import json
@@ -428,6 +429,8 @@ def _drain(controller: int) -> None:
 def _serve(project: Path, scratch: Path) -> None:
     os.chdir(project)
     _import_what_commands_need()
+    gc.collect()
+    gc.freeze()  # a collection in a child would copy every page
     for line in sys.stdin:
         surroundings, arguments = json.loads(line)
         files = [scratch / name for name in ("stdout", "stderr", "left")]

@@ -10,8 +10,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -211,3 +216,48 @@ def _fault(done: dict[str, Any], where: str) -> str:
     if done["code"] == 1 and not text and where not in WITHOUT_OUTPUT:
         return "failed without a word"
     return ""
+
+
+COMMAND = str(Path(sys.executable).with_name("robot-assets"))
+
+
+@pytest.mark.parametrize(
+    ("shell", "code", "said"),
+    [
+        ("{command} --help | head -c0", 141, ""),
+        ("{command} platform probe | head -c0", 141, ""),
+        ("{command} platform probe --json | head -c0", 141, ""),
+        ("{command} platform probe >&-", 0, ""),
+        ("{command} platform probe >&- 2>&- <&-", 0, ""),
+        ("{command} platform probe > /dev/full", 1, "error: the output cannot be written: No space left on device"),
+        ("{command} nothing 2> /dev/full", 2, ""),
+        ("PYTHONIOENCODING=ascii {command} verify 검출기", 1, r"error: '\uac80\ucd9c\uae30' is not a directory here"),
+        ("LC_ALL=C {command} verify 검출기", 1, "error: '검출기' is not a directory here"),
+        (
+            "mkdir x && cd x && rmdir ../x && {command} plan",
+            1,
+            "error: the working directory has been deleted",
+        ),
+        ("env -u HOME COLUMNS=0 {command} key show", 1, "error: no params.yaml in"),
+    ],
+)
+def test_streams_of_a_real_process(tmp_path: Path, shell: str, code: int, said: str) -> None:
+    """Python writes to the streams once more when it exits."""
+    script = ["bash", "-c", f"set -o pipefail; {shell.format(command=COMMAND)}"]
+    environment = {name: value for name, value in os.environ.items() if name not in ("DAGSTER_HOME", "COLUMNS")}
+    done = subprocess.run(script, cwd=tmp_path, env=environment, capture_output=True, encoding="utf-8", check=False)
+    assert done.returncode == code, done.stderr
+    assert done.stderr.startswith(said)
+    assert bool(done.stderr) == bool(said)
+
+
+def test_an_interruption_ends_with_one_line(project: Project) -> None:
+    arguments = [COMMAND, "engine", "bench", "detector", "--inferences", "100000000"]
+    with subprocess.Popen(arguments, cwd=project.root, stderr=subprocess.PIPE, text=True) as process:
+        maps = Path(f"/proc/{process.pid}/maps")
+        while process.poll() is None and "onnxruntime" not in maps.read_text():
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert said == "interrupted\n"
