@@ -8,7 +8,15 @@ import typer
 
 from robot_assets.cli import data_check, data_import
 from robot_assets.cli.console import JsonOption, answer, progress_bars
-from robot_assets.cli.datasets import NameArgument, existing_raw, print_facts, print_splits, shown, spec_of
+from robot_assets.cli.datasets import (
+    NameArgument,
+    existing_raw,
+    print_facts,
+    print_splits,
+    refuse_other_files,
+    shown,
+    spec_of,
+)
 from robot_assets.cli.plugins import extensible
 from robot_assets.core.errors import ParamsError
 from robot_assets.core.text import escaped, listed, plural
@@ -25,6 +33,7 @@ def simulate(name: NameArgument, as_json: JsonOption = False) -> None:
 
     Example: robot-assets data simulate sidewalk
     """
+    from robot_assets.data.label_issues import explaining_disk_errors
     from robot_assets.data.simulate import simulate as render
 
     project = find_project()
@@ -35,9 +44,11 @@ def simulate(name: NameArgument, as_json: JsonOption = False) -> None:
             needed="a simulation",
             fix=f"robot-assets data import yolo SOURCE --name {name}   # recorded data is imported",
         )
-    with progress_bars():
-        summary = render(source, project.raw(name))
-    facts = {"path": shown(project.raw(name)), **dataclasses.asdict(summary)}
+    out = project.raw(name)
+    refuse_other_files(out, "annotations.json")
+    with progress_bars(), explaining_disk_errors(out):
+        summary = render(source, out)
+    facts = {"path": shown(out), **dataclasses.asdict(summary)}
     answer(facts, as_json, lambda: print_facts({**facts, "sessions": plural(len(summary.sessions), "session")}))
 
 
@@ -52,6 +63,7 @@ def build(name: NameArgument, as_json: JsonOption = False) -> None:
     project = find_project()
     spec = spec_of(project, name, "build")
     out = project.packed(name)
+    refuse_other_files(out, "dataset.json")
     with progress_bars():
         summary = build_dataset(existing_raw(project, name, spec), spec, out, name)
 

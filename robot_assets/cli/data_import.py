@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from robot_assets.cli.console import JsonOption, answer, progress_bars
-from robot_assets.cli.datasets import print_facts, quoted, refuse_name, shown
+from robot_assets.cli.datasets import print_facts, quoted, refuse_name, refuse_other_files, shown
 from robot_assets.cli.usage import CommandLineError
 from robot_assets.core.errors import DataError
 from robot_assets.core.text import escaped, near_misses, plural
@@ -132,6 +132,7 @@ def _imported(project: Project, request: _Request) -> tuple[ImportSummary, str]:
     from robot_assets.store import write_pointer
 
     out = project.raw(request.name)
+    refuse_other_files(out, "annotations.json")
     with _naming(request.name):
         summary = import_dataset(
             request.format,

@@ -91,6 +91,24 @@ def _made_by(project: Project, name: str, source: SimulationSource | RecordedSou
     return f"dvc pull {quoted(target)}   # or import it again: {importing}"
 
 
+def refuse_other_files(folder: Path, written: str) -> None:
+    """A result replaces its folder, which has to be a former result: a person's own files are not deleted.
+
+    Args:
+        folder: Where the result goes.
+        written: Name of a file that every result has.
+
+    Raises:
+        DataError: It has files, and is no result.
+    """
+    if folder.is_dir() and any(folder.iterdir()) and not (folder / written).is_file():
+        raise DataError(
+            f"{shown(folder)} has files that this command did not write: it has no {written}",
+            needed="an empty folder, or a former result, which is replaced",
+            fix=f"mv {quoted(folder)} {quoted(folder.with_name(folder.name + '.old'))}   # then run the command again",
+        )
+
+
 def refuse_name(project: Project, name: str) -> None:
     """An import needs a valid name that is not that of a simulation.
 

@@ -107,12 +107,25 @@ def explaining_disk_errors(out: Path) -> Iterator[None]:
     """Turn an ``OSError`` in the block that reads a source and writes ``out`` into a ``DataError`` with a fix.
 
     Raises:
-        DataError: The disk is full, or a file cannot be read or written.
+        DataError: The disk is full, a file cannot be read or written, or a file is where a folder should be.
     """
+    _refuse_files(out)
     try:
         yield
     except OSError as error:
         raise _explained(error, out) from error
+
+
+def _refuse_files(out: Path) -> None:
+    """A file in place of ``out`` would be replaced; one above it is in the way."""
+    file = next((path for path in (out, *out.parents) if path.exists() and not path.is_dir()), None)
+    if file is not None:
+        shown = shlex.quote(printable(str(file)))
+        raise DataError(
+            f"{printable(str(file))} is a file where a folder should be",
+            needed=f"{printable(str(out))} as a folder, or not there yet",
+            fix=f"mv {shown} {shown}.old   # then run the same command again",
+        )
 
 
 def _explained(error: OSError, out: Path) -> DataError:

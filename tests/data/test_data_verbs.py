@@ -340,6 +340,30 @@ def test_a_folder_that_is_not_raw_data_is_named(project: Path, source: Path) -> 
     assert "is not a folder" in refusal(DataError, "check", "/no/such/folder").found
 
 
+@pytest.mark.parametrize(
+    ("verb", "folder"), [("import", "raw/field"), ("build", "datasets/field"), ("simulate", "raw/street")]
+)
+def test_files_of_a_person_are_not_replaced(project: Path, source: Path, verb: str, folder: str) -> None:
+    if verb == "build":
+        run("import", "yolo", source, "--name", "field")
+    arguments = {
+        "import": ("import", "yolo", source, "--name", "field"),
+        "build": ("build", "field"),
+        "simulate": ("simulate", "street"),
+    }[verb]
+    own = project / "data" / folder / "notes.txt"
+    own.parent.mkdir(parents=True)
+    own.write_text("mine")
+    error = refusal(DataError, *arguments)
+    assert f"data/{folder} has files that this command did not write" in error.found
+    assert own.read_text() == "mine"
+    own.rename(own.parent.with_name("kept"))
+    own.parent.rmdir()
+    own.parent.with_name("kept").rename(own.parent)
+    assert f"data/{folder} is a file where a folder should be" in refusal(DataError, *arguments).found
+    assert own.parent.read_text() == "mine"
+
+
 def test_interchanged_arguments_are_recognized(project: Path, source: Path) -> None:
     error = refusal(CommandLineError, "import", source, "yolo", "--name", "field")
     assert "the format is the first of the two" in error.found
