@@ -8,6 +8,8 @@ import re
 import shlex
 from pathlib import Path
 
+from robot_assets.core.text import escaped
+
 _VARIABLE = re.compile(r"\$(?:\{([^}]*)\}|(\w+)|(.?))")
 
 
@@ -36,7 +38,8 @@ def shown_path(path: Path) -> str:
     """``path`` for a command line: relative where it is below the working directory, quoted where a shell needs it."""
     with contextlib.suppress(ValueError, OSError):
         path = path.relative_to(Path.cwd())
-    return shlex.quote(str(path))
+    text = str(path)
+    return shlex.quote(text) if text.isprintable() else f"$'{escaped(text).replace(chr(39), chr(92) + chr(39))}'"
 
 
 def _value_of(match: re.Match[str]) -> str:

@@ -15,6 +15,7 @@ from robot_assets.pipeline.project import Project
 from robot_assets.pipeline.scaffold import flow
 from robot_assets.store import open_store
 from robot_assets.store.dvc_config import configuration
+from robot_assets.store.os_errors import FULL, no_space
 
 STORE = ".robot_assets/store"
 _IGNORED_BY_DVC = (".robot_assets", ".dagster", ".venv")
@@ -104,11 +105,20 @@ def create_project(folder: Path, store_url: str = STORE) -> Created:
 
     Raises:
         ParamsError: The folder is in another project, or has files and is neither a repository nor a project.
-        StoreError: The URL cannot be a store.
+        StoreError: The URL cannot be a store, or the disk is full.
     """
     root = folder.expanduser().resolve()
     _refuse(root)
     url = _store_url(root, store_url)
+    try:
+        return _created(root, url)
+    except OSError as error:
+        if error.errno in FULL:
+            raise no_space("writing the project", root, error) from None
+        raise
+
+
+def _created(root: Path, url: str) -> Created:
     root.mkdir(parents=True, exist_ok=True)
     has_repository = _ensure_repository(root)
     ignored = dict(_ignored(root))

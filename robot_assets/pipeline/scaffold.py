@@ -21,6 +21,7 @@ from robot_assets.core.publishing import publishing_file
 from robot_assets.core.text import listed
 from robot_assets.core.yaml_documents import YamlFault, composed, load_yaml
 from robot_assets.pipeline.params import Params, parse_params
+from robot_assets.store.os_errors import FULL, no_space
 
 if TYPE_CHECKING:
     from robot_assets.pipeline.project import Project
@@ -99,6 +100,7 @@ def write(
 
     Raises:
         ParamsError: params.yaml is invalid or cannot be written, or the entries cannot be inserted into its text.
+        StoreError: The disk is full; params.yaml is as it was.
     """
     path = (project.root / "params.yaml").resolve()
     params = project.params
@@ -356,6 +358,8 @@ def _publish(path: Path, text: str) -> None:
             staging.write_bytes(text.encode())
             staging.chmod(mode)
     except OSError as error:
+        if error.errno in FULL:
+            raise no_space("writing params.yaml", path, error) from None
         raise ParamsError(
             f"{path} cannot be written: {error.strerror}",
             needed="a writable project, with space for params.yaml",

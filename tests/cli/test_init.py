@@ -149,6 +149,31 @@ def test_without_git_the_project_says_what_is_missing(outside: Path, monkeypatch
     assert (outside / "robot" / "params.yaml").is_file()
 
 
+def test_control_characters_of_a_name_do_not_reach_the_terminal(outside: Path) -> None:
+    done = init("x\x1b[31mred")
+    assert "\x1b" not in done.out
+    assert "  cd $'x\\x1b[31mred'\n" in done.out
+
+
+def test_a_full_disk_is_named_and_a_rerun_completes_the_project(outside: Path) -> None:
+    (outside / "disk").mkdir()
+    python = f"{sys.executable} -c 'from robot_assets.cli.main import main; main()'"
+    script = (
+        f"mount -t tmpfs -o size=8k tmpfs disk || exit 77; {python} init disk/robot && exit 1; "
+        f"mount -o remount,size=4m disk && {python} init disk/robot > /dev/null && ls -A disk/robot"
+    )
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "bash", "-c", script], capture_output=True, text=True
+    )
+    if done.returncode == 77 or "unshare failed" in done.stderr:
+        pytest.skip(f"no disk can be mounted here: {done.stderr.strip()}")
+    assert done.returncode == 0, done.stderr
+    assert f"error: no space left on {outside}/disk while writing the project" in done.stderr
+    assert f"fix: df -h {outside}/disk " in done.stderr
+    assert {"params.yaml", "README.md", ".dvc", ".git"} <= set(done.stdout.split())
+    assert ".part" not in done.stdout
+
+
 def test_a_folder_that_cannot_be_written_is_named(outside: Path) -> None:
     error = init("/proc/robot", code=1).error
     assert "/proc/robot" in error["found"]

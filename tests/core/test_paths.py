@@ -124,3 +124,4 @@ def test_a_path_for_a_command_line_is_short_and_quoted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert shown_path(tmp_path / "my data" / "a.dvc") == "'my data/a.dvc'"
     assert shown_path(Path("/elsewhere/a.dvc")) == "/elsewhere/a.dvc"
+    assert shown_path(tmp_path / "x\x1b[31m'red") == "$'x\\x1b[31m\\'red'"
