@@ -12,7 +12,8 @@ import typer
 from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.cli.engine import open_engine
-from robot_assets.core.text import escaped
+from robot_assets.core.errors import ParamsError
+from robot_assets.core.text import escaped, listed, near_misses
 from robot_assets.pipeline import names
 from robot_assets.pipeline.project import find_project
 
@@ -74,12 +75,22 @@ def profile(
 
 
 def _names_a_target(engines: Sequence[str]) -> bool:
-    return len(engines) == 1 and "=" not in engines[0]
+    """One word without a rate, which is neither the name nor the directory of an engine."""
+    [first, *others] = engines
+    return not others and "=" not in first and "/" not in first and not Path(first).is_dir()
 
 
 def _of_target(target: str) -> _Chosen:
     """The profile of a target in params.yaml, with the present engines of its models."""
-    spec = find_project().params.profile_of(target)
+    params = find_project().params
+    if target not in params.targets:
+        near = near_misses(target, params.targets, at_most=1)
+        raise ParamsError(
+            f"params.yaml has no target {target!r}" + (f"; did you mean {near[0]!r}?" if near else ""),
+            needed=f"a target with a profile, or ENGINE=HZ; the targets are {listed(params.targets) or 'none'}",
+            fix=f"robot-assets engine profile {near[0]}" if near else "robot-assets engine profile --help",
+        )
+    spec = params.profile_of(target)
     return target, spec, {model: open_engine(names.engine(model, target)) for model in spec.models}
 
 

@@ -34,6 +34,8 @@ OTHER_NAMES = {
     "profile": "engine profile",
     "probe": "platform probe",
     "report": "platform report",
+    "publish": "platform publish",
+    "get": "engine get",
     "history": "audit",
     "lineage": "audit",
     "dev": "ui",
