@@ -90,11 +90,15 @@ def _print_steps(steps: Sequence[Step], status: ProjectStatus) -> None:
         print_records(
             ("asset", "state", "why", "where", "trigger", "expected"),
             [
-                (step.asset, str(step.state), _why(step), step.pool, _TRIGGERS[step.policy], _expected(step, status))
+                (step.asset, str(step.state), _why(step), step.pool, _trigger(step, status), _expected(step, status))
                 for step in steps
             ],
             [_STYLES.get(step.state, "") for step in steps],
         )
+
+
+def _trigger(step: Step, status: ProjectStatus) -> str:
+    return "observed" if status.graph[step.asset].is_observed else _TRIGGERS[step.policy]
 
 
 def _why(step: Step) -> str:
