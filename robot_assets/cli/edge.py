@@ -14,6 +14,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
 
 import typer
@@ -125,10 +126,14 @@ def _command(arguments: Sequence[str]) -> str:
 
 
 def _print_error(error: RobotAssetsError, arguments: Sequence[str]) -> None:
-    if "--json" in options(arguments):
+    if _wants_json(options(arguments)):
         with suppress(OutputError):
             print(json.dumps({"error": error.as_json()}, indent=2, sort_keys=True, default=str), flush=True)
     _say(f"error: {error.found}\n  needed: {error.needed}\n  fix: {error.fix}")
+
+
+def _wants_json(given: Sequence[str]) -> bool:
+    return "--json" in given or "--format=json" in given or ("--format", "json") in pairwise(given)
 
 
 def _say(text: str) -> None:

@@ -128,9 +128,10 @@ def in_this_process(*words: str) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
 
 
-def test_a_failure_is_json_when_json_was_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize("words", [["--json"], ["--format", "json"], ["--format=json"]], ids=" ".join)
+def test_a_failure_is_json_when_json_was_asked_for(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     issues = [{"place": f"{number}.txt", "found": "no box"} for number in range(30)]
-    with pytest.raises(SystemExit) as caught, readable_errors(["data", "import", "--json"]):
+    with pytest.raises(SystemExit) as caught, readable_errors(["data", "import", *words]):
         raise DataError("30 mistakes", needed="none", fix="correct them", details={"issues": issues})
     said = capsys.readouterr()
     assert caught.value.code == 1
