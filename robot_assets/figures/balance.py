@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
 _ROW = 34
 _TOP = 114
+_BLOCK_MIN_PX = 4
 
 
 def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
@@ -166,9 +167,19 @@ def _draw_sessions(axes: Axes, row: int, split: str, sessions: Mapping[str, int]
     draw_row_name(axes, row, f"{images_of_split:,}  {share}", colour=MUTED, lift=-7)
     pixels_per_image = 690 / axes.get_xlim()[1]
     start = 0
-    for name, size in sorted(sessions.items(), key=lambda item: (-item[1], item[0])):
+    for name, size in _blocks(sessions, pixels_per_image):
         axes.barh(row, size, left=start, height=0.66, color=colour, edgecolor=CARD, linewidth=1)
         if size * pixels_per_image > width_of(name, 8) + 6:
             ink = hex_colour(text_colour_on(rgb_colour(colour)))
             axes.text(start + size / 2, row, name, ha="center", va="center", size=8, color=ink)
         start += size
+
+
+def _blocks(sessions: Mapping[str, int], pixels_per_image: float) -> list[tuple[str, int]]:
+    """Name and images of each block, the largest first; sessions of which only the gaps would be seen are one block."""
+    ordered = sorted(sessions.items(), key=lambda item: (-item[1], item[0]))
+    narrow = [size for _, size in ordered if size * pixels_per_image < _BLOCK_MIN_PX]
+    if len(narrow) < 2:
+        return ordered
+    together = (counted(len(narrow), "session"), sum(narrow))
+    return [*ordered[: len(ordered) - len(narrow)], together]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from robot_assets.figures.balance import class_balance, session_split
 from robot_assets.figures.chart import counted, separate
@@ -283,3 +285,11 @@ class TestLabels:
 
     def test_counts_have_the_right_plural_and_separators(self):
         assert [counted(number, "image") for number in (0, 1, 12000)] == ["0 images", "1 image", "12,000 images"]
+
+
+def test_many_small_sessions_are_one_block_that_can_be_seen() -> None:
+    many = {"train": {f"s{number}": 1 for number in range(3000)}, "val": {"v": 300}, "test": {"t": 300}}
+    one = {"train": {"3,000 sessions": 3000}, "val": {"v": 300}, "test": {"t": 300}}
+    drawn, expected = (np.asarray(Image.open(io.BytesIO(session_split(sessions)))) for sessions in (many, one))
+    bars = slice(80, None)  # below the headline, which counts the sessions
+    np.testing.assert_array_equal(drawn[bars], expected[bars])
