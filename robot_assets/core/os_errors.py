@@ -1,13 +1,13 @@
-"""Errors of the operating system and of SQLite, in found, needed and fix."""
+"""Errors of the operating system and of SQLite, in found, needed and fix.
+
+Every command imports this module, and only one that fails what it needs.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import shlex
-import socket
-import sqlite3
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -26,6 +26,8 @@ def system_error(error: BaseException) -> RobotAssetsError | None:
     """An ``OSError`` in three parts, with the path or the disk; None for other exceptions."""
     if not isinstance(error, OSError):
         return None
+    import socket
+
     if isinstance(error, socket.gaierror):
         return _error(_unresolved(error))
     if error.errno is None and not isinstance(error, ConnectionError | TimeoutError):
@@ -48,6 +50,8 @@ def sqlite_error(error: BaseException, folder: Path | None = None) -> RobotAsset
         error: The exception.
         folder: Where the database files are, when that is known.
     """
+    import sqlite3
+
     if not isinstance(error, sqlite3.Error):
         return None
     text, place = str(error), f" in {folder}" if folder else ""
@@ -128,6 +132,8 @@ def mount_of(path: Path) -> str:
 
 def _full_disk() -> str:
     """The mount point with no free space among those that commands write to; empty when each has some."""
+    import tempfile
+
     for folder in (os.curdir, tempfile.gettempdir(), os.path.expanduser("~")):
         try:
             free = os.statvfs(folder).f_bavail
