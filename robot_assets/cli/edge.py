@@ -54,7 +54,20 @@ def readable_errors(arguments: Sequence[str] = ()) -> Iterator[None]:
     except BaseException as error:  # also KeyboardInterrupt and SystemExit
         if is_debugging() and not isinstance(error, SystemExit):
             traceback.print_exception(error)
-        raise SystemExit(_report(error, arguments)) from None
+        raise SystemExit(_reported(error, arguments)) from None
+
+
+def _reported(error: BaseException, arguments: Sequence[str]) -> int:
+    """As ``_report``, also where that fails: without memory or open files nothing more can be imported."""
+    try:
+        return _report(error, arguments)
+    except Exception as second:
+        _say(
+            f"error: {type(error).__name__}: {error}\n"
+            f"  needed: memory and open files, to say more ({type(second).__name__}: {second})\n"
+            f"  fix: ulimit -a   # shows the limits of this shell"
+        )
+        return 1
 
 
 def _report(error: BaseException, arguments: Sequence[str]) -> int:

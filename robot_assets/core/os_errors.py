@@ -75,7 +75,7 @@ _SQLITE: Mapping[tuple[str, ...], _Parts] = {
     ("unable to open database",): (
         "a database file cannot be opened",
         "a folder that exists and can be written",
-        "ls -la FOLDER   # owner and rights of the folder; it has to be writable",
+        "ls -la FOLDER   # owner and rights; or too few open files are allowed: ulimit -n 4096",
     ),
     ("database is locked", "table is locked"): (
         "another process has locked a database file",

@@ -163,6 +163,23 @@ def test_an_unexpected_error_names_its_place_and_the_option_that_shows_more(
     assert "Traceback" in capsys.readouterr().err
 
 
+def test_an_error_while_an_error_is_described_is_not_a_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    class Unprintable(Exception):
+        args = ("no memory",)
+
+        def __str__(self) -> str:
+            if sys._getframe(1).f_code.co_name == "_fault":
+                raise MemoryError("none left")
+            return "no memory"
+
+    with pytest.raises(SystemExit) as caught, readable_errors():
+        raise Unprintable
+    assert caught.value.code == 1
+    said = capsys.readouterr().err
+    assert said.startswith("error: Unprintable: no memory\n  needed: memory and open files")
+    assert "Traceback" not in said
+
+
 @pytest.mark.parametrize("words", [("--debug", "verify", "x"), ("verify", "x", "--debug")])
 def test_debug_is_accepted_before_and_after_the_verb(words: tuple[str, ...], tmp_path: Path) -> None:
     done = run(*words, cwd=tmp_path)
