@@ -102,7 +102,7 @@ def test_a_run_that_began_with_older_code_ends_with_a_stale_asset(copy):
     copy.go_on()
     _, err = building.communicate()
     assert building.returncode == 1
-    assert f"raw/small: code of {edited} is new" in err
+    assert f"raw/small was built, and is not up to date: code of {edited} is new" in err
     with copy.checkout.instance() as instance:
         before = latest_data_version(instance, "raw/small")
     assert before is not None
