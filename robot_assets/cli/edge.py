@@ -75,7 +75,7 @@ def _report(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, SystemExit):
         return _exit_code(error, arguments)
     if isinstance(error, KeyboardInterrupt):
-        _say("interrupted")
+        _say(str(error) or "interrupted")
         return INTERRUPTED
     if isinstance(error, OutputError) and error.is_reader_gone:
         return READER_GONE

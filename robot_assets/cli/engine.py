@@ -195,18 +195,16 @@ def _other_than_engine(name: str) -> EngineError | None:
         return _not_an_engine(name, "a model", own)
     if name in graph:
         return _not_an_engine(name, "an asset that is not an engine", own)
-    return _not_an_engine(
-        name, "neither a path here nor an engine of params.yaml", near_misses(name, engines) or engines
-    )
+    near = near_misses(name, engines) or engines
+    return _not_an_engine(name, "neither a path here nor an engine of params.yaml", near)
 
 
 def _not_an_engine(name: str, what: str, near: Sequence[str]) -> EngineError:
+    correction = f"did you mean {' or '.join(near[:3])}?"
     return EngineError(
         f"{name!r} is {what}",
         needed="an engine: MODEL/engine/TARGET, its directory, or its data version",
-        fix=f"did you mean {' or '.join(near[:3])}?"
-        if near
-        else "robot-assets plan   # lists the assets of the project",
+        fix=correction if near else "robot-assets plan   # lists the assets of the project",
     )
 
 
