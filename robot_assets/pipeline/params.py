@@ -9,9 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -277,7 +276,7 @@ def _mistakes(detail: Any) -> Iterator[_Mistake]:
     if needed.startswith("kind: "):
         yield _Mistake((*steps, "kind"), needed.removeprefix("kind: "))
     elif detail["type"] == "extra_forbidden":
-        yield _Mistake(steps, needed + _near_key(str(steps[-1])))
+        yield _Mistake(steps, needed + _near_key(steps))
     elif detail["type"] in ("missing", "invalid_key") or isinstance(detail["input"], dict):
         yield _Mistake(steps, needed)
     else:
@@ -286,9 +285,46 @@ def _mistakes(detail: Any) -> Iterator[_Mistake]:
         yield _Mistake(steps, needed, shown_value(value), is_untexted=is_untexted)
 
 
-def _near_key(key: str) -> str:
-    near = nearest(key.replace("-", "_"), _every_key())
-    return f"; did you mean {near!r}?" if near and near != key else ""
+def _near_key(steps: tuple[int | str, ...]) -> str:
+    """Words for an unknown key: the nearest of the keys at its place, else the key below which it is known."""
+    key = str(steps[-1])
+    there = [model for annotation in _annotations_at(steps[:-1]) for model in _models_in(annotation)]
+    known = {name for model in there for name in model.model_fields}
+    if (same := key.replace("-", "_")) in known:
+        return f"; did you mean {same!r}?"
+    below = (name for model in there for name, field in model.model_fields.items() if _has(field.annotation, key))
+    if (place := next(below, None)) is not None:
+        return f"; it belongs below {place}"
+    near = nearest(same, known)
+    return f"; did you mean {near!r}?" if near else ""
+
+
+def _annotations_at(steps: tuple[int | str, ...]) -> list[Any]:
+    """The types that the value at a place of params.yaml may have."""
+    found: list[Any] = [Params]
+    for step in steps:
+        found = [inner for annotation in found for inner in _inside(annotation, step)]
+    return found
+
+
+def _inside(annotation: Any, step: int | str) -> Iterator[Any]:
+    if isinstance(annotation, type) and issubclass(annotation, Spec):
+        for model in _models_in(annotation):
+            if step in model.model_fields:
+                yield model.model_fields[str(step)].annotation
+    elif get_origin(annotation) is dict:
+        yield get_args(annotation)[1]
+    elif get_origin(annotation) in (tuple, list):
+        yield get_args(annotation)[0]
+    else:
+        for argument in get_args(annotation):
+            yield from _inside(argument, step)
+
+
+def _has(annotation: Any, key: str) -> bool:
+    """Whether a section is of a model with this key."""
+    is_section = isinstance(annotation, type) and issubclass(annotation, Spec)
+    return is_section and key in annotation.model_fields
 
 
 def _steps(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
@@ -301,25 +337,15 @@ def _steps(location: tuple[int | str, ...]) -> tuple[int | str, ...]:
     return tuple(steps)
 
 
-@cache
-def _every_key() -> frozenset[str]:
-    """All keys of params.yaml, with those of every kind of source, target and stage."""
-    pending: list[type[Spec]] = [Params, *(kind.config for kind in stage_kinds().values() if kind.config)]
-    found: set[type[Spec]] = set()
-    while pending:
-        model = pending.pop()
-        if model not in found:
-            found.add(model)
-            pending += model.__subclasses__()
-            pending += [one for field in model.model_fields.values() for one in _models_in(field.annotation)]
-    return frozenset(key for model in found for key in model.model_fields)
-
-
 def _models_in(annotation: Any) -> Iterator[type[Spec]]:
+    """The models of a type: itself, those of each kind of source, target and so on."""
     if isinstance(annotation, type) and issubclass(annotation, Spec):
         yield annotation
-    for argument in get_args(annotation):
-        yield from _models_in(argument)
+        for model in annotation.__subclasses__():
+            yield from _models_in(model)
+    elif get_origin(annotation) not in (dict, tuple, list):
+        for argument in get_args(annotation):
+            yield from _models_in(argument)
 
 
 def _read(path: Path) -> bytes:

@@ -134,3 +134,63 @@ def test_parameters_cannot_be_changed_after_parsing(document):
     params = parse_params(document)
     with pytest.raises(Exception, match="frozen"):
         params.store.url = "elsewhere"
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "words"),
+    [
+        (("models", "sidewalk_detector", "training"), "batch-size", "; did you mean 'batch_size'?"),
+        (("models", "sidewalk_detector", "training"), "learning_rat", "; did you mean 'learning_rate'?"),
+        (("models", "sidewalk_detector"), "epochs", "; it belongs below training"),
+        (("models", "sidewalk_detector"), "input_width", "; it belongs below network"),
+        (("datasets", "robocup", "source"), "revison", "; did you mean 'revision'?"),
+        (("targets", "cpu"), "thread", "; did you mean 'threads'?"),
+        (("targets", "cpu"), "latency_ms_p95_max", "; it belongs below gate"),
+        (("targets", "cpu", "gate"), "latency_ms_p59_max", "; did you mean 'latency_ms_p"),
+        ((), "dataset", "; did you mean 'datasets'?"),
+        ((), "xyzzy", ": unknown key"),
+    ],
+)
+def test_an_unknown_key_has_the_near_miss_of_its_place(document, path, key, words):
+    place = document
+    for step in path:
+        place = place[step]
+    place[key] = 1
+    with pytest.raises(ParamsError) as caught:
+        parse_params(document)
+    assert f"{'.'.join((*path, key))}: unknown key" in caught.value.found
+    assert words in caught.value.found
+
+
+def test_what_yaml_reads_as_another_type_is_to_be_quoted_as_it_was_typed(tmp_path, repository):
+    text = (
+        (repository / "params.yaml").read_text().replace("[ball, obstacle, human, parking, goal post]", "[no, 12, ~]")
+    )
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError) as caught:
+        load_params(tmp_path / "params.yaml")
+    line = text.splitlines().index("    classes: [no, 12, ~]") + 1
+    for index, typed in enumerate(("no", "12", "~")):
+        needed = f"needed a string: YAML reads {typed} as another type; write it in quotes"
+        assert f"line {line}: datasets.robocup.classes.{index}: {needed}" in caught.value.found
+    assert caught.value.fix == f"correct line {line} of {tmp_path}/params.yaml"
+
+
+def test_conflict_markers_are_named_with_a_fix_that_works_in_that_state(tmp_path):
+    (tmp_path / "params.yaml").write_text("store:\n<<<<<<< HEAD\n  url: a\n=======\n  url: b\n>>>>>>> other\n")
+    with pytest.raises(ParamsError, match="conflict markers of git, the first in line 2") as caught:
+        load_params(tmp_path / "params.yaml")
+    assert caught.value.fix.startswith("git status ")
+
+
+@pytest.mark.parametrize(("text", "what"), [("", "is empty"), ("- a\n", "has no keys"), ("just text\n", "has no keys")])
+def test_another_document_is_named(tmp_path, text, what):
+    (tmp_path / "params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=what):
+        load_params(tmp_path / "params.yaml")
+
+
+def test_sections_whose_entries_are_all_commented_out_are_empty(tmp_path):
+    (tmp_path / "params.yaml").write_text("store: {url: a}\ndatasets:\n  # yard: ...\nmodels:\ntargets:\n")
+    params = load_params(tmp_path / "params.yaml")
+    assert (params.datasets, params.models, params.targets) == ({}, {}, {})
