@@ -269,7 +269,7 @@ def _print_proposals(target: _Target, found: _Findings) -> None:
     splits = splits_among(found.raw.sessions)
     if splits:
         print(f"note: {', '.join(splits)} are splits of an export and no recordings: scores may be too high (leakage)")
-    print_proposals(found.proposals, lambda rule: _command(target, rule))
+    print_proposals(found.proposals, lambda rule: _command(target, rule), found.raw.frames[0].entry.file_name)
 
 
 def _print_plan(outlook: Forecast) -> None:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from robot_assets.pipeline.project import Project
 
 FORMATS = ("yolo", "coco")
-_CSV_LINE = "000.jpg,morning"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -208,7 +207,7 @@ def _print(
         from robot_assets.cli.data_check import print_issues
 
         print_issues(summary.quarantined)
-    _print_sessions(request, outcome, proposals)
+    _print_sessions(request, outcome, proposals, next(iter(summary.written)).removeprefix("images/"))
     for line in added:
         print(escaped(line))
     if outcome.can_be_split:
@@ -216,19 +215,20 @@ def _print(
         _print_next(project, request)
 
 
-def _print_sessions(request: _Request, outcome: Outcome, proposals: tuple[Proposal, ...]) -> None:
+def _print_sessions(request: _Request, outcome: Outcome, proposals: tuple[Proposal, ...], example: str) -> None:
     if not outcome.can_be_split:
         print(f"{plural(len(outcome.sessions), 'session')}: cannot be split into train, val and test")
     if proposals or not outcome.can_be_split:
-        print_proposals(proposals, request.command)
+        print_proposals(proposals, request.command, example)
 
 
-def print_proposals(proposals: Sequence[Proposal], command: Callable[[str], str]) -> None:
+def print_proposals(proposals: Sequence[Proposal], command: Callable[[str], str], example: str) -> None:
     """Rules of sessions as command lines, the one that leaks last.
 
     Args:
         proposals: The rules.
         command: Called with a rule; returns the command line.
+        example: File name of an image, for a line of a table.
     """
     print("  group the images by recording, with one of these:")
     lines = [
@@ -236,7 +236,8 @@ def print_proposals(proposals: Sequence[Proposal], command: Callable[[str], str]
     ]
     own = (
         "    one folder for the images of each recording in the source, and the same import again",
-        f"    {command('file:sessions.csv')}   # after writing lines such as {_CSV_LINE} into sessions.csv",
+        f"    {command('file:sessions.csv')}   # after writing lines such as "
+        f"{escaped(example)},morning into sessions.csv",
     )
     at = len(lines) - sum(one.leaks for one in proposals)
     print(*lines[:at], *own, *lines[at:], sep="\n")

@@ -178,6 +178,7 @@ def test_a_flat_folder_gets_proposals_that_run_and_give_the_sessions_that_they_a
     imports = proposed(found)
     assert [sessions for _, sessions in imports] == [4, 8, 16]
     assert imports[-1][0][-1] == "one-per-image"
+    assert "lines such as bag0_l_0000.jpg,morning into sessions.csv" in found
     checked = run("check", "field", code=1)
     assert "1 session: cannot be split" in checked
     regroupings = proposed(checked)
