@@ -114,6 +114,8 @@ def _line(detail: Any) -> str:
 
 def _own_words(message: str) -> str:
     """The message of a validator of ours, or one of pydantic's without its phrases."""
-    text = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    text = re.sub(r"^(Input|Value|Keys?) should (be|have)( a valid)?", "needed", text)
+    for prefix in ("Value error, ", "Assertion failed, "):
+        if message.startswith(prefix):
+            return message.removeprefix(prefix)
+    text = re.sub(r"^(Input|Value|Keys?) should (be|have)( a valid)?", "needed", message)
     return re.sub(r"\b(dictionary|object)\b", "mapping", text).replace("valid tuple", "list")
