@@ -2,7 +2,7 @@
 
 Only what is certain is answered here. Anything unusual or faulty (another format, a missing end marker, a checksum
 that does not match, an EXIF orientation, a size above the limit) gives None, and the image is decoded completely, which
-accepts it or names its fault. docs/decisions/012-imports-read-headers.md has what decoding would find in addition.
+accepts it or names its fault. docs/decisions/014-imports-read-headers.md has what decoding would find in addition.
 """
 
 from __future__ import annotations

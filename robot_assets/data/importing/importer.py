@@ -2,7 +2,7 @@
 
 Each file of the source is read once; images are copied byte for byte. Bad items are left out and listed beside the
 result; more than 1 % of them is an error unless ``quarantine`` is set. docs/decisions/002-importers.md explains why no
-library reads the formats, and 012-imports-read-headers.md why pixels are decoded later.
+library reads the formats, and 014-imports-read-headers.md why pixels are decoded later.
 """
 
 from __future__ import annotations

@@ -164,7 +164,7 @@ def test_a_file_in_place_of_the_folder_of_raw_data_is_named(source: Path, tmp_pa
     (tmp_path / "data").write_text("")
     with pytest.raises(DataError) as error:
         import_dataset("yolo", source, tmp_path / "data" / "raw")
-    assert f"writing {tmp_path}/data/raw failed: " in error.value.found
+    assert f"{tmp_path}/data is a file where a folder should be" in error.value.found
 
 
 @pytest.mark.parametrize(
