@@ -170,9 +170,8 @@ def proposed(output: str) -> list[tuple[list[str], int]]:
 def test_a_flat_folder_gets_proposals_that_run_and_give_the_sessions_that_they_announce(
     project: Path, tmp_path: Path
 ) -> None:
-    source = flat(
-        tmp_path / "flat folder", [f"bag{bag}_{cam}_{n:04}" for bag in range(4) for cam in "lr" for n in "12"]
-    )
+    names = [f"bag{bag}_{camera}_{number:04}" for bag in range(4) for camera in "lr" for number in range(2)]
+    source = flat(tmp_path / "flat folder", names)
     found = run("import", "yolo", source, "--name", "field")
     assert "1 session: cannot be split" in found
     imports = proposed(found)
