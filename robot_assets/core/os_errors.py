@@ -1,6 +1,7 @@
 """Errors of the operating system and of SQLite, in found, needed and fix.
 
-Every command imports this module, and only one that fails what it needs.
+Every command imports this module, and only one that fails what it needs. ``os.path`` answers False about folders that may
+not be read, where ``Path`` raises.
 """
 
 from __future__ import annotations
@@ -183,17 +184,17 @@ def _missing(path: str) -> _Parts:
 
 def _existing_parent(path: str) -> str:
     place = Path(path or os.curdir)
-    while not place.is_dir() and place != place.parent:
+    while not os.path.isdir(place) and place != place.parent:
         place = place.parent
     return str(place)
 
 
 def _not_a_folder(path: str) -> _Parts:
     file = Path(path)
-    while not file.is_file() and file != file.parent:
+    while not os.path.isfile(file) and file != file.parent:
         file = file.parent
     return (
-        f"{file if file.is_file() else path} is a file" + (f", in the path {path}" if str(file) != path else ""),
+        f"{file if os.path.isfile(file) else path} is a file" + (f", in the path {path}" if str(file) != path else ""),
         "a folder",
         f"ls -la {shlex.quote(_existing_parent(path))}   # name a folder, or move the file away",
     )

@@ -220,6 +220,12 @@ def unreadable_project(project: Path) -> None:
     _become_stranger()
 
 
+def unreadable_folder_of_the_project(project: Path) -> None:
+    _hide_beside(project, project.parent, "700")
+    os.chdir(project)
+    _become_stranger()
+
+
 def unreadable_params(project: Path) -> None:
     _give(project)
     (project / "params.yaml").chmod(0)
@@ -296,6 +302,7 @@ ALL: dict[str, Surroundings] = {
         no_home_and_no_account,
         project_of_somebody_else,
         unreadable_project,
+        unreadable_folder_of_the_project,
         unreadable_params,
         folder_for_params,
         no_params,
@@ -310,7 +317,13 @@ ALL: dict[str, Surroundings] = {
 
 OF_ANOTHER_USER = {
     function.__name__
-    for function in (no_home_and_no_account, project_of_somebody_else, unreadable_project, unreadable_params)
+    for function in (
+        no_home_and_no_account,
+        project_of_somebody_else,
+        unreadable_project,
+        unreadable_folder_of_the_project,
+        unreadable_params,
+    )
 }
 
 
@@ -395,14 +408,18 @@ def _become_stranger() -> None:
     python = Path(sys.base_prefix)
     closed = [folder for folder in reversed(python.parents) if not folder.stat().st_mode & 1]
     if closed:  # such as /root
-        copy = Path("/mnt/python")
-        copy.mkdir()
-        _mount(str(python), copy, None, _MS_BIND | _MS_REC)
-        _mount("tmpfs", closed[0], "tmpfs", 0, "mode=755")
-        python.mkdir(parents=True)
-        _mount(str(copy), python, None, _MS_BIND | _MS_REC)
+        _hide_beside(python, closed[0], "755")
     os.setgid(_STRANGER)
     os.setuid(_STRANGER)
+
+
+def _hide_beside(kept: Path, parent: Path, mode: str) -> None:
+    """Mount an empty folder with other rights at ``parent``, in which only ``kept`` is where it was."""
+    copy = Path(tempfile.mkdtemp(dir="/mnt"))
+    _mount(str(kept), copy, None, _MS_BIND | _MS_REC)
+    _mount("tmpfs", parent, "tmpfs", 0, f"mode={mode}")
+    kept.mkdir(parents=True)
+    _mount(str(copy), kept, None, _MS_BIND | _MS_REC)
 
 
 def _give(project: Path) -> None:

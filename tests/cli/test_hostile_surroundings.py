@@ -14,6 +14,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -124,11 +125,14 @@ def arguments(verb: str, port: int, where: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def project() -> Iterator[Project]:
     """A project that has built everything, in a folder with a blank and Korean letters."""
-    root = tmp_path_factory.mktemp("hostile") / "로봇 1"
-    for folder in (root.parents[0], root.parents[1], root.parents[2]):
-        folder.chmod(folder.stat().st_mode | 0o011)  # some surroundings are those of another user
+    with tempfile.TemporaryDirectory(prefix="hostile_") as folder:  # other users may not enter the folders of pytest
+        Path(folder).chmod(0o755)
+        yield _built(_with_data(Path(folder) / "로봇 1"))
+
+
+def _with_data(root: Path) -> Project:
     artifacts = whole()
     shutil.copytree(artifacts.dataset.parent / "raw", root / "data" / "raw" / "drawn")
     shutil.copytree(artifacts.dataset, root / "data" / "datasets" / "drawn")
@@ -143,7 +147,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
         (folder / "labels" / f"{number}.txt").write_text("0 0.5 0.5 0.2 0.2\n")
     (root / "내보내기" / "classes.txt").write_text("red\n")
     (root / "params.yaml").write_text(PARAMS)
-    return _built(Project(root))
+    return Project(root)
 
 
 def _built(project: Project) -> Project:
