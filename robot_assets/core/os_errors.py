@@ -1,7 +1,7 @@
 """Errors of the operating system and of SQLite, in found, needed and fix.
 
-Every command imports this module, and only one that fails what it needs. ``os.path`` answers False about folders that may
-not be read, where ``Path`` raises.
+Every command imports this module, and only one that fails what it needs. About folders that may not be read,
+``os.path`` answers False where ``Path`` raises.
 """
 
 from __future__ import annotations
