@@ -76,7 +76,7 @@ def test_the_image_of_a_pool_takes_precedence_over_that_of_its_architecture(docu
         ("pools.training.node_labels", {"no good": "x"}, "'no good' is not a label key"),
         ("pools.training.node_labels", {"role": "no good"}, "'no good' is not a label value"),
         ("pools.training.node_labels", {"role": []}, "role: needed at least one value"),
-        ("pools.training.node_labels", {"role": True}, r"pools\.training\.node_labels\.role.*valid string"),
+        ("pools.training.node_labels", {"role": True}, r"pools\.training\.node_labels\.role.*needed a string"),
     ],
 )
 def test_an_invalid_value_is_refused_with_its_key(document, path, value, message):

@@ -124,7 +124,7 @@ def test_a_target_of_its_kind_is_part_of_params_yaml_and_of_the_graph(installed,
     [
         ({"threads": 0}, "targets.robot.threads"),
         ({"thread": 2}, "targets.robot.thread: unknown key; did you mean 'threads'?"),
-        ({"kind": "refrence"}, "targets.robot.kind: needed one of 'onnxruntime', 'tensorrt', 'reference'"),
+        ({"kind": "refrence"}, "targets.robot.kind: unknown kind 'refrence'; did you mean 'reference'?"),
     ],
 )
 def test_a_mistake_in_such_a_target_is_named_with_its_key(installed, tmp_path, target, message):

@@ -57,7 +57,7 @@ def test_a_profile_changes_no_engine():
     ("profile", "message"),
     [
         ({"models": {}}, r"targets\.cpu\.(onnxruntime\.)?profile\.models"),
-        ({"models": {"sidewalk": {"rate_hz": 15}}}, r"models\.sidewalk: no such model"),
+        ({"models": {"sidewalk": {"rate_hz": 15}}}, r"models\.sidewalk: unknown model 'sidewalk'"),
         ({"models": {"sidewalk_detector": {}}}, r"sidewalk_detector\.rate_hz: missing"),
         ({"models": {"sidewalk_detector": {"rate_hertz": 15}}}, r"rate_hertz: unknown key; did you mean 'rate_hz'"),
         ({"models": {"sidewalk_detector": {"rate_hz": 0}}}, r"rate_hz: .*greater than 0"),

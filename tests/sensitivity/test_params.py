@@ -93,7 +93,7 @@ def test_a_given_bound_may_be_stricter_than_the_gates_and_not_looser(document):
     [
         (None, {"mixed_precision": True}, "mixed_precision needs a section sensitivity"),
         ({"max_layers": 3}, {}, r"sensitivity\.max_layers: unknown key; did you mean 'max_float_layers'"),
-        ({"images": 2}, {}, r"sensitivity\.images: .*greater than or equal to 8"),
+        ({"images": 2}, {}, r"sensitivity\.images: needed 8 or more"),
         ({"metric": "accuracy"}, {}, r"sensitivity\.metric: .*'map50' or 'output_error'"),
     ],
 )
