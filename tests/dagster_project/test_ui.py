@@ -27,9 +27,10 @@ def checkout(tmp_path: Path) -> Checkout:
     """A project folder of one's own: params.yaml, and nothing of this repository."""
     root = tmp_path / "own project"
     root.mkdir()
-    # nothing may be built while the test runs
-    rebuild = {"rebuild": {"interval_s": 3600}}
-    (root / "params.yaml").write_text(yaml.safe_dump({**SMALL_PARAMS, **rebuild}, sort_keys=False))
+    # a run that the sensor has started goes on without the UI
+    kinds = ("raw", "dataset", "checkpoint", "ptq", "qat", "onnx", "engine")
+    rebuild = {"policy": dict.fromkeys(kinds, "manual")}
+    (root / "params.yaml").write_text(yaml.safe_dump({**SMALL_PARAMS, "rebuild": rebuild}, sort_keys=False))
     return Checkout(root)
 
 
