@@ -152,7 +152,7 @@ class _Known:
             return SelectionError(
                 f"{text!r} has an attribute that Dagster evaluates in its UI only",
                 needed="key:, group:, kind:, tag: or owner:",
-                fix=f"{command} 'key:\"NAME\"'   # one of {self._listed()}",
+                fix=f"{command} 'key:\"{next(iter(self.assets), '*')}\"'   # or another of {self._listed()}",
             )
         return SelectionError(
             f"{text!r} is not an asset selection: {_syntax_error(text)}",

@@ -173,7 +173,7 @@ def platforms(tmp_path: Path) -> PlatformsSensor:
 def test_a_published_platform_is_recorded_only_when_it_changed(cluster, platforms):
     orin_nodes(cluster, "orin-1")
     publish("orin-1", ORIN)
-    assert platforms.tick() == f"recorded platform/orin: nothing -> {ORIN.fingerprint[:8]} (node orin-1)"
+    assert platforms.tick() == f"recorded platform/orin: first version {ORIN.fingerprint[:8]} (node orin-1)"
     assert platforms.tick() == "1 platform unchanged: platform/orin"
     publish("orin-1", REFLASHED)
     assert platforms.tick() == (
