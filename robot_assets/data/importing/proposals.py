@@ -19,15 +19,16 @@ SPLIT_FOLDERS = frozenset(
     for split in ("train", "training", "val", "valid", "validation", "test", "testing", "minival")
     for year in ("", "2014", "2017")
 )
-_ROBOFLOW_TAIL = r"(?:_(?:jpe?g|png|bmp|webp|tiff?))?\.rf\.\w+"
+_ROBOFLOW_TAIL = r"(?:_[A-Za-z]+)?\.rf\.\w+"
 """What Roboflow adds to the name of an image: ``_jpg.rf.HASH``."""
 _ROBOFLOW_IMAGE = r"^(.+)\.rf\.\w+$"
-_DATE = r"(?:19|20)\d\d[-_.]?(?:0[1-9]|1[0-2])[-_.]?(?:0[1-9]|[12]\d|3[01])"
 _NAME_RULES = (
     (r"^(.+?)[-_. ]+\d+{tail}$", "the name before the frame number"),
     (r"^(.*[^-_. \d])\d+{tail}$", "the name before the frame number"),
     (r"^\d+[-_. ]+(.+?){tail}$", "the name after the frame number"),
-    (rf"(?<!\d)({_DATE.replace('{', '{{').replace('}', '}}')})", "the date in the name"),
+    (r"(20\d\d[01]\d[0-3]\d)", "the date in the name"),
+    (r"(20\d\d-[01]\d-[0-3]\d)", "the date in the name"),
+    (r"(20\d\d_[01]\d_[0-3]\d)", "the date in the name"),
     (r"^([^-_. ]+)[-_. ]", "the first word of the name"),
 )
 _GAPS = ("30m", "5m", "1m", "10s")
