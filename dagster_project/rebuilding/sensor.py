@@ -14,6 +14,7 @@ from dagster_project.instance.event_log import latest_evaluations
 from dagster_project.instance.reader import ASSET_TAG, DESIRED_STATE_TAG, attempts, in_progress
 from dagster_project.instance.status import ProjectStatus, read
 from dagster_project.keys import BUILDS_CHECK, asset_key
+from robot_assets.core.errors import RobotAssetsError
 from robot_assets.core.text import listed, plural
 from robot_assets.lineage.rebuild import Decision, Request, decide
 from robot_assets.pipeline.project import Project
@@ -21,6 +22,10 @@ from robot_assets.pipeline.project import Project
 ATTEMPT_TAG = "robot_assets/try"
 BECAUSE_TAG = "robot_assets/because"
 GAVE_UP_KEY = "gave_up_on"
+
+
+class StatusUnknown(dg.DagsterError):
+    """The project cannot be read. A Dagster error, so that a tick shows its message without a stack trace."""
 
 
 def rebuild_sensor(project: Project, known: Collection[str]) -> dg.SensorDefinition:
@@ -42,7 +47,10 @@ def rebuild_sensor(project: Project, known: Collection[str]) -> dg.SensorDefinit
         ),
     )
     def stale_assets(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return tick(Project(project.root), context.instance, known)
+        try:
+            return tick(Project(project.root), context.instance, known)
+        except RobotAssetsError as error:
+            raise StatusUnknown(f"{error.found}\nneeded: {error.needed}\nfix: {error.fix}") from None
 
     return stale_assets
 

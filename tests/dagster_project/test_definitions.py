@@ -14,6 +14,7 @@ import pytest
 
 from dagster_project.definitions import build_definitions
 from dagster_project.keys import BUILDS_CHECK, INTACT_CHECK, asset_key
+from dagster_project.rebuilding.sensor import rebuild_sensor
 from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.project import Project
 
@@ -121,3 +122,14 @@ def listening_addresses(port: int) -> set[str]:
                 words = [bytes.fromhex(address[at : at + 8])[::-1] for at in range(0, len(address), 8)]
                 found.add(socket.inet_ntop(family, b"".join(words)))
     return found
+
+
+def test_a_tick_of_the_rebuild_sensor_names_a_mistake_in_params(tmp_path):
+    """Without a stack trace: Dagster shows none for its own errors."""
+    params = tmp_path / "params.yaml"
+    params.write_text("store: {url: s}\ndatasets: {}\nmodels: {}\ntargets: {}\n")
+    sensor = rebuild_sensor(Project(tmp_path), [])
+    params.write_text("store: {url: s}\ndatasets: {}\nmodels: {}\ntargets: {}\nretries: 3\n")
+    with dg.DagsterInstance.ephemeral() as instance, pytest.raises(dg.DagsterError, match="retries") as caught:
+        sensor(dg.build_sensor_context(instance))
+    assert "fix:" in str(caught.value)
