@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import re
 import shlex
@@ -15,13 +16,14 @@ from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
 from robot_assets.cli.data_import import print_proposals
 from robot_assets.cli.datasets import existing_raw, print_splits, quoted, shown, spec_of
-from robot_assets.core.errors import DataError
+from robot_assets.core.errors import DataError, ParamsError
 from robot_assets.core.text import escaped, plural
 from robot_assets.pipeline.names import NAME
 from robot_assets.pipeline.project import find_project
 
 if TYPE_CHECKING:
     from robot_assets.core.verdict import Verdict
+    from robot_assets.data.entry import DatasetEntry
     from robot_assets.data.forecast import Forecast
     from robot_assets.data.importing.proposals import Proposal
     from robot_assets.data.label_issues import LabelIssue
@@ -105,15 +107,37 @@ def check(
 
 
 def _target(name: str) -> _Target:
-    """The data set of that name, or the folder."""
-    folder = Path(name)
+    """The data set of that name or of that folder, or the folder. A name in params.yaml is the data set."""
+    folder = Path(name).expanduser()
     is_path = "/" in name or name.startswith((".", "~"))
     if is_path or (folder / "annotations.json").is_file():
-        return _folder(folder.expanduser(), name)
+        return _dataset(name, folder) or _folder(folder, name)
     project = find_project()
     if name not in project.params.datasets and re.fullmatch(NAME, name) and project.raw(name).is_dir():
         return _Target(project.raw(name), name, None, None, project)
-    spec = spec_of(project, name, "check")
+    return _of_dataset(project, name, spec_of(project, name, "check"))
+
+
+def _dataset(name: str, folder: Path) -> _Target | None:
+    """The data set that has this name, or whose raw data is in this folder; None without one or without a project."""
+    try:
+        project = find_project()
+        known = project.params.datasets
+    except ParamsError:
+        return None
+    if name in known:
+        return _of_dataset(project, name, known[name])
+    targets = (_of_dataset(project, one, spec) for one, spec in known.items() if _is_raw(project, one, spec, folder))
+    return next(targets, None)
+
+
+def _is_raw(project: Project, name: str, spec: DatasetEntry, folder: Path) -> bool:
+    with contextlib.suppress(DataError):
+        return existing_raw(project, name, spec).resolve() == folder.resolve()
+    return False
+
+
+def _of_dataset(project: Project, name: str, spec: DatasetEntry) -> _Target:
     return _Target(existing_raw(project, name, spec), name, spec, project.packed(name), project)
 
 
@@ -251,7 +275,8 @@ def _print_forecast(target: _Target, found: _Findings) -> None:
     """What a build would refuse, and a gate that would fail; else the split, where none is packed."""
     outlook = found.forecast
     if target.spec is None:
-        print(f"params.yaml has no data set {target.name}: its classes and calibration images are not judged")
+        whose = f"params.yaml has no data set {target.name}" if target.project else "the folder is not in params.yaml"
+        print(f"{whose}: its classes and calibration images are not judged")
     for error in outlook.refusals if outlook else ():
         fix = "" if found.proposals and error.fix.startswith("robot-assets data check") else error.fix
         _print_verdict("build", False, error.found, fix, needed=error.needed)

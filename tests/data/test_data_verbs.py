@@ -296,6 +296,18 @@ def test_raw_data_without_an_entry_in_params_is_checked_by_itself(project: Path,
     assert "30 good images in 7 sessions" in found
 
 
+def test_a_data_set_is_checked_from_any_folder_and_by_the_folder_of_its_raw_data(
+    project: Path, source: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    edit_params(project, classes=["ball", "human", "referee"])
+    run("import", "yolo", source, "--name", "field")
+    assert "has no category 'referee'" in run("check", "data/raw/field", code=1)
+    monkeypatch.chdir(project / "data/raw")  # has a folder with the name of the data set
+    assert "has no category 'referee'" in run("check", "field", code=1)
+    shutil.copytree(project / "data/raw/field", project / "copy")
+    assert "the folder is not in params.yaml: its classes and calibration" in run("check", "../../copy")
+
+
 def test_an_import_prints_the_entries_of_params_and_writes_them_when_asked(project: Path, source: Path) -> None:
     found = run("import", "yolo", source, "--name", "yard")
     assert "classes: [ball, human, goal post]" in found
