@@ -18,6 +18,8 @@ else:  # the one in C takes a fifth of the time, and the rebuild sensor reads pa
 _CONFLICT = re.compile(r"^(<{7}|>{7})( |$)", re.MULTILINE)
 _LEFTOVER = re.compile(r"={7}|\|{7}.*")
 _NOT_TEXT = re.compile(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+_ODD_BLANK = re.compile(r"[ ]*([\t\u00a0\u2000-\u200a\u3000])")
+"""Indentation with a tab, or with a blank that was copied from a web page."""
 _UTF_16 = {b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _LARGEST_BYTES = 4 << 20
 _UNREADABLE = (ValueError, OverflowError, TypeError, AttributeError, KeyError, IndexError)
@@ -151,6 +153,16 @@ def _unique_mapping(loader: Any, node: yaml.MappingNode) -> dict[Any, Any]:
     return mapping
 
 
+def _number(loader: Any, node: yaml.ScalarNode) -> int | float:
+    """YAML 1.1 reads 010 as 8 and 1:30 as 90: such numbers are refused, since few people mean them."""
+    number: int | float = getattr(loader, f"construct_yaml_{node.tag.rpartition(':')[2]}")(node)
+    digits = node.value.lstrip("+-").replace("_", "")
+    if ":" in digits or (re.fullmatch("0[0-7]+", digits) and int(digits) != abs(number)):
+        problem = f"the number {node.value} would be read as {number}"
+        raise yaml.constructor.ConstructorError(None, None, problem, node.start_mark)
+    return number
+
+
 class _WordedLoader(yaml.SafeLoader):
     """The same in Python, whose errors have exact places."""
 
@@ -159,6 +171,8 @@ _loaders: tuple[Any, ...] = (_UniqueKeyLoader, _WordedLoader)
 for _one in _loaders:
     _one.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _unique_mapping)
     _one.add_constructor("tag:yaml.org,2002:value", yaml.SafeLoader.construct_yaml_str)
+    _one.add_constructor("tag:yaml.org,2002:int", _number)
+    _one.add_constructor("tag:yaml.org,2002:float", _number)
 
 
 def _worded(text: str, error: yaml.YAMLError) -> yaml.YAMLError:
@@ -180,10 +194,11 @@ def _fault(text: str, error: yaml.YAMLError) -> YamlFault:
     if leftover := next((row for row, line in enumerate(lines) if _LEFTOVER.fullmatch(line.rstrip("\r"))), None):
         return _conflict(leftover + 1)
     for row in _suspected(error, mark.line, len(lines)):
-        indentation = lines[row][: len(lines[row]) - len(lines[row].lstrip(" \t"))]
-        if "\t" in indentation:
-            place = Place(row + 1, indentation.index("\t") + 1)
-            return YamlFault(f"{place}: a tab; YAML wants spaces", "replace the tab by spaces")
+        if match := _ODD_BLANK.match(lines[row]):
+            blank = match[1]
+            name = "a tab" if blank == "\t" else f"the blank U+{ord(blank):04X}"
+            place = Place(row + 1, match.start(1) + 1)
+            return YamlFault(f"{place}: {name}; YAML wants spaces", f"replace {name.replace('a ', 'the ')} by spaces")
     if "stream end" in str(getattr(error, "problem", "")) and (opened := _unclosed(text)):
         bracket, opening = opened
         close = "]" if bracket == "[" else "}"
@@ -265,6 +280,11 @@ _PROBLEMS = (
     ),
     (r"constructor for the tag '(.*?)'", "the tag {0} is not read here", "remove the tag"),
     (r"(duplicate key .*);", "{0}", "remove one of the two"),
+    (
+        r"the number (\S+) would be read as (\S+);",
+        "YAML reads {0} as {1}",
+        "write {1}, or a decimal number, or quote it",
+    ),
     (r"a list or mapping as a key|unhashable key", "a list or mapping as a key", "write a name as the key"),
     (
         r"unknown escape character (.*?);",

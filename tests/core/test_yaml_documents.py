@@ -8,6 +8,10 @@ FAULTS = {
     "a tab": ("a:\n\tb: 1\n", "line 2, column 1: a tab; YAML wants spaces"),
     "a tab in a list": ("a: 1\nb:\n  - x\n\t- y\n", "line 4, column 1: a tab; YAML wants spaces"),
     "a tab behind blanks": ("a:\n  b: 1\n \tc: 2\n", "line 3, column 2: a tab; YAML wants spaces"),
+    "a blank of a web page": ("a:\n  b: 1\n \u00a0c: 2\n", "line 3, column 2: the blank U+00A0; YAML wants spaces"),
+    "an octal number": ("a: 1\nb: {c: 010}\n", "line 2, column 8: YAML reads 010 as 8"),
+    "a number of base 60": ("epochs: 1:30\n", "line 1, column 9: YAML reads 1:30 as 90"),
+    "a fraction of base 60": ("rate: -1:30.5\n", "line 1, column 7: YAML reads -1:30.5 as -90.5"),
     "an open bracket": ("a: [1, 2\nb: 3\n", "the bracket [ that opens at line 1, column 4 is not closed"),
     "an open brace": ("a: {x: 1\nb: 2\n", "the bracket { that opens at line 1, column 4 is not closed"),
     "an open bracket at the end": ("a: [", "the bracket [ that opens at line 1, column 4 is not closed"),
@@ -70,6 +74,7 @@ def test_another_encoding_is_named_with_its_byte():
         ("\ufeffa: 1\r\n", {"a": 1}),
         ("a: &x {b: 1}\nc: {<<: *x, d: 2}\n", {"a": {"b": 1}, "c": {"b": 1, "d": 2}}),
         ("=: 1\na: '======='\n", {"=": 1, "a": "======="}),
+        ("a: [0, 00, 07, 0x1F, 1_000, 1.5, -3, '010']\n", {"a": [0, 0, 7, 31, 1000, 1.5, -3, "010"]}),
         ("a: |\n  <<<<<< six\n", {"a": "<<<<<< six\n"}),
     ],
 )
