@@ -283,7 +283,7 @@ _PROBLEMS = (
     (
         r"the number (\S+) would be read as (\S+);",
         "YAML reads {0} as {1}",
-        "write {1}, or a decimal number, or quote it",
+        "write a decimal number, or quote it",
     ),
     (r"a list or mapping as a key|unhashable key", "a list or mapping as a key", "write a name as the key"),
     (

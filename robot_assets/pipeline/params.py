@@ -213,10 +213,14 @@ def parse_params(document: Any, origin: str = "params.yaml", text: str | None = 
     """
     if not isinstance(document, dict):
         raise _no_mapping(document, origin)
+    found = [_Mistake(steps, "needed a number", shown_value(value)) for steps, value in _booleans_for_numbers(document)]
     try:
-        return Params.model_validate(document)
+        params = Params.model_validate(document)
     except ValidationError as error:
-        found = [one for detail in error.errors(include_url=False) for one in _mistakes(detail)]
+        found += [one for detail in error.errors(include_url=False) for one in _mistakes(detail)]
+    else:
+        if not found:
+            return params
     node = composed(text) if text else None
     raise _refused([_located(mistake, node) for mistake in dict.fromkeys(found)], origin)
 
@@ -260,6 +264,24 @@ def _located(mistake: _Mistake, root: yaml.Node | None) -> tuple[int | None, str
     elif found and (len(found) < 6 or found not in needed):
         needed += f" (found {found})"
     return node.start_mark.line + 1 if node else None, f"{place}: {needed}" if place else needed
+
+
+def _booleans_for_numbers(document: Any) -> Iterator[tuple[tuple[int | str, ...], bool]]:
+    """Places where a number is needed and YAML reads yes, on or true: pydantic takes these for 1."""
+    pending: list[tuple[tuple[int | str, ...], Any]] = [((), document)]
+    seen = set()  # an anchor can have any number of aliases
+    for steps, value in pending:
+        if isinstance(value, bool) and _needs_number(_annotations_at(steps)):
+            yield steps, value
+        elif isinstance(value, dict | list) and id(value) not in seen:
+            seen.add(id(value))
+            entries = value.items() if isinstance(value, dict) else enumerate(value)
+            pending += [((*steps, key), inner) for key, inner in entries]
+
+
+def _needs_number(annotations: Sequence[Any]) -> bool:
+    kinds = {kind for annotation in annotations for kind in (annotation, *get_args(annotation))}
+    return bool(kinds & {int, float}) and not kinds & {bool, Any}
 
 
 def _mistakes(detail: Any) -> Iterator[_Mistake]:

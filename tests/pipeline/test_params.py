@@ -176,6 +176,23 @@ def test_what_yaml_reads_as_another_type_is_to_be_quoted_as_it_was_typed(tmp_pat
     assert caught.value.fix == f"correct line {line} of {tmp_path}/params.yaml"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "place"),
+    [
+        ("threads: 1", "threads: yes", "targets.cpu.threads"),
+        ("accuracy_drop_points_max: 1.0", "accuracy_drop_points_max: on", "targets.cpu.gate.accuracy_drop_points_max"),
+        ("seed: 0", "seed: true", "datasets.sidewalk.split.seed"),
+    ],
+)
+def test_a_truth_value_is_not_a_number(tmp_path, repository, before, after, place):
+    text = (repository / "params.yaml").read_text()
+    assert before in text
+    (tmp_path / "params.yaml").write_text(text.replace(before, after, 1))
+    with pytest.raises(ParamsError) as caught:
+        load_params(tmp_path / "params.yaml")
+    assert f"{place}: needed a number (found {after.partition(': ')[2]})" in caught.value.found
+
+
 def test_conflict_markers_are_named_with_a_fix_that_works_in_that_state(tmp_path):
     (tmp_path / "params.yaml").write_text("store:\n<<<<<<< HEAD\n  url: a\n=======\n  url: b\n>>>>>>> other\n")
     with pytest.raises(ParamsError, match="conflict markers of git, the first in line 2") as caught:
