@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
 _NOT_PERSISTENT = {"memory", "http", "https", "data"}
 """Protocols that do not persist data or cannot be written."""
+_TAKEN = (".git", ".dvc", ".dagster", "data/raw", "data/datasets")
+"""Folders of a project that have other files."""
+_NEEDED = "a path inside the project, an absolute path, or a URL such as s3://bucket/prefix"
 
 
 @dataclass(frozen=True)
@@ -239,27 +243,36 @@ def open_store(url: str, project: Path, cache: Path | None = None, limit_bytes: 
         limit_bytes: Size limit of that cache; default: none.
 
     Raises:
-        StoreError: The URL is empty, a path outside the project, or not persistent.
+        StoreError: The URL is empty, malformed, not persistent, a path outside the project or one with other files.
     """
-    protocol = url.partition("://")[0].lower() if "://" in url else ""
-    if has_shell_syntax(url):
+    if refused := _fault(url, project):
+        found, needed, *fix = refused
         raise StoreError(
-            f"store.url is {masked(url)!r}, which only a shell expands",
-            needed="the path itself: no folder is called ~ or $VARIABLE",
-            fix="set store.url in params.yaml",
+            f"store.url is {masked(url)!r}, {found}", needed=needed, fix=f"set store.url in params.yaml{''.join(fix)}"
         )
-    if protocol in _NOT_PERSISTENT or not url.strip():
-        raise StoreError(
-            f"store.url is {masked(url)!r}, which cannot store artifacts",
-            needed="a path inside the project, an absolute path, or a URL such as s3://bucket/prefix",
-            fix="set store.url in params.yaml",
-        )
-    if protocol or Path(url).is_absolute():
+    if "://" in url or Path(url).is_absolute():
         return Store(cache or project / ".robot_assets" / "cache", url, limit_bytes)
-    if ".." in Path(url).parts:
-        raise StoreError(
-            f"store.url is {url!r}, a path outside the project",
-            needed="a path inside the project, or an absolute one for a shared directory",
-            fix=f"set store.url in params.yaml to {(project / url).resolve()}",
-        )
     return Store(project / url)
+
+
+def _fault(url: str, project: Path) -> tuple[str, ...] | None:
+    """What is wrong with ``store.url``, what is needed, and, where it is known, to what to set it."""
+    protocol, is_url, rest = url.partition("://")
+    if has_shell_syntax(url):
+        return "which only a shell expands", "the path itself: no folder is called ~ or $VARIABLE"
+    if (is_url and protocol.lower() in _NOT_PERSISTENT) or not url.strip():
+        return "which cannot store artifacts", _NEEDED
+    if not url.isprintable():
+        return "which has control characters", _NEEDED
+    if is_url:
+        is_complete = bool(rest.strip("/"))
+        return None if is_complete else ("which has no bucket or path", f"a complete URL, such as {protocol}://bucket")
+    if not Path(url).is_absolute() and ".." in Path(url).parts:
+        needed = "a path inside the project, or an absolute one for a shared directory"
+        return "a path outside the project", needed, f" to {(project / url).resolve()}"
+    if "\\" in url or ":" in url.partition("/")[0]:
+        return "which looks like a Windows path or an incomplete URL", _NEEDED
+    path = Path(os.path.normpath(project / url))
+    if path in (Path("/"), project) or any(path.is_relative_to(project / name) for name in _TAKEN):
+        return "a folder of other files", "a folder of its own, such as .robot_assets/store or /mnt/share/store"
+    return None

@@ -68,6 +68,40 @@ def test_a_store_in_the_home_folder_is_there_and_not_in_a_folder_called_tilde(tm
         open_store("~/store", tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("url", "found"),
+    [
+        ("s3:/bucket/prefix", "looks like a Windows path or an incomplete URL"),
+        ("s3:bucket", "looks like a Windows path or an incomplete URL"),
+        ("C:\\store", "looks like a Windows path or an incomplete URL"),
+        ("D:/store", "looks like a Windows path or an incomplete URL"),
+        ("team\\store", "looks like a Windows path or an incomplete URL"),
+        ("s3://", "has no bucket or path"),
+        ("file:///", "has no bucket or path"),
+        ("store\n", "has control characters"),
+        ("../store", "a path outside the project"),
+        (".", "a folder of other files"),
+        ("./x/..", "a path outside the project"),
+        ("/", "a folder of other files"),
+        (".git/store", "a folder of other files"),
+        ("data/raw/yard", "a folder of other files"),
+        ("PROJECT", "a folder of other files"),
+        ("PROJECT/data/raw", "a folder of other files"),
+    ],
+)
+def test_a_store_that_would_be_a_folder_of_another_kind_is_refused(tmp_path, url, found):
+    with pytest.raises(StoreError, match=found):
+        open_store(url.replace("PROJECT", str(tmp_path)), tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "url", ["store", "./a b/[x]", "스토어", "data/store", "/mnt/share", "s3://bucket", "file:///mnt/x"]
+)
+def test_other_stores_are_opened(tmp_path, url):
+    assert open_store(url, tmp_path)
+
+
 def test_a_repository_in_the_home_folder(tmp_path):
     source = {"kind": "dvc", "pointer": "data/raw/yard.dvc"}
     found = RecordedSource.model_validate({**source, "repository": "~/registry.git"})
