@@ -96,7 +96,8 @@ def test_a_report_without_a_file_probes_this_device(root):
 
 
 def test_a_report_for_a_target_that_is_probed_here_or_unknown_is_refused(root):
-    assert "fix: robot-assets plan platform/cpu   # probes it; or set targets.cpu.platform to reported" in run(root, "report", "cpu", code=1)
+    probed = run(root, "report", "cpu", code=1)
+    assert "fix: robot-assets plan platform/cpu   # probes it; or set targets.cpu.platform to reported" in probed
     unknown = run(root, "report", "orni", code=1)
     assert "needed: one of: orin\n" in unknown
     assert "fix: robot-assets platform report orin\n" in unknown
