@@ -45,12 +45,15 @@ def build(
     require("dagster")
     from dagster_project.local.instance import open_instance
     from dagster_project.local.waves import build as build_waves
+    from robot_assets.lineage.record import missing_commit
 
     project = find_project()
     built: dict[str, str] = {}
     with open_instance(project.root, writes=True) as instance:
         from dagster_project.definitions import defs
 
+        if reason := missing_commit(project.root):
+            print(f"{escaped(reason[0])}\n  fix: {reason[1]}", file=sys.stderr)
         with _ending_interrupted(), progress_bars() as terminal:
 
             def announce(name: str, status: Status, causes: Sequence[str]) -> None:

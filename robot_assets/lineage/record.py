@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import platform
+import re
+import shlex
 import subprocess
 from collections.abc import Mapping
 from enum import StrEnum
@@ -105,7 +107,7 @@ class Record(Spec):
         modules: Digest of every module of the stage's code, by name; only in records of rule 1.
         causes: Why it was built: what had changed since the previous materialization.
         git_commit: HEAD of the project, None outside of git.
-        git_dirty: Whether tracked files differed from HEAD.
+        git_dirty: Whether tracked files differed from HEAD, or params.yaml was not tracked.
         image: Container image, from $ROBOT_ASSETS_IMAGE.
         node: Name of the machine: $ROBOT_ASSETS_NODE, else its host name.
         libraries: Versions of the libraries that can change the bytes.
@@ -162,22 +164,57 @@ def _md5(text: str) -> str:
 def surroundings(root: Path) -> dict[str, Any]:
     """The fields of a record that describe where it ran: commit, image, node, libraries."""
     commit = _git(root, "rev-parse", "HEAD")
-    status = _git(root, "status", "--porcelain", "--untracked-files=no") if commit else None
     return {
         "git_commit": commit,
-        "git_dirty": None if status is None else bool(status),
+        "git_dirty": _is_dirty(root) if commit else None,
         "image": os.environ.get(IMAGE_VARIABLE),
         "node": os.environ.get(NODE_VARIABLE) or platform.node(),
         "libraries": _libraries(),
     }
 
 
-def _git(root: Path, *arguments: str) -> str | None:
-    try:
-        done = subprocess.run(["git", "-C", str(root), *arguments], capture_output=True, text=True, check=False)
-    except FileNotFoundError:
+def missing_commit(root: Path) -> tuple[str, str] | None:
+    """Why records have no commit although git versions the project, and the fix; None where they have one.
+
+    A folder that git does not version at all has none on purpose.
+    """
+    done = _run_git(root, "rev-parse", "HEAD")
+    if done is None or done.returncode == 0:
         return None
-    return done.stdout.strip() if done.returncode == 0 else None
+    here = shlex.quote(str(root))
+    if "dubious ownership" in done.stderr:
+        folder = re.search(r"repository at '(.*)'", done.stderr)
+        trusted = shlex.quote(folder[1]) if folder else here
+        return (
+            f"git refuses {root}, which another user owns: records have no commit",
+            f"git config --global --add safe.directory {trusted}",
+        )
+    if "ambiguous argument 'HEAD'" in done.stderr:
+        return f"{root} has no commit of git yet: records have none", f"git -C {here} add . && git -C {here} commit"
+    return None
+
+
+def _is_dirty(root: Path) -> bool | None:
+    """Whether tracked files differ from the commit, or it does not have params.yaml."""
+    status = _git(root, "status", "--porcelain", "--untracked-files=no")
+    if status is None:
+        return None
+    params = root / "params.yaml"
+    return bool(status) or (params.is_file() and _git(root, "ls-files", "--error-unmatch", params.name) is None)
+
+
+def _git(root: Path, *arguments: str) -> str | None:
+    done = _run_git(root, *arguments)
+    return done.stdout.strip() if done is not None and done.returncode == 0 else None
+
+
+def _run_git(root: Path, *arguments: str) -> subprocess.CompletedProcess[str] | None:
+    """What git did, with messages in English; None without git."""
+    command, words = ["git", "-C", str(root), *arguments], {**os.environ, "LC_ALL": "C"}
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=False, errors="replace", env=words)
+    except OSError:  # git is not there, or is not a program
+        return None
 
 
 def _libraries() -> dict[str, str]:
