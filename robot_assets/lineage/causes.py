@@ -111,7 +111,8 @@ def _digest(digests: Iterable[str | None]) -> str | None:
 def _leaves(params: Any, path: str = "") -> dict[str, str]:
     """Nested parameters as dotted keys; a list is one value, written as in params.yaml (1 is not "1")."""
     if not isinstance(params, Mapping):
-        return {path: yaml.safe_dump(params, default_flow_style=True, width=math.inf).removesuffix("...\n").strip()}
+        text = yaml.safe_dump(params, default_flow_style=True, width=math.inf, allow_unicode=True)
+        return {path: text.removesuffix("...\n").strip()}
     found: dict[str, str] = {}
     for key, value in params.items():
         found |= _leaves(value, f"{path}.{key}" if path else str(key))

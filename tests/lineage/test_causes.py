@@ -111,6 +111,8 @@ def test_a_changed_parameter_is_named_by_its_dotted_key_with_both_values():
         ({"workers": 1}, {"workers": "1"}, "workers: 1 -> '1'"),
         ({"shuffle": 1}, {"shuffle": True}, "shuffle: 1 -> true"),
         ({"shuffle": None}, {"shuffle": "null"}, "shuffle: null -> 'null'"),
+        ({"classes": ["ball"]}, {"classes": ["공", "été"]}, "classes: [ball] -> [공, été]"),
+        ({"kind": "a"}, {"kind": "\x1b[31m"}, r'kind: a -> "\e[31m"'),
     ],
 )
 def test_a_changed_parameter_is_named_as_params_yaml_would_write_it(before, after, cause):
