@@ -156,7 +156,7 @@ def numbered(data: RawData, spec: DatasetSpec) -> list[Frame]:
     return [
         replace(
             frame,
-            boxes=tuple(replace(box, category=numbers[box.category]) for box in frame.boxes if box.category in numbers),
+            boxes=tuple(box._replace(category=numbers[box.category]) for box in frame.boxes if box.category in numbers),
         )
         for frame in data.frames
     ]
