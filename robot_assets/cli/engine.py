@@ -26,13 +26,16 @@ if TYPE_CHECKING:
 
     from robot_assets.runtime.engine import Engine
 
+_DIGITS_MIN = 6
+"""Digits that name a data version; tables print 12."""
+
 app = typer.Typer(cls=extensible("engine"), help="Get, run and time built engines.", no_args_is_help=True)
 
 EngineArgument = Annotated[
     str,
     typer.Argument(
         metavar="ENGINE",
-        help="An asset name, the directory of an engine, or a data version in the store.",
+        help="An asset name, the directory of an engine, or a data version in the store, or its first digits.",
         autocompletion=completion.engines,
     ),
 ]
@@ -128,7 +131,7 @@ def open_engine(engine: str) -> Path:
             needed="the directory of an engine, with its manifest.json, or the name of its asset",
             fix=f"ls -la {shlex.quote(str(path.parent))}   # name this directory if it has a manifest.json",
         )
-    if path.is_dir() or _is_version(engine):
+    if path.is_dir() or _version(engine):
         return open_artifact(engine)
     try:
         found = open_asset(engine)
@@ -148,7 +151,8 @@ def open_artifact(name: str) -> Path:
     path = Path(name)
     if path.exists():
         return path
-    return find_project().store.open(name) if _is_version(name) else open_asset(name)
+    version = _version(name)
+    return find_project().store.open(version) if version else open_asset(name)
 
 
 def open_asset(name: str) -> Path:
@@ -175,8 +179,23 @@ def open_asset(name: str) -> Path:
         ) from None
 
 
-def _is_version(name: str) -> bool:
-    return re.fullmatch(r"[0-9a-f]{32}\.dir", name) is not None
+def _version(name: str) -> str | None:
+    """The data version that ``name`` is, or that begins with it as tables print it; None for other names.
+
+    Raises:
+        EngineError: Several versions in the store begin with it.
+    """
+    if re.fullmatch(r"[0-9a-f]{32}(\.dir)?", name):
+        return f"{name.removesuffix('.dir')}.dir"
+    project = project_here() if re.fullmatch(rf"[0-9a-f]{{{_DIGITS_MIN},31}}", name) else None
+    found = project.store.folders_beginning_with(name) if project else []
+    if len(found) > 1:
+        raise EngineError(
+            f"{name} may mean {plural(len(found), 'version')}: {listed(found)}",
+            needed="exactly one version",
+            fix="give more digits, or the name of the asset",
+        )
+    return found[0] if found else None
 
 
 def _other_than_engine(name: str) -> EngineError | None:

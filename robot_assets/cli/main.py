@@ -12,7 +12,7 @@ import typer
 from robot_assets.cli import data, engine, init, inspection, platform, profile, provenance, streams
 from robot_assets.cli.edge import DEBUG_VARIABLE, PROGRAM, is_debugging, readable_errors
 from robot_assets.cli.plugins import ExtensibleGroup
-from robot_assets.cli.usage import options
+from robot_assets.cli.usage import options, refuse_empty
 from robot_assets.cli.version import print_version
 
 _DEBUG = "--debug"
@@ -73,6 +73,7 @@ def _invoke(arguments: list[str]) -> int:
     """The command without typer's own handling of exceptions and exit codes."""
     if os.environ.get(_COMPLETION_VARIABLE):
         app(prog_name=PROGRAM)
+    refuse_empty(arguments)
     command = typer.main.get_command(app)
     try:
         with command.make_context(PROGRAM, arguments) as context:

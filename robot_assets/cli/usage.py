@@ -67,6 +67,23 @@ def options(arguments: Iterable[str]) -> list[str]:
     return list(takewhile(lambda argument: argument != "--", arguments))
 
 
+def refuse_empty(arguments: Sequence[str]) -> None:
+    """No command takes an empty argument, which would be read as the working directory where a path is expected.
+
+    Raises:
+        CommandLineError: An argument, or the value of an option, is empty.
+    """
+    for position, argument in enumerate(arguments):
+        if not argument.strip() or re.fullmatch("--[a-z-]+=", argument):
+            words = list(takewhile(lambda word: not word.startswith("-"), arguments[:position]))
+            before = f" after {shlex.quote(arguments[position - 1])}" if position else ""
+            raise CommandLineError(
+                f"an argument{before} is empty" if not argument.strip() else f"the value of {argument[:-1]} is empty",
+                needed="a name or a path; a variable of the shell that is not set is empty",
+                fix=shlex.join(["robot-assets", *words, "--help"]),
+            )
+
+
 def is_help(error: BaseException) -> bool:
     """Whether the error stands for the help of a group that was called without a command."""
     return type(error).__name__ == "NoArgsIsHelpError"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,6 +47,13 @@ class Cache:
         except FileNotFoundError:
             return False
         return size_bytes is None or found.st_size == size_bytes
+
+    def folders_beginning_with(self, digits: str) -> list[str]:
+        """Listings of folders in the cache whose md5 begins with two or more ``digits``."""
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            names = os.listdir(f"{self.root}/{OBJECTS}/{digits[:2]}")
+            return sorted(digits[:2] + name for name in names if re.fullmatch(rf"{digits[2:]}[0-9a-f]*\.dir", name))
+        return []
 
     def missing(self, oids: Iterable[str]) -> list[str]:
         """Those of ``oids`` that the cache lacks."""

@@ -114,6 +114,10 @@ class Store:
 
         return checkout.open_artifact(self._cache, self._remote, checked_digest(digest))
 
+    def folders_beginning_with(self, digits: str) -> list[str]:
+        """Data versions of folders in the cache that begin with ``digits``, at least two."""
+        return self._cache.folders_beginning_with(digits)
+
     def push(self, digest: str) -> int:
         """Upload the objects of ``digest`` that the remote lacks; return how many.
 

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from robot_assets.pipeline.project import Project
+from robot_assets.store.cache import object_name
 
 PARAMS = """
 store: {url: .robot_assets/store}
@@ -74,6 +78,20 @@ def test_a_file_of_an_engine_is_refused_with_its_folder(project: Path) -> None:
     said = error(project, "engine", "inspect", str(project / "engine.onnx"))
     assert f"{project / 'engine.onnx'} is a file" in said
     assert f"fix: ls -la {project}" in said
+
+
+def test_a_version_is_named_by_its_first_digits(project: Path, tmp_path: Path) -> None:
+    store = Project(project).store
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").write_text(name)
+    version, other = (store.add(tmp_path / name).digest for name in ("first", "second"))
+    for digits in (version[:6], version[:12], version.removesuffix(".dir"), version):
+        assert f"no {store.open(version)}/manifest.json" in error(project, "engine", "inspect", digits)
+    renamed = f"{version[:12]}{other[12:]}"  # a listing whose name begins with the same digits
+    shutil.copy(store.cache / object_name(other), store.cache / object_name(renamed))
+    assert f"{version[:8]} may mean 2 versions: " in error(project, "engine", "inspect", version[:8])
+    assert "'0123456789ab' is neither a path" in error(project, "engine", "inspect", "0123456789ab")
 
 
 def test_a_dataset_is_no_engine(project: Path) -> None:
