@@ -59,7 +59,7 @@ EDITS = [
     ("a check of data", "data/checks.py", function("check_boxes"), {"datasets/street:boxes_sane"}),
     ("the loss", "tasks/detection/loss.py", function("_angle"), {"checkpoint", "qat"}),
     ("a validator of training", "training/spec.py", function("_schedule_fits"), {"checkpoint", "qat"}),
-    ("a calibrator", "quantization/histogram.py", function("mse_scale"), {"ptq", "qat"}),
+    ("a calibrator", "quantization/histogram.py", function("mse_scale"), {"ptq"}),
     ("the choice between PTQ and QAT", "export/choice.py", function("choose"), {"onnx"}),
     ("layers in float", "export/qdq_layers.py", function("float_weights"), {"sensitivity"}),
     ("the fit of a profile", "profiling/fit.py", function("check_fit"), {"profile/cpu:fits", "profile/orin:fits"}),
