@@ -16,8 +16,12 @@ from robot_assets.store.os_errors import masked
 
 REMOTE = "store"
 """The name of the remote that ``init`` writes."""
-_SECTION = re.compile(r"\s*\[\s*(.*?)\s*\]\s*(?:[#;].*)?")
+_SECTION = re.compile(r"\s*\[\s*([^\[].*?)\s*\]\s*(?:[#;].*)?")
 _REMOTE = re.compile(r"""['"]?\s*remote\s+["'](.*?)["']\s*['"]?""")
+
+_CONFLICT = re.compile(r"[<>]{7}( |$)")
+_QUOTED = re.compile("'''|\"\"\"")
+"""Quotes of a value of several lines."""
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ def drift(root: Path, store_url: str) -> Drift | None:
     shared, local = _read(root / ".dvc" / "config"), _read(root / ".dvc" / "config.local")
     if shared is None:
         return None
+    if unreadable := _unreadable(root / ".dvc" / "config") or _unreadable(root / ".dvc" / "config.local"):
+        return unreadable
     merged = {**shared, **(local or {})}
     command = "dvc" if Path.cwd() == root else f"dvc --cd {shlex.quote(str(root))}"
     name = merged.get(("core", "remote"))
@@ -76,6 +82,25 @@ def drift(root: Path, store_url: str) -> Drift | None:
         f"{masked(url) if url else 'without a url'}: dvc pull and dvc push use another place than builds",
         f"{command} remote {verb}{options} {target} {shlex.quote(store_url)}",
     )
+
+
+def _unreadable(config: Path) -> Drift | None:
+    """The line at which DVC stops to read its configuration; None where it reads all."""
+    text = config.read_text("utf-8", errors="replace") if config.is_file() else ""
+    file = shlex.quote(str(config))
+    for number, line in enumerate(text.splitlines(), 1):
+        if _CONFLICT.match(line):
+            return Drift(
+                f"{config} has conflict markers of git, the first in line {number}: dvc cannot read it",
+                f"git checkout --ours -- {file}   # or --theirs, or edit it: keep one of the two versions",
+            )
+        is_entry = "=" in line or _SECTION.fullmatch(line) or line.strip().startswith(("#", ";"))
+        if line.strip() and not is_entry and not _QUOTED.search(text):
+            return Drift(
+                f"line {number} of {config} is neither [SECTION] nor KEY = VALUE: dvc cannot read it",
+                f"git checkout -- {file}   # or correct that line",
+            )
+    return None
 
 
 def _read(config: Path) -> dict[tuple[str, str], str] | None:

@@ -95,3 +95,33 @@ def test_dvc_pull_reads_where_we_wrote(root: Path, dvc_command: Path) -> None:
     (root / "yard" / "a.txt").unlink()
     run(dvc_command, "dvc pull -q --force", root)
     assert (root / "yard" / "a.txt").read_text() == "a"
+
+
+def test_a_configuration_in_conflict_is_named_with_a_fix_that_works_in_that_state(root: Path) -> None:
+    def git(*arguments: str) -> int:
+        identity = ["-c", "user.name=someone", "-c", "user.email=someone@example.com"]
+        return subprocess.run(["git", *identity, *arguments], cwd=root, capture_output=True).returncode
+
+    file = root / ".dvc" / "config"
+    for branch in ("base", "ours", "theirs"):
+        git("checkout", "-q", "-b", branch, *(["base"] if branch != "base" else []))
+        file.write_text(configuration(f"s3://{branch}/prefix"))
+        git("add", ".")
+        assert git("commit", "-qm", branch) == 0
+    git("checkout", "-q", "ours")
+    assert git("merge", "-q", "theirs") == 1
+    found = drift(root, "s3://ours/prefix")
+    assert found is not None
+    assert f"{file} has conflict markers of git, the first in line " in found.found
+    subprocess.run(shlex.split(found.fix, comments=True), cwd=root, check=True)
+    assert drift(root, "s3://ours/prefix") is None
+
+
+@pytest.mark.parametrize("text", ["[[[\n", "[core]\n    remote\n", "[core\nremote = x\n"])
+def test_a_line_that_dvc_cannot_read_is_named(root: Path, text: str, dvc_command: Path) -> None:
+    (root / ".dvc" / "config").write_text(configuration("store") + text)
+    found = drift(root, "store")
+    assert found is not None
+    assert "is neither [SECTION] nor KEY = VALUE: dvc cannot read it" in found.found
+    done = subprocess.run([dvc_command, "remote", "list"], cwd=root, capture_output=True, text=True)
+    assert done.returncode
