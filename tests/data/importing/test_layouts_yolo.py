@@ -241,6 +241,39 @@ def test_rows_of_labels_are_labels_whatever_the_name_of_their_file(tmp_path: Pat
     assert faults_of(read_yolo(root)) == {"a label without its image": len(names)}
 
 
+MISPLACED = {
+    "labels of val in labels/train/": (
+        {f"images/val/v{i}.jpg": "" for i in range(3)} | {f"labels/train/v{i}.txt": GOOD_LABEL for i in range(3)},
+        Counter({"a label in labels/train/, needed in labels/val/": 3}),
+    ),
+    "labels of all folders in labels/": (
+        {f"images/r{i}/f{i}.jpg": "" for i in range(3)} | {f"labels/f{i}.txt": GOOD_LABEL for i in range(3)},
+        Counter({f"a label in labels/, needed in labels/r{i}/": 1 for i in range(3)}),
+    ),
+    "labels with the suffix of the image": (
+        {"images/b.jpg": "", "labels/b.jpg.txt": GOOD_LABEL},
+        Counter({"a label named as its image with the suffix of the image": 1}),
+    ),
+}
+
+
+@pytest.mark.parametrize(("files", "faults"), MISPLACED.values(), ids=MISPLACED)
+def test_a_label_in_another_place_than_its_image_needs_is_one_finding(
+    tmp_path: Path, files: dict[str, str], faults: Counter[str]
+) -> None:
+    found = read_yolo(write(tmp_path, {"classes.txt": NAMES, "images/a.jpg": "", "labels/a.txt": "", **files}))
+    assert Counter(issue.found for issue in found.issues) == faults
+    assert boxes_of(found) == 0
+    assert all(files[issue.place] == GOOD_LABEL for issue in found.issues)
+
+
+def test_labels_of_one_name_in_several_folders_are_not_assigned_to_an_image(tmp_path: Path) -> None:
+    strays = {f"labels/{folder}/a.txt": GOOD_LABEL for folder in ("r1", "r2")}
+    found = read_yolo(write(tmp_path, {"classes.txt": NAMES, "images/r3/a.jpg": "", "images/b.jpg": "", **strays}))
+    assert [issue.found for issue in found.issues] == ["a label without its image"] * 2
+    assert faults_of(found)["missing label file"] == 2
+
+
 def test_two_labels_of_one_image_are_named(tmp_path: Path) -> None:
     root = write(tmp_path / "s", {**PLAIN, "images/a.txt": "1 0.5 0.5 0.1 0.1\n"})
     assert faults_of(read_yolo(root)) == {"a second label of the image beside it, which has one in labels/": 1}

@@ -190,7 +190,7 @@ def boxes_of(label: str, *, key_points: tuple[int, int] | None = None, width: in
 
 
 def test_polygons_and_oriented_boxes_are_read_as_their_enclosing_boxes_when_asked() -> None:
-    triangle, oriented = "1 0.25 0.5 0.75 0.5 0.5 1\n", "0 0.5 0.25 0.75 0.5 0.5 0.75 0.25 0.5\n"
+    triangle, oriented = "1 0.25 0.5 0.75 0.5 0.5 1.0\n", "0 0.5 0.25 0.75 0.5 0.5 0.75 0.25 0.5\n"
     assert boxes_of(triangle + oriented + "0 0.5 0.5 0.5 0.5\n") == [
         Box(1, 16, 24, 32, 24), Box(0, 16, 12, 32, 24), Box(0, 16, 12, 32, 24)
     ]  # fmt: skip

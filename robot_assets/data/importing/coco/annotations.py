@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from robot_assets.core.errors import DataError
 from robot_assets.core.text import plural
-from robot_assets.data.coco_document import json_type
+from robot_assets.data.coco_document import is_number, json_type
 from robot_assets.data.importing.coco.ids import Id, described_ids, id_of, ids_in
-from robot_assets.data.label_issues import LabelIssue
+from robot_assets.data.label_issues import LabelIssue, printable
+
+_SAMPLED = 1000
+"""Annotations by which the form of the boxes is judged."""
+_AREA_TOLERANCE = 0.01
 
 Rows = list[tuple[int, dict[str, Any]]]
 """Annotations of an image, each with its index in the label file."""
@@ -76,3 +81,40 @@ def repeated_ids(annotations: Sequence[Any]) -> Mapping[int, str]:
     found = {index: f"duplicate annotation id {key!r}" for index, key in enumerate(keys) if times[key] > 1}  # type: ignore[index]
     wrong = {index: f"{json_type(value)} that cannot be an id" for index, value in enumerate(ids) if value is not None}
     return found | {index: text for index, text in wrong.items() if keys[index] is None}
+
+
+def require_sizes(path: str, annotations: Sequence[Any]) -> None:
+    """Refuse a label file whose ``area`` shows that its boxes are corners: many of them would fit their images.
+
+    Raises:
+        DataError: The areas are those of boxes [x1, y1, x2, y2].
+    """
+    evidence = list(_forms(annotations[:_SAMPLED]))
+    if len(evidence) < 3 or not all(evidence):
+        return
+    row = next(row for row in annotations if isinstance(row, dict) and list(_forms([row])))
+    raise DataError(
+        f"{path}: the boxes are corners [x1, y1, x2, y2]: the area {row['area']:g} of annotation "
+        f"{printable(str(row.get('id')))} is that of {row['bbox']} only so",
+        needed="boxes [x, y, width, height] in pixels",
+        fix="write width = x2 - x1 and height = y2 - y1, or export COCO from the annotation tool again",
+    )
+
+
+def _forms(annotations: Sequence[Any]) -> Iterator[bool]:
+    """Whether the area is that of corners, for each box whose area shows its form: polygons have smaller areas."""
+    for row in annotations:
+        bbox = row.get("bbox") if isinstance(row, dict) else None
+        values: list[Any] = [*bbox, row.get("area")] if isinstance(bbox, list) and len(bbox) == 4 else [None]
+        if not all(is_number(value) and math.isfinite(value) for value in values):
+            continue
+        x, y, right, bottom, area = values
+        of_size, of_corners = right * bottom, (right - x) * (bottom - y)
+        if right > x and bottom > y and not _are_close(of_size, of_corners):
+            is_size, is_corners = _are_close(area, of_size), _are_close(area, of_corners)
+            if is_size or is_corners:
+                yield is_corners
+
+
+def _are_close(one: float, other: float) -> bool:
+    return math.isclose(one, other, rel_tol=_AREA_TOLERANCE, abs_tol=_AREA_TOLERANCE)

@@ -14,6 +14,7 @@ from robot_assets.data.importing.coco.ids import Id, id_of
 from robot_assets.data.importing.coco.shapes import (
     NoRectangle,
     Rectangle,
+    are_fractions,
     enclosing_rectangle,
     hint_about,
     is_upright,
@@ -76,6 +77,8 @@ class BoxReader:
             raise _BadField(index, "category_id", *self._unknown_category(row))
         x, y, w, h = rectangle = row["bbox"] if is_upright(row) else self._enclosing(index, row)
         fault = fault_of(x, y, w, h, width, height)
+        if not fault and are_fractions(rectangle):
+            fault = f"box of {w:.6g}x{h:.6g} px in the corner of the image"
         if fault:
             raise _BadField(index, "bbox", fault + hint_about(rectangle, width, height), _CORRECT)
         crowd = row.get("iscrowd", 0)
@@ -114,6 +117,8 @@ def _upright_inside(row: Mapping[str, Any], numbers: Mapping[Id, int], width: in
     left, top, right, bottom = round(x, 4), round(y, 4), x + w, y + h
     inner_width, inner_height = round(right - x, 4), round(bottom - y, 4)
     if right > width or bottom > height or inner_width > width - left or inner_height > height - top:
+        return None
+    if (right <= 2 and bottom <= 2) and are_fractions(bbox):
         return None
     return Box(number, left, top, inner_width, inner_height, crowd == 1)
 

@@ -11,7 +11,7 @@ from typing import Any
 from robot_assets.core.errors import DataError
 from robot_assets.core.text import listed, plural
 from robot_assets.data.coco_document import NotCoco, NotJson, document_of, load_json
-from robot_assets.data.importing.coco.annotations import Rows, repeated_ids, rows_by_image
+from robot_assets.data.importing.coco.annotations import Rows, repeated_ids, require_sizes, rows_by_image
 from robot_assets.data.importing.coco.boxes import BoxReader
 from robot_assets.data.importing.coco.categories import read_categories
 from robot_assets.data.importing.coco.ids import Id, ids_in
@@ -140,6 +140,8 @@ class _Reader:
         paths = {path: ImagePaths(self.tree) for path in self.documents}
         records = [record for path in self.documents for record in self._records(path, paths[path])]
         self._require_images(records)
+        for path, document in self.documents.items():
+            require_sizes(path, document["annotations"])
         issues = list(self.tree.issues)
         good = accepted(records, issues)
         rows = {path: rows_by_image(path, document, issues) for path, document in self.documents.items()}

@@ -176,10 +176,16 @@ def _decoded(counts: str) -> Iterator[int]:
         value = shift = 0
 
 
-def hint_about(bbox: Iterable[float], width: int, height: int) -> str:
+def are_fractions(bbox: Iterable[float]) -> bool:
+    """Whether the coordinates of a rectangle are relative to the image size: no object is as small as that."""
+    x, y, width, height = bbox
+    return 0 <= x <= 1 and 0 <= y <= 1 and 0 < width <= 1 and 0 < height <= 1
+
+
+def hint_about(bbox: Sequence[float], width: int, height: int) -> str:
     """What a rectangle that does not fit its image may be instead; "" when there is nothing to say."""
     x, y, right, bottom = bbox
-    if 0 <= x <= 1 and 0 <= y <= 1 and 0 < right <= 1 and 0 < bottom <= 1:
+    if are_fractions(bbox):
         return "; fractions of the image size, and COCO has pixels?"
     if x < right <= width and y < bottom <= height and (x + right > width or y + bottom > height):
         return "; corners x1, y1, x2, y2, and COCO has x, y, width, height?"

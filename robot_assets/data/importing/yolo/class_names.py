@@ -29,6 +29,7 @@ _DARKNET_SUFFIX = ".data"
 _YAML_SUFFIXES = (".yaml", ".yml")
 _HAS_NAMES = re.compile(r"""^[ \t{]*["']?names["']?[ \t]*:""", re.MULTILINE)
 _NULL_TAG, _INT_TAG = "tag:yaml.org,2002:null", "tag:yaml.org,2002:int"
+_NUMBERED = re.compile(r"(\d{1,4})(?:\s*[:,;=)]\s*|\s+)\S")
 LFS_POINTER = "version https://git-lfs"
 _MAX_BYTES = 1024 * 1024
 _LAST_COCO_ID = 79
@@ -175,7 +176,23 @@ def _from_lines(text: str, path: Path) -> tuple[str, ...]:
     lines = [line.strip() for line in text.splitlines()]
     while lines and not lines[-1]:
         lines.pop()
+    _refuse_other_forms(lines, path)
     return _checked([(name, f"line {number}") for number, name in enumerate(lines, start=1)], path)
+
+
+def _refuse_other_forms(lines: list[str], path: Path) -> None:
+    """Refuse names that are not one a line, or have their ids in front: they would become names.
+
+    Raises:
+        DataError: The only line has several names, or each line has its number.
+    """
+    if len(lines) == 1 and ("," in lines[0] or lines[0].startswith(("[", "{"))):
+        raise _faulty(path, f"all names in one line, {lines[0][:80]!r}", "one name per line")
+    numbers = [match and int(match[1]) for match in map(_NUMBERED.match, lines)]
+    ordered = sorted(number for number in numbers if number is not None)
+    if len(lines) > 1 and ordered in (list(range(len(lines))), list(range(1, len(lines) + 1))):
+        found = f"numbers in front of the names, such as {lines[0][:80]!r}"
+        raise _faulty(path, found, "the names alone, one per line, in the order of their ids")
 
 
 def _from_darknet(place: str, data: bytes) -> ClassNames:

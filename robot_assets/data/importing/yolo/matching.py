@@ -67,12 +67,14 @@ class Matching:
                 self._add(image, f"becomes {name}, as another image does", "rename one of the two")
             elif forms[_normalized(name)] > 1:
                 self._add(image, "another image has the same name in another Unicode form", "rename one of the two")
+            elif label not in self.tree.files and (other := self._misplaced.get(image)):
+                self._add(other, *_fault_of_place(other, label))
             elif label not in self._refused:
                 yield image, name, label
 
     def orphans(self) -> Iterator[LabelIssue]:
         """Labels without an image, as in an incomplete copy; text files that are no labels become ``unread``."""
-        expected = set(self.labels.values()) | self._labels_of_refused()
+        expected = {*self.labels.values(), *self._labels_of_refused(), *self._misplaced.values()}
         for name in self.tree.with_suffix(LABEL_SUFFIX):
             if name in expected or name in self.files.others or is_class_file(name):
                 continue
@@ -142,6 +144,24 @@ class Matching:
         return "a label without its image", "restore the image, or remove the label"
 
     @cached_property
+    def _misplaced(self) -> Mapping[str, str]:
+        """Labels in another folder than that of their image, or named NAME.jpg.txt, where that is unambiguous."""
+        absent = [image for image, label in self.labels.items() if label not in self.tree.files]
+        if not absent:
+            return {}
+        free = set(self.tree.with_suffix(LABEL_SUFFIX)) - {*self.labels.values(), *self.files.others}
+        by_base = _by_base(name for name in free if not is_class_file(name))
+        images = _by_base(absent)
+        found = {}
+        for image in absent:
+            base = _base(image)
+            labels = [*by_base.get(base[: base.rfind(".")] + LABEL_SUFFIX, ()), *by_base.get(base + LABEL_SUFFIX, ())]
+            if len(labels) == 1 and len(images[base]) == 1 and self._kind(labels[0]) == "label":
+                found[image] = labels[0]
+        times = Counter(found.values())
+        return {image: label for image, label in found.items() if times[label] == 1}
+
+    @cached_property
     def _used_forms(self) -> Mapping[str, str]:
         return {_form(label): label for label in self.labels.values() if not label.isascii()}
 
@@ -151,6 +171,26 @@ def _unique_forms(labels: Iterable[str]) -> dict[str, str]:
     labels = list(labels)
     counts = Counter(map(_form, labels))
     return {_form(label): label for label in labels if counts[_form(label)] == 1}
+
+
+def _fault_of_place(label: str, wanted: str) -> tuple[str, str]:
+    """What is wrong with the place of a label, and its fix; the same for all labels of a folder."""
+    folder, needed = label[: -len(_base(label))], wanted[: -len(_base(wanted))]
+    if folder == needed:
+        return "a label named as its image with the suffix of the image", "rename it: NAME.jpg.txt to NAME.txt"
+    return f"a label in {folder or 'the top folder'}, needed in {needed or 'the top folder'}", "move it there"
+
+
+def _base(name: str) -> str:
+    return name[name.rfind("/") + 1 :]
+
+
+def _by_base(names: Iterable[str]) -> dict[str, list[str]]:
+    """Paths by their last part."""
+    found: dict[str, list[str]] = {}
+    for name in names:
+        found.setdefault(_base(name), []).append(name)
+    return found
 
 
 def _form(name: str) -> str:

@@ -22,6 +22,10 @@ _PIXELS_ABOVE = 2.0
 """A relative coordinate above it cannot be a box that is drawn past the edge: it is in pixels."""
 _PARALLEL = 1e-3
 _AS_BOXES = "export boxes, or run the same command with --polygons boxes to import the enclosing boxes"
+_KEY_POINT_FLAGS = (0.0, 1.0, 2.0)
+"""Absent, hidden, visible."""
+_DOTA_HEADERS = ("imagesource:", "gsd:")
+_CONVERT = "convert the labels to YOLO or COCO, or export them so from the annotation tool"
 _DECIMAL_COMMA = re.compile(r"-?\d*,\d+")
 
 
@@ -132,6 +136,8 @@ def _row(place: str, columns: list[str], rules: RowRules, size: tuple[int, int])
         raise BadItem(place, "a pointer of Git LFS, not a label", "git lfs pull   # in the repository of the source")
     if any("," in column or ";" in column for column in columns):
         raise _wrong_separator(place, columns)
+    if format := _other_format(columns):
+        raise BadItem(place, f"a row of {format}, needed class cx cy w h", _CONVERT)
     has_points = len(columns) != 5 and _has_points(place, columns, rules)
     category = _category(place, columns[0], rules)
     values = _numbers(place, columns[1:])
@@ -165,6 +171,14 @@ def _has_points(place: str, columns: list[str], rules: RowRules) -> bool:
     """
     if rules.key_points and len(columns) == 5 + math.prod(rules.key_points):
         return True
+    points = _key_points_in(columns)
+    if points:
+        found = "a box with key points (pose estimation) that data.yaml does not state"
+        raise BadItem(place, found, f"write kpt_shape: [{points}, 3] into data.yaml, or export boxes")
+    if len(columns) == 7 and columns[6].isdigit() and columns[6] != "0":
+        found = "a confidence and a track id, as in an export of predictions; needed class cx cy w h"
+        fix = "import labels that a person has checked, without the last two columns; write 1.0 in a triangle"
+        raise BadItem(place, found, fix)
     if len(columns) >= 7 and len(columns) % 2:
         return True
     if len(columns) == 6:
@@ -172,6 +186,44 @@ def _has_points(place: str, columns: list[str], rules: RowRules) -> bool:
         raise BadItem(place, found, "import labels that a person has checked, without the sixth column")
     count = "1 column" if len(columns) == 1 else f"{len(columns)} columns"
     raise BadItem(place, f"{count}, needed 5: class cx cy w h", "correct that line")
+
+
+def _key_points_in(columns: list[str]) -> int:
+    """Number of key points (x, y, visibility) after the box of a row; 0 when there are none.
+
+    A polygon with corners at an edge may have 0.0 and 1.0 in these places, but neither a 2 nor integers in all of them.
+    """
+    flags = columns[7::3]
+    if len(columns) < 8 or len(columns) % 3 != 2:
+        return 0
+    try:
+        values = [float(flag) for flag in flags]
+    except ValueError:
+        return 0
+    are_flags = all(value in _KEY_POINT_FLAGS for value in values) and (2.0 in values or all(map(str.isdigit, flags)))
+    return len(flags) if are_flags else 0
+
+
+def _other_format(columns: list[str]) -> str:
+    """The label format that a row is of, by its class names and columns; "" for YOLO."""
+    if columns[0].startswith(_DOTA_HEADERS):
+        return "DOTA labels"
+    if columns[0].isdigit() and len(columns) not in (9, 10):
+        return ""
+    texts = [index for index, column in enumerate(columns) if not _is_number(column)]
+    if texts == [8] and len(columns) in (9, 10):
+        return "DOTA labels (corners in pixels, class name, difficulty)"
+    if texts == [0] and len(columns) in (15, 16):
+        return "KITTI labels (type, truncation, occlusion, angle, box in pixels, 3D box)"
+    return ""
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _as_box(place: str, values: list[float], rules: RowRules) -> tuple[float, float, float, float]:
