@@ -38,12 +38,18 @@ class _Request:
     quarantine: bool
     layout: str | None
     polygons: str | None
+    unlabelled: str | None
     sessions: str | None
 
     def command(self, sessions: str | None, *more: str) -> str:
         """The same command with another rule of sessions and more options, as it can be pasted."""
         words = ["robot-assets", "data", "import", self.format, str(self.source), "--name", self.name]
-        options = [("--layout", self.layout), ("--polygons", self.polygons), ("--sessions", sessions)]
+        options = [
+            ("--layout", self.layout),
+            ("--polygons", self.polygons),
+            ("--unlabelled", self.unlabelled),
+            ("--sessions", sessions),
+        ]
         words += [word for option, value in options if value for word in (option, value)]
         return shlex.join([*words, *["--quarantine"] * self.quarantine, *more])
 
@@ -66,6 +72,9 @@ def import_(
     polygons: Annotated[
         Literal["boxes"] | None, typer.Option(help="Read polygons and oriented boxes as their enclosing boxes.")
     ] = None,
+    unlabelled: Annotated[
+        Literal["background"] | None, typer.Option(help="Import images without labels as images without objects.")
+    ] = None,
     quarantine: Annotated[
         bool, typer.Option("--quarantine", help="Leave bad items out, even when they are more than 1 %.")
     ] = False,
@@ -80,7 +89,7 @@ def import_(
     """
     from robot_assets.pipeline import scaffold
 
-    request = _Request(format, source, name, quarantine, layout, polygons, sessions)
+    request = _Request(format, source, name, quarantine, layout, polygons, unlabelled, sessions)
     _refuse_format(request)
     project = find_project()
     refuse_name(project, name)
@@ -140,6 +149,7 @@ def _imported(project: Project, request: _Request) -> tuple[ImportSummary, str]:
             quarantine=request.quarantine,
             layout=request.layout,
             polygons=request.polygons,
+            unlabelled=request.unlabelled,
             sessions=parse_rule(request.sessions) if request.sessions else None,
             store=project.store,
         )

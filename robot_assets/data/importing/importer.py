@@ -53,7 +53,7 @@ class ImportSummary:
         clipped: Number of boxes that exceeded their image by at most 1.5 px and were clipped.
         unlisted: Number of images without an entry in the labels, left out.
         quarantined: Bad items, left out.
-        quarantine_report: File that lists them; None when there are none.
+        quarantine_report: File that lists them, and the unlisted images; None when there are none.
         outcome: Sizes of the images, and figures of each session.
         layout: The arrangement that was recognized, for people.
         notes: What a person should know of, one line each.
@@ -102,6 +102,7 @@ def import_dataset(
     quarantine: bool = False,
     layout: str | None = None,
     polygons: str | None = None,
+    unlabelled: str | None = None,
     sessions: SessionRule | None = None,
     store: Store | None = None,
 ) -> ImportSummary:
@@ -115,6 +116,7 @@ def import_dataset(
         quarantine: Accept more than 1 % bad items.
         layout: Name of the layout to read the source in; None to recognize it.
         polygons: "boxes" to read polygons and oriented boxes as their enclosing boxes.
+        unlabelled: "background" to import images without labels as images without objects.
         sessions: How images are grouped into sessions; default: by folder.
         store: Receives the images while they are copied; ``store.add(out, summary.written)`` completes the artifact.
 
@@ -127,7 +129,7 @@ def import_dataset(
     if reader is None:
         raise DataError(f"unknown format {format!r}", needed=" or ".join(READERS), fix="use one of these formats")
     with explaining_disk_errors(out), paused_gc():
-        found = regrouped(reader(source, layout, polygons), sessions or FOLDER)
+        found = regrouped(reader(source, layout, polygons, unlabelled), sessions or FOLDER)
         if not (format == "coco" and sessions and _is_raw_data(source, out)):
             _refuse_overlap(source, out)
         with publishing_directory(out) as staging, _receiver_of(store) as receiver:
@@ -159,8 +161,9 @@ def _import(
     if notice:
         (staging / "NOTICE").write_bytes(notice)
     writer.write(staging / "annotations.json", description=f"imported with {writer.clipped} boxes clipped")
-    if issues or not _is_raw_data(source, out):  # an import of the result itself keeps the list of its source
-        _write_quarantine(issues, out)
+    left_out = [*issues, *found.unlisted]
+    if left_out or not _is_raw_data(source, out):  # an import of the result itself keeps the list of its source
+        _write_quarantine(left_out, out)
     return ImportSummary(
         images=writer.images,
         annotations=writer.annotations,
@@ -169,7 +172,7 @@ def _import(
         clipped=writer.clipped,
         unlisted=len(found.unlisted),
         quarantined=tuple(issues),
-        quarantine_report=quarantine_path(out) if issues else None,
+        quarantine_report=quarantine_path(out) if left_out else None,
         outcome=outcome_of(((one.file_name, one.width, one.height, one.boxes) for one in good), found.categories),
         layout=found.layout,
         notes=found.notes,

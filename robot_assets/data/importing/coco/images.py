@@ -72,10 +72,10 @@ def read_records(path: str, rows: Sequence[Any], roots: Sequence[str], paths: Im
         name = printable(file_name)[:200] if isinstance(file_name, str) else ""
         shown = f"{name} ({located.hint})" if located.hint else name
         entry = row if isinstance(row, dict) else {}
-        yield ImageRecord(path, index, entry, key, located.name, _target(located.name or "", base), fault, shown)
+        yield ImageRecord(path, index, entry, key, located.name, target_of(located.name or "", base), fault, shown)
 
 
-def _target(name: str, base: str) -> str:
+def target_of(name: str, base: str) -> str:
     """Path of an image without the folder of all images, which may be below ``base``, the folder of the label file."""
     folder = base if name.startswith(base) else ""
     below = name[len(folder) :]
@@ -116,7 +116,7 @@ def accepted(records: Sequence[ImageRecord], issues: list[LabelIssue]) -> list[I
             issues.append(LabelIssue(" in ".join(filter(None, (same[0].shown, same[0].place))), *same[0].fault))
         elif same[0].name and suffix_of(same[0].name) not in FOREIGN_SUFFIXES:
             good.append(same[0])
-    return _with_own_target(good, issues)
+    return _with_owntarget_of(good, issues)
 
 
 def _listed_again(same: Sequence[ImageRecord]) -> LabelIssue:
@@ -129,7 +129,7 @@ def _listed_again(same: Sequence[ImageRecord]) -> LabelIssue:
     return LabelIssue(f"{printable(same[0].name or '')} in {places}", f"the image is listed {times}", fix)
 
 
-def _with_own_target(records: Sequence[ImageRecord], issues: list[LabelIssue]) -> list[ImageRecord]:
+def _with_owntarget_of(records: Sequence[ImageRecord], issues: list[LabelIssue]) -> list[ImageRecord]:
     """Refuse images that would have the same path in the raw data set, as images/a.jpg and data/a.jpg."""
     times = Counter(record.target for record in records)
     for record in records:

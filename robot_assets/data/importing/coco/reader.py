@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,7 +16,7 @@ from robot_assets.data.importing.coco.annotations import Rows, repeated_ids, req
 from robot_assets.data.importing.coco.boxes import BoxReader
 from robot_assets.data.importing.coco.categories import read_categories
 from robot_assets.data.importing.coco.ids import Id, ids_in
-from robot_assets.data.importing.coco.images import ImageRecord, accepted, read_records
+from robot_assets.data.importing.coco.images import ImageRecord, accepted, read_records, target_of
 from robot_assets.data.importing.coco.json_kinds import JsonKind, kind_of
 from robot_assets.data.importing.coco.layouts import (
     LAYOUTS,
@@ -31,22 +32,28 @@ from robot_assets.data.importing.coco.notes import (
 )
 from robot_assets.data.importing.coco.paths import NO_IMAGE, ImagePaths
 from robot_assets.data.importing.layout import LabelFiles, Layout, recognize, split_folders
+from robot_assets.data.importing.unlabelled import about_background, about_unlisted, no_boxes
 from robot_assets.data.importing.yolo.layouts import LAYOUTS as YOLO_LAYOUTS
 from robot_assets.data.label_issues import LabelIssue, printable
 from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import Tree, walk
 
 _FIX_SYNTAX = "export it again from the annotation tool, or copy it again"
+_UNLISTED = "the labels do not list this image", "list it, without annotations if it has no object"
 _NEEDED = "COCO JSON with images, annotations and categories"
 
 
-def read_coco(source: Path, layout: str | None = None, polygons: str | None = None) -> Source:
+def read_coco(
+    source: Path, layout: str | None = None, polygons: str | None = None, unlabelled: str | None = None
+) -> Source:
     """Find the images of a COCO source; boxes are checked later, one image at a time.
 
     Args:
         source: The folder of an export, or one of its JSON files.
         layout: Name of the layout that it has to have; None recognizes it.
         polygons: "boxes" reads polygons, masks and rotated boxes as their enclosing boxes; None refuses their images.
+        unlabelled: "background" reads images that the labels do not list as images without objects; None leaves them
+            out.
 
     Raises:
         DataError: No folder, an unknown layout, malformed JSON, JSON of another kind, contradictory categories, or
@@ -58,7 +65,7 @@ def read_coco(source: Path, layout: str | None = None, polygons: str | None = No
     tree = _tree(source)
     chosen, files = _recognized(tree, layout)
     documents = {path: _load(tree.files[path]) for path in files.documents}
-    return _Reader(tree, chosen, files, documents, polygons is not None).source()
+    return _Reader(tree, chosen, files, documents, polygons is not None, unlabelled is not None).source()
 
 
 def _tree(source: Path) -> Tree:
@@ -126,6 +133,7 @@ class _Reader:
         files: Its label files, with the folders of their images.
         documents: The parsed label files.
         polygons: Whether polygons, masks and rotated boxes are read as their enclosing boxes.
+        is_background: Whether images that the labels do not list are images without objects.
     """
 
     tree: Tree
@@ -133,6 +141,7 @@ class _Reader:
     files: LabelFiles
     documents: Mapping[str, dict[str, Any]]
     polygons: bool
+    is_background: bool
 
     def source(self) -> Source:
         """Images with labels, sorted; issues in the order of their causes; what a person should know of."""
@@ -147,14 +156,23 @@ class _Reader:
         rows = {path: rows_by_image(path, document, issues) for path, document in self.documents.items()}
         readers = {path: self._boxes(path, categories.numbers[path]) for path in self.documents}
         entries = [self._entry(record, readers[record.document], rows) for record in good]
+        unlisted = self._unlisted({record.name for record in records})
+        background = self._background(unlisted, {entry.file_name for entry in entries}) if self.is_background else {}
+        entries += background.values()
         return Source(
             categories=categories.names,
             entries=tuple(sorted(entries, key=lambda entry: entry.file_name)),
             issues=tuple(issues),
-            unlisted=tuple(self._unlisted({record.name for record in records})),
+            unlisted=tuple(LabelIssue(printable(name), *_UNLISTED) for name in unlisted if name not in background),
             layout=self.layout.title,
             splits=split_folders(entry.file_name for entry in entries),
-            notes=(*categories.notes, *self._notes(paths, good, rows), *about_names(categories.names)),
+            notes=(
+                *categories.notes,
+                *self._notes(paths, good, rows),
+                *about_names(categories.names),
+                *about_background(background),
+                *about_unlisted([name for name in unlisted if name not in background]),
+            ),
         )
 
     def _notes(
@@ -195,8 +213,16 @@ class _Reader:
         path = self.tree.files[record.name or ""]
         return Entry(record.target, path, partial(reader.read, record.row, record.place, own))
 
-    def _unlisted(self, listed: Container[str | None]) -> Iterator[LabelIssue]:
-        fix = "list it, without annotations if it has no object"
-        for name in self.tree.images():
-            if name not in listed:
-                yield LabelIssue(printable(name), "the labels do not list this image", fix)
+    def _unlisted(self, listed: Container[str | None]) -> list[str]:
+        return [name for name in self.tree.images() if name not in listed]
+
+    def _background(self, unlisted: Sequence[str], taken: Container[str]) -> dict[str, Entry]:
+        """Entries without boxes, by image; without those whose path in the raw data is taken."""
+        base = f"{base_folder(next(iter(self.documents)))}/".removeprefix("./")
+        targets = {name: target_of(name, base) for name in unlisted}
+        times = Counter(targets.values())
+        return {
+            name: Entry(target, self.tree.files[name], no_boxes)
+            for name, target in targets.items()
+            if target not in taken and times[target] == 1
+        }

@@ -38,6 +38,7 @@ class Matching:
         files: Its files by their part in the layout.
         labels: Image -> its label file, whether that exists or not.
         issues: Images without a label or a name of their own.
+        absent: Images without a label file that were matched.
         unlisted: Images outside the folders of the layout, without a label.
         unread: Files that are neither images nor labels, nor of a tool.
     """
@@ -47,6 +48,7 @@ class Matching:
 
     def __post_init__(self) -> None:
         self.issues: list[LabelIssue] = []
+        self.absent: list[str] = []
         self.unlisted: list[LabelIssue] = []
         self.unread: list[str] = []
         self.labels = dict(self.files.labels)
@@ -70,6 +72,8 @@ class Matching:
             elif label not in self.tree.files and (other := self._misplaced.get(image)):
                 self._add(other, *_fault_of_place(other, label))
             elif label not in self._refused:
+                if label not in self.tree.files:
+                    self.absent.append(image)
                 yield image, name, label
 
     def orphans(self) -> Iterator[LabelIssue]:

@@ -15,6 +15,7 @@ from robot_assets.core.text import near_misses, plural
 from robot_assets.data.boxes import Box
 from robot_assets.data.importing.coco.layouts import LAYOUTS as COCO_LAYOUTS
 from robot_assets.data.importing.layout import is_split, recognize
+from robot_assets.data.importing.unlabelled import BACKGROUND, about_background, no_boxes
 from robot_assets.data.importing.yolo.class_names import agreed_names, no_class_names, read_class_files
 from robot_assets.data.importing.yolo.layouts import LABEL_SUFFIX, LAYOUTS
 from robot_assets.data.importing.yolo.matching import Matching
@@ -31,7 +32,9 @@ _ENCLOSED = {
 }
 
 
-def read_yolo(source: Path, layout: str | None = None, polygons: str | None = None) -> Source:
+def read_yolo(
+    source: Path, layout: str | None = None, polygons: str | None = None, unlabelled: str | None = None
+) -> Source:
     """Find the images of a YOLO source; labels are read later, one image at a time.
 
     Args:
@@ -39,6 +42,8 @@ def read_yolo(source: Path, layout: str | None = None, polygons: str | None = No
         layout: Name of the layout that it has to have; recognized when None.
         polygons: "boxes" reads polygons and oriented boxes as their enclosing boxes, as Ultralytics does, and boxes
             with key points without them; None refuses their images.
+        unlabelled: "background" reads images without a label file as images without objects, as Ultralytics does;
+            None refuses them.
 
     Raises:
         DataError: No folder, an empty one, an unknown layout, no image, no or contradictory class names.
@@ -54,7 +59,7 @@ def read_yolo(source: Path, layout: str | None = None, polygons: str | None = No
     key_points = next((classes.key_points for classes in named if classes.key_points), None)
     rules = RowRules(agreed_names(source, named), enclosing, key_points)
     match = Matching(tree, files)
-    entries = tuple(_entry(tree, *matched, rules) for matched in match.matched())
+    entries = tuple(_entry(tree, *matched, rules, unlabelled is not None) for matched in match.matched())
     issues = (*filter(_is_loss, tree.issues), *match.issues, *match.orphans())
     return Source(
         rules.categories,
@@ -63,7 +68,11 @@ def read_yolo(source: Path, layout: str | None = None, polygons: str | None = No
         unlisted=tuple(match.unlisted),
         layout=recognized.title,
         splits=files.splits,
-        notes=(*match.notes(), *_enclosing_notes(tree, match.labels.values(), rules)),
+        notes=(
+            *match.notes(),
+            *_enclosing_notes(tree, match.labels.values(), rules),
+            *(about_background(match.absent) if unlabelled else ()),
+        ),
     )
 
 
@@ -104,16 +113,18 @@ def _is_loss(issue: LabelIssue) -> bool:
     return not (issue.found == EMPTY_FOLDER and is_empty_part)
 
 
-def _entry(tree: Tree, image: str, name: str, label: str, rules: RowRules) -> Entry:
-    path = f"{tree.root}/{label}" if label in tree.files else None
-    return Entry(name, tree.files[image], partial(_read_boxes, path, label, rules))
+def _entry(tree: Tree, image: str, name: str, label: str, rules: RowRules, is_background: bool) -> Entry:
+    if label in tree.files:
+        return Entry(name, tree.files[image], partial(_read_boxes, f"{tree.root}/{label}", label, rules))
+    return Entry(name, tree.files[image], no_boxes if is_background else partial(_refuse_missing, label))
 
 
-def _read_boxes(path: str | None, label: str, rules: RowRules, width: int, height: int) -> list[Box]:
-    """Boxes of one label file; None instead of its path when there is none."""
-    if path is None:
-        raise BadItem(label, "missing label file", "restore it; an image without objects needs an empty one")
+def _read_boxes(path: str, label: str, rules: RowRules, width: int, height: int) -> list[Box]:
     return read_rows(read_label(path, label), label, rules, width, height)
+
+
+def _refuse_missing(label: str, width: int, height: int) -> list[Box]:
+    raise BadItem(label, "missing label file", f"restore it; for images without objects: {BACKGROUND}")
 
 
 def _class_ids(tree: Tree, labels: Iterable[str]) -> list[int]:
