@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from robot_assets.core.errors import DataError
 from robot_assets.core.text import listed, near_misses, plural
+from robot_assets.data.importing.source_folder import hints_about
 from robot_assets.data.label_issues import printable
 from robot_assets.data.tree import Tree, suffix_of
 
@@ -20,15 +21,6 @@ _SPLIT = re.compile(
     r"(?:[_-]?\d{4})?(?:_data)?",
     re.IGNORECASE,
 )
-_OTHER_LABELS = {
-    ".xml": "XML labels (Pascal VOC or CVAT): export YOLO or COCO instead",
-    ".tfrecord": "TFRecord files: export YOLO or COCO instead",
-    ".json": "JSON that is not COCO (LabelMe, VIA or others): export YOLO or COCO instead",
-    ".csv": "CSV labels: export YOLO or COCO instead",
-    ".zip": "an archive: extract it first",
-    ".mp4": "a video: extract its frames and label them first",
-    ".avi": "a video: extract its frames and label them first",
-}
 
 
 @dataclass(frozen=True)
@@ -175,8 +167,9 @@ def _unknown(tree: Tree, wanted: Sequence[Layout], others: Sequence[Layout], for
 def _fix(tree: Tree, format: str, other: Layout | None) -> str:
     if other is not None:
         return f"{_command(tree, other.format, _layout_option(other, format))}   # recognized: {other.title}"
-    counts = Counter(map(suffix_of, tree.files))
-    hints = [f"{suffix} files are {hint}" for suffix, hint in _OTHER_LABELS.items() if counts[suffix]]
+    hints = hints_about(tree.files)
+    if not hints and tree.images() and not tree.with_suffix(".txt", ".json"):
+        hints = ["label the images first, as in CVAT or Label Studio, and export YOLO or COCO"]
     return "; ".join(hints) or "arrange the files in one of these ways, or export them again"
 
 

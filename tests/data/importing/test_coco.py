@@ -279,8 +279,9 @@ def test_images_none_of_which_is_there_are_one_error_with_the_folders_that_were_
     write_labels(source, document)
     with pytest.raises(DataError) as error:
         import_dataset("coco", source, tmp_path / "raw", quarantine=True)
-    found = "none of the 5 images that the labels list is there, such as upload/day1/r2/000.png of annotations.json"
-    assert found in error.value.found
+    found = "none of the 5 images that the labels list is there, such as upload/day1/r2/000.png"
+    assert f"{found} (there is images/day1/r2/000.png) of annotations.json" in error.value.found
+    assert error.value.fix.startswith("correct the file names in annotations.json")
     assert error.value.needed == "the images below the source, or below one of images/, data/ in it"
 
 

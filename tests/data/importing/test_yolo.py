@@ -331,7 +331,7 @@ def test_an_empty_source_is_named(tmp_path: Path) -> None:
 
 
 def test_a_missing_source_is_named(tmp_path: Path) -> None:
-    assert "nowhere is not a folder" in refused(tmp_path / "nowhere", tmp_path / "raw")
+    assert "nowhere does not exist" in refused(tmp_path / "nowhere", tmp_path / "raw")
 
 
 def test_a_name_that_is_not_utf8_is_named_in_escapes(source: Path, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ class ImageRecord:
         target: Path of the image below images/ of the raw data set.
         fault: Why it is refused; None when it is good, or when the walk over the tree has reported its file.
         shown: Its file name for messages, and where a file of that name is.
+        is_elsewhere: Whether such a file is somewhere else.
     """
 
     document: str
@@ -43,6 +44,7 @@ class ImageRecord:
     target: str
     fault: Fault | None = None
     shown: str = ""
+    is_elsewhere: bool = False
 
     @property
     def place(self) -> str:
@@ -72,7 +74,8 @@ def read_records(path: str, rows: Sequence[Any], roots: Sequence[str], paths: Im
         name = printable(file_name)[:200] if isinstance(file_name, str) else ""
         shown = f"{name} ({located.hint})" if located.hint else name
         entry = row if isinstance(row, dict) else {}
-        yield ImageRecord(path, index, entry, key, located.name, target_of(located.name or "", base), fault, shown)
+        target = target_of(located.name or "", base)
+        yield ImageRecord(path, index, entry, key, located.name, target, fault, shown, bool(located.hint))
 
 
 def target_of(name: str, base: str) -> str:

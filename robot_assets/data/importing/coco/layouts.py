@@ -71,8 +71,13 @@ def _image_roots(document: str) -> Iterator[str]:
     """Folders below which ``file_name`` may be, in order of preference; "" is the source."""
     path = PurePosixPath(document)
     base, split = _base_of(path), split_of(document)
-    roots = [base / "images" / split, base / split, base / "images", base / "data" / split, base / "data", base]
-    yield from dict.fromkeys("" if str(root) == "." else str(root) for root in (*roots, path.parent, PurePosixPath()))
+    top = PurePosixPath()
+    near, far = _folders_of_images(base, split), _folders_of_images(top, split)
+    yield from dict.fromkeys("" if str(root) == "." else str(root) for root in (*near, path.parent, top, *far))
+
+
+def _folders_of_images(base: PurePosixPath, split: str) -> list[PurePosixPath]:
+    return [base / "images" / split, base / split, base / "images", base / "data" / split, base / "data", base]
 
 
 def _named(*names: str, beside: str = "") -> Callable[[Tree], LabelFiles | None]:

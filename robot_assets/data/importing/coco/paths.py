@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import takewhile
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
@@ -23,6 +24,16 @@ NO_IMAGE: Fault = ("no such image", "restore the image, correct its file_name, o
 _URL = re.compile(r"[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _DRIVE = re.compile(r"[a-z]:[\\/]|\\\\", re.IGNORECASE)
 _BELOW = "write the path below the folder of the images"
+_IS_URL: Fault = ("file_name is a URL", "download the images into the source, and write their paths")
+_ABSOLUTE_WINDOWS: Fault = ("file_name is an absolute Windows path", f"{_BELOW}, with /")
+_ABSOLUTE: Fault = ("file_name is an absolute path", _BELOW)
+_OUTSIDE: Fault = ("file_name leads outside the source (..)", _BELOW)
+_WINDOWS: Fault = (
+    "file_name is a Windows path, and no such image is there with / either",
+    "restore the image, or write /",
+)
+ABSENT = frozenset((NO_IMAGE, _IS_URL, _ABSOLUTE_WINDOWS, _ABSOLUTE, _OUTSIDE, _WINDOWS))
+"""Faults of a name for which there is no file."""
 _SPELLINGS = {
     "absolute": "an absolute path",
     "windows": "a Windows path",
@@ -129,12 +140,30 @@ class ImagePaths:
         """Names of the tree by their last part, in lower case."""
         return _grouped(self.tree.files, lambda name: posixpath.basename(name).lower())
 
+    @cached_property
+    def _by_stem(self) -> dict[str, list[str]]:
+        """Names of images by their last part without suffix, in lower case."""
+        return _grouped(self.tree.images(), lambda name: _stem(posixpath.basename(name).lower()))
+
     def _missing(self, file_name: str) -> Located:
         """The fault of a name for which there is no file, and where a file of that name is."""
         path = file_name.replace("\\", "/")
-        elsewhere = self._by_base.get(posixpath.basename(path).lower(), [])
-        hint = f"there is {printable(elsewhere[0])}" if len(elsewhere) == 1 else ""
+        base = posixpath.basename(path).lower()
+        elsewhere = self._by_base.get(base) or self._by_stem.get(base) or self._by_stem.get(_stem(base), [])
+        tails = sorted((_common_tail(name, path), name) for name in elsewhere)
+        is_clear = len(tails) == 1 or (len(tails) > 1 and tails[-1][0] > tails[-2][0])
+        hint = f"there is {printable(tails[-1][1])}" if is_clear else ""
         return Located(None, _fault_of(file_name, path), hint)
+
+
+def _stem(base: str) -> str:
+    return posixpath.splitext(base)[0]
+
+
+def _common_tail(one: str, other: str) -> int:
+    """Number of equal parts at the ends of two paths; suffixes do not count."""
+    pairs = zip(reversed(_stem(one).split("/")), reversed(_stem(other).split("/")), strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _composed(name: str) -> str:
@@ -154,13 +183,11 @@ def _grouped(names: Iterable[str], form: Callable[[str], str]) -> dict[str, list
 
 def _fault_of(file_name: str, path: str) -> Fault:
     if _URL.match(file_name):
-        return "file_name is a URL", "download the images into the source, and write their paths"
+        return _IS_URL
     if _DRIVE.match(file_name):
-        return "file_name is an absolute Windows path", f"{_BELOW}, with /"
+        return _ABSOLUTE_WINDOWS
     if path.startswith("/"):
-        return "file_name is an absolute path", _BELOW
+        return _ABSOLUTE
     if posixpath.normpath(path).startswith("../") or path == "..":
-        return "file_name leads outside the source (..)", _BELOW
-    if "\\" in file_name:
-        return "file_name is a Windows path, and no such image is there with / either", "restore the image, or write /"
-    return NO_IMAGE
+        return _OUTSIDE
+    return _WINDOWS if "\\" in file_name else NO_IMAGE

@@ -30,8 +30,9 @@ from robot_assets.data.importing.coco.notes import (
     about_other_labels,
     about_shapes,
 )
-from robot_assets.data.importing.coco.paths import NO_IMAGE, ImagePaths
+from robot_assets.data.importing.coco.paths import ABSENT, NO_IMAGE, ImagePaths
 from robot_assets.data.importing.layout import LabelFiles, Layout, recognize, split_folders
+from robot_assets.data.importing.source_folder import EXPORT_IMAGES, require_folder
 from robot_assets.data.importing.unlabelled import about_background, about_unlisted, no_boxes
 from robot_assets.data.importing.yolo.layouts import LAYOUTS as YOLO_LAYOUTS
 from robot_assets.data.label_issues import LabelIssue, printable
@@ -70,9 +71,8 @@ def read_coco(
 
 def _tree(source: Path) -> Tree:
     """The files of a source; when it is a JSON file, those around it, without other JSON."""
-    if not source.exists() and not source.is_symlink():
-        fix = "check the path"
-        raise DataError(f"{printable(str(source))} does not exist", needed="an export, or its JSON file", fix=fix)
+    if source.suffix.lower() != ".json" or not source.is_file():
+        require_folder(source)
     if not source.is_file() or source.suffix.lower() != ".json" or source.is_symlink():
         return walk(source)
     tree = walk(base_folder(source))
@@ -194,16 +194,26 @@ class _Reader:
 
     def _require_images(self, records: Sequence[ImageRecord]) -> None:
         """Refuse a source none of whose images is there: that is one fault, and not one of each entry."""
-        if not records or any(record.fault != NO_IMAGE for record in records):
+        if not records or any(record.fault not in ABSENT for record in records):
             return
         first = records[0]
         roots = [printable(f"{root}/") for root in self.files.documents[first.document] if root]
         count, root = plural(len(records), "image"), printable(str(self.tree.root))
+        such = f"{first.shown} of {first.document}"
+        if first.fault and first.fault != NO_IMAGE:
+            such += f": {first.fault[0]}"
         raise DataError(
-            f"{root}: none of the {count} that the labels list is there, such as {first.shown} of {first.document}",
+            f"{root}: none of the {count} that the labels list is there, such as {such}",
             needed=f"the images below the source, or below one of {listed(roots)} in it",
-            fix=f"copy the images there, or import the folder that has both the images and {first.document}",
+            fix=self._fix_of_missing(first),
         )
+
+    def _fix_of_missing(self, first: ImageRecord) -> str:
+        document = printable(first.document)
+        if first.is_elsewhere:
+            return f"correct the file names in {document}: write the paths of the images below the source"
+        copy = f"copy the images there, or import the folder that has both the images and {document}"
+        return copy if self.tree.images() else f"{EXPORT_IMAGES}; or {copy}"
 
     def _boxes(self, path: str, numbers: Mapping[Id, int]) -> BoxReader:
         return BoxReader(path, numbers, repeated_ids(self.documents[path]["annotations"]), self.polygons)

@@ -15,12 +15,13 @@ from robot_assets.core.text import near_misses, plural
 from robot_assets.data.boxes import Box
 from robot_assets.data.importing.coco.layouts import LAYOUTS as COCO_LAYOUTS
 from robot_assets.data.importing.layout import is_split, recognize
+from robot_assets.data.importing.source_folder import no_image, require_folder
 from robot_assets.data.importing.unlabelled import BACKGROUND, about_background, no_boxes
 from robot_assets.data.importing.yolo.class_names import agreed_names, no_class_names, read_class_files
 from robot_assets.data.importing.yolo.layouts import LABEL_SUFFIX, LAYOUTS
 from robot_assets.data.importing.yolo.matching import Matching
 from robot_assets.data.importing.yolo.rows import RowRules, polygon_rows, read_label, read_rows
-from robot_assets.data.label_issues import BadItem, LabelIssue, printable
+from robot_assets.data.label_issues import BadItem, LabelIssue
 from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import EMPTY_FOLDER, Tree, walk
 
@@ -49,6 +50,7 @@ def read_yolo(
         DataError: No folder, an empty one, an unknown layout, no image, no or contradictory class names.
     """
     enclosing = _is_enclosing(source, polygons)
+    require_folder(source)
     tree = walk(source)
     if not tree.images():
         return _without_images(tree)
@@ -93,17 +95,9 @@ def _without_images(tree: Tree) -> Source:
     Raises:
         DataError: There is no issue either, so that the folder has no image at all.
     """
-    if tree.issues:
+    if any(issue.found != EMPTY_FOLDER for issue in tree.issues):
         return Source((), (), tuple(tree.issues))
-    texts = len(tree.with_suffix(LABEL_SUFFIX))
-    has = f", but {plural(texts, 'text file')}" if texts > 1 else ""
-    raise DataError(
-        f"{printable(str(tree.root))} has no image{has}",
-        needed="JPEG, PNG, WebP or BMP files",
-        fix="export the labels with their images (CVAT: 'Save images'; Label Studio: 'YOLO with Images')"
-        if texts > 1
-        else "check the path",
-    )
+    raise no_image(tree, len(tree.with_suffix(LABEL_SUFFIX)))
 
 
 def _is_loss(issue: LabelIssue) -> bool:
