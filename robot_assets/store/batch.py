@@ -12,7 +12,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from robot_assets.core.publishing import make_durable
@@ -25,7 +25,9 @@ def batch_into(cache: Cache) -> Iterator[Batch]:
     """Yield a batch; the objects staged in it are published when the block ends without an error."""
     folder = cache.root / "batches"
     with explaining_os_errors("writing objects", cache.root):
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
+            _hide_from_git(cache.root)
         _clear_leftovers(folder)
         staging, lock = _locked_folder(folder)
         try:
@@ -101,6 +103,12 @@ def _locked_folder(parent: Path) -> tuple[Path, int]:
         if folder.exists():
             return folder, handle
         os.close(handle)
+
+
+def _hide_from_git(root: Path) -> None:
+    """A store may be anywhere in a project: ``git add .`` adds none of it."""
+    with suppress(FileExistsError), (root / ".gitignore").open("x", encoding="utf-8") as file:
+        file.write("# artifacts are versioned by their hashes, never by git\n*\n")
 
 
 def _clear_leftovers(parent: Path) -> None:

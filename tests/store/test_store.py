@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -239,3 +240,13 @@ def test_making_missing_files_durable_is_an_error_for_few_and_for_many(number: i
     make_durable([tmp_path] * number)
     with pytest.raises(FileNotFoundError):
         make_durable([tmp_path / "nothing"] * number)
+
+
+def test_git_adds_nothing_of_a_store_in_a_project(tmp_path: Path) -> None:
+    subprocess.run(["git", "init", "-q", str(tmp_path)], check=True)
+    (tmp_path / "model").write_text("weights")
+    open_store("artifacts/store", tmp_path).add(tmp_path / "model")
+    status = subprocess.run(
+        ["git", "-C", str(tmp_path), "status", "--porcelain", "-uall"], check=True, capture_output=True, text=True
+    )
+    assert status.stdout == "?? model\n"
