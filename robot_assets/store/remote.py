@@ -224,13 +224,19 @@ def _file_system(url: str) -> tuple[Any, str]:
             needed=f"fsspec and its library for {protocol}://",
             fix="pip install 'robot-assets[s3]'" if protocol in ("s3", "s3a") else f"pip install {_library(error)}",
         ) from None
+    except ValueError as error:  # of fsspec, for a protocol that it does not know, and for a malformed URL
+        raise StoreError(
+            f"opening {masked(url)} failed: {masked(str(error), url)}",
+            needed="a path, or a URL such as s3://bucket/prefix, gs://bucket/prefix or ssh://host/folder",
+            fix="set store.url in params.yaml",
+        ) from None
     return fs, str(root)
 
 
 def _library(error: ImportError) -> str:
     """The library that fsspec names, such as gcsfs."""
-    named = re.search(r"[Ii]nstall [\"'`]?([\w-]+)", str(error))
-    return named[1] if named else error.name or "fsspec"
+    named = re.search(r"[Ii]nstall [\"'`]?([\w-]+)|requires [\"'`]?([\w-]+)", str(error))
+    return (named[1] or named[2]) if named else error.name or "fsspec"
 
 
 def _make_durable(path: str) -> None:

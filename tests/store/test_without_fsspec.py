@@ -52,3 +52,17 @@ def test_a_bucket_without_its_libraries_is_refused_with_the_extra(library: str, 
     refusal = run_without((library,), OPEN, tmp_path / "cache")
     assert refusal.startswith("opening s3://bucket/prefix failed")
     assert "fix: pip install 'robot-assets[s3]'" in refusal
+
+
+@pytest.mark.parametrize(
+    ("url", "found", "fix"),
+    [
+        ("s4://bucket/prefix", "opening s4://bucket/prefix failed: Protocol not known: s4", "set store.url"),
+        ("ssh://robot/store", "opening ssh://robot/store failed: ", "pip install paramiko"),
+        ("smb://robot/store", "opening smb://robot/store failed: ", "pip install smbprotocol"),
+    ],
+)
+def test_a_url_that_cannot_be_opened_has_a_fix(url: str, found: str, fix: str, tmp_path: Path) -> None:
+    refusal = run_without(("paramiko", "smbprotocol"), OPEN.replace("s3://bucket/prefix", url), tmp_path / "cache")
+    assert refusal.startswith(found)
+    assert f"fix: {fix}" in refusal
