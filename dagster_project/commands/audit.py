@@ -132,6 +132,12 @@ def _write(text: str, out: Path | None, chain: Chain) -> None:
     from robot_assets.core.publishing import publishing_file
     from robot_assets.lineage.report.phrases import verdict
 
+    if out.is_dir():
+        raise StoreError(
+            f"--out is {out}, which is a folder",
+            needed="a file",
+            fix=f"name a file in it, such as: --out {shlex.quote(str(out / 'audit.html'))}",
+        )
     try:
         with publishing_file(out) as staging:
             staging.write_text(text, encoding="utf-8")
