@@ -327,9 +327,10 @@ def test_the_command_writes_one_page(checkout):
     done = checkout.run("robot-assets", "audit", ENGINE, "--format", "html", "--out", "audit.html")
     assert done.stdout == "audit.html: Complete and clean\n"
     assert (checkout.root / "audit.html").read_text().startswith("<!DOCTYPE html>")
-    refused = checkout.run("robot-assets", "audit", ENGINE, "--format", "html", "--out", "data", check=False)
-    assert "--out is data, which is a folder" in refused.stderr
-    assert "--out data/audit.html" in refused.stderr
+    (checkout.root / "pages").mkdir()
+    refused = checkout.run("robot-assets", "audit", ENGINE, "--format", "html", "--out", "pages", check=False)
+    assert "--out is pages, which is a folder" in refused.stderr
+    assert "--out pages/audit.html" in refused.stderr
 
 
 def test_the_command_prints_the_signed_statements_one_a_line_or_that_there_are_none(checkout):
