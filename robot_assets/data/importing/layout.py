@@ -74,6 +74,17 @@ def split_folders(file_names: Iterable[str]) -> tuple[str, ...]:
     return tuple(sorted(top for top in tops if is_split(top)))
 
 
+def sibling_splits(file_names: Iterable[str]) -> tuple[str, ...]:
+    """Folders at any depth that have the name of a split, beside another one: a/train and a/valid."""
+    below: dict[str, set[str]] = {}
+    for folder in {name.rpartition("/")[0] for name in file_names}:
+        parts = folder.split("/")
+        at = next((at for at, part in enumerate(parts) if is_split(part)), None)
+        if at is not None:
+            below.setdefault("/".join(parts[:at]), set()).add("/".join(parts[: at + 1]))
+    return tuple(sorted(split for splits in below.values() if len(splits) > 1 for split in splits))
+
+
 def recognize(tree: Tree, layouts: Sequence[Layout], forced: str | None = None) -> tuple[Layout, LabelFiles]:
     """Find out how a source is arranged: the first layout that fits.
 

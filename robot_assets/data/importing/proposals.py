@@ -6,19 +6,15 @@ import itertools
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from robot_assets.core.text import listed
+from robot_assets.data.importing.layout import sibling_splits
 from robot_assets.data.importing.sessions import by_name, by_time, captures_of, parse_rule, stem_of
 from robot_assets.data.label_issues import printable
 
 SESSIONS_MIN = 3
 """A split needs three sessions: train, val and test."""
-SPLIT_FOLDERS = frozenset(
-    f"{split}{year}"
-    for split in ("train", "training", "val", "valid", "validation", "test", "testing", "minival")
-    for year in ("", "2014", "2017")
-)
 _ROBOFLOW_TAIL = r"(?:_[A-Za-z]+)?\.rf\.\w+"
 """What Roboflow adds to the name of an image: ``_jpg.rf.HASH``."""
 _ROBOFLOW_IMAGE = r"^(.+)\.rf\.\w+$"
@@ -54,11 +50,10 @@ class Proposal:
 
 
 def splits_among(sessions: Collection[str]) -> tuple[str, ...]:
-    """The folders, when all are named as the splits of an export: such folders are no recordings."""
-    tops = {PurePosixPath(session).parts[:1] for session in sessions}
-    names = tuple(sorted(part for parts in tops for part in parts))
-    is_export = len(names) > 1 and all(name.lower() in SPLIT_FOLDERS for name in names)
-    return names if is_export else ()
+    """The folders, when all are splits of an export: such folders are no recordings."""
+    splits = sibling_splits(f"{session}/" for session in sessions)
+    are_all = all(any(f"{session}/".startswith(f"{split}/") for split in splits) for session in sessions)
+    return splits if are_all else ()
 
 
 def proposals(images: Mapping[str, Path], splits: Collection[str] = ()) -> tuple[Proposal, ...]:

@@ -12,6 +12,9 @@ from robot_assets.core.errors import DataError
 from robot_assets.data.label_issues import printable
 
 _PATH_TITLES = ("path", "file", "file_name", "filename", "image", "name")
+_UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+"""Byte order marks: a spreadsheet writes "Unicode text" so."""
+_SAVE = "save it as UTF-8 (Excel: CSV UTF-8), or convert it: iconv -f CP949 -t UTF-8"
 _EXAMPLE = "rows such as day1/000.jpg,morning"
 
 
@@ -93,7 +96,8 @@ def _by_tail(files: Mapping[str, Path]) -> dict[str, list[str]]:
 def _rows(path: Path) -> list[tuple[int, list[str]]]:
     """The rows that are not empty, with their line numbers."""
     try:
-        text = path.read_text("utf-8-sig")
+        encoded = path.read_bytes()
+        text = encoded.decode("utf-16" if encoded.startswith(_UTF_16) else "utf-8-sig")
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: {(error.strerror or str(error)).lower()}",
@@ -101,7 +105,7 @@ def _rows(path: Path) -> list[tuple[int, list[str]]]:
             fix="correct the path in --sessions file:CSV",
         ) from None
     except UnicodeDecodeError:
-        raise DataError(f"{path} is not UTF-8 text", needed="a CSV file in UTF-8", fix="save it as UTF-8") from None
+        raise DataError(f"{path} is not UTF-8 text", needed="a CSV file in UTF-8", fix=_SAVE) from None
     delimiter = max(",;\t", key=text.partition("\n")[0].count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     try:

@@ -10,7 +10,7 @@ import hashlib
 import re
 import unicodedata
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path, PurePosixPath
@@ -19,6 +19,7 @@ from robot_assets.core.errors import DataError
 from robot_assets.core.progress import report
 from robot_assets.core.text import listed, plural
 from robot_assets.data.importing.capture_time import Capture, capture_of
+from robot_assets.data.importing.layout import sibling_splits
 from robot_assets.data.importing.session_rules import FOLDER as FOLDER
 from robot_assets.data.importing.session_rules import SessionRule as SessionRule
 from robot_assets.data.importing.session_rules import parse_rule as parse_rule
@@ -132,8 +133,9 @@ def _table_sessions(found: Source, rule: SessionRule) -> _Grouping:
     notes = []
     if unknown:
         rows = plural(len(unknown), "row of", "rows of") + f" {rule.table}"
-        notes = [f"{rows} without an image in the source: {listed(map(printable, unknown), at_most=3)}"]
-    return sessions, (f"no row in {rule.table}", "add a row with its session, or remove the image"), notes
+        notes = [f"{rows} without an image in the source: {_examples(unknown)}"]
+    others = f", which has {plural(len(unknown), 'row')} of no image: {_examples(unknown)}" if unknown else ""
+    return sessions, (f"no row in {rule.table}{others}", "add a row with its session, or remove the image"), notes
 
 
 def _single_sessions(found: Source, _rule: SessionRule) -> _Grouping:
@@ -145,6 +147,10 @@ def _single_sessions(found: Source, _rule: SessionRule) -> _Grouping:
     return sessions, ("", ""), [LEAKAGE]
 
 
+def _examples(rows: Iterable[str]) -> str:
+    return listed(map(printable, rows), at_most=3)
+
+
 def _no_session(found: Source, rule: SessionRule) -> DataError:
     """The error about a rule that fits no image."""
     names = listed((printable(entry.file_name) for entry in found.entries), at_most=3)
@@ -153,8 +159,9 @@ def _no_session(found: Source, rule: SessionRule) -> DataError:
         "exif-time": "finds no capture time (EXIF DateTimeOriginal) in any of",
         "file": "has no row for any of",
     }[rule.kind]
+    rows = f"; its rows are such as {_examples(rule.rows)}" if rule.rows else ""
     return DataError(
-        f"--sessions {rule.text!r} {what} {plural(len(found.entries), 'image')}: {names}",
+        f"--sessions {rule.text!r} {what} {plural(len(found.entries), 'image')}: {names}{rows}",
         needed="a rule that gives every image a session",
         fix="correct the rule; an import without --sessions proposes some that fit",
     )
@@ -175,9 +182,10 @@ _RULES: Mapping[str, Callable[[Source, SessionRule], _Grouping]] = {
 
 def _split_notes(found: Source) -> list[str]:
     """A warning where the folders are the splits of an export; one alone divides nothing."""
-    if len(found.splits) < 2:
+    splits = found.splits if len(found.splits) > 1 else sibling_splits(entry.file_name for entry in found.entries)
+    if not splits:
         return []
-    folders = listed(map(printable, found.splits))
+    folders = listed(map(printable, splits))
     return [
         f"{folders}: splits of the export, used as sessions. Images of one recording may be in several of them, so "
         "that scores on val and test would be too high (leakage); --sessions groups the images by recording"

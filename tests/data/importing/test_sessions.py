@@ -323,7 +323,8 @@ def test_unknown_rows_are_a_note_and_images_without_a_row_are_findings(tmp_path:
     found = regrouped(source_of(["a.jpg", "b.jpg", "c.jpg"]), parse_rule(rule))
     assert found.notes == (f"2 rows of {tmp_path}/sessions.csv without an image in the source: old1.jpg, old2.jpg",)
     assert [one.place for one in found.issues] == ["b.jpg", "c.jpg"]
-    assert {one.found for one in found.issues} == {f"no row in {tmp_path}/sessions.csv"}
+    rows = "which has 2 rows of no image: old1.jpg, old2.jpg"
+    assert {one.found for one in found.issues} == {f"no row in {tmp_path}/sessions.csv, {rows}"}
 
 
 @pytest.mark.parametrize(
@@ -342,7 +343,7 @@ def test_a_row_that_cannot_be_right_is_named_with_its_line(tmp_path: Path, text:
 
 
 def test_a_table_that_is_not_utf8_is_named(tmp_path: Path) -> None:
-    (tmp_path / "sessions.csv").write_bytes("a.jpg,x\n".encode("utf-16"))
+    (tmp_path / "sessions.csv").write_bytes("a.jpg,잔디\n".encode("cp949"))
     assert "is not UTF-8 text" in refusal(f"file:{tmp_path}/sessions.csv").found
 
 
@@ -421,3 +422,31 @@ def test_folders_with_the_names_of_splits_are_recognized() -> None:
     assert splits_among(["train", "day2"]) == ()
     assert splits_among(["."]) == ()
     assert splits_among([]) == ()
+    assert splits_among(["a/train", "a/valid", "b/train", "b/valid"]) == ("a/train", "a/valid", "b/train", "b/valid")
+    assert splits_among(["obj_train_data", "obj_valid_data"]) == ("obj_train_data", "obj_valid_data")
+    assert splits_among(["a/train", "b/test"]) == ()
+
+
+def test_splits_of_several_exports_side_by_side_are_named_as_no_recordings() -> None:
+    names = [f"{export}/{split}/0.jpg" for export in "ab" for split in ("train", "valid")]
+    (note,) = regrouped(source_of(names), FOLDER).notes
+    assert note.startswith("a/train, a/valid, b/train, b/valid: splits of the export, used as sessions")
+
+
+def test_a_table_whose_rows_fit_no_image_shows_its_rows(tmp_path: Path) -> None:
+    text = "path,session\nC:\\Users\\kim\\set\\0.jpg,day1\n"
+    with pytest.raises(DataError) as error:
+        regrouped(source_of(["day1/0.jpg"]), parse_rule(table(tmp_path, text)))
+    assert error.value.found.endswith("its rows are such as C:/Users/kim/set/0.jpg")
+
+
+def test_rows_of_no_image_are_shown_beside_images_without_a_row(tmp_path: Path) -> None:
+    rule = parse_rule(table(tmp_path, "path,session\na.jpg,day1\nb.jgp,day1\n"))
+    (issue,) = regrouped(source_of(["a.jpg", "b.jpg"]), rule).issues
+    assert issue.found.endswith("sessions.csv, which has 1 row of no image: b.jgp")
+
+
+def test_a_table_of_a_spreadsheet_in_utf16_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "sessions.csv"
+    path.write_bytes("path\tsession\na.jpg\t잔디\n".encode("utf-16"))
+    assert parse_rule(f"file:{path}").rows == {"a.jpg": "잔디"}
