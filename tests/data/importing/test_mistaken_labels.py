@@ -109,3 +109,32 @@ def test_other_areas_are_no_sign_of_corners(coco: Path, tmp_path: Path, area: ob
         row |= {"bbox": [5, 5 + index, 20, 20], "area": area}
     write_labels(coco, document)
     assert import_dataset("coco", coco, tmp_path / "raw").images == 5
+
+
+def test_annotations_with_ignore_are_crowd_regions_and_noted(coco: Path, tmp_path: Path) -> None:
+    document = read_labels(coco)
+    document["annotations"][0]["ignore"] = 1
+    document["annotations"][1]["ignore"] = 0
+    write_labels(coco, document)
+    summary = import_dataset("coco", coco, tmp_path / "raw")
+    assert [row["iscrowd"] for row in read_labels(tmp_path / "raw")["annotations"]].count(1) == 1
+    note = "annotations.json: 1 annotation with ignore: 1 imported as crowd regions, which training and evaluation"
+    assert any(note in one for one in summary.notes)
+
+
+@pytest.mark.parametrize(
+    ("content", "found", "fix"),
+    [
+        ("\ufeff\n<!DOCTYPE html><html>sign in</html>", "is a web page or XML, not JSON", "download the labels again"),
+        ("version https://git-lfs.github.com/spec/v1\n", "is malformed: it is a Git LFS pointer", "git -C "),
+        ('{"images": [', "is malformed: ", "export it again"),
+    ],
+)
+def test_what_has_the_name_of_coco_labels_and_is_something_else_is_named(
+    coco: Path, tmp_path: Path, content: str, found: str, fix: str
+) -> None:
+    (coco / "annotations.json").write_text(content, "utf-8")
+    with pytest.raises(DataError) as error:
+        import_dataset("coco", coco, tmp_path / "raw")
+    assert f"annotations.json {found}" in error.value.found
+    assert error.value.fix.startswith(fix)

@@ -22,6 +22,8 @@ from robot_assets.data.importing.coco.shapes import (
 from robot_assets.data.label_issues import BadItem, printable
 
 _CORRECT = "correct or remove the annotation"
+IGNORE = "ignore"
+"""Marks an object that is neither learned nor missed, as in CrowdHuman; it is read as a crowd region."""
 _NUMBERS = {int, float}
 
 
@@ -81,10 +83,11 @@ class BoxReader:
             fault = f"box of {w:.6g}x{h:.6g} px in the corner of the image"
         if fault:
             raise _BadField(index, "bbox", fault + hint_about(rectangle, width, height), _CORRECT)
-        crowd = row.get("iscrowd", 0)
-        if crowd not in (0, 1):
-            raise _BadField(index, "iscrowd", f"{ascii(crowd)[:80]}, needed 0 or 1", "set it to 0 or 1")
-        return make_box(number, (x, y, w, h), (width, height), crowd=bool(crowd))
+        flags = {key: row.get(key, 0) for key in ("iscrowd", IGNORE)}
+        for key, value in flags.items():
+            if value not in (0, 1):
+                raise _BadField(index, key, f"{ascii(value)[:80]}, needed 0 or 1", "set it to 0 or 1")
+        return make_box(number, (x, y, w, h), (width, height), crowd=any(flags.values()))
 
     def _enclosing(self, index: int, row: dict[str, Any]) -> Rectangle:
         try:
@@ -104,6 +107,8 @@ def _upright_inside(row: Mapping[str, Any], numbers: Mapping[Id, int], width: in
     It is the box that ``make_box`` makes of a rectangle that is inside its image.
     """
     category, bbox, crowd = row.get("category_id"), row.get("bbox"), row.get("iscrowd", 0)
+    if row.get(IGNORE):
+        return None
     if type(category) is not int or type(bbox) is not list or len(bbox) != 4 or crowd not in (0, 1):
         return None
     x, y, w, h = bbox

@@ -8,6 +8,7 @@ from typing import Any
 
 from robot_assets.core.text import listed, plural
 from robot_assets.data.importing.coco.annotations import Rows
+from robot_assets.data.importing.coco.boxes import IGNORE
 from robot_assets.data.importing.coco.ids import Id, ids_in
 from robot_assets.data.importing.coco.layouts import documents_of, has_coco_keys, is_keypoints
 from robot_assets.data.importing.coco.shapes import is_upright
@@ -46,6 +47,14 @@ def about_names(names: Sequence[str]) -> Iterator[str]:
     for same in alike.values():
         if len(same) > 1:
             yield f"{' and '.join(map(repr, same))} differ in case or spaces only, and are {len(same)} classes"
+
+
+def about_ignored(path: str, document: Mapping[str, Any]) -> Iterator[str]:
+    """Annotations that are marked to be ignored."""
+    count = sum(value == 1 for value in ids_in(document["annotations"], IGNORE))
+    if count:
+        shown = plural(count, "annotation")
+        yield f"{path}: {shown} with ignore: 1 imported as crowd regions, which training and evaluation leave out"
 
 
 def about_shapes(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -25,6 +26,7 @@ from robot_assets.data.importing.coco.layouts import (
 )
 from robot_assets.data.importing.coco.notes import (
     about_ids,
+    about_ignored,
     about_images_without_boxes,
     about_names,
     about_other_labels,
@@ -34,11 +36,13 @@ from robot_assets.data.importing.coco.paths import ABSENT, NO_IMAGE, ImagePaths
 from robot_assets.data.importing.layout import LabelFiles, Layout, recognize, split_folders
 from robot_assets.data.importing.source_folder import EXPORT_IMAGES, require_folder
 from robot_assets.data.importing.unlabelled import about_background, about_unlisted, no_boxes
+from robot_assets.data.importing.yolo.class_names import LFS_POINTER
 from robot_assets.data.importing.yolo.layouts import LAYOUTS as YOLO_LAYOUTS
 from robot_assets.data.label_issues import LabelIssue, printable
 from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import Tree, walk
 
+_START_BYTES = 1024
 _FIX_SYNTAX = "export it again from the annotation tool, or copy it again"
 _UNLISTED = "the labels do not list this image", "list it, without annotations if it has no object"
 _NEEDED = "COCO JSON with images, annotations and categories"
@@ -105,7 +109,19 @@ def _parsed(path: Path) -> Any:
     try:
         return load_json(path)
     except NotJson as error:
-        raise DataError(f"{printable(str(path))} is malformed: {error}", needed=_NEEDED, fix=_FIX_SYNTAX) from None
+        raise _malformed(path, str(error)) from None
+
+
+def _malformed(path: Path, fault: str) -> DataError:
+    """The error about a file that is not JSON: it may be something else that has its name."""
+    place = printable(str(path))
+    start = b"" if path.is_symlink() else path.read_bytes()[:_START_BYTES].lstrip(b"\xef\xbb\xbf \t\r\n")
+    if start.startswith(b"<"):
+        fix = "download the labels again, signed in where that is needed; of XML labels, export COCO instead"
+        return DataError(f"{place} is a web page or XML, not JSON", needed=_NEEDED, fix=fix)
+    is_pointer = start.startswith(LFS_POINTER.encode())
+    fix = f"git -C {shlex.quote(str(path.parent))} lfs pull" if is_pointer else _FIX_SYNTAX
+    return DataError(f"{place} is malformed: {fault}", needed=_NEEDED, fix=fix)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -185,6 +201,7 @@ class _Reader:
         for path, document in self.documents.items():
             yield from paths[path].notes(path)
             yield from about_images_without_boxes(path, document, rows[path])
+            yield from about_ignored(path, document)
         if self.polygons:
             yield about_shapes(row for one in good for _, row in rows[one.document].get(one.key, []))
         yield from about_other_labels(self.tree, self.documents)
