@@ -260,6 +260,9 @@ def _print_split(project: Project, name: str, outcome: Outcome) -> None:
     from robot_assets.data.spec import DatasetSpec
     from robot_assets.pipeline import scaffold
 
+    unused = [label for label in outcome.classes if label not in outcome.used_classes]
+    if unused:
+        print(f"note: no box of {escaped(', '.join(map(repr, unused)))}: not in the entries for params.yaml")
     text = scaffold.entries(project, name, *_figures(outcome))
     known = project.params.datasets.get(name)
     spec = known or DatasetSpec.model_validate(yaml.safe_load(text)["datasets"][name])
@@ -321,4 +324,4 @@ def _has_model(project: Project, dataset: str) -> bool:
 
 def _figures(outcome: Outcome) -> tuple[tuple[str, ...], tuple[int, int], int, int]:
     """What the entries of params.yaml depend on: classes, size of an image, numbers of images and sessions."""
-    return outcome.classes, outcome.image_size, outcome.images, len(outcome.sessions)
+    return outcome.used_classes, outcome.image_size, outcome.images, len(outcome.sessions)

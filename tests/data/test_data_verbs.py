@@ -319,6 +319,16 @@ def test_an_import_prints_the_entries_of_params_and_writes_them_when_asked(proje
     assert "split of a build:" in run("check", "yard")
 
 
+def test_classes_without_a_box_are_no_classes_of_params(project: Path, source: Path) -> None:
+    (source / "obj.names").write_text("ball\nhuman\ngoal post\nreferee\n")
+    found = run("import", "yolo", source, "--name", "yard", "--write")
+    assert "note: no box of 'referee': not in the entries for params.yaml\n" in found
+    document = yaml.safe_load((project / "params.yaml").read_text())
+    assert document["datasets"]["yard"]["classes"] == ["ball", "human", "goal post"]
+    assert "split of a build:" in run("check", "yard")
+    run("build", "yard")
+
+
 def test_an_import_names_classes_in_which_params_and_labels_differ(project: Path, source: Path) -> None:
     edit_params(project, classes=["ball", "human", "referee"])
     found = run("import", "yolo", source, "--name", "field")

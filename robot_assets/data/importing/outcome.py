@@ -53,6 +53,12 @@ class Outcome:
         return tuple(session.name for session in self.sessions)
 
     @property
+    def used_classes(self) -> tuple[str, ...]:
+        """Classes that have a box; all of them when no class has one."""
+        used = {name for session in self.sessions for name, boxes in session.boxes.items() if boxes}
+        return tuple(name for name in self.classes if name in used) or self.classes
+
+    @property
     def can_be_split(self) -> bool:
         """Whether there are as many sessions as splits."""
         return len(self.sessions) >= 3
