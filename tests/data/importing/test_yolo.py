@@ -212,7 +212,7 @@ def test_the_number_of_polygons_read_as_boxes_is_noted(source: Path) -> None:
     )
     (source / "day1/r2/002.txt").write_text("0 0.1 0.1 0.2 0.1 0.2 0.2\n1 0.1 0.1 0.2 0.1 0.2 0.2 0.1 0.2\n")
     assert read_yolo(source, polygons="boxes").notes == (
-        "3 polygons or oriented boxes read as their enclosing box, in 2 label files",
+        "3 polygons or oriented boxes read as their enclosing boxes, in 2 label files",
     )
 
 

@@ -141,8 +141,8 @@ def _enclosing_notes(tree: Tree, labels: Iterable[str], rules: RowRules) -> Iter
     counts = [count for count in counts if count]
     if counts:
         rows = plural(sum(counts), *_ENCLOSED[rules.key_points is not None])
-        whose = "its" if sum(counts) == 1 else "their"
-        yield f"{rows} read as {whose} enclosing box, in {plural(len(counts), 'label file')}"
+        boxes = "its enclosing box" if sum(counts) == 1 else "their enclosing boxes"
+        yield f"{rows} read as {boxes}, in {plural(len(counts), 'label file')}"
 
 
 def _polygons(path: Path, label: str) -> int:
