@@ -18,6 +18,7 @@ from pathlib import Path, PurePosixPath
 from robot_assets.core.errors import DataError
 from robot_assets.core.progress import report
 from robot_assets.core.text import listed, plural
+from robot_assets.core.time_limit import OutOfTime, time_limit
 from robot_assets.data.importing.capture_time import Capture, capture_of
 from robot_assets.data.importing.layout import sibling_splits
 from robot_assets.data.importing.session_rules import FOLDER as FOLDER
@@ -27,6 +28,8 @@ from robot_assets.data.importing.session_table import sessions_of
 from robot_assets.data.label_issues import LabelIssue, printable
 from robot_assets.data.source import Entry, Source
 
+MATCHING_MAX_S = 10.0
+"""Time for the names of all images: 20,000 take some milliseconds, and a nested repetition takes years."""
 _BYTES_MAX = 100
 """Longest name of a session. File systems allow 255 bytes, and tools add suffixes."""
 _FOLDER_BYTES_MAX = 60
@@ -116,7 +119,14 @@ def captures_of(images: Mapping[str, Path]) -> dict[str, Capture]:
 
 def _name_sessions(found: Source, rule: SessionRule) -> _Grouping:
     pattern = rule.pattern or re.compile("(.*)")
-    sessions = {entry.file_name: by_name(stem_of(entry.file_name), pattern) for entry in found.entries}
+    sessions: dict[str, str] = {}
+    name = ""
+    try:
+        with time_limit(MATCHING_MAX_S):
+            for name in (entry.file_name for entry in found.entries):
+                sessions[name] = by_name(stem_of(name), pattern)
+    except OutOfTime:
+        raise _too_slow(rule, name) from None
     problem = (f"--sessions {rule.text!r} does not match the name", "correct the expression, or rename the file")
     return {name: session for name, session in sessions.items() if session}, problem, []
 
@@ -149,6 +159,14 @@ def _single_sessions(found: Source, _rule: SessionRule) -> _Grouping:
 
 def _examples(rows: Iterable[str]) -> str:
     return listed(map(printable, rows), at_most=3)
+
+
+def _too_slow(rule: SessionRule, name: str) -> DataError:
+    return DataError(
+        f"--sessions {rule.text!r} takes more than {MATCHING_MAX_S:g} s; it was at {printable(name)}",
+        needed="an expression without a repetition inside a repetition, such as (a+)+",
+        fix=r"simplify it, as in --sessions 'name:^(.+)_\d+$'",
+    )
 
 
 def _no_session(found: Source, rule: SessionRule) -> DataError:

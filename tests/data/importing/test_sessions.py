@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import unicodedata
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from robot_assets.core.errors import DataError
+from robot_assets.data.importing import sessions
 from robot_assets.data.importing.capture_time import capture_of
 from robot_assets.data.importing.proposals import proposals, splits_among
 from robot_assets.data.importing.sessions import FOLDER, parse_rule, regrouped
@@ -121,6 +123,14 @@ def test_images_that_do_not_match_have_one_finding_in_common() -> None:
 def test_a_rule_that_fits_no_image_is_refused_with_the_names(rule: str) -> None:
     with pytest.raises(DataError, match=r"of 2 images: a\.jpg, b\.jpg"):
         grouped(["a.jpg", "b.jpg"], rule)
+
+
+def test_an_expression_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sessions, "MATCHING_MAX_S", 0.2)
+    with pytest.raises(DataError) as error:
+        grouped(["robot0_20260101_000_front_left.jpg"], r"name:^((\w+)*)*#")
+    assert "takes more than 0.2 s; it was at robot0_20260101_000_front_left.jpg" in error.value.found
+    assert signal.getitimer(signal.ITIMER_REAL)[0] == 0
 
 
 def test_files_of_equal_names_in_one_session_keep_their_folder() -> None:
