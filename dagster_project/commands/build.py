@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,9 +15,11 @@ import typer
 from dagster_project.commands.records import print_records
 from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, progress_bars
+from robot_assets.core.errors import StoreError
 from robot_assets.core.extras import require
 from robot_assets.core.text import escaped, plural
 from robot_assets.pipeline.project import find_project
+from robot_assets.store.cache import OBJECTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -24,6 +28,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
     from robot_assets.lineage.staleness import Status
+    from robot_assets.pipeline.project import Project
 
 _INTERRUPTED = 128 + signal.SIGINT
 
@@ -52,6 +57,7 @@ def build(
     with open_instance(project.root, writes=True) as instance:
         from dagster_project.definitions import defs
 
+        _require_shared_store(project, instance)
         if reason := missing_commit(project.root):
             print(f"{escaped(reason[0])}\n  fix: {reason[1]}", file=sys.stderr)
         with _ending_interrupted(), progress_bars() as terminal:
@@ -63,6 +69,26 @@ def build(
             wanted = build_waves(project, defs, instance, selection or [], announce)
         report = {"built": built, "assets": _summary(instance, wanted)}
     answer(report, as_json, lambda: _print(report))
+
+
+def _require_shared_store(project: Project, instance: dg.DagsterInstance) -> None:
+    """A share that is not mounted would be made anew in its mount point, and everything be built again into it.
+
+    Raises:
+        StoreError: Assets were built, and the shared folder of the store has no objects.
+    """
+    from dagster_project.instance.event_log import latest_materializations
+
+    share = Path((project.store.remote_url or "").removeprefix("file://"))
+    if not share.is_absolute() or (share / OBJECTS).is_dir() or not latest_materializations(instance):
+        return
+    state = "has no artifacts" if share.is_dir() else "does not exist"
+    raise StoreError(
+        f"the store {share} {state}, and assets of this project were built: is it mounted, or was it moved?",
+        needed="the store with the artifacts that were built, or a folder that is prepared as an empty one",
+        fix=f"ls -la {shlex.quote(str(share))}   # mount it, or correct store.url; to start with an empty one: "
+        f"mkdir -p {shlex.quote(str(share / OBJECTS))}",
+    )
 
 
 @contextmanager

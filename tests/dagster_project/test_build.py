@@ -84,6 +84,20 @@ def test_a_rebuild_of_lost_bytes_to_the_same_bytes_stops_there(copy_of_built):
     assert copy_of_built.latest("small_detector/onnx").tags["dagster/data_version"] == before
 
 
+def test_a_share_that_is_not_mounted_is_not_made_anew_in_its_mount_point(copy_of_built, tmp_path):
+    share = tmp_path / "share"
+    copy_of_built.change(lambda params: params["store"].update(url=str(share)))
+    for state in ("does not exist", "has no artifacts"):
+        refused = copy_of_built.run("robot-assets", "build", "datasets/small", check=False)
+        assert refused.returncode == 1
+        assert f"the store {share} {state}, and assets of this project were built" in refused.stderr
+        assert not share.exists() or not any(share.iterdir())
+        share.mkdir(exist_ok=True)
+    fix = refused.stderr.rpartition("empty one: ")[2]
+    subprocess.run(fix, shell=True, check=True)
+    assert "datasets/small" in copy_of_built.build("datasets/small")["built"]
+
+
 def test_a_new_budget_runs_the_gate_which_fails_with_a_fix(copy_of_built):
     def tighten(params):
         params["targets"]["cpu"]["gate"]["latency_ms_p95_max"] = 0.0001
