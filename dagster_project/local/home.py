@@ -127,7 +127,7 @@ def _absolute(named: str, root: Path) -> Path:
     path = Path(named)
     if path.is_absolute():
         return path
-    meant = Path(os.path.expandvars(named)).expanduser().absolute()
+    meant = Path(os.path.expandvars(named.strip())).expanduser().absolute()
     is_own = meant.resolve() == (root / ".dagster").resolve()
     raise InstanceError(
         f"{HOME_VARIABLE} is {named!r}, which is not an absolute path",
