@@ -39,6 +39,11 @@ def test_rows_of_other_formats_are_named_and_no_box(row: str, found: str, enclos
     assert found in fault_of_row(row, RowRules(("ball", "Car"), enclosing=enclosing))
 
 
+@pytest.mark.parametrize(("row", "fix"), [("2", "correct it (ids start at 0), or"), ("7", "correct it, or")])
+def test_class_ids_that_may_start_at_1_have_a_hint(row: str, fix: str) -> None:
+    assert fix in fault_of_row(f"{row} 0.5 0.5 0.2 0.2")
+
+
 @pytest.mark.parametrize(
     "row", ["0 0.1 0.1 0.5 0.1 0.5 0.5", "0 0.1 0.1 0.5 0.1 0.5 0", "0 0 0 1 0 1 1 0.000000 1.000000 0.500000 0.400000"]
 )

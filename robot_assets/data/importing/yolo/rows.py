@@ -268,7 +268,8 @@ def _category(place: str, text: str, rules: RowRules) -> int:
         number = math.nan
     if not text.isdigit() and number.is_integer() and 0 <= number <= last:
         raise BadItem(place, found, f"write it as an integer: {int(number)}")
-    raise BadItem(place, found, "correct it, or add the class name")
+    hint = " (ids start at 0)" if number == last + 1 else ""
+    raise BadItem(place, found, f"correct it{hint}, or add the class name")
 
 
 def _numbers(place: str, columns: list[str]) -> list[float]:
