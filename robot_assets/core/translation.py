@@ -46,8 +46,19 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _translated(error: BaseException) -> RobotAssetsError | None:
-    translators = (*_added, system_error, sqlite_error, _import_error, _document_error, _limit_error)
+    translators = (*_added, system_error, sqlite_error, _home_error, _import_error, _document_error, _limit_error)
     return next(filter(None, (translator(error) for translator in translators)), None)
+
+
+def _home_error(error: BaseException) -> RobotAssetsError | None:
+    """A path such as ``~nobody/robot``, as pathlib refuses it."""
+    if not isinstance(error, RuntimeError) or "Could not determine home directory" not in str(error):
+        return None
+    return TranslatedError(
+        "a path begins with ~, and this machine has no such user, or no home folder for the user",
+        needed="a path without ~, or a user of this machine after it",
+        fix="getent passwd   # shows the users and their home folders",
+    )
 
 
 def _import_error(error: BaseException) -> RobotAssetsError | None:

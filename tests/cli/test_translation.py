@@ -192,3 +192,8 @@ def test_exceptions_of_dagster_are_translated(tmp_path: Path, monkeypatch: pytes
     assert "run_luncher" in unknown.found
     assert unknown.fix == f"mv {tmp_path}/dagster.yaml {tmp_path}/dagster.yaml.damaged"
     assert translated_of_dagster(ValueError("x")) is None
+
+
+def test_the_home_of_a_user_who_does_not_exist_is_named() -> None:
+    error = found(Path("~no-such-user/robot").expanduser)
+    assert error.found.startswith("a path begins with ~, and this machine has no such user")
