@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from robot_assets.core.verdict import Verdict
     from robot_assets.data.entry import DatasetEntry
     from robot_assets.data.forecast import Forecast
-    from robot_assets.data.importing.proposals import Proposal
+    from robot_assets.data.importing.sessions.proposals import Proposal
     from robot_assets.data.label_issues import LabelIssue
     from robot_assets.data.raw import RawData
     from robot_assets.data.spec import DatasetSpec
@@ -224,7 +224,7 @@ def _judged(target: _Target, raw: RawData, outlook: Forecast) -> tuple[str, dict
 
 def _proposals(raw: RawData) -> tuple[Proposal, ...]:
     """Rules of sessions, where there are too few or they are the splits of an export."""
-    from robot_assets.data.importing.proposals import SESSIONS_MIN, proposals, splits_among
+    from robot_assets.data.importing.sessions.proposals import SESSIONS_MIN, proposals, splits_among
 
     splits = splits_among(raw.sessions)
     if len(raw.sessions) >= SESSIONS_MIN and not splits:
@@ -289,7 +289,7 @@ def _print_forecast(target: _Target, found: _Findings) -> None:
 
 
 def _print_proposals(target: _Target, found: _Findings) -> None:
-    from robot_assets.data.importing.proposals import splits_among
+    from robot_assets.data.importing.sessions.proposals import splits_among
 
     splits = splits_among(found.raw.sessions)
     if splits:

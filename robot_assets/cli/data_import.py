@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from robot_assets.data.entry import DatasetEntry
     from robot_assets.data.importing.importer import ImportSummary
     from robot_assets.data.importing.outcome import Outcome
-    from robot_assets.data.importing.proposals import Proposal
+    from robot_assets.data.importing.sessions.proposals import Proposal
     from robot_assets.pipeline.project import Project
 
 FORMATS = ("yolo", "coco")
@@ -136,7 +136,7 @@ def _naming(name: str) -> Iterator[None]:
 def _imported(project: Project, request: _Request) -> tuple[ImportSummary, str]:
     """Import, store, and write the pointer; return the version, too."""
     from robot_assets.data.importing.importer import import_dataset
-    from robot_assets.data.importing.sessions import parse_rule
+    from robot_assets.data.importing.sessions.grouping import parse_rule
     from robot_assets.store import write_pointer
 
     out = project.raw(request.name)
@@ -160,7 +160,7 @@ def _imported(project: Project, request: _Request) -> tuple[ImportSummary, str]:
 
 def _proposals(raw: Path, request: _Request, summary: ImportSummary) -> tuple[Proposal, ...]:
     """Rules of sessions, where the images cannot be split or their folders are splits of an export."""
-    from robot_assets.data.importing.proposals import proposals, splits_among
+    from robot_assets.data.importing.sessions.proposals import proposals, splits_among
 
     splits = splits_among(summary.outcome.names)
     if summary.outcome.can_be_split and not (splits and request.sessions is None):

@@ -25,7 +25,7 @@ from robot_assets.data.images import decoded_size, read_bytes
 from robot_assets.data.importing.coco.reader import read_coco
 from robot_assets.data.importing.headers import size_of
 from robot_assets.data.importing.outcome import Outcome, outcome_of
-from robot_assets.data.importing.sessions import FOLDER, SessionRule, regrouped
+from robot_assets.data.importing.sessions.grouping import FOLDER, SessionRule, regrouped
 from robot_assets.data.importing.yolo.reader import read_yolo
 from robot_assets.data.label_issues import BadItem, LabelIssue, explaining_disk_errors, first_issues, printable
 from robot_assets.data.labels import LabelWriter

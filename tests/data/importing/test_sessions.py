@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from robot_assets.core.errors import DataError
-from robot_assets.data.importing import sessions
-from robot_assets.data.importing.capture_time import capture_of
-from robot_assets.data.importing.proposals import proposals, splits_among
-from robot_assets.data.importing.sessions import FOLDER, parse_rule, regrouped
+from robot_assets.data.importing.sessions import grouping
+from robot_assets.data.importing.sessions.capture_time import capture_of
+from robot_assets.data.importing.sessions.grouping import FOLDER, parse_rule, regrouped
+from robot_assets.data.importing.sessions.proposals import proposals, splits_among
 from robot_assets.data.source import Entry, Source
 
 
@@ -126,7 +126,7 @@ def test_a_rule_that_fits_no_image_is_refused_with_the_names(rule: str) -> None:
 
 
 def test_an_expression_that_never_ends_is_stopped(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sessions, "MATCHING_MAX_S", 0.2)
+    monkeypatch.setattr(grouping, "MATCHING_MAX_S", 0.2)
     with pytest.raises(DataError) as error:
         grouped(["robot0_20260101_000_front_left.jpg"], r"name:^((\w+)*)*#")
     assert "takes more than 0.2 s; it was at robot0_20260101_000_front_left.jpg" in error.value.found

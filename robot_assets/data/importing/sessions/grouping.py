@@ -19,12 +19,12 @@ from robot_assets.core.errors import DataError
 from robot_assets.core.progress import report
 from robot_assets.core.text import listed, plural
 from robot_assets.core.time_limit import OutOfTime, time_limit
-from robot_assets.data.importing.capture_time import Capture, capture_of
 from robot_assets.data.importing.layout import sibling_splits
-from robot_assets.data.importing.session_rules import FOLDER as FOLDER
-from robot_assets.data.importing.session_rules import SessionRule as SessionRule
-from robot_assets.data.importing.session_rules import parse_rule as parse_rule
-from robot_assets.data.importing.session_table import sessions_of
+from robot_assets.data.importing.sessions.capture_time import Capture, capture_of
+from robot_assets.data.importing.sessions.rules import FOLDER as FOLDER
+from robot_assets.data.importing.sessions.rules import SessionRule as SessionRule
+from robot_assets.data.importing.sessions.rules import parse_rule as parse_rule
+from robot_assets.data.importing.sessions.table import sessions_of
 from robot_assets.data.label_issues import LabelIssue, printable
 from robot_assets.data.source import Entry, Source
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from robot_assets.core.errors import DataError
 from robot_assets.core.paths import expanded
-from robot_assets.data.importing.session_table import read_table
+from robot_assets.data.importing.sessions.table import read_table
 
 FORMS = ("folder", "name:REGEX", "exif-time:GAP", "file:CSV", "one-per-image")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86400.0}
