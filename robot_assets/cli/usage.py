@@ -74,11 +74,11 @@ def refuse_empty(arguments: Sequence[str]) -> None:
         CommandLineError: An argument, or the value of an option, is empty.
     """
     for position, argument in enumerate(arguments):
-        if not argument.strip() or re.fullmatch("--[a-z-]+=", argument):
+        if not argument or re.fullmatch("--[a-z-]+=", argument):
             words = list(takewhile(lambda word: not word.startswith("-"), arguments[:position]))
             before = f" after {shlex.quote(arguments[position - 1])}" if position else ""
             raise CommandLineError(
-                f"an argument{before} is empty" if not argument.strip() else f"the value of {argument[:-1]} is empty",
+                f"an argument{before} is empty" if not argument else f"the value of {argument[:-1]} is empty",
                 needed="a name or a path; a variable of the shell that is not set is empty",
                 fix=shlex.join(["robot-assets", *words, "--help"]),
             )
