@@ -77,12 +77,29 @@ def _report(error: BaseException, arguments: Sequence[str]) -> int:
     if isinstance(error, KeyboardInterrupt):
         _say(str(error) or "interrupted")
         return INTERRUPTED
+    if _was_interrupted(error):
+        _say("interrupted")
+        return INTERRUPTED
     if isinstance(error, OutputError) and error.is_reader_gone:
         return READER_GONE
     if is_help(error):  # printed by typer
         return 2
     _print_error(_described(error, arguments), arguments)
     return 2 if isinstance(error, UsageError | CommandLineError) else 1
+
+
+def _was_interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C is behind it: a library that is being imported makes an ImportError of the interruption."""
+    seen: set[int] = set()
+    found: BaseException | None = error
+    while found is not None and id(found) not in seen:
+        if isinstance(found, KeyboardInterrupt) or (
+            isinstance(found, ImportError) and KeyboardInterrupt.__name__ in str(found)
+        ):
+            return True
+        seen.add(id(found))
+        found = found.__cause__ or found.__context__
+    return False
 
 
 def _exit_code(done: SystemExit, arguments: Sequence[str]) -> int:

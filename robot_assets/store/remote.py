@@ -225,8 +225,10 @@ def _file_system(url: str) -> tuple[Any, str]:
             fix="pip install 'robot-assets[s3]'" if protocol in ("s3", "s3a") else f"pip install {_library(error)}",
         ) from None
     except ValueError as error:  # of fsspec, for a protocol that it does not know, and for a malformed URL
+        is_unknown = str(error).startswith("Protocol not known")
+        reason = f"there is no such protocol as {protocol}://" if is_unknown else masked(str(error), url)
         raise StoreError(
-            f"opening {masked(url)} failed: {masked(str(error), url)}",
+            f"opening {masked(url)} failed: {reason}",
             needed="a path, or a URL such as s3://bucket/prefix, gs://bucket/prefix or ssh://host/folder",
             fix="set store.url in params.yaml",
         ) from None

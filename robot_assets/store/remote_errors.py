@@ -104,11 +104,6 @@ _BAD_NAME = _Kind(
     "the name of a bucket: 3 to 63 lower-case letters, digits, dots and hyphens",
     "correct store.url in params.yaml",
 )
-_NO_PROTOCOL = _Kind(
-    "there is no such protocol",
-    "s3://bucket/prefix, another protocol of fsspec, or a folder",
-    "correct store.url in params.yaml",
-)
 _FILE_IN_PATH = _Kind("a part of this path is a file", "a folder", "correct store.url, or move that file away")
 _NO_FOLDER = _Kind("there is no such folder", "an existing folder", "ls -ld {name}   # mount it, or correct store.url")
 _NO_PERMISSION = _Kind(
@@ -143,7 +138,6 @@ _TEXTS = {
     r"NoCredentials|PartialCredentials|CredentialRetrieval|Unable to locate credentials": _NO_CREDENTIALS,
     r"TokenRetrievalError|SSOTokenLoadError|UnauthorizedSSOToken": _EXPIRED,
     r"ProfileNotFound": _PROFILE,
-    r"Protocol not known": _NO_PROTOCOL,
     r"gaierror|Name or service not known|name resolution|getaddrinfo|No address associated": _NO_NAME,
     r"SSLError|SSLCertVerification|CERTIFICATE_VERIFY_FAILED": _CERTIFICATE,
     r"Invalid bucket name|ParamValidationError": _BAD_NAME,

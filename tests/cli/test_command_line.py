@@ -15,7 +15,7 @@ import pytest
 
 from robot_assets.cli import main, streams
 from robot_assets.cli.edge import readable_errors
-from robot_assets.core.errors import DataError
+from robot_assets.core.errors import DataError, RobotAssetsError
 from robot_assets.core.text import escaped, near_misses
 
 PARAMS = Path(__file__).parents[2] / "params.yaml"
@@ -194,6 +194,26 @@ def test_debug_is_accepted_before_and_after_the_verb(words: tuple[str, ...], tmp
 def test_an_interruption_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught, readable_errors():
         raise KeyboardInterrupt
+    assert caught.value.code == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def _end_an_import(begins: str) -> None:
+    if begins == "text":
+        raise ImportError("KeyboardInterrupt: <no message>")
+    try:
+        raise KeyboardInterrupt
+    except KeyboardInterrupt as interruption:
+        if begins == "cause":
+            raise ImportError("initialization failed") from interruption
+        raise RobotAssetsError("ONNX Runtime cannot be loaded", needed="it", fix="pip install it") from None
+
+
+@pytest.mark.parametrize("begins", ["cause", "context", "text"])
+def test_an_interruption_of_an_import_is_one_line(begins: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Extension modules make an ImportError of it, and a command may make one of its own errors of that."""
+    with pytest.raises(SystemExit) as caught, readable_errors():
+        _end_an_import(begins)
     assert caught.value.code == 130
     assert capsys.readouterr().err == "interrupted\n"
 

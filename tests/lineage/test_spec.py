@@ -70,5 +70,12 @@ def test_a_time_without_quotes_that_yaml_reads_as_a_number_is_refused(tmp_path, 
     """YAML 1.1 takes 22:00 for 22 * 60: as seconds, it would be 22 minutes past midnight."""
     path = tmp_path / "params.yaml"
     path.write_text(yaml.safe_dump(document) + f"rebuild: {{quiet: {{start: {start}, end: 05:00}}}}\n")
-    with pytest.raises(ParamsError, match=r'rebuild\.quiet\.start: needed a time in quotes, such as "22:00"'):
+    with pytest.raises(ParamsError, match=f"line [0-9]+, column [0-9]+: YAML reads {start} as [0-9]+\n") as refused:
         load_params(path)
+    assert refused.value.fix.endswith("or quote it")
+
+
+def test_a_time_that_is_a_number_is_refused(document):
+    document["rebuild"] = {"quiet": {"start": 1320, "end": "05:00"}}
+    with pytest.raises(ParamsError, match=r'rebuild\.quiet\.start: needed a time in quotes, such as "22:00"'):
+        parse_params(document)

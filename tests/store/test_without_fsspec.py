@@ -57,7 +57,11 @@ def test_a_bucket_without_its_libraries_is_refused_with_the_extra(library: str, 
 @pytest.mark.parametrize(
     ("url", "found", "fix"),
     [
-        ("s4://bucket/prefix", "opening s4://bucket/prefix failed: Protocol not known: s4", "set store.url"),
+        (
+            "s4://bucket/prefix",
+            "opening s4://bucket/prefix failed: there is no such protocol",
+            "set store.url",
+        ),
         ("ssh://robot/store", "opening ssh://robot/store failed: ", "pip install paramiko"),
         ("smb://robot/store", "opening smb://robot/store failed: ", "pip install smbprotocol"),
     ],
