@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import dagster as dg
@@ -15,6 +13,7 @@ import dagster as dg
 from dagster_project.instance.reader import latest_builds, latest_records
 from dagster_project.observing.observations import latest_observation, new_observation, observed_data_version
 from robot_assets.core.errors import RobotAssetsError
+from robot_assets.core.gc_pause import paused_gc
 from robot_assets.core.os_errors import system_error
 from robot_assets.lineage.causes import explain
 from robot_assets.lineage.code import Code
@@ -101,19 +100,7 @@ def _in_three_parts(error: RobotAssetsError | OSError) -> RobotAssetsError:
     return found
 
 
-@contextmanager
-def _no_garbage_collection() -> Iterator[None]:
-    """For creating a hundred thousand records: the collector would visit all of them, and none is in a cycle."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()
-
-
-@_no_garbage_collection()
+@paused_gc()
 def _status(
     project: Project,
     instance: dg.DagsterInstance,
