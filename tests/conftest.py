@@ -32,6 +32,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name != LONGEST)
 
 
+@pytest.fixture(autouse=True)
+def _forget_the_instance() -> Iterator[None]:
+    """A command that ran in this process has set DAGSTER_HOME, and the next test has another project."""
+    yield
+    os.environ.pop("DAGSTER_HOME", None)
+
+
 def cannot_run(reason: str) -> NoReturn:
     """Skip a test that needs a cluster and its tools; fail it when they have been asked for."""
     if os.environ.get("CLUSTER_TESTS") == "required":

@@ -280,5 +280,5 @@ def test_one_setting_selects_the_cluster_executor_which_imports_nothing_of_kuber
         "print(definitions.executor.name, [name for name in ('kubernetes', 'dagster_k8s') if name in sys.modules])"
     )
     command = [sys.executable, "-c", code, str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
-    assert done.stdout.strip() == "kubernetes []"
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert (done.stdout.strip(), done.returncode) == ("kubernetes []", 0), done.stderr
