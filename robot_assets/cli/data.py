@@ -33,7 +33,7 @@ def simulate(name: NameArgument, as_json: JsonOption = False) -> None:
 
     Example: robot-assets data simulate sidewalk
     """
-    from robot_assets.data.label_issues import explaining_disk_errors
+    from robot_assets.core.label_issues import explaining_disk_errors
     from robot_assets.data.simulate import simulate as render
 
     project = find_project()

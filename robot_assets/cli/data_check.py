@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from robot_assets.data.entry import DatasetEntry
     from robot_assets.data.forecast import Forecast
     from robot_assets.data.importing.sessions.proposals import Proposal
-    from robot_assets.data.label_issues import LabelIssue
+    from robot_assets.core.label_issues import LabelIssue
     from robot_assets.data.raw import RawData
     from robot_assets.data.spec import DatasetSpec
     from robot_assets.pipeline.project import Project
@@ -329,7 +329,7 @@ def print_issues(issues: Sequence[LabelIssue]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from robot_assets.data.label_issues import grouped
+    from robot_assets.core.label_issues import grouped
 
     rows = grouped(issues)
     table = Table("where", "found", "fix", box=None, header_style="bold", pad_edge=False)

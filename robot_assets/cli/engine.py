@@ -296,7 +296,7 @@ def _detect(engine: Engine, path: Path, out: Path, score: float) -> dict[str, An
 def _read(path: Path) -> NDArray[np.uint8]:
     """The pixels of an image that a person named."""
     from robot_assets.data.images import SUFFIXES, decode_rgb, inspect_image, read_bytes
-    from robot_assets.data.label_issues import BadItem
+    from robot_assets.core.label_issues import BadItem
 
     quoted = shlex.quote(str(path))
     if not path.exists():

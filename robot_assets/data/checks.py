@@ -14,7 +14,7 @@ import numpy as np
 
 from robot_assets.core.text import plural
 from robot_assets.core.verdict import Verdict
-from robot_assets.data.boxes import ROUNDING_PX, SMALLEST_PX
+from robot_assets.tasks.detection.boxes import ROUNDING_PX, SMALLEST_PX
 from robot_assets.data.images import perceptual_hash
 from robot_assets.data.packed import PackedSplit, open_split
 from robot_assets.data.spec import DatasetSpec

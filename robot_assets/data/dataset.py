@@ -21,7 +21,7 @@ from robot_assets.core.publishing import publishing_directory
 from robot_assets.core.text import plural
 from robot_assets.data.duplicates import linked_groups, session_links
 from robot_assets.data.images import read_bytes
-from robot_assets.data.label_issues import explaining_disk_errors, first_issues
+from robot_assets.core.label_issues import explaining_disk_errors, first_issues
 from robot_assets.data.labels import LabelWriter, write_json
 from robot_assets.data.raw import Frame, RawData, load_raw
 from robot_assets.data.spec import DatasetSpec

@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot_assets.data.label_issues import BadItem, LabelIssue
+from robot_assets.core.label_issues import BadItem, LabelIssue
 
 if TYPE_CHECKING:
     import numpy as np

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from robot_assets.data.boxes import Box
+from robot_assets.tasks.detection.boxes import Box
 
 _text = json.JSONEncoder(ensure_ascii=False).encode
 

@@ -7,8 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from robot_assets.data.boxes import Box
-from robot_assets.data.label_issues import BadItem, LabelIssue
+from robot_assets.tasks.detection.boxes import Box
+from robot_assets.core.label_issues import BadItem, LabelIssue
 from robot_assets.data.raw_source import read_raw
 from robot_assets.data.source import Entry, load
 from robot_assets.store.parallel import map_in_groups

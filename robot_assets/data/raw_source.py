@@ -15,9 +15,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from robot_assets.core.errors import DataError
-from robot_assets.data.boxes import Box, fault_of, make_box
+from robot_assets.tasks.detection.boxes import Box, fault_of, make_box
 from robot_assets.data.coco_document import NotCoco, NotJson, document_of, is_int, is_number, load_json
-from robot_assets.data.label_issues import BadItem, LabelIssue, printable
+from robot_assets.core.label_issues import BadItem, LabelIssue, printable
 from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import Tree, walk
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from robot_assets.data.boxes import Box
+from robot_assets.tasks.detection.boxes import Box
 from robot_assets.data.images import ImageFacts, inspect_image, read_bytes
-from robot_assets.data.label_issues import BadItem, LabelIssue
+from robot_assets.core.label_issues import BadItem, LabelIssue
 
 
 @dataclass(frozen=True)

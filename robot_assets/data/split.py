@@ -16,7 +16,7 @@ import numpy as np
 from robot_assets.core.errors import DataError
 from robot_assets.core.text import listed, plural
 from robot_assets.data.duplicates import SessionLink
-from robot_assets.data.label_issues import printable
+from robot_assets.core.label_issues import printable
 from robot_assets.data.spec import SplitSpec
 
 SPLITS = ("train", "val", "test")

@@ -20,14 +20,14 @@ from robot_assets.core.errors import DataError
 from robot_assets.core.gc_pause import paused_gc
 from robot_assets.core.publishing import publishing_directory, publishing_file
 from robot_assets.core.text import plural
-from robot_assets.data.boxes import Box
+from robot_assets.tasks.detection.boxes import Box
 from robot_assets.data.images import decoded_size, read_bytes
 from robot_assets.data.importing.coco.reader import read_coco
 from robot_assets.data.importing.headers import size_of
 from robot_assets.data.importing.outcome import Outcome, outcome_of
 from robot_assets.data.importing.sessions.grouping import FOLDER, SessionRule, regrouped
 from robot_assets.data.importing.yolo.reader import read_yolo
-from robot_assets.data.label_issues import BadItem, LabelIssue, explaining_disk_errors, first_issues, printable
+from robot_assets.core.label_issues import BadItem, LabelIssue, explaining_disk_errors, first_issues, printable
 from robot_assets.data.labels import LabelWriter
 from robot_assets.data.source import Entry, Source, checked_boxes
 from robot_assets.data.tree import notice_of

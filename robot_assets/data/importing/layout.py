@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from robot_assets.core.errors import DataError
 from robot_assets.core.text import listed, near_misses, plural
 from robot_assets.data.importing.source_folder import hints_about
-from robot_assets.data.label_issues import printable
+from robot_assets.core.label_issues import printable
 from robot_assets.data.tree import Tree, suffix_of
 
 SHOWN_FOLDERS = 12

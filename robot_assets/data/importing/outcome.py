@@ -9,7 +9,7 @@ from statistics import median_low
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from robot_assets.data.boxes import Box
+    from robot_assets.tasks.detection.boxes import Box
     from robot_assets.data.spec import SplitSpec
 
 

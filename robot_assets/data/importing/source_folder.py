@@ -11,7 +11,7 @@ from pathlib import Path
 from robot_assets.core.errors import DataError
 from robot_assets.core.text import listed, near_misses
 from robot_assets.data.images import SUFFIXES
-from robot_assets.data.label_issues import printable
+from robot_assets.core.label_issues import printable
 from robot_assets.data.tree import Tree, suffix_of
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(?=[^/])", re.IGNORECASE)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 from robot_assets.core.text import listed, plural
-from robot_assets.data.boxes import Box
-from robot_assets.data.label_issues import printable
+from robot_assets.tasks.detection.boxes import Box
+from robot_assets.core.label_issues import printable
 
 UNLABELLED = ("background",)
 """What ``--unlabelled`` takes."""

@@ -6,12 +6,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from robot_assets.core.spec import Spec
+from robot_assets.tasks.detection.heads import GridOptions
+from robot_assets.tasks.networks import NetworkBase
 
-COARSEST_STRIDE = 16
 
-
-class NetworkSpec(Spec):
+class NetworkSpec(NetworkBase):
     """A compact anchor-free detector of dense 3x3 convolutions."""
 
     input_height: int = Field(ge=64, le=2048, multiple_of=16, description="pixels")
@@ -29,9 +28,14 @@ class NetworkSpec(Spec):
     )
 
     @property
+    def heads(self) -> GridOptions:
+        """Options of the decoder: pixels per cell of each head, finest first."""
+        return GridOptions(strides=tuple(stride for stride in (4, 8, 16) if stride >= self.finest_stride))
+
+    @property
     def strides(self) -> tuple[int, ...]:
         """Pixels per cell of each head, finest first."""
-        return tuple(stride for stride in (4, 8, 16) if stride >= self.finest_stride)
+        return self.heads.strides
 
     def grid(self, stride: int) -> tuple[int, int]:
         """Rows and columns of the head at ``stride``."""

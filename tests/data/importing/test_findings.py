@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from robot_assets.data.importing.importer import ImportRefused, import_dataset, quarantine_path
-from robot_assets.data.label_issues import (
+from robot_assets.core.label_issues import (
     CAUSE,
     CONSEQUENCE,
     LISTED,

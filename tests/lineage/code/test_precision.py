@@ -35,7 +35,7 @@ UNUSED = (r"\Z", "\n\ndef unused() -> int:\n    return 1\n")
 
 EDITS = [
     # What is not code
-    ("rewording an error", "data/label_issues.py", REWORDING, set()),
+    ("rewording an error", "core/label_issues.py", REWORDING, set()),
     ("rewording an error of the training", "training/steps.py", REWORDING, set()),
     ("the description of a field", "training/spec.py", DESCRIPTION, set()),
     ("the description of a field of a gate", "engines/budgets.py", DESCRIPTION, set()),

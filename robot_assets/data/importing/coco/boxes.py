@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from robot_assets.core.text import listed
-from robot_assets.data.boxes import SMALLEST_PX, Box, fault_of, make_box
+from robot_assets.tasks.detection.boxes import SMALLEST_PX, Box, fault_of, make_box
 from robot_assets.data.coco_document import is_number, json_type
 from robot_assets.data.importing.coco.annotations import Rows
 from robot_assets.data.importing.coco.ids import Id, id_of
@@ -19,7 +19,7 @@ from robot_assets.data.importing.coco.shapes import (
     hint_about,
     is_upright,
 )
-from robot_assets.data.label_issues import BadItem, printable
+from robot_assets.core.label_issues import BadItem, printable
 
 _CORRECT = "correct or remove the annotation"
 IGNORE = "ignore"

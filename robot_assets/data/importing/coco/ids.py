@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from robot_assets.data.coco_document import is_int, json_type
-from robot_assets.data.label_issues import printable
+from robot_assets.core.label_issues import printable
 
 _DIGITS = 18
 """Longer strings of digits are hashes, and not integers."""

@@ -12,7 +12,7 @@ from robot_assets.data.importing.coco.boxes import IGNORE
 from robot_assets.data.importing.coco.ids import Id, ids_in
 from robot_assets.data.importing.coco.layouts import documents_of, has_coco_keys, is_keypoints
 from robot_assets.data.importing.coco.shapes import is_upright
-from robot_assets.data.label_issues import printable
+from robot_assets.core.label_issues import printable
 from robot_assets.data.tree import Tree
 
 _LOOKED_INTO = 20

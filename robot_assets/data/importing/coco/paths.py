@@ -14,7 +14,7 @@ from pathlib import PurePosixPath
 from urllib.parse import unquote
 
 from robot_assets.core.text import plural
-from robot_assets.data.label_issues import printable
+from robot_assets.core.label_issues import printable
 from robot_assets.data.tree import Tree
 
 Fault = tuple[str, str]

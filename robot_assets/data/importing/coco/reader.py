@@ -38,7 +38,7 @@ from robot_assets.data.importing.source_folder import EXPORT_IMAGES, require_fol
 from robot_assets.data.importing.unlabelled import about_background, about_unlisted, no_boxes
 from robot_assets.data.importing.yolo.class_names import LFS_POINTER
 from robot_assets.data.importing.yolo.layouts import LAYOUTS as YOLO_LAYOUTS
-from robot_assets.data.label_issues import LabelIssue, printable
+from robot_assets.core.label_issues import LabelIssue, printable
 from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import Tree, walk
 

@@ -25,7 +25,7 @@ from robot_assets.data.importing.sessions.rules import FOLDER as FOLDER
 from robot_assets.data.importing.sessions.rules import SessionRule as SessionRule
 from robot_assets.data.importing.sessions.rules import parse_rule as parse_rule
 from robot_assets.data.importing.sessions.table import sessions_of
-from robot_assets.data.label_issues import LabelIssue, printable
+from robot_assets.core.label_issues import LabelIssue, printable
 from robot_assets.data.source import Entry, Source
 
 MATCHING_MAX_S = 10.0

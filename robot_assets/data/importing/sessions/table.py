@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from robot_assets.core.errors import DataError
-from robot_assets.data.label_issues import printable
+from robot_assets.core.label_issues import printable
 
 _PATH_TITLES = ("path", "file", "file_name", "filename", "image", "name")
 _UTF_16 = (b"\xff\xfe", b"\xfe\xff")

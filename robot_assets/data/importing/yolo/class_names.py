@@ -18,7 +18,7 @@ import yaml
 
 from robot_assets.core.errors import DataError
 from robot_assets.core.text import listed, plural
-from robot_assets.data.label_issues import printable
+from robot_assets.core.label_issues import printable
 from robot_assets.data.tree import Tree, suffix_of
 
 _TEXT_FILES = ("obj.names", "classes.txt", "class_list.txt", "_darknet.labels", "darknet.labels")

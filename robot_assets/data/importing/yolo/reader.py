@@ -12,7 +12,7 @@ from pathlib import Path
 
 from robot_assets.core.errors import DataError
 from robot_assets.core.text import near_misses, plural
-from robot_assets.data.boxes import Box
+from robot_assets.tasks.detection.boxes import Box
 from robot_assets.data.importing.coco.layouts import LAYOUTS as COCO_LAYOUTS
 from robot_assets.data.importing.layout import is_split, recognize
 from robot_assets.data.importing.source_folder import no_image, require_folder
@@ -21,7 +21,7 @@ from robot_assets.data.importing.yolo.class_names import agreed_names, no_class_
 from robot_assets.data.importing.yolo.layouts import LABEL_SUFFIX, LAYOUTS
 from robot_assets.data.importing.yolo.matching import Matching
 from robot_assets.data.importing.yolo.rows import RowRules, polygon_rows, read_label, read_rows
-from robot_assets.data.label_issues import BadItem, LabelIssue
+from robot_assets.core.label_issues import BadItem, LabelIssue
 from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import EMPTY_FOLDER, Tree, walk
 

@@ -12,9 +12,9 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from robot_assets.data.boxes import SMALLEST_PX, Box, fault_of, make_box
+from robot_assets.tasks.detection.boxes import SMALLEST_PX, Box, fault_of, make_box
 from robot_assets.data.importing.yolo.class_names import LFS_POINTER, decoded
-from robot_assets.data.label_issues import BadItem
+from robot_assets.core.label_issues import BadItem
 
 MAX_LABEL_BYTES = 1024 * 1024
 _BLOCK = 8192

@@ -1,0 +1,39 @@
+"""Parameters of the segmentation network of this package, and of its loss."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from robot_assets.core.spec import Spec
+from robot_assets.tasks.networks import NetworkBase
+from robot_assets.tasks.segmentation.heads import MapOptions
+
+
+class CompactSegmenter(NetworkBase):
+    """A compact encoder and decoder of dense 3x3 convolutions."""
+
+    input_height: int = Field(ge=64, le=2048, multiple_of=16, description="pixels")
+    input_width: int = Field(ge=64, le=2048, multiple_of=16, description="pixels")
+    width: int = Field(
+        default=32,
+        ge=8,
+        le=256,
+        multiple_of=8,
+        description="channels at stride 4; doubled at 8 and again at 16",
+    )
+    depth: int = Field(default=1, ge=1, le=8, description="residual blocks per stage; twice as many at stride 16")
+
+    @property
+    def heads(self) -> MapOptions:
+        """Options of the decoder."""
+        return MapOptions(stride=4)
+
+
+class SegmentationLossSpec(Spec):
+    """``models.M.loss`` of a segmentation: cross-entropy, and what is added to it."""
+
+    lovasz: float = Field(default=0.0, ge=0, le=10, description="weight of the Lovasz-Softmax term")
+    dice: float = Field(default=0.0, ge=0, le=10, description="weight of the Dice term")
+    class_weights: dict[str, float] = Field(
+        default_factory=dict, description="weight of a class in the cross-entropy; 1 where it is not named"
+    )
