@@ -18,15 +18,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_assets.tasks.detection.nms import suppress
 from robot_assets.tasks.detection.spec import NetworkSpec
 
 Floats = NDArray[np.float32]
 
 LOG_SIZE_MAX = 6.0
 """Sizes are limited to exp(6) = 403 cells, so that no output of a network can overflow."""
-
-_BLOCK = 128
-"""Boxes that are suppressed at once; an image of a trained detector has about as many candidates."""
 
 
 def output_names(spec: NetworkSpec) -> tuple[str, ...]:
@@ -104,7 +102,7 @@ def decode(
         cell, label, values = cell[order], label[order], values[order]
         boxes = _boxes(image_raw[cell], centres[cell], strides[cell])
         scores = (1 / (1 + np.exp(-values))).astype(np.float32)
-        keep = _suppress(boxes, label, iou_max, detections_max)
+        keep = suppress(boxes, label, iou_max, detections_max)
         found.append(Detections(_clip(boxes[keep], spec), scores[keep], label[keep].astype(np.int64)))
     return found
 
@@ -148,38 +146,3 @@ def _boxes(raw: Floats, centres: Floats, strides: Floats) -> Floats:
 def _clip(boxes: Floats, spec: NetworkSpec) -> Floats:
     limit = np.array([spec.input_width, spec.input_height] * 2, np.float32)
     return np.clip(boxes, np.float32(0), limit)
-
-
-def _suppress(boxes: Floats, labels: NDArray[np.integer], iou_max: float, detections_max: int) -> NDArray[np.int64]:
-    """Greedy non-maximum suppression of ``boxes`` in descending order of score. Returns the indices kept.
-
-    The overlaps of a block are computed at once, and no further block once enough boxes are kept.
-    """
-    # An offset by class, so that boxes of two classes never overlap.
-    span = np.float32(np.abs(boxes).max() * 2 + 1) if len(boxes) else np.float32(1)
-    sides = np.ascontiguousarray((boxes + labels[:, None].astype(np.float32) * span * 2).T)
-    keep = np.zeros(0, np.int64)
-    for start in range(0, len(boxes), _BLOCK):
-        block = np.arange(start, min(start + _BLOCK, len(boxes)))
-        block = block[~_overlap(sides[:, keep], sides[:, block], iou_max).any(axis=0)]
-        within = _overlap(sides[:, block], sides[:, block], iou_max)
-        is_kept = np.ones(len(block), bool)
-        for index, suppressed in enumerate(within):
-            if is_kept[index]:
-                is_kept[index + 1 :] &= ~suppressed[index + 1 :]
-        keep = np.concatenate([keep, block[is_kept]])
-        if len(keep) >= detections_max:
-            break
-    return keep[:detections_max]
-
-
-def _overlap(boxes: Floats, others: Floats, iou_max: float) -> NDArray[np.bool_]:
-    """Mask (n, m) of the pairs with IoU above ``iou_max``; boxes (4, n) and (4, m) are left, top, right, bottom."""
-    left, top, right, bottom = boxes[:, :, None]
-    other_left, other_top, other_right, other_bottom = others
-    width = np.minimum(right, other_right) - np.maximum(left, other_left)
-    height = np.minimum(bottom, other_bottom) - np.maximum(top, other_top)
-    shared = np.maximum(width, 0) * np.maximum(height, 0)
-    area, other_area = (right - left) * (bottom - top), (other_right - other_left) * (other_bottom - other_top)
-    is_below: NDArray[np.bool_] = shared <= iou_max * (area + other_area - shared)
-    return ~is_below
