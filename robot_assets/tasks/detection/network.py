@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from robot_assets.tasks.blocks import ConvNorm, initialize_convolutions, stage, upsampled
 from robot_assets.tasks.detection.decode import output_names
 from robot_assets.tasks.detection.spec import NetworkSpec
 
@@ -20,32 +21,6 @@ __all__ = ["Detector", "build_network", "output_names"]
 
 PRIOR = 0.01
 """Score of every class in every cell before training (arXiv 1708.02002, section 4.1)."""
-
-
-class ConvNorm(nn.Sequential):
-    """Convolution without bias, then batch norm, then ReLU unless ``linear``."""
-
-    def __init__(self, inputs: int, outputs: int, kernel: int = 3, stride: int = 1, *, linear: bool = False) -> None:
-        layers: list[nn.Module] = [
-            nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
-            nn.BatchNorm2d(outputs, momentum=0.03, eps=1e-3),
-        ]
-        if not linear:
-            layers.append(nn.ReLU())
-        super().__init__(*layers)
-
-
-class Residual(nn.Module):
-    """Two 3x3 convolutions around a shortcut (arXiv 1512.03385)."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.first = ConvNorm(channels, channels)
-        self.second = ConvNorm(channels, channels, linear=True)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """(N, C, h, w) -> (N, C, h, w), non-negative."""
-        return functional.relu(features + self.second(self.first(features)))
 
 
 class Head(nn.Module):
@@ -70,9 +45,9 @@ class Detector(nn.Module):
         super().__init__()
         width = spec.width
         self.stem = ConvNorm(3, max(16, width // 2), stride=2)
-        self.stage4 = _stage(max(16, width // 2), width, spec.depth)
-        self.stage8 = _stage(width, 2 * width, spec.depth)
-        self.stage16 = _stage(2 * width, 4 * width, 2 * spec.depth)
+        self.stage4 = stage(max(16, width // 2), width, spec.depth)
+        self.stage8 = stage(width, 2 * width, spec.depth)
+        self.stage16 = stage(2 * width, 4 * width, 2 * spec.depth)
         self.lateral16 = ConvNorm(4 * width, 2 * width, 1)
         self.lateral8 = ConvNorm(2 * width, 2 * width, 1, linear=True)
         self.merge8 = ConvNorm(2 * width, 2 * width)
@@ -91,10 +66,10 @@ class Detector(nn.Module):
         at4 = self.stage4(self.stem(images))
         at8 = self.stage8(at4)
         top16 = self.lateral16(self.stage16(at8))
-        top8 = self.merge8(functional.relu(self.lateral8(at8) + _upsampled(top16)))
+        top8 = self.merge8(functional.relu(self.lateral8(at8) + upsampled(top16)))
         levels = [self.heads["s8"](top8), self.heads["s16"](top16)]
         if self.is_finest_4:
-            top4 = self.merge4(functional.relu(self.lateral4(at4) + _upsampled(self.reduce8(top8))))
+            top4 = self.merge4(functional.relu(self.lateral4(at4) + upsampled(self.reduce8(top8))))
             levels.insert(0, self.heads["s4"](top4))
         return tuple(head for level in levels for head in level)
 
@@ -113,24 +88,10 @@ def build_network(spec: NetworkSpec, classes: int, seed: int = 0) -> Detector:
 
 
 def _initialize(network: Detector) -> None:
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d):
-            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        elif isinstance(module, Residual):
-            # A block starts as the identity, which stabilizes the first steps (arXiv 1706.02677, section 5.1).
-            nn.init.zeros_(module.second[1].weight)  # type: ignore[arg-type]
+    initialize_convolutions(network)
     for head in network.heads.values():
         if isinstance(head, Head):
             for output in (head.cls, head.box):
                 nn.init.normal_(output.weight, std=0.01)
             nn.init.constant_(head.cls.bias, -math.log((1 - PRIOR) / PRIOR))  # type: ignore[arg-type]
             nn.init.constant_(head.box.bias, 0.5)  # type: ignore[arg-type]
-
-
-def _stage(inputs: int, outputs: int, blocks: int) -> nn.Sequential:
-    """Halve the resolution, then apply ``blocks`` residual blocks."""
-    return nn.Sequential(ConvNorm(inputs, outputs, stride=2), *(Residual(outputs) for _ in range(blocks)))
-
-
-def _upsampled(features: Tensor) -> Tensor:
-    return functional.interpolate(features, scale_factor=2.0, mode="nearest")
