@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
+from robot_assets.core.dispatch import chosen_by_params
 from robot_assets.core.spec import Spec
+from robot_assets.tasks.interface import Input, Interface, Preprocessing
 
 if TYPE_CHECKING:
     from robot_assets.tasks.task import Task

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from robot_assets.core.dispatch import chosen_by_params
+from robot_assets.core.dispatch import chosen_by_params, entry
 from robot_assets.core.spec import Spec
 from robot_assets.tasks.interface import Head, Input
 from robot_assets.tasks.metrics import Metric, Metrics
@@ -62,6 +62,10 @@ class Split(Protocol):
 
     def coco(self) -> dict[str, Any]:
         """The labels as a COCO document; category id = class index + 1."""
+        ...
+
+    def annotations(self, i: int) -> list[dict[str, Any]]:
+        """The annotations of image ``i`` in that document."""
         ...
 
     def payload(self, i: int) -> bytes:
@@ -115,6 +119,11 @@ class Decoder:
     heads: Callable[[Input, Any, tuple[str, ...], Mapping[str, tuple[int, ...]]], tuple[Head, ...]]
     run: str
 
+    @property
+    def code(self) -> tuple[str, ...]:
+        """Entry points of its code."""
+        return entry(self.options), entry(self.heads), self.run
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -160,6 +169,15 @@ class Task:
     def own_decoder(self) -> Decoder:
         """The decoder of networks that are trained here."""
         return self.decoders[0]
+
+    def scoring_code(self, decoder: str) -> tuple[str, ...]:
+        """Entry points of the code that decodes and scores, for the stages and gates that evaluate."""
+        return *self.decoder(decoder).code, self.scorer
+
+    @property
+    def training_code(self) -> tuple[str, ...]:
+        """Entry points of the code of its targets and its loss."""
+        return self.training, entry(self.loss)
 
     def load_labels(self) -> LabelFormat:
         """Its label format."""

@@ -1,4 +1,4 @@
-"""Augments one training image: zoom, crop, mosaic, flip and colour, from one seeded generator.
+"""Augments one training image with its labels: zoom, crop, mosaic, flip and colour, from one seeded generator.
 
 A canvas is one region, or four regions of a mosaic that meet at a random point. Each region is filled with a
 random crop of an image at a random magnification. Unlike the mosaic of YOLOv4 (arXiv 2004.10934), this one does
@@ -15,21 +15,19 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-from robot_assets.runtime.preprocess import PADDING
+from robot_assets.tasks.geometry import Placement
 from robot_assets.training.images import LabelledImage, LabelledImages
 from robot_assets.training.spec import AugmentationSpec
 
 if TYPE_CHECKING:
     from PIL._imaging import ImagingCore
 
-VISIBLE_SHARE_MIN = 0.3
-"""Boxes with a smaller visible share are dropped."""
-SIDE_MIN_PIXELS = 2.0
-"""Boxes with a shorter side are dropped."""
+    from robot_assets.tasks.learning import Learning
+
 ASPECT_CHANGE_MAX = 0.1
 """Limit of the relative change of width against height."""
 FOCUSED_SHARE = 0.5
-"""Share of the crops of a mosaic that contain the centre of an object."""
+"""Share of the crops of a mosaic that contain a point of interest, such as the centre of an object."""
 _LEVELS = np.arange(256) / 255
 
 
@@ -45,30 +43,18 @@ class Region:
 
 @dataclass(frozen=True)
 class Crop:
-    """A part of a source, resized, and its position on the canvas; tuples are (x, y).
-
-    Attributes:
-        image: The pixels.
-        start: Its top left corner in the source.
-        scale: Pixels of the canvas per pixel of the source.
-        position: Its top left corner on the canvas.
-    """
+    """A part of a source, resized, and where it lies on the canvas."""
 
     image: Image.Image
-    start: tuple[int, int]
-    scale: tuple[float, float]
-    position: tuple[int, int]
-
-    def transform(self) -> tuple[tuple[float, float], ...]:
-        """Start, scale, and both corners on the canvas."""
-        end = (self.position[0] + self.image.width, self.position[1] + self.image.height)
-        return self.start, self.scale, self.position, end
+    placement: Placement
 
 
 def augment(
     images: LabelledImages | Sequence[LabelledImage],
     index: int,
     spec: AugmentationSpec,
+    learning: Learning,
+    padding: int,
     rng: np.random.Generator,
     *,
     allow_mosaic: bool = True,
@@ -79,6 +65,8 @@ def augment(
         images: All images, of one size.
         index: The image to augment.
         spec: Limits of the changes.
+        learning: Moves the labels with the pixels.
+        padding: Grey level of what no image covers.
         rng: The only source of randomness.
         allow_mosaic: Whether the result may be a mosaic.
     """
@@ -89,10 +77,17 @@ def augment(
         sources, regions, focused = [first, *others], _quarters(width, height, rng), FOCUSED_SHARE
     else:
         sources, regions, focused = [first], [Region(0, 0, width, height)], 0.0
-    crops = [_crop(source, region, spec, rng, focused) for source, region in zip(sources, regions, strict=True)]
-    boxes, labels = _visible_boxes(sources, crops)
-    image, boxes = _flip(_change_colour(_canvas(crops, width, height), spec.colour, rng), boxes, rng)
-    return LabelledImage(np.asarray(image), boxes, labels)
+    crops = [
+        _crop(source.image, learning.focus_points(source.labels), region, spec, rng, focused)
+        for source, region in zip(sources, regions, strict=True)
+    ]
+    placements = [crop.placement for crop in crops]
+    labels = learning.placed([source.labels for source in sources], placements, (width, height))
+    image = _change_colour(_canvas(crops, width, height, padding), spec.colour, rng)
+    if rng.random() >= 0.5:
+        image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+        labels = learning.flipped(labels, width)
+    return LabelledImage(np.asarray(image), labels)
 
 
 def _quarters(width: int, height: int, rng: np.random.Generator) -> list[Region]:
@@ -101,46 +96,49 @@ def _quarters(width: int, height: int, rng: np.random.Generator) -> list[Region]
 
 
 def _crop(
-    source: LabelledImage, region: Region, spec: AugmentationSpec, rng: np.random.Generator, focused: float
+    source: NDArray[np.uint8],
+    points: NDArray[np.float32],
+    region: Region,
+    spec: AugmentationSpec,
+    rng: np.random.Generator,
+    focused: float,
 ) -> Crop:
     """Crop ``source`` at random to fill ``region``; a source that is too small lies inside the region as a whole.
 
     Args:
         source: The image.
+        points: Points (n, 2) xy that may be focused on.
         region: The region to fill.
         spec: Limits of the magnification.
         rng: The only source of randomness.
-        focused: Probability that the crop contains the centre of an object.
+        focused: Probability that the crop contains one of the points.
     """
-    rows, columns = source.image.shape[:2]
+    rows, columns = source.shape[:2]
     zoom = float(np.exp(rng.uniform(np.log(spec.zoom_min), np.log(spec.zoom_max))))
     stretch = float(np.exp(rng.uniform(-ASPECT_CHANGE_MAX, ASPECT_CHANGE_MAX)))
     width, height = region.right - region.left, region.bottom - region.top
     crop_width, crop_height = width / (zoom * stretch), height / (zoom / stretch)
     focus = None
-    if len(source.boxes) and rng.random() < focused:
-        box = source.boxes[rng.integers(len(source.boxes))]
-        focus = (box[:2] + box[2:]) / 2
+    if len(points) and rng.random() < focused:
+        focus = points[rng.integers(len(points))]
     x0, x1, to_x0, to_x1 = _crop_axis(columns, crop_width, width, None if focus is None else float(focus[0]), rng)
     y0, y1, to_y0, to_y1 = _crop_axis(rows, crop_height, height, None if focus is None else float(focus[1]), rng)
     # Pillow skips the rest of each row itself; numpy would copy the crop first.
-    pixels = source.image[y0:y1].reshape(-1)[3 * x0 : 3 * (columns * (y1 - y0 - 1) + x1)]
+    pixels = source[y0:y1].reshape(-1)[3 * x0 : 3 * (columns * (y1 - y0 - 1) + x1)]
     cropped = Image.frombytes("RGB", (x1 - x0, y1 - y0), pixels, "raw", "RGB", 3 * columns, 1)
     size = (max(1, to_x1 - to_x0), max(1, to_y1 - to_y0))
     return Crop(
         image=cropped.resize(size, Image.Resampling.BILINEAR),
-        start=(x0, y0),
-        scale=(size[0] / (x1 - x0), size[1] / (y1 - y0)),
-        position=(region.left + to_x0, region.top + to_y0),
+        placement=Placement((x0, y0), (x1, y1), (region.left + to_x0, region.top + to_y0), size),
     )
 
 
-def _canvas(crops: Sequence[Crop], width: int, height: int) -> Image.Image:
+def _canvas(crops: Sequence[Crop], width: int, height: int, padding: int) -> Image.Image:
     if crops[0].image.size == (width, height):
         return crops[0].image
-    canvas = Image.new("RGB", (width, height), (PADDING,) * 3)
+    canvas = Image.new("RGB", (width, height), (padding,) * 3)
     for crop in crops:
-        canvas.paste(crop.image, crop.position)
+        canvas.paste(crop.image, crop.placement.position)
     return canvas
 
 
@@ -169,34 +167,6 @@ def _crop_axis(
         start = min(max(focus - crop * rng.uniform(0.2, 0.8), 0.0), length - crop)
     first = int(start)
     return first, min(length, max(first + 1, round(start + crop))), 0, region
-
-
-def _visible_boxes(
-    sources: Sequence[LabelledImage], crops: Sequence[Crop]
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Boxes and labels on the canvas, clipped to their crop, without those that are hardly visible."""
-    corners = np.concatenate([source.boxes for source in sources]).reshape(-1, 2, 2)
-    # One pass over the boxes of all crops: (boxes, 4, 1, xy), the third axis for the two corners of a box.
-    transforms = np.array([crop.transform() for crop in crops], np.float32)
-    transform = np.repeat(transforms, [len(source.boxes) for source in sources], axis=0)[:, :, None]
-    start, scale, left_top, right_bottom = (transform[:, part] for part in range(4))
-    moved = (corners - start) * scale + left_top
-    clipped = np.minimum(np.maximum(moved, left_top), right_bottom)
-    sides, before = clipped[:, 1] - clipped[:, 0], moved[:, 1] - moved[:, 0]
-    visible = sides[:, 0] * sides[:, 1] / np.maximum(before[:, 0] * before[:, 1], 1e-6)
-    keep = (visible >= VISIBLE_SHARE_MIN) & (sides >= SIDE_MIN_PIXELS).all(axis=1)
-    labels = np.concatenate([source.labels for source in sources])
-    return clipped[keep].reshape(-1, 4), labels[keep]
-
-
-def _flip(
-    image: Image.Image, boxes: NDArray[np.float32], rng: np.random.Generator
-) -> tuple[Image.Image, NDArray[np.float32]]:
-    if rng.random() < 0.5:
-        return image, boxes
-    flipped = boxes.copy()
-    flipped[:, 0], flipped[:, 2] = image.width - boxes[:, 2], image.width - boxes[:, 0]
-    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT), flipped
 
 
 def _change_colour(image: Image.Image, strength: float, rng: np.random.Generator) -> Image.Image:

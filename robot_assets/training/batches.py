@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robot_assets.tasks.detection.assign import Targets
+from robot_assets.tasks.interface import Input
+from robot_assets.tasks.learning import Learning, Targets
 from robot_assets.training.augment import augment
 from robot_assets.training.images import LabelledImage, LabelledImages
 from robot_assets.training.spec import TrainingSpec
@@ -29,8 +30,8 @@ class Batch:
     """The input of one training step.
 
     Attributes:
-        images: float32 (N, 3, H, W) RGB in [0, 1], channels_last in memory.
-        targets: The objects.
+        images: float32 (N, 3, H, W), preprocessed, channels_last in memory.
+        targets: Their labels.
     """
 
     images: Tensor
@@ -43,13 +44,22 @@ class Batches:
     Args:
         images: The training images.
         spec: Batch size, seed, augmentation, threads.
+        learning: Moves labels, and makes targets of them.
+        input: Preprocessing of the images.
         device: Device of the batches.
     """
 
     def __init__(
-        self, images: LabelledImages | Sequence[LabelledImage], spec: TrainingSpec, device: torch.device
+        self,
+        images: LabelledImages | Sequence[LabelledImage],
+        spec: TrainingSpec,
+        learning: Learning,
+        input: Input,
+        device: torch.device,
     ) -> None:
         self._images = images
+        self._learning = learning
+        self._input = input
         self._spec = spec
         self._device = device
         # One thread less than cores: the caller augments images, too.
@@ -86,17 +96,23 @@ class Batches:
 
         def augmented(slot: int) -> LabelledImage:
             rng = np.random.default_rng([spec.seed, epoch, slot])
-            return augment(self._images, int(order[slot]), spec.augmentation, rng, allow_mosaic=allow_mosaic)
+            return augment(
+                self._images,
+                int(order[slot]),
+                spec.augmentation,
+                self._learning,
+                self._input.padding,
+                rng,
+                allow_mosaic=allow_mosaic,
+            )
 
         calls = [partial(augmented, slot) for slot in slots]
         return [_Job(call, self._pool.submit(call)) for call in calls]
 
     def _assemble(self, items: Sequence[LabelledImage]) -> Batch:
         stacked = torch.from_numpy(np.stack([item.image for item in items]))
-        # The view is channels_last. Dividing in place avoids a second batch of floats, whose new pages cost more
-        # than the division.
-        images = stacked.to(self._device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
-        return Batch(images, targets_of(items).to(self._device))
+        images = preprocessed(stacked.to(self._device, non_blocking=True), self._input)
+        return Batch(images, self._learning.targets([item.labels for item in items]).to(self._device))
 
 
 @dataclass(frozen=True)
@@ -115,11 +131,14 @@ def _results(jobs: Sequence[_Job]) -> list[LabelledImage]:
     return backwards[::-1]
 
 
-def targets_of(items: Sequence[LabelledImage]) -> Targets:
-    """The objects of ``items`` as the targets of one batch."""
-    counts = [len(item.labels) for item in items]
-    return Targets(
-        image=torch.from_numpy(np.repeat(np.arange(len(items)), counts)),
-        boxes=torch.from_numpy(np.concatenate([item.boxes for item in items])),
-        labels=torch.from_numpy(np.concatenate([item.labels for item in items])),
-    )
+def preprocessed(images: Tensor, input: Input) -> Tensor:
+    """Convert images uint8 (N, H, W, 3) RGB to the input of a network, float32 (N, 3, H, W), channels_last in memory."""
+    # The view is channels_last. Dividing in place avoids a second batch of floats, whose new pages cost more
+    # than the division.
+    values = images.permute(0, 3, 1, 2).float().div_(255)
+    if input.is_plain:
+        return values
+    if input.channels == "bgr":
+        values = values.flip(1)
+    mean, std = (torch.tensor(numbers, device=values.device).view(3, 1, 1) for numbers in (input.mean, input.std))
+    return values.sub_(mean).div_(std).contiguous(memory_format=torch.channels_last)

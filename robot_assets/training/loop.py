@@ -1,9 +1,9 @@
-"""Trains a detector from scratch and publishes a checkpoint with its history and metrics."""
+"""Trains a network and publishes a checkpoint with its history and metrics."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,15 @@ from robot_assets.core.documents import write_json
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.data.packed import open_split
-from robot_assets.tasks.detection.checkpoint import save_checkpoint
-from robot_assets.tasks.detection.network import build_network
-from robot_assets.tasks.detection.spec import NetworkSpec
+from robot_assets.tasks.building import build
+from robot_assets.tasks.checkpoint import CheckpointConfig, save_checkpoint
+from robot_assets.tasks.metrics import Metrics
+from robot_assets.tasks.networks import NetworkDefinition, interface_of
+from robot_assets.tasks.registry import task_of
 from robot_assets.training.batches import Batches
 from robot_assets.training.device import reproducible, training_device, uses_bfloat16
 from robot_assets.training.ema import MovingAverage
-from robot_assets.training.evaluate import DetectionMetrics, Infer, evaluate
+from robot_assets.training.evaluate import Infer, evaluate
 from robot_assets.training.images import LabelledImages
 from robot_assets.training.resume import TrainingState, fingerprint_of
 from robot_assets.training.schedule import Schedule
@@ -48,8 +50,8 @@ class TrainingSummary:
         resumed_from_epoch: Epochs done by an earlier process; 0 without one.
     """
 
-    val: DetectionMetrics
-    test: DetectionMetrics
+    val: Metrics
+    test: Metrics
     epochs: int
     best_epoch: int
     parameters: int
@@ -58,20 +60,28 @@ class TrainingSummary:
     resumed_from_epoch: int
 
 
-def train(dataset: Path, network: NetworkSpec, spec: TrainingSpec, out: Path, scratch: Path) -> TrainingSummary:
-    """Train a detector and keep the weights of the best evaluation on val.
+def train(
+    dataset: Path,
+    definition: NetworkDefinition,
+    spec: TrainingSpec,
+    out: Path,
+    scratch: Path,
+    initialize: Callable[[nn.Module], object] | None = None,
+) -> TrainingSummary:
+    """Train a network and keep the weights of the best evaluation on val.
 
     The same data set, parameters, machine and thread count give the same bytes, also after a kill and a rerun with
     the same ``scratch``.
 
     Args:
         dataset: A data set directory.
-        network: The network.
+        definition: The network, its preprocessing and its loss.
         spec: The schedule.
         out: Directory to publish: ``model.safetensors``, ``config.json``, ``history.json`` (one record per epoch)
             and ``metrics.json`` (val and test).
         scratch: Directory of this training alone, with the state that a rerun continues from. The state of the last
             epoch stays; remove the directory when ``out`` has been stored.
+        initialize: Changes the initial weights in place, such as to those of another training.
 
     Raises:
         TrainingError: The loss is not finite.
@@ -79,7 +89,7 @@ def train(dataset: Path, network: NetworkSpec, spec: TrainingSpec, out: Path, sc
     began = time.perf_counter()
     device = training_device()
     with reproducible(spec):
-        run = _Run(dataset, network, spec, device, scratch)
+        run = _Run(dataset, definition, spec, device, scratch, initialize)
         try:
             while run.progress.epochs < spec.epochs:
                 run.train_epoch()
@@ -92,20 +102,33 @@ class _Run:
     """One training, from its first epoch or from the state in ``scratch``."""
 
     def __init__(
-        self, dataset: Path, network: NetworkSpec, spec: TrainingSpec, device: torch.device, scratch: Path
+        self,
+        dataset: Path,
+        definition: NetworkDefinition,
+        spec: TrainingSpec,
+        device: torch.device,
+        scratch: Path,
+        initialize: Callable[[nn.Module], object] | None,
     ) -> None:
-        self.network, self.spec, self.device = network, spec, device
+        self.spec, self.device = spec, device
         split = open_split(dataset, "train")
-        self.classes = split.classes
         self.val = open_split(dataset, "val")
-        self.batches = Batches(LabelledImages(split, network, spec.memory_limit_mb), spec, device)
-        initial = build_network(network, len(self.classes), seed=spec.seed)
+        task = task_of(definition.task)
+        self.interface = interface_of(task, definition.network, definition.input, split.classes)
+        self.config = CheckpointConfig(definition.network, self.interface)
+        input = self.interface.input
+        learning = task.load_training()(self.interface, definition.loss, device)
+        images = LabelledImages(split, input, learning, spec.memory_limit_mb)
+        self.batches = Batches(images, spec, learning, input, device)
+        initial = build(definition.network, self.interface, seed=spec.seed)
+        if initialize is not None:
+            initialize(initial)
         module = initial.to(device, memory_format=torch.channels_last).train()  # type: ignore[call-overload]
         self.average = MovingAverage(module, spec.ema_decay)
         steps = len(self.batches)
         schedule = Schedule(spec.learning_rate, round(spec.warmup_epochs * steps), spec.epochs * steps)
-        self.trainer = Trainer(module, network, spec, schedule, device)
-        fingerprint = fingerprint_of(dataset, network, spec)
+        self.trainer = Trainer(module, learning, spec, schedule, device)
+        fingerprint = fingerprint_of(dataset, self.config, definition.loss, spec)
         self.state = TrainingState(scratch, fingerprint, module, self.average, self.trainer.optimizer)
         self.progress = self.state.restore()
         self.resumed_from_epoch = self.progress.epochs
@@ -120,15 +143,15 @@ class _Run:
         note = f"loss {losses.total:.3f}"
         if (number + 1) % self.spec.evaluate_every == 0 or number + 1 == self.spec.epochs:
             metrics = evaluate(
-                network_infer(self.average.network, self.device), self.val, self.network, EVALUATION_BATCH
+                network_infer(self.average.network, self.device), self.val, self.interface, EVALUATION_BATCH
             )
-            record |= {"val_map50": round(metrics.map50, 6), "val_map50_95": round(metrics.map50_95, 6)}
-            note += f", val mAP@50 {metrics.map50:.3f}"
-            if self.progress.best is None or metrics.map50 > self.progress.best[0]:
+            record |= {f"val_{key}": round(value, 6) for key, value in metrics.values.items()}
+            note += f", val {metrics.metric.name} {metrics.score:.3f}"
+            if self.progress.best is None or metrics.score > self.progress.best[0]:
                 weights = {
                     name: leaf.detach().cpu().clone() for name, leaf in self.average.network.state_dict().items()
                 }
-                self.progress.best = (metrics.map50, number + 1, weights)
+                self.progress.best = (metrics.score, number + 1, weights)
         self.progress.history.append(record)
         self.progress.epochs = number + 1
         self.state.save(self.progress)
@@ -155,12 +178,17 @@ def _publish(run: _Run, dataset: Path, out: Path, began: float) -> TrainingSumma
     module.load_state_dict(weights)
     infer = network_infer(module, run.device)
     val, test = (
-        evaluate(infer, split, run.network, EVALUATION_BATCH) for split in (run.val, open_split(dataset, "test"))
+        evaluate(infer, split, run.interface, EVALUATION_BATCH) for split in (run.val, open_split(dataset, "test"))
     )
     with publishing_directory(out) as staging:
-        save_checkpoint(staging, weights, run.network, run.classes)
+        save_checkpoint(staging, weights, run.config)
         write_json(staging / "history.json", {"epochs": run.progress.history, "precision": _precision(run)})
-        metrics = {"val": val.as_json(), "test": test.as_json(), "best_epoch": best_epoch}
+        metrics = {
+            "metric": val.metric.key,
+            "val": val.as_json(),
+            "test": test.as_json(),
+            "best_epoch": best_epoch,
+        }
         write_json(staging / "metrics.json", metrics)
     return TrainingSummary(
         val=val,

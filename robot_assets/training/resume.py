@@ -16,7 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from robot_assets.core.publishing import publishing_file
-from robot_assets.tasks.detection.spec import NetworkSpec
+from robot_assets.core.spec import Spec
+from robot_assets.tasks.checkpoint import CheckpointConfig
 from robot_assets.training.ema import MovingAverage
 from robot_assets.training.spec import TrainingSpec
 
@@ -30,7 +31,7 @@ class Progress:
     Attributes:
         epochs: Number of finished epochs.
         history: One record per epoch, as in ``history.json``.
-        best: mAP@50 on val, epoch (from 1) and weights of the best evaluation; None before the first.
+        best: Score on val, epoch (from 1) and weights of the best evaluation; None before the first.
     """
 
     epochs: int = 0
@@ -38,10 +39,18 @@ class Progress:
     best: tuple[float, int, dict[str, Tensor]] | None = None
 
 
-def fingerprint_of(dataset: Path, network: NetworkSpec, spec: TrainingSpec) -> str:
-    """Identify a training by data set, network, schedule and torch version: no other one may continue its state."""
+def fingerprint_of(dataset: Path, config: CheckpointConfig, loss: Spec, spec: TrainingSpec) -> str:
+    """Identify a training: no other one may continue its state.
+
+    Args:
+        dataset: The packed data set.
+        config: The network and its interface.
+        loss: Parameters of the loss.
+        spec: The schedule.
+    """
     manifest = (dataset / "dataset.json").read_bytes()
-    document = [network.model_dump(mode="json"), spec.model_dump(mode="json"), torch.__version__]
+    parts = (config.network, config.interface, loss, spec)
+    document = [*(part.model_dump(mode="json") for part in parts), torch.__version__]
     return hashlib.md5(manifest + json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

@@ -12,9 +12,7 @@ from torch import nn
 
 from robot_assets.core.errors import TrainingError
 from robot_assets.core.progress import report
-from robot_assets.tasks.detection.assign import Grid
-from robot_assets.tasks.detection.loss import detection_loss
-from robot_assets.tasks.detection.spec import NetworkSpec
+from robot_assets.tasks.learning import Learning
 from robot_assets.training.batches import Batch, Batches
 from robot_assets.training.device import uses_bfloat16
 from robot_assets.training.ema import MovingAverage
@@ -30,34 +28,31 @@ class EpochLosses:
 
     Attributes:
         total: The loss.
-        cls: Its class part.
-        box: Its box part.
+        parts: Its parts by name.
         learning_rate: Learning rate of the last step.
     """
 
     total: float
-    cls: float
-    box: float
+    parts: dict[str, float]
     learning_rate: float
 
     def as_json(self) -> dict[str, float]:
         """Plain data for ``history.json``."""
         return {
             "loss": round(self.total, 6),
-            "loss_cls": round(self.cls, 6),
-            "loss_box": round(self.box, 6),
+            **{f"loss_{name}": round(value, 6) for name, value in self.parts.items()},
             "learning_rate": self.learning_rate,
         }
 
 
 class Trainer:
-    """Trains a module with the heads of a detector, one epoch at a time.
+    """Trains a module by the loss of its task, one epoch at a time.
 
     It never switches the module between train and eval mode: an exported module (QAT) does not support it.
 
     Args:
-        module: float32 (N, 3, H, W) in [0, 1] -> raw heads in the order of ``output_names``.
-        network: The network of those heads.
+        module: float32 (N, 3, H, W) -> heads in the order of the interface.
+        learning: The loss of those heads.
         spec: Optimizer and precision.
         schedule: Learning rate by step.
         device: Device of ``module``.
@@ -73,7 +68,7 @@ class Trainer:
     def __init__(
         self,
         module: nn.Module,
-        network: NetworkSpec,
+        learning: Learning,
         spec: TrainingSpec,
         schedule: Schedule,
         device: torch.device,
@@ -86,7 +81,7 @@ class Trainer:
         self.seconds = 0.0
         self._leaves = list(module.parameters())
         self._schedule = schedule
-        self._grid = Grid(network, device)
+        self._learning = learning
         self._device = device
         self._is_mixed = is_mixed and uses_bfloat16(spec, device)
 
@@ -97,7 +92,7 @@ class Trainer:
             TrainingError: The loss is not finite; the weights are then unusable.
         """
         began = time.perf_counter()
-        sums = torch.zeros(3, device=self._device)
+        sums = torch.zeros(1 + len(self._learning.parts), device=self._device)
         rate = 0.0
         for number, batch in enumerate(_with_progress(batches, epoch)):
             rate = self._schedule.at(epoch * len(batches) + number)
@@ -105,17 +100,17 @@ class Trainer:
             if average is not None:
                 average.update()
             self.trained_images += len(batch.images)
-        total, cls, box = (sums / len(batches)).tolist()
+        total, *parts = (sums / len(batches)).tolist()
         self.seconds += time.perf_counter() - began
-        return EpochLosses(total, cls, box, rate)
+        return EpochLosses(total, dict(zip(self._learning.parts, parts, strict=True)), rate)
 
     def train_step(self, batch: Batch, learning_rate: float, place: str) -> torch.Tensor:
-        """Do one optimizer step. Returns the detached (total, cls, box) losses; ``place`` is named in errors."""
+        """Do one optimizer step. Returns the detached total and parts of the loss; ``place`` is named in errors."""
         for group in self.optimizer.param_groups:
             group["lr"] = learning_rate
         with torch.autocast(self._device.type, torch.bfloat16, enabled=self._is_mixed):
             heads = self.module(batch.images)
-        loss = detection_loss(heads, batch.targets, self._grid)
+        loss = self._learning.loss(heads, batch.targets)
         self.optimizer.zero_grad(set_to_none=True)
         loss.total.backward()  # type: ignore[no-untyped-call]
         norm = nn.utils.get_total_norm([leaf.grad for leaf in self._leaves if leaf.grad is not None])
@@ -130,7 +125,7 @@ class Trainer:
         if norm_value >= GRADIENT_NORM_MAX:  # Below it clipping multiplies by 1, with a pass over all gradients.
             nn.utils.clip_grads_with_norm_(self._leaves, GRADIENT_NORM_MAX, norm)
         self.optimizer.step()
-        return torch.stack([loss.total.detach(), loss.cls, loss.box])
+        return torch.stack([loss.total.detach(), *(loss.parts[name] for name in self._learning.parts)])
 
 
 def make_optimizer(module: nn.Module, spec: TrainingSpec) -> torch.optim.AdamW:

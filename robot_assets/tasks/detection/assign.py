@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from robot_assets.tasks.detection.decode import LOG_SIZE_MAX, cells
-from robot_assets.tasks.detection.spec import NetworkSpec
+from robot_assets.tasks.interface import Interface
 
 SCORE_POWER, IOU_POWER = 0.5, 6.0
 """The exponents of YOLOv8 (ultralytics); TOOD has 1 and 6."""
@@ -111,11 +111,13 @@ class Grid:
         stride: float32 (cells, 1), pixels.
     """
 
-    def __init__(self, spec: NetworkSpec, device: torch.device | str = "cpu") -> None:
-        centre, stride = cells(spec)
+    def __init__(self, interface: Interface, device: torch.device | str = "cpu") -> None:
+        height, width = interface.input.height, interface.input.width
+        strides = tuple(interface.options["strides"])
+        centre, stride = cells(height, width, strides)
         self.centre = torch.from_numpy(centre).to(device)
         self.stride = torch.from_numpy(stride).to(device)
-        self._levels = [(stride, *spec.grid(stride)) for stride in spec.strides]
+        self._levels = [(stride, height // stride, width // stride) for stride in strides]
         offsets = torch.arange(WINDOW, device=device) - (WINDOW // 2 - 1)
         self._rows, self._columns = (part.reshape(-1) for part in torch.meshgrid(offsets, offsets, indexing="ij"))
 

@@ -1,4 +1,4 @@
-"""Decodes the raw heads of a network into detections. NumPy only: robots, which have no torch, run this too.
+"""Decodes the raw heads of a detector that is trained here. NumPy only: robots, which have no torch, run this too.
 
 The heads at stride ``s`` predict for each cell, whose centre is ``((column + 0.5) * s, (row + 0.5) * s)``:
 
@@ -11,15 +11,17 @@ The heads at stride ``s`` predict for each cell, whose centre is ``((column + 0.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.tasks.detection.nms import suppress
-from robot_assets.tasks.detection.spec import NetworkSpec
+from robot_assets.tasks.detection.predictions import Detections
+
+if TYPE_CHECKING:
+    from robot_assets.tasks.interface import Input, Interface
 
 Floats = NDArray[np.float32]
 
@@ -27,46 +29,9 @@ LOG_SIZE_MAX = 6.0
 """Sizes are limited to exp(6) = 403 cells, so that no output of a network can overflow."""
 
 
-def output_names(spec: NetworkSpec) -> tuple[str, ...]:
-    """Names of the raw heads in order: ``cls_s8, box_s8, cls_s16, box_s16``."""
-    return tuple(f"{kind}_s{stride}" for stride in spec.strides for kind in ("cls", "box"))
-
-
-class Letterbox(Protocol):
-    """The mapping from the input of a network back to the original image."""
-
-    def boxes_to_original(self, boxes: Floats) -> Floats:
-        """Boxes (n, 4) xyxy in pixels of the input, in pixels of the original."""
-        ...
-
-
-@dataclass(frozen=True)
-class Detections:
-    """The detections of one image, in descending order of score.
-
-    Attributes:
-        boxes: float32 (n, 4) xyxy, pixels of the network's input (of the original after :meth:`in_image`).
-        scores: float32 (n,) in [0, 1].
-        labels: int64 (n,) class index.
-    """
-
-    boxes: Floats
-    scores: Floats
-    labels: NDArray[np.int64]
-
-    def in_image(self, letterboxed: Letterbox) -> Detections:
-        """The same detections in pixels of the original image."""
-        return Detections(letterboxed.boxes_to_original(self.boxes), self.scores, self.labels)
-
-    def above(self, score: float) -> Detections:
-        """The detections with at least ``score``."""
-        keep = self.scores >= score
-        return Detections(self.boxes[keep], self.scores[keep], self.labels[keep])
-
-
-def decode(
+def decode_grid(
     heads: Sequence[NDArray[np.floating]],
-    spec: NetworkSpec,
+    interface: Interface,
     *,
     score_min: float = 0.01,
     iou_max: float = 0.6,
@@ -76,8 +41,8 @@ def decode(
     """Decode raw heads, with non-maximum suppression within each class.
 
     Args:
-        heads: Raw outputs in the order of :func:`output_names`; each (N, classes or 4, rows, columns).
-        spec: The network of the heads.
+        heads: Raw outputs in the order of the interface; each (N, classes or 4, rows, columns).
+        interface: The heads, the size of the input and the strides.
         score_min: Lowest score kept. 0.01 is right for mAP; filter by a higher one with :meth:`Detections.above`.
         iou_max: Of two boxes of a class with a larger IoU, the one with the lower score is dropped.
         candidates_max: Limit of (cell, class) pairs per image before suppression, by score.
@@ -87,12 +52,13 @@ def decode(
         One :class:`Detections` per image, boxes in pixels of the input.
 
     Raises:
-        ValueError: The heads are not those of ``spec``.
+        ValueError: The heads are not those of ``interface``.
     """
-    _check(heads, spec)
+    _check(heads, interface)
+    input, strides = interface.input, tuple(interface.options["strides"])
     logits = np.concatenate([_flat(head) for head in heads[0::2]], axis=1)
     raw = np.concatenate([_flat(head) for head in heads[1::2]], axis=1)
-    centres, strides = _cached_cells(spec)
+    centres, cell_strides = _cached_cells(input.height, input.width, strides)
     logit_min = np.float32(np.log(score_min / (1 - score_min)))
     found = []
     for image_logits, image_raw in zip(logits, raw, strict=True):
@@ -100,36 +66,35 @@ def decode(
         values = image_logits[cell, label]
         order = np.argsort(-values, kind="stable")[:candidates_max]
         cell, label, values = cell[order], label[order], values[order]
-        boxes = _boxes(image_raw[cell], centres[cell], strides[cell])
+        boxes = _boxes(image_raw[cell], centres[cell], cell_strides[cell])
         scores = (1 / (1 + np.exp(-values))).astype(np.float32)
         keep = suppress(boxes, label, iou_max, detections_max)
-        found.append(Detections(_clip(boxes[keep], spec), scores[keep], label[keep].astype(np.int64)))
+        found.append(Detections(_clip(boxes[keep], input), scores[keep], label[keep].astype(np.int64)))
     return found
 
 
-def cells(spec: NetworkSpec) -> tuple[Floats, Floats]:
+def cells(height: int, width: int, strides: tuple[int, ...]) -> tuple[Floats, Floats]:
     """Centres (cells, 2) xy in pixels and strides (cells, 1) of all heads, finest first, row by row."""
-    centres, strides = [], []
-    for stride in spec.strides:
-        rows, columns = spec.grid(stride)
-        y, x = np.mgrid[0:rows, 0:columns].astype(np.float32)
+    centres, sides = [], []
+    for stride in strides:
+        y, x = np.mgrid[0 : height // stride, 0 : width // stride].astype(np.float32)
         centres.append((np.stack([x.ravel(), y.ravel()], axis=1) + np.float32(0.5)) * np.float32(stride))
-        strides.append(np.full((rows * columns, 1), stride, np.float32))
-    return np.concatenate(centres), np.concatenate(strides)
+        sides.append(np.full((len(centres[-1]), 1), stride, np.float32))
+    return np.concatenate(centres), np.concatenate(sides)
 
 
 _cached_cells = lru_cache(maxsize=16)(cells)
 """Read-only: computing the cells for each image would take a tenth of its decoding time."""
 
 
-def _check(heads: Sequence[NDArray[np.floating]], spec: NetworkSpec) -> None:
-    names = output_names(spec)
+def _check(heads: Sequence[NDArray[np.floating]], interface: Interface) -> None:
+    names = interface.head_names
     if len(heads) != len(names):
         raise ValueError(f"{len(heads)} heads, but the network has {len(names)}: {', '.join(names)}")
-    for name, head in zip(names, heads, strict=True):
-        grid = spec.grid(int(name.rsplit("_s", 1)[1]))
-        if head.ndim != 4 or head.shape[2:] != grid or (name.startswith("box") and head.shape[1] != 4):
-            raise ValueError(f"head {name} has shape {head.shape}, needed (N, channels, {grid[0]}, {grid[1]})")
+    for needed, head in zip(interface.heads, heads, strict=True):
+        if head.shape[1:] != needed.shape[1:]:
+            shape = ", ".join(str(size) for size in needed.shape[1:])
+            raise ValueError(f"head {needed.name} has shape {head.shape}, needed (N, {shape})")
 
 
 def _flat(head: NDArray[np.floating]) -> Floats:
@@ -143,6 +108,6 @@ def _boxes(raw: Floats, centres: Floats, strides: Floats) -> Floats:
     return np.concatenate([centre - half, centre + half], axis=1).astype(np.float32)
 
 
-def _clip(boxes: Floats, spec: NetworkSpec) -> Floats:
-    limit = np.array([spec.input_width, spec.input_height] * 2, np.float32)
+def _clip(boxes: Floats, input: Input) -> Floats:
+    limit = np.array([input.width, input.height] * 2, np.float32)
     return np.clip(boxes, np.float32(0), limit)

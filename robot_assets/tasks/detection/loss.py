@@ -4,37 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from robot_assets.tasks.detection.assign import Grid, Targets, assign, box_iou
+from robot_assets.tasks.learning import Loss
 
 CLS_WEIGHT, BOX_WEIGHT = 1.0, 5.0
-
-
-@dataclass(frozen=True)
-class Loss:
-    """A loss and its parts, each a scalar tensor.
-
-    Attributes:
-        total: The sum that is minimized.
-        cls: Weighted class part, detached.
-        box: Weighted box part, detached.
-    """
-
-    total: Tensor
-    cls: Tensor
-    box: Tensor
 
 
 def detection_loss(heads: Sequence[Tensor], targets: Targets, grid: Grid) -> Loss:
     """Loss of the raw heads of a batch, computed in float32.
 
     Args:
-        heads: In the order of ``output_names``; any floating dtype.
+        heads: In the order of the interface; any floating dtype.
         targets: The objects of the batch.
         grid: The cells of the network, on the device of the heads.
     """
@@ -48,7 +33,7 @@ def detection_loss(heads: Sequence[Tensor], targets: Targets, grid: Grid) -> Los
     predicted = grid.boxes(raw[assigned.image, assigned.cell], assigned.cell)
     distance = 1 - complete_iou(predicted, targets.boxes[assigned.target])
     box = (distance * assigned.quality).sum() / norm * BOX_WEIGHT
-    return Loss(cls + box, cls.detach(), box.detach())
+    return Loss(cls + box, {"cls": cls.detach(), "box": box.detach()})
 
 
 def complete_iou(predicted: Tensor, expected: Tensor) -> Tensor:

@@ -8,16 +8,13 @@ norm folds into exactly one convolution and each activation has its own scale.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from robot_assets.tasks.blocks import ConvNorm, initialize_convolutions, stage, upsampled
-from robot_assets.tasks.detection.decode import output_names
 from robot_assets.tasks.detection.spec import NetworkSpec
-
-__all__ = ["Detector", "build_network", "output_names"]
 
 PRIOR = 0.01
 """Score of every class in every cell before training (arXiv 1708.02002, section 4.1)."""
@@ -39,7 +36,7 @@ class Head(nn.Module):
 
 
 class Detector(nn.Module):
-    """See :func:`build_network`."""
+    """See :func:`build_compact`."""
 
     def __init__(self, spec: NetworkSpec, classes: int) -> None:
         super().__init__()
@@ -62,7 +59,7 @@ class Detector(nn.Module):
         self.is_finest_4 = spec.finest_stride == 4
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Images float32 (N, 3, H, W) RGB in [0, 1] -> raw heads in the order of :func:`output_names`."""
+        """Images float32 (N, 3, H, W) -> raw heads: logits and boxes of each stride, finest first."""
         at4 = self.stage4(self.stem(images))
         at8 = self.stage8(at4)
         top16 = self.lateral16(self.stage16(at8))
@@ -74,16 +71,14 @@ class Detector(nn.Module):
         return tuple(head for level in levels for head in level)
 
 
-def build_network(spec: NetworkSpec, classes: int, seed: int = 0) -> Detector:
-    """Build a detector with initial weights determined by ``seed``; the global generator is not touched.
+def build_compact(spec: NetworkSpec, classes: Sequence[str]) -> Detector:
+    """Build a detector with initial weights from the global generator.
 
-    Its forward takes float32 (N, 3, height, width) RGB in [0, 1] and returns the raw heads named by
-    :func:`output_names`, which :mod:`robot_assets.tasks.detection.decode` defines.
+    Its forward takes float32 (N, 3, height, width) and returns the raw heads that
+    :mod:`robot_assets.tasks.detection.decode` defines.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = Detector(spec, classes)
-        _initialize(network)
+    network = Detector(spec, len(classes))
+    _initialize(network)
     return network
 
 

@@ -14,7 +14,9 @@ from robot_assets.core.documents import write_json
 from robot_assets.core.errors import TrainingError
 from robot_assets.core.text import plural
 from robot_assets.core.validation import mistakes
-from robot_assets.tasks.detection.spec import NetworkSpec
+from robot_assets.tasks.interface import Interface
+from robot_assets.tasks.networks import NetworkBase, network_of
+from robot_assets.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,31 +28,32 @@ _REBUILD = "rebuild the checkpoint, or restore its directory from the store"
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """The network and the classes of a checkpoint.
+    """The network of a checkpoint, and its interface.
 
     Attributes:
         network: The network.
-        classes: Names of the classes, in the order of the channels of the ``cls`` heads.
+        interface: Task, classes, input, heads and decoder.
     """
 
-    network: NetworkSpec
-    classes: tuple[str, ...]
+    network: NetworkBase
+    interface: Interface
 
 
-def save_checkpoint(
-    folder: Path, weights: Mapping[str, Tensor], network: NetworkSpec, classes: tuple[str, ...]
-) -> None:
+def save_checkpoint(folder: Path, weights: Mapping[str, Tensor], config: CheckpointConfig) -> None:
     """Write both files into ``folder``, which the caller publishes. The same weights give the same bytes."""
     from safetensors.torch import save_file
 
     tensors = {name: weights[name].detach().cpu().contiguous() for name in sorted(weights)}
     save_file(tensors, str(folder / WEIGHTS))
-    save_config(folder, CheckpointConfig(network, classes))
+    save_config(folder, config)
 
 
 def save_config(folder: Path, config: CheckpointConfig) -> None:
     """Write ``config.json`` into ``folder``."""
-    document = {"network": config.network.model_dump(mode="json"), "classes": list(config.classes)}
+    document = {
+        "network": config.network.model_dump(mode="json"),
+        "interface": config.interface.model_dump(mode="json"),
+    }
     write_json(folder / CONFIG, document)
 
 
@@ -59,26 +62,27 @@ def load_config(folder: Path) -> CheckpointConfig:
 
     Raises:
         TrainingError: The file is missing or invalid.
+        ParamsError: Its task is not installed here.
     """
     path = folder / CONFIG
     try:
         document = json.loads(path.read_bytes())
-        network = NetworkSpec.model_validate(document["network"])
-        classes = tuple(str(name) for name in document["classes"])
+        interface = Interface.model_validate(document["interface"])
+        network = network_of(task_of(interface.task), document["network"])
     except FileNotFoundError:
         raise TrainingError(f"no {path}", needed="a checkpoint directory", fix=_REBUILD) from None
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         raise TrainingError(
             f"{path} is not the config of a checkpoint: {_describe_error(error)}",
-            needed="a JSON object with 'network' and 'classes'",
+            needed="a JSON object with 'network' and 'interface'",
             fix=_REBUILD,
         ) from None
-    return CheckpointConfig(network, classes)
+    return CheckpointConfig(network, interface)
 
 
 def _describe_error(error: Exception) -> str:
     if isinstance(error, ValidationError):
-        return "; ".join(f"network.{mistake}" for mistake in mistakes(error))
+        return "; ".join(mistakes(error))
     return f"{error} is missing" if isinstance(error, KeyError) else str(error)
 
 
@@ -88,10 +92,10 @@ def load_network(folder: Path) -> tuple[nn.Module, CheckpointConfig]:
     Raises:
         TrainingError: A file is missing or corrupt, or a leaf has a shape that the network does not have.
     """
-    from robot_assets.tasks.detection.network import build_network
+    from robot_assets.tasks.building import build
 
     config = load_config(folder)
-    network = build_network(config.network, len(config.classes))
+    network = build(config.network, config.interface)
     load_weights(network, read_weights(folder / WEIGHTS), origin=str(folder / WEIGHTS))
     return network.eval(), config
 
