@@ -10,10 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from robot_assets.core.errors import EngineError
+from robot_assets.core.text import plural
 from robot_assets.core.verdict import Verdict
 from robot_assets.engines.budgets import BUDGETS, GateSpec
 from robot_assets.engines.evaluation import Evaluation, evaluate_engine
+from robot_assets.engines.load import load_manifest
 from robot_assets.platforms.memory import MIB
+from robot_assets.tasks.metrics import Metric
+from robot_assets.tasks.registry import task_of
 
 GATES = tuple(BUDGETS)
 
@@ -56,7 +60,7 @@ def check_engine(
     gates: Collection[str],
     *,
     dataset: Path,
-    checkpoint: Path | None = None,
+    baseline: Path | None = None,
     onnx: Path | None = None,
 ) -> dict[str, Verdict]:
     """Evaluate an engine once on this device and judge it by some of its gates.
@@ -66,18 +70,21 @@ def check_engine(
         gate: The budgets of its target.
         gates: Names among :data:`GATES`.
         dataset: A packed data set, on whose test split the engine runs.
-        checkpoint: For ``accuracy``: the checkpoint whose mAP@50 is compared with the engine's.
+        baseline: For ``accuracy``: the artifact whose metrics in float are compared with the engine's, which is the
+            checkpoint, or the ONNX artifact of a foreign graph.
         onnx: For ``parity``: the ONNX artifact that the engine was built from, with its recorded heads.
 
     Returns:
         A verdict for each of ``gates``, in their order.
 
     Raises:
-        EngineError: The engine does not load, or the checkpoint has no test metrics.
+        EngineError: The engine does not load, its decoder is not the one here, or the baseline has no test metrics.
         ExportError: The ONNX artifact is incomplete.
         DataError: The data set is incomplete.
     """
-    before = _checkpoint_map50(checkpoint) if checkpoint is not None and "accuracy" in gates else math.nan
+    before = math.nan
+    if baseline is not None and "accuracy" in gates:
+        before = _float_score(baseline, task_of(load_manifest(engine).interface.task).metric)
     found = evaluate_engine(engine, dataset, onnx if "parity" in gates else None, is_scored="accuracy" in gates)
     return {name: judge(name, found, gate, before) for name in gates}
 
@@ -89,7 +96,7 @@ def judge(name: str, found: Evaluation, gate: GateSpec, before: float = math.nan
         name: One of :data:`GATES`.
         found: The evaluation of the engine.
         gate: The budgets of the target.
-        before: For ``accuracy``: mAP@50 of the checkpoint on test, in [0, 1].
+        before: For ``accuracy``: what the task is judged by, of the network in float on test, in [0, 1].
     """
     match name:
         case "accuracy":
@@ -105,15 +112,15 @@ def judge(name: str, found: Evaluation, gate: GateSpec, before: float = math.nan
 
 def _accuracy(found: Evaluation, gate: GateSpec, before: float) -> Verdict:
     if found.metrics is None or math.isnan(before):
-        raise ValueError("accuracy is judged against a checkpoint; needed: its folder")
-    after = found.metrics.map50
+        raise ValueError("accuracy is judged against the network in float; needed: the folder with its metrics")
+    metric, after = found.metrics.metric, found.metrics.score
     drop = 100 * (before - after)
     summary = (
-        f"mAP@50 on test {100 * after:.2f}, checkpoint {100 * before:.2f}: "
+        f"{metric.name} on test {100 * after:.2f}, float {100 * before:.2f}: "
         f"{_change(drop)} (budget: {gate.accuracy_drop_points_max:g} lost)"
     )
     facts = {
-        "checkpoint_map50": before,
+        f"float_{metric.key}": before,
         "drop_points": drop,
         "drop_points_max": gate.accuracy_drop_points_max,
         **found.metrics.as_json(),
@@ -127,9 +134,9 @@ def _parity(found: Evaluation, gate: GateSpec) -> Verdict:
     parity, budgets = found.parity, gate.of("parity")
     limit = budgets.get("parity_differing_share_max")
     summary = (
-        f"{100 * parity.differing_share:.3f} % of the values differ from the exported ONNX on {parity.images} images "
-        f"({'no budget' if limit is None else f'budget: {100 * limit:g} %'}), at most by "
-        f"{parity.largest_score_difference:.3f} of a score and {parity.largest_box_difference_cells:.2f} cells"
+        f"{100 * parity.differing_share:.3f} % of the values differ from the exported ONNX on "
+        f"{plural(parity.images, 'image')} ({'no budget' if limit is None else f'budget: {100 * limit:g} %'}), "
+        f"at most by {parity.largest_in_words}"
     )
     return _verdict(summary, parity.as_json(), {"parity_differing_share_max": parity.differing_share}, budgets)
 
@@ -225,13 +232,15 @@ def _change(drop: float) -> str:
     return f"{drop:.2f} points lost" if drop > 0 else f"{-drop:z.2f} points gained"
 
 
-def _checkpoint_map50(checkpoint: Path) -> float:
-    path = checkpoint / "metrics.json"
+def _float_score(baseline: Path, metric: Metric) -> float:
+    """The score in float on test: of ``{"test": {...}}``, or of ``{"test": {"float": {...}}}`` of a foreign graph."""
+    path = baseline / "metrics.json"
     try:
-        return float(json.loads(path.read_bytes())["test"]["map50"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = json.loads(path.read_bytes())["test"]
+        return float(found.get("float", found)[metric.key])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EngineError(
-            f"{path} has no mAP@50 of the test split ({type(error).__name__})",
-            needed="the metrics.json that training writes",
-            fix="train the checkpoint again: robot-assets build MODEL/checkpoint",
+            f"{path} has no {metric.name} of the test split ({type(error).__name__})",
+            needed=f"a metrics.json with the key {metric.key} below test",
+            fix="build it again: robot-assets build MODEL/checkpoint   # for a foreign graph MODEL/onnx",
         ) from None

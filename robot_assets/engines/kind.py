@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from robot_assets.runtime.engine import Engine
     from robot_assets.store import Store
 
-    Infer: TypeAlias = Callable[[NDArray[np.float32]], Sequence[NDArray[np.float32]]]
-    """Images float32 (1, 3, H, W) RGB in [0, 1] -> raw heads in the order of ``output_names``."""
+    Infer: TypeAlias = Callable[[NDArray[np.float32]], Sequence[NDArray[Any]]]
+    """Images float32 (1, 3, H, W), preprocessed as the interface says -> its heads, in their order."""
 
 TargetT = TypeVar("TargetT", bound="TargetSpec")
 ManifestT = TypeVar("ManifestT", bound=Manifest)

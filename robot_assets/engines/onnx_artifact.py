@@ -6,12 +6,14 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from robot_assets.core.digests import md5_of
 from robot_assets.core.errors import EngineError
+from robot_assets.core.validation import mistakes
 from robot_assets.platforms.probe import probe
-from robot_assets.runtime.manifest import Tensor
-from robot_assets.tasks.detection.decode import output_names
-from robot_assets.tasks.detection.spec import NetworkSpec
+from robot_assets.runtime.decoding import decoder_code
+from robot_assets.tasks.interface import Interface
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -47,6 +49,29 @@ def read_export(onnx: Path) -> tuple[dict[str, Any], ModelProto]:
     return card, model
 
 
+def interface_of(onnx: Path, card: dict[str, Any]) -> Interface:
+    """The interface of the network in an ONNX artifact.
+
+    Args:
+        onnx: The ONNX artifact.
+        card: Its card.
+
+    Raises:
+        EngineError: The card has none, or one that is not complete.
+    """
+    try:
+        return Interface.model_validate(card["interface"])
+    except ValidationError as error:
+        found = "; ".join(f"interface.{mistake}" for mistake in mistakes(error))
+    except KeyError:
+        found = "it has no interface: another version of robot-assets exported it"
+    raise EngineError(
+        f"{onnx / CARD} is not the card of an ONNX artifact: {found}",
+        needed="task, classes, input, heads and decoder under the key interface",
+        fix="export again, or restore the whole directory from the store",
+    )
+
+
 def manifest_fields(onnx: Path, card: dict[str, Any], engine: Path) -> dict[str, Any]:
     """The fields that the manifests of all engine kinds have in common, but for ``kind`` and ``kernels``.
 
@@ -54,19 +79,18 @@ def manifest_fields(onnx: Path, card: dict[str, Any], engine: Path) -> dict[str,
         onnx: The ONNX artifact.
         card: Its card.
         engine: The file of the engine, built on this device.
+
+    Raises:
+        EngineError: The card has no interface, or its task is not installed here.
     """
     here = probe()
-    [(name, shape)] = card["inputs"].items()
-    heads = output_names(NetworkSpec.model_validate(card["network"]))
+    interface = interface_of(onnx, card)
     return {
         "onnx_md5": md5_of(onnx / MODEL),
         "engine_md5": md5_of(engine),
         "engine_size_bytes": engine.stat().st_size,
         "platform": here.as_json(),
         "platform_fingerprint": here.fingerprint,
-        "input": Tensor(name=name, shape=tuple(shape)),
-        "outputs": tuple(Tensor(name=head, shape=tuple(card["outputs"][head])) for head in heads),
-        "preprocessing": card["preprocessing"],
-        "classes": tuple(card["classes"]),
-        "network": card["network"],
+        "interface": interface,
+        "decoder_code": decoder_code(interface),
     }

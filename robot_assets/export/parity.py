@@ -1,28 +1,34 @@
-"""Checks that the exported ONNX gives torch's outputs, in ONNX Runtime without optimizations. Needs no torch.
+"""Checks that a graph gives the recorded answers of its model, in ONNX Runtime without optimizations. Needs no torch.
 
 Single values may differ: a sum in another order can fall on the other side of a rounding boundary, and the int8 step
 propagates. The gate is therefore on the share of differing values and on accuracy, not on the largest difference.
-The artifact contains torch's outputs on a few images of val, so that the check runs without torch.
+The artifact contains the answers on a few images of val, so that the check runs without the model: torch's for a
+network that was trained here, those of the imported graph for a foreign one.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import ValidationError
 
 from robot_assets.core.errors import ExportError
+from robot_assets.core.validation import mistakes
 from robot_assets.core.verdict import Verdict
+from robot_assets.tasks.comparison import SCALES, differences
+from robot_assets.tasks.interface import Head, Input, Interface
+from robot_assets.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
 
     from robot_assets.data.packed import PackedSplit
-    from robot_assets.tasks.detection.spec import NetworkSpec
 
 MODEL = "model.onnx"
 CARD = "model.json"
@@ -30,59 +36,115 @@ PARITY = "parity.json"
 REFERENCE = "reference.safetensors"
 
 IMAGES_MAX = 8
-SCORE_TOLERANCE = 0.025
-"""Class heads are compared by score. Background logits are below -10, where one int8 step is a large difference of
-logits and a negligible one of scores: in a trained detector 10 % of the logits differed by more than 0.1, and no
-score by more than 0.022."""
-BOX_TOLERANCE = 0.1
-"""Cells; 0.8 pixels at stride 8."""
 DIFFERING_SHARE_MAX = 0.005
 DROP_POINTS_MAX = 0.2
 
+Heads = Sequence[NDArray[Any]]
+
+_PHRASES = {
+    "logits": "of a score",
+    "exclusive_logits": "of a probability",
+    "scores": "of a score",
+    "cells": "cells",
+    "pixels": "pixels",
+    "fractions": "of the input",
+    "labels": "class indices",
+    "counts": "rows",
+    "values": "in value",
+}
+"""After a difference, by the meaning of the values."""
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Differences between the heads of two implementations on the same images.
+
+    Attributes:
+        images: How many were compared.
+        differing_share: Share of head values beyond the tolerance of their meaning.
+        largest: The largest difference by meaning, in its unit (``robot_assets.tasks.comparison``).
+    """
+
+    images: int
+    differing_share: float
+    largest: Mapping[str, float]
+
+    @property
+    def largest_in_words(self) -> str:
+        """The largest differences with their units: ``0.003 of a score and 0.02 cells``."""
+        return " and ".join(f"{value:.3g} {_PHRASES[meaning]}" for meaning, value in self.largest.items())
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain data, with the tolerances."""
+        return {
+            "images": self.images,
+            "differing_share": self.differing_share,
+            "largest_differences": {meaning: round(value, 6) for meaning, value in self.largest.items()},
+            "tolerances": {meaning: SCALES[meaning].tolerance for meaning in self.largest},
+        }
+
+
+def parity_of(pairs: Iterable[tuple[Heads, Heads]], heads: Sequence[Head]) -> Parity:
+    """Compare the heads of two implementations image by image; only one image is kept in memory.
+
+    Args:
+        pairs: Values of ``heads`` in their order, of either implementation, for each image.
+        heads: What they are.
+    """
+    images, beyond, values = 0, 0, 0
+    largest: dict[str, float] = {part.meaning: 0.0 for head in heads for part in head.parts}
+    for ours, theirs in pairs:
+        images += 1
+        for one in differences(heads, ours, theirs):
+            beyond, values = beyond + one.beyond, values + one.values.size
+            largest[one.meaning] = max(largest[one.meaning], float(np.fmax.reduce(one.values, axis=None, initial=0)))
+    return Parity(images, beyond / max(1, values), largest)
+
+
+def tolerances_of(heads: Sequence[Head]) -> dict[str, float]:
+    """Tolerance of each meaning in ``heads``, in its unit."""
+    return {part.meaning: SCALES[part.meaning].tolerance for head in heads for part in head.parts}
+
 
 def check_parity(onnx_dir: Path, dataset: Path) -> Verdict:
-    """Compare ``model.onnx`` of ``onnx_dir`` with torch's recorded outputs, and its mAP@50 on val of ``dataset``.
+    """Compare ``model.onnx`` of ``onnx_dir`` with its recorded answers, and its accuracy on val of ``dataset``.
 
     Raises:
         ExportError: The artifact is incomplete.
+        ParamsError: Its task is not installed here.
     """
     from robot_assets.data.packed import open_split
 
-    card, reference = _read(onnx_dir)
-    network = _network(card)
-    session = plain_session(onnx_dir / MODEL)
+    interface, recorded, expected = _read(onnx_dir)
+    metric = task_of(interface.task).metric
+    infer = runner(plain_session(onnx_dir / MODEL), interface)
     val = open_split(dataset, "val")
-    share, largest = _compare(session, val, network, reference)
-    torch_map50 = float(card["choice"]["map50_val"][card["choice"]["method"]])
-    onnx_map50 = _map50(session, val, network)
-    moved = 100 * abs(onnx_map50 - torch_map50)
-    passed = share <= DIFFERING_SHARE_MAX and moved <= DROP_POINTS_MAX
+    parity = parity_of(
+        ((infer(read_input(val, index, interface.input)), answer) for index, answer in recorded), interface.heads
+    )
+    score = _score(infer, val, interface)
+    moved = 100 * abs(score - expected)
+    passed = parity.differing_share <= DIFFERING_SHARE_MAX and moved <= DROP_POINTS_MAX
     summary = (
-        f"{100 * share:.3f} % of the values differ from torch (at most {100 * DIFFERING_SHARE_MAX:g} %), "
-        f"mAP@50 on val moved by {moved:.3f} points (at most {DROP_POINTS_MAX:g})"
+        f"{100 * parity.differing_share:.3f} % of the values differ from the recorded answers "
+        f"(at most {100 * DIFFERING_SHARE_MAX:g} %), "
+        f"{metric.name} on val moved by {moved:.3f} points (at most {DROP_POINTS_MAX:g})"
     )
     facts: dict[str, object] = {
-        "differing_share": share,
+        **parity.as_json(),
         "differing_share_max": DIFFERING_SHARE_MAX,
-        "largest_score_difference": largest["cls"],
-        "largest_box_difference_cells": largest["box"],
-        "score_tolerance": SCORE_TOLERANCE,
-        "box_tolerance_cells": BOX_TOLERANCE,
-        "images": len(reference["indices"]),
-        "map50_torch": torch_map50,
-        "map50_onnx": onnx_map50,
+        f"{metric.key}_recorded": expected,
+        f"{metric.key}_onnx": score,
         "moved_points": moved,
         "moved_points_max": DROP_POINTS_MAX,
     }
-    fix = (
-        ""
-        if passed
-        else (
-            "rebuild the onnx asset; if parity fails again, an operator is exported wrongly: compare the heads one by "
-            "one with ONNX Runtime's optimizations off"
-        )
-    )
-    return Verdict(passed, summary, fix, facts)
+    return Verdict(passed, summary, "" if passed else _FIX, facts)
+
+
+_FIX = (
+    "rebuild the onnx asset; if parity fails again, an operator is exported or rewritten wrongly: compare the heads "
+    "one by one with ONNX Runtime's optimizations off"
+)
 
 
 def reference_indices(images: int) -> list[int]:
@@ -90,72 +152,11 @@ def reference_indices(images: int) -> list[int]:
     return sorted({int(index) for index in np.linspace(0, images - 1, min(IMAGES_MAX, images))})
 
 
-def differing_share(
-    names: Sequence[str], ours: Sequence[NDArray[np.floating]], theirs: Sequence[NDArray[np.floating]]
-) -> float:
-    """Share of head values that differ by more than the tolerance of their kind; a NaN always differs.
+def read_input(split: PackedSplit, index: int, input: Input) -> NDArray[np.float32]:
+    """Image ``index`` of ``split`` as float32 (1, 3, H, W), preprocessed as ``input`` says."""
+    from robot_assets.runtime.preprocess import fitted, to_input
 
-    Args:
-        names: Name of each head: ``cls_...`` for logits, ``box_...`` for raw boxes.
-        ours: Heads.
-        theirs: The same heads of another implementation.
-    """
-    differing = sum(
-        int((~(difference <= (SCORE_TOLERANCE if name.startswith("cls") else BOX_TOLERANCE))).sum())
-        for name, difference in zip(names, _differences(names, ours, theirs), strict=True)
-    )
-    return differing / max(1, sum(one.size for one in ours))
-
-
-def _differences(
-    names: Sequence[str], ours: Sequence[NDArray[np.floating]], theirs: Sequence[NDArray[np.floating]]
-) -> list[NDArray[np.floating]]:
-    """Absolute differences of two outputs: in scores for class heads, in cells for boxes."""
-    return [
-        np.abs(scores_of(one) - scores_of(other)) if name.startswith("cls") else np.abs(one - other)
-        for name, one, other in zip(names, ours, theirs, strict=True)
-    ]
-
-
-def scores_of(logits: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Sigmoid of logits of any shape, without overflow."""
-    scores: NDArray[np.floating] = 0.5 * (1 + np.tanh(0.5 * logits))
-    return scores
-
-
-def _compare(
-    session: InferenceSession, val: PackedSplit, network: NetworkSpec, reference: dict[str, NDArray[Any]]
-) -> tuple[float, dict[str, float]]:
-    """The share of differing values, and the largest difference of each kind of head."""
-    from robot_assets.tasks.detection.decode import output_names
-
-    names = output_names(network)
-    labels: list[str] = []
-    ours: list[NDArray[np.floating]] = []
-    theirs: list[NDArray[np.floating]] = []
-    for row, index in enumerate(reference["indices"].tolist()):
-        labels += names
-        ours += session.run(None, {"images": read_input(val, index, network)})
-        theirs += [reference[name][row : row + 1] for name in names]
-    differences = _differences(labels, ours, theirs)
-    largest = {
-        kind: max(float(one.max()) for label, one in zip(labels, differences, strict=True) if label.startswith(kind))
-        for kind in ("cls", "box")
-    }
-    return differing_share(labels, ours, theirs), largest
-
-
-def read_input(split: PackedSplit, index: int, network: NetworkSpec) -> NDArray[np.float32]:
-    """Image ``index`` of ``split`` as float32 (1, 3, H, W) RGB in [0, 1]."""
-    from robot_assets.runtime.preprocess import letterbox, to_input
-
-    return to_input([letterbox(split.image(index), network.input_height, network.input_width).image])
-
-
-def _map50(session: InferenceSession, val: PackedSplit, network: NetworkSpec) -> float:
-    from robot_assets.training.evaluate import evaluate
-
-    return evaluate(lambda images: session.run(None, {"images": images}), val, network).map50
+    return to_input([fitted(split.image(index), input).image], input)
 
 
 def plain_session(path: Path) -> InferenceSession:
@@ -168,22 +169,43 @@ def plain_session(path: Path) -> InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def _network(card: dict[str, Any]) -> NetworkSpec:
-    from robot_assets.tasks.detection.spec import NetworkSpec
+def runner(session: InferenceSession, interface: Interface) -> Callable[[NDArray[np.float32]], list[NDArray[Any]]]:
+    """A function that runs ``session``: images float32 (1, 3, H, W) -> the heads of ``interface`` in their order."""
+    names, images = list(interface.head_names), interface.input.name
 
-    return NetworkSpec.model_validate(card["network"])
+    def run(pixels: NDArray[np.float32]) -> list[NDArray[Any]]:
+        heads: list[NDArray[Any]] = session.run(names, {images: pixels})
+        return heads
+
+    return run
 
 
-def _read(onnx_dir: Path) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
+def _score(infer: Callable[..., list[NDArray[Any]]], val: PackedSplit, interface: Interface) -> float:
+    from robot_assets.training.evaluate import evaluate
+
+    return evaluate(infer, val, interface).score
+
+
+def _read(onnx_dir: Path) -> tuple[Interface, list[tuple[int, list[NDArray[Any]]]], float]:
+    """The interface, the recorded heads with the index of their image in val, and the score of the model on val."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
     try:
         card = json.loads((onnx_dir / CARD).read_bytes())
-        return card, load((onnx_dir / REFERENCE).read_bytes())
-    except (OSError, ValueError, SafetensorError) as error:
+        interface = Interface.model_validate(card["interface"])
+        choice = card["choice"]
+        expected = float(choice[f"{task_of(interface.task).metric.key}_val"][choice["method"]])
+        reference = load((onnx_dir / REFERENCE).read_bytes())
+        rows = [
+            (int(index), [reference[name][row : row + 1] for name in interface.head_names])
+            for row, index in enumerate(reference["indices"])
+        ]
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        text = "; ".join(mistakes(error)) if isinstance(error, ValidationError) else f"{type(error).__name__}: {error}"
         raise ExportError(
-            f"{onnx_dir} is not a complete ONNX artifact ({type(error).__name__}: {error})",
+            f"{onnx_dir} is not a complete ONNX artifact ({text})",
             needed=f"{MODEL}, {CARD}, {PARITY} and {REFERENCE}",
             fix="rebuild the onnx asset, or restore its directory from the store",
         ) from None
+    return interface, rows, expected

@@ -1,11 +1,12 @@
-"""The interface of a loaded engine of any kind, and the checks before one is loaded. Needs no torch."""
+"""The class of loaded engines of any kind, and the checks before one is loaded. Needs no torch."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from robot_assets.runtime.manifest import Manifest
 
 if TYPE_CHECKING:
     from robot_assets.platforms.probe import Platform
-    from robot_assets.tasks.detection.decode import Detections
+    from robot_assets.runtime.decoding import Decode
 
 
 class Engine(ABC):
@@ -29,28 +30,47 @@ class Engine(ABC):
     manifest: Manifest
 
     @abstractmethod
-    def infer(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+    def infer(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
         """Run one batch.
 
         Args:
-            images: float32 (N, 3, H, W) RGB in [0, 1]; N is 1 unless the manifest allows more.
+            images: float32 (N, 3, H, W), preprocessed as the interface says; N is 1 unless the manifest allows more.
 
         Returns:
-            Raw heads float32 in the order of ``output_names``.
+            The heads of the interface, in their order, each of its dtype.
 
         Raises:
             EngineError: The shape or type is not what the engine takes, or the device failed.
         """
 
-    def detect(self, image: NDArray[np.uint8], score_min: float = 0.3) -> Detections:
-        """Detections in pixels of ``image``, uint8 (H, W, 3) RGB of any size, that score at least ``score_min``."""
-        from robot_assets.runtime.preprocess import letterbox, to_input
-        from robot_assets.tasks.detection.decode import decode
+    @cached_property
+    def decode(self) -> Decode:
+        """The decoder of the engine: heads of a batch, interface -> one prediction an image.
 
-        network = self.manifest.network
-        boxed = letterbox(image, network.input_height, network.input_width)
-        heads = self.infer(to_input([boxed.image]))
-        return decode(heads, network, score_min=score_min)[0].in_image(boxed)
+        Raises:
+            EngineError: The decoder here is not the one that the engine was built with, or its task is not installed.
+        """
+        from robot_assets.runtime.decoding import load_decoder
+
+        return load_decoder(self.manifest.interface, self.manifest.decoder_code)
+
+    def predict(self, image: NDArray[np.uint8]) -> Any:
+        """What the network says of an image, in pixels of the image: detections, a map of classes.
+
+        Args:
+            image: uint8 (H, W, 3) RGB of any size.
+
+        Raises:
+            EngineError: The image is of another shape or type, the decoder here is not that of the engine, or the
+                device failed.
+        """
+        from robot_assets.runtime.preprocess import fitted, to_input
+
+        refuse_other_image(image)
+        interface, decode = self.manifest.interface, self.decode
+        at_input = fitted(image, interface.input)
+        [prediction] = decode(self.infer(to_input([at_input.image], interface.input)), interface)
+        return prediction.in_image(at_input)
 
     def close(self) -> None:  # noqa: B027 - an engine that holds nothing on a device has nothing to release
         """Release what the engine holds on a device. It cannot run after that."""
@@ -62,6 +82,21 @@ class Engine(ABC):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def refuse_other_image(image: NDArray[np.uint8]) -> None:
+    """Check an image of a camera.
+
+    Raises:
+        EngineError: It is not uint8 (H, W, 3); names its type and shape.
+    """
+    if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3 and image.size:
+        return
+    raise EngineError(
+        f"image {image.dtype} {image.shape}",
+        needed="uint8 (height, width, 3), RGB",
+        fix="convert the image to RGB bytes: Image.fromarray(image).convert('RGB') of Pillow does it for grey and RGBA",
+    )
 
 
 def refuse_other_input(images: NDArray[np.float32], shape: tuple[int, ...], batch_max: int = 1) -> None:
@@ -83,7 +118,7 @@ def refuse_other_input(images: NDArray[np.float32], shape: tuple[int, ...], batc
     raise EngineError(
         f"input {images.dtype} {images.shape}",
         needed=needed,
-        fix=f"letterbox the image with robot_assets.runtime.preprocess, {per_call}",
+        fix=f"call Engine.predict, or fitted and to_input of robot_assets.runtime.preprocess, {per_call}",
     )
 
 

@@ -11,7 +11,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 from pydantic import Field, ValidationError
 
@@ -19,16 +19,12 @@ from robot_assets.core.documents import write_json
 from robot_assets.core.errors import EngineError
 from robot_assets.core.spec import Spec
 from robot_assets.core.validation import mistakes
-from robot_assets.tasks.detection.spec import NetworkSpec
+from robot_assets.tasks.interface import Head, Input, Interface
 
 MANIFEST = "manifest.json"
 
-
-class Tensor(Spec):
-    """Name and fixed shape of an input or output; float32."""
-
-    name: str
-    shape: tuple[int, ...]
+FORMAT: Final = 2
+"""Of manifests with the interface of a network. Those of format 1 had the architecture of a detector."""
 
 
 class Kernels(Spec):
@@ -76,21 +72,37 @@ class Manifest(Spec, ABC):
     """The fields of every ``manifest.json``. An engine kind adds its own, and defines the properties.
 
     A property that is the same for all engines of a kind may be a class variable.
+
+    Attributes:
+        interface: Task, classes, input with the preprocessing of images, heads, and the decoder that reads them.
+        decoder_code: Code version of that decoder (:mod:`robot_assets.runtime.decoding`).
     """
 
-    format: int = 1
+    format: Literal[2] = FORMAT
     kind: str
     onnx_md5: str
     engine_md5: str
     engine_size_bytes: int
     platform: dict[str, str | list[str]]
     platform_fingerprint: str
-    input: Tensor
-    outputs: tuple[Tensor, ...]
-    preprocessing: str
-    classes: tuple[str, ...]
-    network: NetworkSpec
+    interface: Interface
+    decoder_code: str
     kernels: Kernels
+
+    @property
+    def input(self) -> Input:
+        """Name, shape and preprocessing of the images."""
+        return self.interface.input
+
+    @property
+    def outputs(self) -> tuple[Head, ...]:
+        """The heads, each with the shape of one image."""
+        return self.interface.heads
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of their index."""
+        return self.interface.classes
 
     @property
     @abstractmethod
@@ -148,6 +160,7 @@ def read_manifest(engine: Path, class_of: Callable[[str], type[_M]]) -> _M:
     try:
         document: dict[str, Any] = json.loads(path.read_bytes())
         stated = document.pop("digest")
+        _refuse_other_format(path, document["format"])
         manifest = class_of(document["kind"]).model_validate(document)
     except FileNotFoundError:
         raise EngineError(f"no {path}", needed="an engine directory", fix=fix) from None
@@ -167,6 +180,15 @@ def read_manifest(engine: Path, class_of: Callable[[str], type[_M]]) -> _M:
             fix=fix,
         )
     return manifest
+
+
+def _refuse_other_format(path: Path, found: Any) -> None:
+    if found != FORMAT:
+        raise EngineError(
+            f"{path} has format {found!r}: another version of robot-assets built the engine",
+            needed=f"format {FORMAT}",
+            fix="build the engine again with this version of robot-assets",
+        )
 
 
 def _digest(document: dict[str, Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,16 +30,16 @@ class OnnxRuntimeEngine(Engine):
     def __init__(self, manifest: OnnxRuntimeManifest, session: InferenceSession) -> None:
         self.manifest = manifest
         self._session = session
-        self._outputs = [output.name for output in manifest.outputs]
+        self._outputs = list(manifest.interface.head_names)
 
-    def infer(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Run one image, float32 (1, 3, H, W) RGB in [0, 1] -> raw heads in the order of ``output_names``.
+    def infer(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """Run one image, float32 (1, 3, H, W) -> the heads of the interface, in their order.
 
         Raises:
             EngineError: The shape or type is not that of the manifest.
         """
         refuse_other_input(images, self.manifest.input.shape)
-        heads: list[NDArray[np.float32]] = self._session.run(self._outputs, {self.manifest.input.name: images})
+        heads: list[NDArray[Any]] = self._session.run(self._outputs, {self.manifest.input.name: images})
         return heads
 
 
@@ -65,7 +65,7 @@ def load_float(onnx: Path, manifest: OnnxRuntimeManifest) -> Infer:
     """
     session = open_session(onnx, manifest.threads)
     images = session.get_inputs()[0].name
-    outputs = [output.name for output in manifest.outputs]
+    outputs = list(manifest.interface.head_names)
     return lambda pixels: session.run(outputs, {images: pixels})
 
 

@@ -242,13 +242,17 @@ def _inspect(session: _Session, plan: bytes, model: ModelProto) -> tuple[Inspect
     return inspected, {"bindings": bindings, "device_memory_bytes": int(memory)}
 
 
+_BINDING_TYPES = {"float32": ("float32",), "int32": ("int32", "int64"), "int64": ("int64", "int32")}
+"""Types of a binding by that of the head: TensorRT before 10 has no int64, and gives int32 instead."""
+
+
 def _check_interface(manifest: TensorRTManifest) -> None:
-    wanted = [manifest.input.name, *(output.name for output in manifest.outputs)]
+    wanted = {manifest.input.name: "float32", **{head.name: head.dtype for head in manifest.outputs}}
     found = {binding.name: binding.dtype for binding in manifest.bindings}
-    if sorted(wanted) != sorted(found) or set(found.values()) != {"float32"}:
+    if wanted.keys() != found.keys() or any(found[name] not in _BINDING_TYPES[dtype] for name, dtype in wanted.items()):
         raise EngineError(
             f"the engine has inputs and outputs {found}",
-            needed=f"{wanted}, all float32",
+            needed=f"those of the interface: {wanted}",
             fix="export the model again: its model.json describes another graph",
         )
 

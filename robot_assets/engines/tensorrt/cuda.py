@@ -80,16 +80,17 @@ class Stream:
 
 
 class Buffer:
-    """float32 values on the device, and a page-locked copy on the host.
+    """Values of one type on the device, and a page-locked copy on the host.
 
     Attributes:
-        host: float32 (n,), the copy on the host.
+        host: (n,), the copy on the host.
         address: Address on the device.
     """
 
-    def __init__(self, device: Device, values: int) -> None:
+    def __init__(self, device: Device, values: int, dtype: str = "float32") -> None:
         device.make_current()
-        self.nbytes = 4 * values
+        self._item = np.dtype(dtype).itemsize
+        self.nbytes = self._item * values
         self._pointer = _call("cuMemAlloc", self.nbytes)
         self.address = int(self._pointer)
         try:
@@ -97,16 +98,16 @@ class Buffer:
         except EngineError:
             _call("cuMemFree", self._pointer)
             raise
-        locked = (ctypes.c_float * values).from_address(self._host)
-        self.host: NDArray[np.float32] = np.ctypeslib.as_array(locked)
+        locked = (ctypes.c_uint8 * self.nbytes).from_address(self._host)
+        self.host: NDArray[Any] = np.frombuffer(locked, dtype)
 
     def send(self, stream: Stream, values: int) -> None:
         """Queue a copy of the first ``values`` values to the device."""
-        _call("cuMemcpyHtoDAsync", self._pointer, self._host, 4 * values, stream._stream)
+        _call("cuMemcpyHtoDAsync", self._pointer, self._host, self._item * values, stream._stream)
 
     def fetch(self, stream: Stream, values: int) -> None:
         """Queue a copy of the first ``values`` values from the device."""
-        _call("cuMemcpyDtoHAsync", self._host, self._pointer, 4 * values, stream._stream)
+        _call("cuMemcpyDtoHAsync", self._host, self._pointer, self._item * values, stream._stream)
 
     def close(self) -> None:
         """Free both. The former array ``host`` must not be read any more."""

@@ -21,7 +21,7 @@ from robot_assets.core.errors import EngineError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from onnx import GraphProto, ModelProto
+    from onnx import GraphProto, ModelProto, ValueInfoProto
 
 _HALF_OPSET, _HALF_IR = 19, 9
 """The first opset and IR in which QuantizeLinear and DequantizeLinear accept half."""
@@ -86,7 +86,7 @@ def input_scales(model: ModelProto) -> dict[str, float]:
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     inputs = {value.name for value in model.graph.input}
     return {
-        node.input[0]: float(numpy_helper.to_array(constants[node.input[1]]))
+        node.input[0]: numpy_helper.to_array(constants[node.input[1]]).item()
         for node in model.graph.node
         if node.op_type == "QuantizeLinear" and node.input[0] in inputs and node.input[1] in constants
     }
@@ -98,9 +98,9 @@ def activation_ranges(model: ModelProto) -> dict[str, float]:
 
     constants = {tensor.name: tensor for tensor in model.graph.initializer}
     return {
-        node.input[0]: _INT8_MAX * float(numpy_helper.to_array(constants[node.input[1]]))
+        node.input[0]: _INT8_MAX * numpy_helper.to_array(constants[node.input[1]]).item()
         for node in model.graph.node
-        if node.op_type == "QuantizeLinear"
+        if node.op_type == "QuantizeLinear" and node.input[0] not in constants
     }
 
 
@@ -134,7 +134,8 @@ def floats_to_half(model: ModelProto) -> int:
     """
     graph = model.graph
     raised = _constants_to_half(graph)
-    inner = {value.name: f"{value.name}_half" for value in (*graph.input, *graph.output)}
+    floats = [value for value in (*graph.input, *graph.output) if _is_float(value)]
+    inner = {value.name: f"{value.name}_half" for value in floats}
     for node in graph.node:
         node.input[:] = [inner.get(name, name) for name in node.input]
         node.output[:] = [inner.get(name, name) for name in node.output]
@@ -143,6 +144,12 @@ def floats_to_half(model: ModelProto) -> int:
     model.opset_import[0].version = _HALF_OPSET
     model.ir_version = max(model.ir_version, _HALF_IR)
     return raised
+
+
+def _is_float(value: ValueInfoProto) -> bool:
+    from onnx import TensorProto
+
+    return bool(value.type.tensor_type.elem_type == TensorProto.FLOAT)
 
 
 def _constants_to_half(graph: GraphProto) -> int:
@@ -175,10 +182,12 @@ def _add_casts(graph: GraphProto, inner: Mapping[str, str]) -> None:
     before = [
         helper.make_node("Cast", [value.name], [inner[value.name]], f"{value.name}_to_half", to=TensorProto.FLOAT16)
         for value in graph.input
+        if value.name in inner
     ]
     after = [
         helper.make_node("Cast", [inner[value.name]], [value.name], f"{value.name}_to_float", to=TensorProto.FLOAT)
         for value in graph.output
+        if value.name in inner
     ]
     nodes = [*before, *graph.node, *after]
     del graph.node[:]

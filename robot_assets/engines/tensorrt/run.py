@@ -19,7 +19,6 @@ from robot_assets.engines.tensorrt.cuda import Buffer, Device, Stream, open_devi
 from robot_assets.engines.tensorrt.explain import failure
 from robot_assets.engines.tensorrt.manifest import PLAN, WEIGHTS, TensorRTManifest
 from robot_assets.runtime.engine import Engine, refuse_other_bytes, refuse_other_input
-from robot_assets.runtime.manifest import Tensor
 
 
 class TensorRTEngine(Engine):
@@ -39,14 +38,16 @@ class TensorRTEngine(Engine):
             raise failure("creating an execution context", loaded.log)
         with ExitStack() as held:
             self._stream = held.enter_context(closing(Stream(loaded.device)))
-            self._images = held.enter_context(closing(self._buffer(manifest.input)))
-            self._heads = [held.enter_context(closing(self._buffer(head))) for head in manifest.outputs]
+            self._images = held.enter_context(closing(self._buffer(manifest.input.name, manifest.input.shape)))
+            self._heads = [
+                held.enter_context(closing(self._buffer(head.name, head.shape))) for head in manifest.outputs
+            ]
             self._bind()
             self._held = held.pop_all()
         self._batch = 0
 
-    def infer(self, images: NDArray[np.float32]) -> list[NDArray[np.float32]]:
-        """Run images float32 (N, 3, H, W) RGB in [0, 1] -> raw heads; N from 1 to the manifest's ``batch_max``.
+    def infer(self, images: NDArray[np.float32]) -> list[NDArray[Any]]:
+        """Run images float32 (N, 3, H, W) -> heads of the interface; N from 1 to the manifest's ``batch_max``.
 
         Raises:
             EngineError: The shape or type is not that of the manifest, the device failed, or the engine is closed.
@@ -67,8 +68,9 @@ class TensorRTEngine(Engine):
             buffer.fetch(self._stream, size)
         self._stream.synchronize()
         return [
-            buffer.host[:size].reshape(shape).copy()
-            for buffer, size, shape in zip(self._heads, sizes, shapes, strict=True)
+            # a copy: the next inference overwrites the buffer
+            buffer.host[:size].reshape(shape).astype(head.dtype)
+            for head, buffer, size, shape in zip(manifest.outputs, self._heads, sizes, shapes, strict=True)
         ]
 
     def close(self) -> None:
@@ -80,14 +82,15 @@ class TensorRTEngine(Engine):
         self._held.close()
         self._loaded.engine = None
 
-    def _buffer(self, tensor: Tensor) -> Buffer:
-        return Buffer(self._loaded.device, self.manifest.batch_max * int(np.prod(tensor.shape)))
+    def _buffer(self, name: str, shape: tuple[int, ...]) -> Buffer:
+        dtype = next(binding.dtype for binding in self.manifest.bindings if binding.name == name)
+        return Buffer(self._loaded.device, self.manifest.batch_max * int(np.prod(shape)), dtype)
 
     def _bind(self) -> None:
-        tensors = (self.manifest.input, *self.manifest.outputs)
-        for tensor, buffer in zip(tensors, (self._images, *self._heads), strict=True):
-            if not self._context.set_tensor_address(tensor.name, buffer.address):
-                raise failure(f"setting the buffer of {tensor.name}", self._loaded.log)
+        names = (self.manifest.input.name, *self.manifest.interface.head_names)
+        for name, buffer in zip(names, (self._images, *self._heads), strict=True):
+            if not self._context.set_tensor_address(name, buffer.address):
+                raise failure(f"setting the buffer of {name}", self._loaded.log)
 
     def _set_batch(self, count: int) -> None:
         if count == self._batch:
