@@ -16,14 +16,17 @@ def suppress(boxes: Floats, labels: NDArray[np.integer], iou_max: float, detecti
 
     The overlaps of a block are computed at once, and no further block once enough boxes are kept.
     """
-    # An offset by class, so that boxes of two classes never overlap.
-    span = np.float32(np.abs(boxes).max() * 2 + 1) if len(boxes) else np.float32(1)
-    sides = np.ascontiguousarray((boxes + labels[:, None].astype(np.float32) * span * 2).T)
+    sides = np.ascontiguousarray(boxes.T)
+
+    def overlap(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
+        is_same_class = labels[some][:, None] == labels[others]
+        return is_same_class & _overlap(sides[:, some], sides[:, others], iou_max)
+
     keep = np.zeros(0, np.int64)
     for start in range(0, len(boxes), _BLOCK):
         block = np.arange(start, min(start + _BLOCK, len(boxes)))
-        block = block[~_overlap(sides[:, keep], sides[:, block], iou_max).any(axis=0)]
-        within = _overlap(sides[:, block], sides[:, block], iou_max)
+        block = block[~overlap(keep, block).any(axis=0)]
+        within = overlap(block, block)
         is_kept = np.ones(len(block), bool)
         for index, suppressed in enumerate(within):
             if is_kept[index]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from robot_assets.core.spec import Spec
+from robot_assets.tasks.detection.decoders.registry import DECODERS
 from robot_assets.tasks.detection.heads import GridOptions, grid_heads
 from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.tasks.metrics import Metric
@@ -25,6 +26,7 @@ TASK = Task(
         Decoder(
             name="grid", options=GridOptions, heads=grid_heads, run="robot_assets.tasks.detection.decode:decode_grid"
         ),
+        *DECODERS,
     ),
     training="robot_assets.tasks.detection.training:DetectionLearning",
     loss=DetectionLossSpec,

@@ -1,0 +1,146 @@
+"""Proposes decoders for the outputs of a graph from their names and shapes alone; the values are not looked at."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Shape = tuple[int, ...]
+Outputs = Mapping[str, Shape]
+
+QUERIES_MAX = 1000
+"""Most rows of a detector that gives a fixed number of queries or detections; grids of anchors have more."""
+
+
+@dataclass(frozen=True)
+class Proposal:
+    """A decoder that may read the outputs.
+
+    Attributes:
+        decoder: Its name.
+        reason: What in the outputs speaks for it.
+        options: Options that have to differ from their defaults.
+        classes: Number of classes that the export then has; None: the shapes do not show it.
+    """
+
+    decoder: str
+    reason: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    classes: int | None = None
+
+
+def proposals(outputs: Outputs, size: tuple[int, int] | None = None) -> tuple[Proposal, ...]:
+    """Decoders of detection that the outputs may be read by, best first; none: no known export has such outputs.
+
+    Args:
+        outputs: Shape of each output, for one image.
+        size: Height and width of the input in pixels, which tell grids from each other.
+    """
+    known = {name: tuple(shape) for name, shape in outputs.items() if _is_of_one_image(shape)}
+    found = [*_grid(known), *_in_graph(known), *_two_heads(known), *_one_head(known, size)]
+    return tuple(
+        {one.decoder: one for one in reversed(found)}[name] for name in dict.fromkeys(p.decoder for p in found)
+    )
+
+
+def remark(outputs: Outputs) -> str:
+    """What is wrong with outputs that no decoder reads; empty where nothing is known of them."""
+    shapes = [tuple(shape) for shape in outputs.values()]
+    if any(not _is_of_one_image(shape) for shape in shapes) and not any(map(_is_of_one_image, shapes)):
+        return "needed outputs of fixed shapes for a batch of one; export the network with a batch of one"
+    if sum(len(shape) == 5 for shape in shapes) >= 2:
+        return "they look like raw heads of YOLOv5 or YOLOv7; export the network with its boxes decoded"
+    if any(re.search("indices", name, re.IGNORECASE) for name in outputs):
+        return "they look like an ONNX NonMaxSuppression; end the graph at its inputs, for decoder ssd"
+    return ""
+
+
+def _is_of_one_image(shape: Shape) -> bool:
+    return bool(shape) and shape[0] == 1 and all(isinstance(size, int) and size > 0 for size in shape)
+
+
+def _grid(outputs: Outputs) -> Iterator[Proposal]:
+    strides = sorted(int(found[1]) for name in outputs if (found := re.fullmatch(r"cls_s(\d+)", name)))
+    heads = {f"{kind}_s{stride}" for stride in strides for kind in ("cls", "box")}
+    if strides and heads <= set(outputs):
+        classes = outputs[f"cls_s{strides[0]}"][1]
+        yield Proposal("grid", "cls_s* and box_s*: heads of this package", {"strides": strides}, classes)
+
+
+def _in_graph(outputs: Outputs) -> Iterator[Proposal]:
+    boxes = _shaped(outputs, lambda shape: len(shape) == 3 and shape[2] in (4, 5))
+    for name, (_, rows, columns) in boxes.items():
+        flat = [other for other, shape in outputs.items() if shape == (1, rows)]
+        has_classes = any(re.search("class|label|cls", other, re.IGNORECASE) for other in flat)
+        if len(flat) >= 6 - columns and (has_classes or columns == 4):
+            tensorflow = any(re.search("^detection_|^num_detections", other) for other in outputs)
+            options = {"coordinates": "fractions", "order": "yx", "first_class": 1} if tensorflow else {}
+            yield Proposal("nms", f"{name} with {', '.join(flat)}: boxes after suppression in the graph", options)
+            return
+    for name, shape in outputs.items():
+        if len(shape) == 4 and shape[1] == 1 and shape[3] == 7:
+            columns_of_caffe = ["image", "class", "score", "x1", "y1", "x2", "y2"]
+            options = {"columns": columns_of_caffe, "coordinates": "fractions"}
+            yield Proposal("nms", f"{name} (1, 1, {shape[2]}, 7): rows of image, class, score and box", options)
+        if len(shape) == 3 and shape[2] == 6 and shape[1] <= QUERIES_MAX:
+            yield Proposal("nms", f"{name} (1, {shape[1]}, 6): rows of x1, y1, x2, y2, score, class")
+
+
+def _two_heads(outputs: Outputs) -> Iterator[Proposal]:
+    for name, shape in outputs.items():
+        if shape[2:] not in ((4,), (1, 4)):
+            continue
+        scores = {
+            other: sizes
+            for other, sizes in outputs.items()
+            if other != name and len(sizes) == 3 and shape[1] in sizes[1:] and sizes != (1, shape[1], 4)
+        }
+        for other, sizes in scores.items():
+            classes = sizes[2] if sizes[1] == shape[1] else sizes[1]
+            yield from _boxes_and_scores(name, other, shape[1], classes)
+
+
+def _boxes_and_scores(boxes: str, scores: str, rows: int, classes: int) -> Iterator[Proposal]:
+    pair = f"{boxes} (1, {rows}, 4) with {scores} of {classes} classes"
+    detr = Proposal("detr", f"{pair}, one row a query", {}, classes - 1)
+    ssd = Proposal("ssd", f"{pair}, one row an anchor", {}, classes)
+    is_detr = rows <= QUERIES_MAX and not re.search("raw|conf|anchor|prior", f"{boxes} {scores}", re.IGNORECASE)
+    yield from (detr, ssd) if is_detr else (ssd,)
+
+
+def _one_head(outputs: Outputs, size: tuple[int, int] | None) -> Iterator[Proposal]:
+    for name, shape in outputs.items():
+        if len(shape) != 3 or min(shape[1:]) < 5:
+            continue
+        _, first, second = shape
+        if first < second:
+            yield Proposal("yolov8", f"{name} (1, {first}, {second}): 4 + classes for each anchor", {}, first - 4)
+        else:
+            yield from _rows(name, first, second, size)
+
+
+def _rows(name: str, rows: int, channels: int, size: tuple[int, int] | None) -> Iterator[Proposal]:
+    text = f"{name} (1, {rows}, {channels})"
+    yolov5 = Proposal("yolov5", f"{text}: 4 + objectness + classes for each anchor", {}, channels - 5)
+    yolov8 = Proposal("yolov8", f"{text}: 4 + classes for each anchor, transposed", {}, channels - 4)
+    if rows <= QUERIES_MAX and not _is_pyramid(rows, size, 1) and not _is_pyramid(rows, size, 3):
+        yield Proposal("detr", f"{text}: box and scores of each query", {"activation": "none"}, channels - 4)
+    elif channels > 5 and _is_pyramid(rows, size, 1) and not (size is None and _is_pyramid(rows, size, 3)):
+        yield Proposal("yolox", f"{text}: one row for each cell of strides 8, 16, 32", {}, channels - 5)
+        yield from (yolov8, yolov5)
+    else:
+        yield from (yolov5, yolov8) if channels > 5 else (yolov8,)
+
+
+def _is_pyramid(rows: int, size: tuple[int, int] | None, anchors: int) -> bool:
+    """Whether there are so many cells at strides 8, 16 and 32, or 64 too; each 32 x 32 pixels have 16 + 4 + 1."""
+    if size is None:
+        return rows % (21 * anchors) == 0
+    cells = [(size[0] // stride) * (size[1] // stride) for stride in (8, 16, 32, 64)]
+    return rows in (anchors * sum(cells[:3]), anchors * sum(cells))
+
+
+def _shaped(outputs: Outputs, fits: Any) -> dict[str, Shape]:
+    return {name: shape for name, shape in outputs.items() if fits(shape)}
