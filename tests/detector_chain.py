@@ -22,12 +22,18 @@ from robot_assets.quantization.ptq import ptq
 from robot_assets.quantization.qat import qat
 from robot_assets.quantization.spec import PtqSpec, QatSpec
 from robot_assets.tasks.detection.spec import NetworkSpec
+from robot_assets.tasks.detection.task import TASK, DetectionLossSpec
+from robot_assets.tasks.interface import Preprocessing
+from robot_assets.tasks.networks import NetworkDefinition, interface_of
 from robot_assets.training.loop import train
 from robot_assets.training.spec import TrainingSpec
 
 CLASSES = ("red", "green", "blue")
 COLOURS = ((220, 40, 40), (40, 200, 60), (50, 60, 220))
 NETWORK = NetworkSpec(input_height=64, input_width=96, width=8, depth=1)
+LOSS = DetectionLossSpec()
+DEFINITION = NetworkDefinition("detection", NETWORK, Preprocessing(), LOSS)
+INTERFACE = interface_of(TASK, NETWORK, Preprocessing(), CLASSES)
 TRAINING = TrainingSpec(epochs=40, batch_size=8, learning_rate=8e-3, ema_decay=0.9, evaluate_every=40, threads=1)
 PTQ = PtqSpec()
 QAT = QatSpec(epochs=1, learning_rate=1e-4)
@@ -109,7 +115,7 @@ def checkpoint_only() -> tuple[Path, Path]:
     root = Path(_root().name)
     draw_raw(root / "raw")
     build_dataset(root / "raw", dataset_spec(), root / "dataset")
-    train(root / "dataset", NETWORK, TRAINING, root / "checkpoint", root / "scratch")
+    train(root / "dataset", DEFINITION, TRAINING, root / "checkpoint", root / "scratch")
     return root / "dataset", root / "checkpoint"
 
 
@@ -127,7 +133,7 @@ def whole() -> Chain:
     dataset, checkpoint = checkpoint_only()
     root = checkpoint.parent
     ptq_only()
-    qat(checkpoint, root / "ptq", dataset, QAT, TRAINING, root / "qat", root / "qat_scratch")
+    qat(checkpoint, root / "ptq", dataset, QAT, TRAINING, LOSS, root / "qat", root / "qat_scratch")
     export_onnx(checkpoint, root / "ptq", root / "qat", dataset, root / "onnx")
     build_engine(root / "onnx", TARGET, root / "engine")
     return Chain(dataset, checkpoint, root / "ptq", root / "qat", root / "onnx", root / "engine")

@@ -18,29 +18,28 @@ from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.export.choice import Choice, choose
 from robot_assets.export.parity import (
-    BOX_TOLERANCE,
     CARD,
     DIFFERING_SHARE_MAX,
     DROP_POINTS_MAX,
     MODEL,
     PARITY,
     REFERENCE,
-    SCORE_TOLERANCE,
-    differing_share,
+    parity_of,
     plain_session,
     read_input,
     reference_indices,
+    runner,
 )
 from robot_assets.export.preflight import IR_VERSION, OPSET, preflight
+from robot_assets.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from torch import nn
 
-    from robot_assets.tasks.detection.checkpoint import CheckpointConfig
-    from robot_assets.tasks.detection.spec import NetworkSpec
-
-INPUT = "images"
+    from robot_assets.export.parity import Parity
+    from robot_assets.tasks.checkpoint import CheckpointConfig
+    from robot_assets.tasks.interface import Interface
 
 
 @dataclass(frozen=True)
@@ -70,8 +69,8 @@ def export_onnx(checkpoint: Path, ptq: Path, qat: Path, dataset: Path, out: Path
         ptq: A directory that ``ptq`` wrote.
         qat: A directory that ``qat`` wrote.
         dataset: A packed data set; torch's outputs are recorded on images of its val split.
-        out: Directory to publish: ``model.onnx`` (batch 1, input ``images`` float32 (1, 3, H, W) RGB in [0, 1],
-            outputs as in ``output_names``), ``model.json``, ``parity.json``, ``reference.safetensors``.
+        out: Directory to publish: ``model.onnx`` (batch 1; input and outputs as in the interface), ``model.json``,
+            ``parity.json``, ``reference.safetensors``.
 
     Raises:
         ExportError: The inputs are of different networks, or TensorRT would reject the graph.
@@ -79,45 +78,44 @@ def export_onnx(checkpoint: Path, ptq: Path, qat: Path, dataset: Path, out: Path
     """
     from robot_assets.quantization.artifact import load_quantization, load_quantized
     from robot_assets.quantization.graph import convert
-    from robot_assets.tasks.detection.checkpoint import load_config
+    from robot_assets.tasks.checkpoint import load_config
 
-    _refuse_other_networks(load_config(checkpoint), {"ptq": load_config(ptq), "qat": load_config(qat)})
-    choice = choose(load_quantization(ptq), load_quantization(qat))
+    own = load_config(checkpoint)
+    _refuse_other_networks(own, {"ptq": load_config(ptq), "qat": load_config(qat)})
+    choice = choose(load_quantization(ptq), load_quantization(qat), task_of(own.interface.task).metric)
     prepared, config, _ = load_quantized(ptq if choice.method == "ptq" else qat)
     quantized = convert(prepared)
     report("export", 1, 3, choice.method)
-    model = to_onnx(quantized, config.network)
+    model = to_onnx(quantized, config.interface)
     preflight(model, out / MODEL)
     report("export", 2, 3, "parity")
     with publishing_directory(out) as staging:
         save_onnx(model, staging / MODEL)
-        share = _write_reference(staging, quantized, dataset, config.network)
+        parity = _write_reference(staging, quantized, dataset, config.interface)
         md5, size = md5_of(staging / MODEL), (staging / MODEL).stat().st_size
         write_json(staging / CARD, _card(model, md5, config, choice))
-        write_json(staging / PARITY, _parity(share))
+        write_json(staging / PARITY, _parity(parity))
     report("export", 3, 3)
-    return ExportSummary(choice, md5, size, _operators(model), share)
+    return ExportSummary(choice, md5, size, _operators(model), parity.differing_share)
 
 
 def export_float(checkpoint: Path, path: Path) -> None:
     """Export the float checkpoint with the same input and outputs, for comparison with an engine."""
-    from robot_assets.tasks.detection.checkpoint import load_network
+    from robot_assets.tasks.checkpoint import load_network
 
     network, config = load_network(checkpoint)
-    save_onnx(to_onnx(network, config.network), path)
+    save_onnx(to_onnx(network, config.interface), path)
 
 
-def to_onnx(module: nn.Module, spec: NetworkSpec) -> ModelProto:
-    """Convert ``module`` (images float32 (1, 3, H, W) -> raw heads) to ONNX; the same module gives the same bytes.
+def to_onnx(module: nn.Module, interface: Interface) -> ModelProto:
+    """Convert ``module`` (images float32 (1, 3, H, W) -> heads) to ONNX; the same module gives the same bytes.
 
     Raises:
         ExportError: The exporter returned no model.
     """
     import torch
 
-    from robot_assets.tasks.detection.decode import output_names
-
-    images = torch.zeros(1, 3, spec.input_height, spec.input_width)
+    images = torch.zeros(interface.input.shape)
     with warnings.catch_warnings(), torch.no_grad(), _quiet_exporter():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(
@@ -126,14 +124,14 @@ def to_onnx(module: nn.Module, spec: NetworkSpec) -> ModelProto:
             dynamo=True,
             external_data=False,
             opset_version=OPSET,
-            input_names=[INPUT],
-            output_names=list(output_names(spec)),
+            input_names=[interface.input.name],
+            output_names=list(interface.head_names),
             verbose=False,
         )
     if program is None:
         raise ExportError("torch.onnx.export returned no program", needed="an ONNX program", fix="make setup")
     model: ModelProto = program.model_proto
-    _normalize(model)
+    _normalize(model, interface.task)
     return model
 
 
@@ -156,13 +154,13 @@ def save_onnx(model: ModelProto, path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
-def _normalize(model: ModelProto) -> None:
+def _normalize(model: ModelProto, name: str) -> None:
     """Remove what depends on the machine and the exporter: paths in metadata, versions, inferred types."""
     model.ir_version = IR_VERSION
     model.producer_name, model.producer_version, model.doc_string = "robot-assets", "", ""
     graph = model.graph
     graph.doc_string = ""
-    graph.name = "detector"
+    graph.name = name
     del model.metadata_props[:], graph.metadata_props[:], graph.value_info[:]
     for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
         item.doc_string = ""
@@ -192,40 +190,37 @@ def _refuse_other_networks(own: CheckpointConfig, others: dict[str, CheckpointCo
             )
 
 
-def _write_reference(staging: Path, quantized: nn.Module, dataset: Path, network: NetworkSpec) -> float:
-    """Record torch's heads on a few images of val; return the share of values that differ in ONNX Runtime."""
+def _write_reference(staging: Path, quantized: nn.Module, dataset: Path, interface: Interface) -> Parity:
+    """Record torch's heads on a few images of val; return how ONNX Runtime's differ from them."""
     import numpy as np
     import torch
     from safetensors.numpy import save_file
 
     from robot_assets.data.packed import open_split
-    from robot_assets.tasks.detection.decode import output_names
 
     val = open_split(dataset, "val")
     indices = reference_indices(len(val))
-    session = plain_session(staging / MODEL)
-    rows, shares = [], []
+    infer = runner(plain_session(staging / MODEL), interface)
+    pairs = []
     for index in indices:
-        images = read_input(val, index, network)
+        images = read_input(val, index, interface.input)
         with torch.no_grad():
             heads = [head.numpy() for head in quantized(torch.from_numpy(images))]
-        rows.append(heads)
-        shares.append(differing_share(output_names(network), heads, session.run(None, {INPUT: images})))
+        pairs.append((infer(images), heads))
     tensors = {
-        name: np.concatenate([heads[position] for heads in rows]) for position, name in enumerate(output_names(network))
+        name: np.concatenate([heads[position] for _, heads in pairs])
+        for position, name in enumerate(interface.head_names)
     }
     tensors["indices"] = np.array(indices, np.int64)
     save_file(tensors, str(staging / REFERENCE))
-    return float(np.mean(shares))
+    return parity_of(pairs, interface.heads)
 
 
 def _card(model: ModelProto, md5: str, config: CheckpointConfig, choice: Choice) -> dict[str, Any]:
     return {
-        "classes": list(config.classes),
-        "network": config.network.model_dump(mode="json"),
+        "interface": config.interface.model_dump(mode="json"),
         "inputs": {value.name: _shape(value) for value in model.graph.input},
         "outputs": {value.name: _shape(value) for value in model.graph.output},
-        "preprocessing": "letterbox on grey 114, RGB, float32 (1, 3, height, width) in [0, 1]",
         "choice": choice.as_json(),
         "md5": md5,
         "nodes": _operators(model),
@@ -234,12 +229,10 @@ def _card(model: ModelProto, md5: str, config: CheckpointConfig, choice: Choice)
     }
 
 
-def _parity(share: float) -> dict[str, Any]:
+def _parity(found: Parity) -> dict[str, Any]:
     return {
-        "differing_share": round(share, 6),
+        **found.as_json(),
         "differing_share_max": DIFFERING_SHARE_MAX,
-        "score_tolerance": SCORE_TOLERANCE,
-        "box_tolerance_cells": BOX_TOLERANCE,
         "moved_points_max": DROP_POINTS_MAX,
         "compared_with": "ONNX Runtime, graph optimizations off",
     }

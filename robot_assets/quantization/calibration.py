@@ -19,13 +19,14 @@ if TYPE_CHECKING:
     from torch.fx import GraphModule
 
     from robot_assets.data.packed import PackedSplit
-    from robot_assets.tasks.detection.spec import NetworkSpec
-    from robot_assets.training.evaluate import DetectionMetrics, Split
+    from robot_assets.tasks.interface import Input, Interface
+    from robot_assets.tasks.metrics import Metrics
+    from robot_assets.tasks.task import Split
 
 BATCH = 8
 
 
-def collect_histograms(prepared: GraphModule, dataset: Path, network: NetworkSpec) -> dict[str, MagnitudeHistogram]:
+def collect_histograms(prepared: GraphModule, dataset: Path, input: Input) -> dict[str, MagnitudeHistogram]:
     """Collect the histogram of every quantized activation over the calibration images of ``dataset``.
 
     Raises:
@@ -45,7 +46,7 @@ def collect_histograms(prepared: GraphModule, dataset: Path, network: NetworkSpe
         )
     set_mode(prepared, "observe")
     with torch.no_grad():
-        for done, batch in _batches(split, network):
+        for done, batch in _batches(split, input):
             prepared(torch.from_numpy(batch))
             report("calibrate", done, len(split))
     set_mode(prepared, "transparent")
@@ -65,51 +66,47 @@ def compare_calibrators(
     prepared: GraphModule,
     histograms: dict[str, MagnitudeHistogram],
     dataset: Path,
-    network: NetworkSpec,
+    interface: Interface,
     spec: PtqSpec,
-) -> tuple[dict[str, dict[str, float]], dict[str, DetectionMetrics]]:
+) -> tuple[dict[str, dict[str, float]], dict[str, Metrics]]:
     """Scales and validation metrics of every calibrator of ``spec``; ``prepared`` keeps the scales of the last one."""
     from robot_assets.data.packed import open_split
     from robot_assets.quantization.graph import apply_scales, set_mode
 
     val = open_split(dataset, "val")
     scales: dict[str, dict[str, float]] = {}
-    metrics: dict[str, DetectionMetrics] = {}
+    metrics: dict[str, Metrics] = {}
     for done, calibrator in enumerate(spec.calibrators):
         report("ptq", done, len(spec.calibrators), calibrator)
         scales[calibrator] = scales_of(calibrator, histograms, spec)
         apply_scales(prepared, scales[calibrator])
         set_mode(prepared, "quantize")
-        metrics[calibrator] = evaluate_graph(prepared, val, network)
+        metrics[calibrator] = evaluate_graph(prepared, val, interface)
     report("ptq", len(spec.calibrators), len(spec.calibrators))
     return scales, metrics
 
 
-def best_of(map50: dict[str, float]) -> str:
-    """The name with the highest mAP@50; the first one of a tie."""
-    return max(map50, key=lambda name: map50[name])
+def best_of(scores: dict[str, float]) -> str:
+    """The name with the highest score; the first one of a tie."""
+    return max(scores, key=lambda name: scores[name])
 
 
 def evaluate_graph(
-    graph: GraphModule, split: Split, network: NetworkSpec, device: torch.device | None = None
-) -> DetectionMetrics:
-    """COCO metrics on ``split`` of a prepared or quantized graph on ``device`` (None: the CPU)."""
+    graph: GraphModule, split: Split, interface: Interface, device: torch.device | None = None
+) -> Metrics:
+    """Metrics on ``split`` of a prepared or quantized graph on ``device`` (None: the CPU)."""
     import torch
 
     from robot_assets.training.evaluate import evaluate
     from robot_assets.training.loop import network_infer
 
-    return evaluate(network_infer(graph, device or torch.device("cpu")), split, network, batch_size=BATCH)
+    return evaluate(network_infer(graph, device or torch.device("cpu")), split, interface, batch_size=BATCH)
 
 
-def _batches(split: PackedSplit, network: NetworkSpec) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield (images so far, float32 (N, 3, H, W) RGB in [0, 1])."""
-    from robot_assets.runtime.preprocess import letterbox, to_input
+def _batches(split: PackedSplit, input: Input) -> Iterator[tuple[int, NDArray[np.float32]]]:
+    """Yield (images so far, float32 (N, 3, H, W))."""
+    from robot_assets.runtime.preprocess import fitted, to_input
 
     for start in range(0, len(split), BATCH):
         stop = min(start + BATCH, len(split))
-        images = [
-            letterbox(split.image(index), network.input_height, network.input_width).image
-            for index in range(start, stop)
-        ]
-        yield stop, to_input(images)
+        yield stop, to_input([fitted(split.image(index), input).image for index in range(start, stop)], input)

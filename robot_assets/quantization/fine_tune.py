@@ -17,10 +17,12 @@ from robot_assets.core.progress import report
 from robot_assets.quantization.calibration import evaluate_graph
 from robot_assets.quantization.graph import folded_weights, load_folded_weights
 from robot_assets.quantization.spec import QatSpec
-from robot_assets.tasks.detection.spec import NetworkSpec
+from robot_assets.tasks.interface import Interface
+from robot_assets.tasks.learning import Learning
+from robot_assets.tasks.metrics import Metrics
+from robot_assets.tasks.task import Split
 from robot_assets.training.batches import Batches
 from robot_assets.training.ema import MovingAverage
-from robot_assets.training.evaluate import DetectionMetrics, Split
 from robot_assets.training.resume import TrainingState
 from robot_assets.training.schedule import Schedule
 from robot_assets.training.spec import TrainingSpec
@@ -41,7 +43,7 @@ class FineTuned:
     """
 
     weights: dict[str, torch.Tensor]
-    metrics: DetectionMetrics
+    metrics: Metrics
     best_epoch: int
     history: list[dict[str, Any]]
 
@@ -62,10 +64,11 @@ def fine_tuning_spec(training: TrainingSpec, spec: QatSpec) -> TrainingSpec:
 def fine_tune(
     name: str,
     prepared: GraphModule,
-    start: DetectionMetrics,
+    start: Metrics,
     batches: Batches,
     val: Split,
-    network: NetworkSpec,
+    interface: Interface,
+    learning: Learning,
     training: TrainingSpec,
     device: torch.device,
     scratch: Path,
@@ -79,7 +82,8 @@ def fine_tune(
         start: Its metrics on val before the training.
         batches: Training batches of ``training``.
         val: The validation split.
-        network: The network of the heads.
+        interface: Input, heads and decoder.
+        learning: The loss.
         training: Epochs, learning rate, averaging.
         device: Device to train on.
         scratch: Directory of this training alone, with the state that a rerun continues from. The state of the last
@@ -97,25 +101,29 @@ def fine_tune(
     averaged = cast(GraphModule, average.network)
     steps = training.epochs * len(batches)
     schedule = Schedule(training.learning_rate, round(_WARMUP_SHARE * steps), steps)
-    trainer = Trainer(module, network, training, schedule, device, is_mixed=False)
+    trainer = Trainer(module, learning, training, schedule, device, is_mixed=False)
     state = TrainingState(scratch, fingerprint, module, average, trainer.optimizer)
     progress = state.restore()
     if progress.best is None:
-        progress.best = (start.map50, 0, folded_weights(module))
+        progress.best = (start.score, 0, folded_weights(module))
     while progress.epochs < training.epochs:
         number = progress.epochs
         losses = trainer.train_epoch(batches, number, average=average)
-        metrics = evaluate_graph(averaged, val, network, device)
+        metrics = evaluate_graph(averaged, val, interface, device)
         # Rounded as in artifacts: the metrics of the start may come from one.
-        if round(metrics.map50, 6) > round(progress.best[0], 6):
-            progress.best = (metrics.map50, number + 1, folded_weights(averaged))
-        progress.history.append({"epoch": number + 1, **losses.as_json(), "val_map50": round(metrics.map50, 6)})
+        if round(metrics.score, 6) > round(progress.best[0], 6):
+            progress.best = (metrics.score, number + 1, folded_weights(averaged))
+        progress.history.append(
+            {"epoch": number + 1, **losses.as_json(), f"val_{metrics.metric.key}": round(metrics.score, 6)}
+        )
         progress.epochs = number + 1
         state.save(progress)
-        report(name, number + 1, training.epochs, f"loss {losses.total:.3f}, val mAP@50 {metrics.map50:.3f}")
+        report(
+            name, number + 1, training.epochs, f"loss {losses.total:.3f}, val {metrics.metric.name} {metrics.score:.3f}"
+        )
     _, best_epoch, weights = progress.best
     if best_epoch == 0:
         return FineTuned(weights, start, 0, progress.history)
-    # The state keeps only mAP@50 of the best epoch, not all of its metrics.
+    # The state keeps only the score of the best epoch, not all of its metrics.
     load_folded_weights(averaged, weights)
-    return FineTuned(weights, evaluate_graph(averaged, val, network, device), best_epoch, progress.history)
+    return FineTuned(weights, evaluate_graph(averaged, val, interface, device), best_epoch, progress.history)

@@ -25,14 +25,29 @@ class Fitted(Protocol):
         original_height: Pixels of the image.
     """
 
-    scale_x: float
-    scale_y: float
-    pad_x: int
-    pad_y: int
-    inner_width: int
-    inner_height: int
-    original_width: int
-    original_height: int
+    @property
+    def scale_x(self) -> float: ...  # noqa: D102 - above
+
+    @property
+    def scale_y(self) -> float: ...  # noqa: D102 - above
+
+    @property
+    def pad_x(self) -> int: ...  # noqa: D102 - above
+
+    @property
+    def pad_y(self) -> int: ...  # noqa: D102 - above
+
+    @property
+    def inner_width(self) -> int: ...  # noqa: D102 - above
+
+    @property
+    def inner_height(self) -> int: ...  # noqa: D102 - above
+
+    @property
+    def original_width(self) -> int: ...  # noqa: D102 - above
+
+    @property
+    def original_height(self) -> int: ...  # noqa: D102 - above
 
     def boxes_to_input(self, boxes: NDArray[np.float32]) -> NDArray[np.float32]:
         """Boxes (n, 4) xyxy in pixels of the image, in pixels of the input."""

@@ -132,7 +132,7 @@ def _results(jobs: Sequence[_Job]) -> list[LabelledImage]:
 
 
 def preprocessed(images: Tensor, input: Input) -> Tensor:
-    """Convert images uint8 (N, H, W, 3) RGB to the input of a network, float32 (N, 3, H, W), channels_last in memory."""
+    """Convert images uint8 (N, H, W, 3) RGB to the input of a network: float32 (N, 3, H, W), channels_last."""
     # The view is channels_last. Dividing in place avoids a second batch of floats, whose new pages cost more
     # than the division.
     values = images.permute(0, 3, 1, 2).float().div_(255)

@@ -62,7 +62,8 @@ class DetectionLearning:
 
     def focus_points(self, labels: BoxLabels) -> NDArray[np.float32]:
         """The centres of the boxes, (n, 2)."""
-        return (labels.boxes[:, :2] + labels.boxes[:, 2:]) / 2
+        centres: NDArray[np.float32] = (labels.boxes[:, :2] + labels.boxes[:, 2:]) / np.float32(2)
+        return centres
 
     def placed(self, labels: Sequence[BoxLabels], placements: Sequence[Placement], size: tuple[int, int]) -> BoxLabels:
         """The boxes on a canvas, clipped to their part of it, without those that are hardly visible."""
