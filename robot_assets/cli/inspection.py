@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from robot_assets.engines.comparison import EngineComparison
+    from robot_assets.tasks.metrics import Metrics
 
 _ARITHMETICS = {
     "int8": "int8",
@@ -63,7 +64,7 @@ def compare(
         typer.Option(
             "--data",
             metavar="DATASET",
-            help="A packed data set or its asset: adds mAP on its test split.",
+            help="A packed data set or its asset: adds the accuracy on its test split.",
             autocompletion=completion.assets,
         ),
     ] = None,
@@ -128,10 +129,7 @@ def _described(data: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "fingerprint", manifest["platform_fingerprint"]
     if "threads" in manifest:
         yield "threads", str(manifest["threads"])
-    yield "input", _tensor(manifest["input"])
-    yield "outputs", ", ".join(map(_tensor, manifest["outputs"]))
-    yield "preprocessing", manifest["preprocessing"]
-    yield "classes", ", ".join(manifest["classes"])
+    yield from _interface_rows(manifest["interface"], data["decoder"])
     for arithmetic, title in _ARITHMETICS.items():
         if counts := manifest["kernels"].get(arithmetic):
             yield title, ", ".join(f"{count} {name}" for name, count in counts.items())
@@ -144,8 +142,21 @@ def _gates(lineage: Mapping[str, Sequence[str]]) -> str:
     return "; ".join(f"{word}: {', '.join(lineage[key])}" for word, key in parts if lineage[key]) or "none signed"
 
 
-def _tensor(tensor: Mapping[str, Any]) -> str:
-    return f"{tensor['name']} {'x'.join(map(str, tensor['shape']))}"
+def _interface_rows(interface: Mapping[str, Any], decoder: str) -> Iterator[tuple[str, str]]:
+    given = interface["input"]
+    yield "task", interface["task"]
+    yield "classes", ", ".join(interface["classes"])
+    yield "input", f"{given['name']} 1x3x{given['height']}x{given['width']}, {_preprocessing(given)}"
+    yield "outputs", ", ".join(f"{head['name']} {'x'.join(map(str, head['shape']))}" for head in interface["heads"])
+    yield "decoder", f"{interface['decoder']}, {decoder}"
+
+
+def _preprocessing(given: Mapping[str, Any]) -> str:
+    """``RGB in [0, 1], letterbox on grey 114``."""
+    plain = given["mean"] == [0, 0, 0] and given["std"] == [1, 1, 1]
+    values = "in [0, 1]" if plain else f"less mean {_value(given['mean'])} over std {_value(given['std'])}"
+    border = "" if given["fit"] == "stretch" else f" on grey {given['padding']}"
+    return f"{given['channels'].upper()} {values}, {given['fit'].replace('_', ' ')}{border}"
 
 
 def _platform(platform: Mapping[str, Any]) -> str:
@@ -205,8 +216,8 @@ def _print_comparison(found: EngineComparison, first: str, second: str) -> None:
     console().print(table, highlight=False)
     parity = found.parity
     console().print(
-        f"\n{100 * parity.differing_share:.3f} % of the head values differ on {found.compared_on}, by at most "
-        f"{parity.largest_score_difference:.3f} of a score and {parity.largest_box_difference_cells:.2f} cells",
+        f"\n{100 * parity.differing_share:.3f} % of the head values differ on {found.compared_on}; the largest "
+        f"difference is {parity.largest_in_words}",
         highlight=False,
         soft_wrap=True,
     )
@@ -218,9 +229,8 @@ def _rows(found: EngineComparison) -> Iterator[tuple[str, str, str, str]]:
     ours, theirs = found.first, found.second
     yield "kind", ours.kind, theirs.kind, ""
     yield "size", f"{ours.size_mib:.2f} MiB", f"{theirs.size_mib:.2f} MiB", _ratio(ours.size_mib, theirs.size_mib)
-    if ours.map50 is not None and theirs.map50 is not None:
-        change = f"{100 * (ours.map50 - theirs.map50):+z.2f} points"
-        yield "mAP@50 on test", f"{100 * ours.map50:.2f}", f"{100 * theirs.map50:.2f}", change
+    if ours.metrics and theirs.metrics:
+        yield from _accuracy_rows(ours.metrics, theirs.metrics)
     yield from _latency_rows(found)
     for arithmetic, title in _ARITHMETICS.items():
         one, other = (sum(layer.arithmetic == arithmetic for layer in side.layers) for side in (ours, theirs))
@@ -234,6 +244,20 @@ def _rows(found: EngineComparison) -> Iterator[tuple[str, str, str, str]]:
             yield f"layer {name}", _value(mine), _value(other_layer), ""
         if len(differing) > _SHOWN_LAYERS:
             yield "", "", "", f"and {len(differing) - _SHOWN_LAYERS} more layers; --json lists all"
+
+
+def _accuracy_rows(ours: Metrics, theirs: Metrics) -> Iterator[tuple[str, str, str, str]]:
+    """The metric of the task, and of each class whose value differs."""
+    metric = ours.metric
+    yield _points(f"{metric.name} on test", ours.score, theirs.score)
+    for name, one in ours.per_class.items():
+        other = theirs.per_class[name]
+        if one is not None and other is not None and round(100 * (one - other), 2):
+            yield _points(f"{metric.class_name} of {name}", one, other)
+
+
+def _points(title: str, one: float, other: float) -> tuple[str, str, str, str]:
+    return title, f"{100 * one:.2f}", f"{100 * other:.2f}", f"{100 * (one - other):+z.2f} points"
 
 
 def _latency_rows(found: EngineComparison) -> Iterator[tuple[str, str, str, str]]:

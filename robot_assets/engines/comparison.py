@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +18,17 @@ from robot_assets.core.text import plural
 from robot_assets.engines.benchmark import Latencies, interleave
 from robot_assets.engines.load import load_engine
 from robot_assets.engines.onnx_artifact import MODEL
-from robot_assets.engines.parity import Parity, parity_of
 from robot_assets.engines.registry import engine_kind
+from robot_assets.export.parity import Parity, parity_of
 from robot_assets.platforms.memory import MIB
+from robot_assets.runtime.decoding import load_decoder
 from robot_assets.runtime.manifest import MANIFEST, Layer, Manifest
-from robot_assets.tasks.detection.decode import output_names
 
 if TYPE_CHECKING:
     from robot_assets.data.packed import PackedSplit
     from robot_assets.engines.kind import Infer
-    from robot_assets.tasks.detection.spec import NetworkSpec
+    from robot_assets.tasks.interface import Interface
+    from robot_assets.tasks.metrics import Metrics
 
 Floats = NDArray[np.float32]
 GRAPH = "onnx"
@@ -35,8 +37,11 @@ GRAPH = "onnx"
 IMAGES = 16
 """Images that the heads are compared on."""
 
-_NOT_COMPARED = frozenset({"kernels", "layers", "network", "platform", "outputs", "bindings", "engine_size_bytes"})
+_NOT_COMPARED = frozenset({"kernels", "layers", "interface", "platform", "bindings", "engine_size_bytes"})
 """Keys of a manifest that another part of a comparison covers; ``platform`` is compared value by value."""
+
+_MAY_DIFFER = {"decoder", "options"}
+"""Keys of an interface that do not change the heads."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +55,7 @@ class Side:
         layers: In the order they run.
         manifest: None for an ONNX.
         latencies: None for a side that cannot be timed beside the first one.
-        map50: On the test split, in [0, 1]; None without a data set.
+        metrics: On the test split; None without a data set.
     """
 
     name: str
@@ -59,7 +64,7 @@ class Side:
     layers: tuple[Layer, ...]
     manifest: Manifest | None
     latencies: Latencies | None
-    map50: float | None
+    metrics: Metrics | None
 
     def as_json(self) -> dict[str, Any]:
         """Plain data, without keys for unknown values."""
@@ -68,7 +73,7 @@ class Side:
             "name": self.name,
             "kind": self.kind,
             "size_mib": round(self.size_mib, 3),
-            "map50": None if self.map50 is None else round(self.map50, 6),
+            **({self.metrics.metric.key: round(self.metrics.score, 6)} if self.metrics else {}),
             "layers": {name: counts[name] for name in sorted(counts)},
             "latency": self.latencies.as_json() if self.latencies else None,
         }
@@ -100,7 +105,7 @@ class EngineComparison:
         return {
             "first": self.first.as_json(),
             "second": self.second.as_json(),
-            "parity": {**asdict(self.parity), "compared_on": self.compared_on},
+            "parity": {**self.parity.as_json(), "compared_on": self.compared_on},
             "manifest_differences": {name: list(pair) for name, pair in self.manifest_differences.items()},
             "layer_differences": {name: list(pair) for name, pair in self.layer_differences.items()},
         }
@@ -113,7 +118,7 @@ class _Opened:
     Attributes:
         kind: As of :class:`Side`.
         file: The engine or the graph.
-        network: Its heads.
+        interface: Its input and its heads.
         infer: Gives the heads that are compared.
         timed: Is timed; None where its latency is not comparable. For an ONNX another session than ``infer``.
         layers: In the order they run.
@@ -122,7 +127,7 @@ class _Opened:
 
     kind: str
     file: Path
-    network: NetworkSpec
+    interface: Interface
     infer: Infer
     timed: Infer | None
     layers: tuple[Layer, ...]
@@ -137,20 +142,21 @@ def compare_engines(first: Path, second: Path, dataset: Path | None = None, infe
     Args:
         first: Directory of an engine.
         second: Directory of an engine or of an ONNX artifact, or an ONNX file.
-        dataset: A packed data set: heads are compared on images of its test split, and mAP is computed.
+        dataset: A packed data set: heads are compared on images of its test split, and both are scored.
         inferences: Timed inferences of each.
 
     Raises:
-        EngineError: One of them does not load, or their networks or classes differ.
+        EngineError: One of them does not load, their inputs, heads or classes differ, or the decoder of an engine is
+            not the one here.
         DataError: The data set is incomplete.
     """
     with ExitStack() as stack:
         ours = _open_engine(first, stack)
         theirs = _open_engine(second, stack) if (second / MANIFEST).is_file() else _open_graph(second, ours)
-        _refuse_other_network(first, ours, second, theirs)
+        _refuse_other_interface(first, ours, second, theirs)
         split = _test_split(dataset)
-        images = _images(split, ours.network)
-        parity = parity_of([(ours.infer(one), theirs.infer(one)) for one in images], ours.network)
+        images = _images(split, ours.interface)
+        parity = parity_of(((ours.infer(one), theirs.infer(one)) for one in images), ours.interface.heads)
         latencies = _latencies(ours, theirs, images[0], inferences)
         return EngineComparison(
             first=_side(first, ours, latencies.get("first"), split),
@@ -170,7 +176,7 @@ def _side(path: Path, opened: _Opened, latencies: Latencies | None, split: Packe
         layers=opened.layers,
         manifest=opened.manifest,
         latencies=latencies,
-        map50=_map50(opened, split),
+        metrics=_metrics(opened, split),
     )
 
 
@@ -180,7 +186,7 @@ def _open_engine(path: Path, stack: ExitStack) -> _Opened:
     return _Opened(
         kind=manifest.kind,
         file=path / manifest.engine_file,
-        network=manifest.network,
+        interface=manifest.interface,
         infer=engine.infer,
         timed=engine.infer,
         layers=engine_kind(manifest.kind).layers(path, manifest),
@@ -191,7 +197,7 @@ def _open_engine(path: Path, stack: ExitStack) -> _Opened:
 def _open_graph(path: Path, engine: _Opened) -> _Opened:
     """Open an ONNX beside an engine. ONNX Runtime computes its heads, whatever the engine runs in."""
     from robot_assets.engines.onnxruntime.layers import optimized_layers
-    from robot_assets.export.parity import plain_session
+    from robot_assets.export.parity import plain_session, runner
 
     file = path / MODEL if path.is_dir() else path
     if not file.is_file():
@@ -202,40 +208,40 @@ def _open_graph(path: Path, engine: _Opened) -> _Opened:
         )
     layers = optimized_layers(file)  # first: its error names a file that is not a graph
     plain = plain_session(file)
-    names = list(output_names(engine.network))
-    _refuse_other_graph(file, plain, engine.network)
-    images = plain.get_inputs()[0].name
+    _refuse_other_graph(file, plain, engine.interface)
     load_float = engine_kind(engine.kind).load_float
     return _Opened(
         kind=GRAPH,
         file=file,
-        network=engine.network,
-        infer=lambda pixels: plain.run(names, {images: pixels}),
+        interface=engine.interface,
+        infer=runner(plain, engine.interface),
         timed=load_float(file, engine.manifest) if load_float else None,
         layers=layers,
     )
 
 
-def _refuse_other_graph(file: Path, session: Any, network: NetworkSpec) -> None:
-    shapes = [tuple(one.shape) for one in session.get_inputs()]
-    heads = [one.name for one in session.get_outputs()]
-    needed = (1, 3, network.input_height, network.input_width)
-    if shapes != [needed] or set(heads) != set(output_names(network)):
+def _refuse_other_graph(file: Path, session: Any, interface: Interface) -> None:
+    found = {one.name: tuple(one.shape) for one in (*session.get_inputs(), *session.get_outputs())}
+    needed = {interface.input.name: interface.input.shape, **{head.name: head.shape for head in interface.heads}}
+    if not needed.items() <= found.items():
         raise EngineError(
-            f"{file} takes {' and '.join(map(str, shapes))} and gives {', '.join(heads)}",
-            needed=f"a graph that takes {needed} and gives {', '.join(output_names(network))}",
+            f"{file} has inputs and outputs {_shapes(found)}",
+            needed=f"those of the engine: {_shapes(needed)}",
             fix="compare the engine with the ONNX of its own model",
         )
 
 
-def _refuse_other_network(first: Path, ours: _Opened, second: Path, theirs: _Opened) -> None:
-    if ours.network != theirs.network or (
-        ours.manifest and theirs.manifest and ours.manifest.classes != theirs.manifest.classes
-    ):
+def _shapes(tensors: dict[str, tuple[Any, ...]]) -> str:
+    return ", ".join(f"{name} {'x'.join(map(str, shape))}" for name, shape in tensors.items())
+
+
+def _refuse_other_interface(first: Path, ours: _Opened, second: Path, theirs: _Opened) -> None:
+    one, other = (side.interface.model_dump(exclude=_MAY_DIFFER) for side in (ours, theirs))
+    if differing := [name for name in one if one[name] != other[name]]:
         raise EngineError(
-            f"{first} and {second} are engines of different networks or classes",
-            needed="two engines of the same heads",
-            fix=f"robot-assets engine inspect {first}   # and {second}",
+            f"the interfaces of {first} and {second} differ in {' and '.join(differing)}",
+            needed="two engines of the same task, classes, input and heads",
+            fix=f"robot-assets engine inspect {shlex.quote(str(first))}   # and {shlex.quote(str(second))}",
         )
 
 
@@ -247,15 +253,18 @@ def _test_split(dataset: Path | None) -> PackedSplit | None:
     return open_split(dataset, "test")
 
 
-def _images(split: PackedSplit | None, network: NetworkSpec) -> list[Floats]:
-    """Images float32 (1, 3, H, W), spread over the split."""
+def _images(split: PackedSplit | None, interface: Interface) -> list[Floats]:
+    """Images float32 (1, 3, H, W), spread over the split; without a split the noise of random pixels."""
     if split is None:
-        shape = (1, 3, network.input_height, network.input_width)
-        return [np.random.default_rng(seed).random(shape, dtype=np.float32) for seed in range(IMAGES)]
+        from robot_assets.runtime.preprocess import to_input
+
+        shape = (1, interface.input.height, interface.input.width, 3)
+        random = [np.random.default_rng(seed).integers(0, 256, shape, np.uint8) for seed in range(IMAGES)]
+        return [to_input(pixels, interface.input) for pixels in random]
     from robot_assets.export.parity import read_input
 
     indices = sorted({int(index) for index in np.linspace(0, len(split) - 1, min(IMAGES, len(split)))})
-    return [read_input(split, index, network) for index in indices]
+    return [read_input(split, index, interface.input) for index in indices]
 
 
 def _latencies(ours: _Opened, theirs: _Opened, images: Floats, inferences: int) -> dict[str, Latencies]:
@@ -267,12 +276,14 @@ def _latencies(ours: _Opened, theirs: _Opened, images: Floats, inferences: int) 
     return interleave(calls, inferences, warmup=20)
 
 
-def _map50(side: _Opened, split: PackedSplit | None) -> float | None:
+def _metrics(side: _Opened, split: PackedSplit | None) -> Metrics | None:
     if split is None:
         return None
     from robot_assets.training.evaluate import evaluate
 
-    return evaluate(side.infer, split, side.network).map50
+    if side.manifest is not None:
+        load_decoder(side.interface, side.manifest.decoder_code)  # refuses another one than that of the engine
+    return evaluate(side.infer, split, side.interface)
 
 
 def _manifest_differences(ours: Manifest | None, theirs: Manifest | None) -> dict[str, tuple[Any, Any]]:

@@ -99,7 +99,7 @@ class Buffer:
             _call("cuMemFree", self._pointer)
             raise
         locked = (ctypes.c_uint8 * self.nbytes).from_address(self._host)
-        self.host: NDArray[Any] = np.frombuffer(locked, dtype)
+        self.host: NDArray[Any] = np.ctypeslib.as_array(locked).view(dtype)
 
     def send(self, stream: Stream, values: int) -> None:
         """Queue a copy of the first ``values`` values to the device."""
