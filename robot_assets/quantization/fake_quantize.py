@@ -80,7 +80,7 @@ class ActivationQuantizer(_SymmetricQuantizer):
 
 
 class WeightPerChannelQuantizer(_SymmetricQuantizer):
-    """Per-channel quantizer of a convolution weight (O, I, H, W) on axis 0.
+    """Per-channel quantizer of the weight of a convolution (O, I, H, W) or linear layer (O, I) on axis 0.
 
     The scale is always ``max(abs(w)) / 127`` of the current weights, so a weight file alone determines it. torchao
     passes ``ch_axis`` only to classes with ``PerChannel`` in their name.
@@ -99,21 +99,27 @@ class WeightPerChannelQuantizer(_SymmetricQuantizer):
         self._weight = weight.detach()
         if self.mode != "quantize":
             return weight
-        scale = channel_scales(self._weight)
+        scale = channel_scales(self._weight, self.ch_axis)
         zero = torch.zeros_like(scale, dtype=torch.int32)
-        return torch.fake_quantize_per_channel_affine(weight, scale, zero, 0, self.quant_min, self.quant_max)
+        return torch.fake_quantize_per_channel_affine(weight, scale, zero, self.ch_axis, self.quant_min, self.quant_max)
 
     def calculate_qparams(self, **_: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """Scales float32 (O,) and zero points int64 (O,) of the weights of the last call."""
         if self._weight is None:
             raise RuntimeError("the weight quantizer has not been called with weights")
-        scale = channel_scales(self._weight)
+        scale = channel_scales(self._weight, self.ch_axis)
         return scale, torch.zeros_like(scale, dtype=torch.int64)
 
 
-def channel_scales(weight: torch.Tensor) -> torch.Tensor:
-    """Float32 (O,): the largest magnitude of each output channel divided by 127; 1 for a channel of zeros."""
-    scale = weight.abs().amax(dim=tuple(range(1, weight.dim()))) / LEVELS
+class TransposedWeightPerChannelQuantizer(WeightPerChannelQuantizer):
+    """Per-channel quantizer of the weight of a transposed convolution (I, O, H, W) on axis 1."""
+
+    ch_axis = 1
+
+
+def channel_scales(weight: torch.Tensor, axis: int = 0) -> torch.Tensor:
+    """Float32 (O,): the largest magnitude of each channel on ``axis`` divided by 127; 1 for a channel of zeros."""
+    scale = weight.abs().amax(dim=tuple(dim for dim in range(weight.dim()) if dim != axis)) / LEVELS
     return torch.where(scale > _TINY, scale, torch.ones_like(scale))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from robot_assets.core.spec import Spec
 
@@ -33,3 +33,14 @@ class QuantizationSpec(Spec):
 
     ptq: PtqSpec = PtqSpec()
     qat: QatSpec
+    float_layers: tuple[str, ...] = Field(
+        default=(),
+        description="patterns of module paths that stay in float, such as heads.* or stage4.1",
+    )
+
+    @field_validator("float_layers")
+    @classmethod
+    def _are_patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        if bad := [pattern for pattern in patterns if not pattern.strip() or pattern != pattern.strip()]:
+            raise ValueError(f"needed paths of modules such as heads.*, not {bad[0]!r}")
+        return patterns
