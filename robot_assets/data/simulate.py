@@ -1,4 +1,4 @@
-"""Renders a raw data set of a simulated sidewalk from a seed.
+"""Renders a raw data set of a simulated sidewalk from a seed, with boxes or with class masks.
 
 Each recording session has its own street, weather, light, camera mount and random generator: session 3 of seed 7 is
 the same whatever the number of sessions.
@@ -6,21 +6,26 @@ the same whatever the number of sessions.
 
 from __future__ import annotations
 
+import io
 import json
 import math
 import os
 import time
+import zlib
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
+from robot_assets.data.simulation.class_masks import class_index, class_mask
 from robot_assets.data.simulation.furniture import Prop, place_props
 from robot_assets.data.simulation.labels import Label, label
 from robot_assets.data.simulation.render import IDS, Item, Renderer, Scene, View
@@ -31,9 +36,12 @@ from robot_assets.data.simulation.texture_library import TextureLibrary
 from robot_assets.data.simulation.textures import Grain
 from robot_assets.data.simulation.traffic import ACTORS_AHEAD, SHADOWS_AHEAD, Actor, MeshLibrary, Traffic
 from robot_assets.data.simulation.weather import Weather, choose_weather, transmittance_map, transmittance_of
-from robot_assets.data.spec import SIMULATED_CLASSES, SimulationSource
+from robot_assets.data.spec import SimulationSource
 
 JPEG_QUALITY = 88
+
+_Mask: TypeAlias = NDArray[np.uint8]
+_Number = TypeVar("_Number", int, float)
 
 _FIRST_PROP = 32  # ids below belong to actors
 _PROPS_AHEAD = 30.0  # metres; props farther away are not drawn
@@ -46,8 +54,9 @@ class SimulationSummary:
     Attributes:
         images: number of images.
         sessions: names of the sessions, in order.
-        objects: number of labelled objects by class.
-        images_with: number of images with at least one object, by class.
+        objects: number of labelled objects by class; empty for masks.
+        pixel_shares: share of the pixels by class, 0 to 1; empty for boxes.
+        images_with: number of images with at least one object or pixel, by class.
         seconds: wall-clock time.
         images_per_second: images / seconds.
     """
@@ -55,6 +64,7 @@ class SimulationSummary:
     images: int
     sessions: tuple[str, ...]
     objects: dict[str, int]
+    pixel_shares: dict[str, float]
     images_with: dict[str, int]
     seconds: float
     images_per_second: float
@@ -64,10 +74,12 @@ def simulate(source: SimulationSource, out: Path) -> SimulationSummary:
     """Render a raw data set into the directory ``out``: JPEG images and ``annotations.json`` (COCO).
 
     The same source gives the same bytes. Boxes bound the visible pixels; an actor with fewer than 24 visible pixels,
-    or of which less than a quarter is visible, gets no label. Not thread-safe: a process has one renderer.
+    or of which less than a quarter is visible, gets no label. Instead of boxes, ``labels: masks`` adds
+    ``masks/SESSION/STEM.png``: grey, one byte a pixel, index in ``SIMULATED_MASK_CLASSES``, 255 where no class can be
+    said. The images are the same either way. Not thread-safe: a process has one renderer.
 
     Args:
-        source: number and size of the images, number of sessions, seed.
+        source: number and size of the images, number of sessions, seed, kind of labels.
         out: directory to publish; replaced when the simulation is complete.
 
     Raises:
@@ -75,18 +87,23 @@ def simulate(source: SimulationSource, out: Path) -> SimulationSummary:
     """
     started = time.perf_counter()
     shares = _images_of_sessions(source)
-    collector = _CocoCollector()
-    with publishing_directory(out) as staging, closing(Renderer(source.width, source.height)) as renderer:
-        images = staging / "images"
+    collector = _CocoCollector(source)
+    has_masks = source.labels == "masks"
+    renderer = Renderer(source.width, source.height, len(source.label_classes) if has_masks else 0)
+    with publishing_directory(out) as staging, closing(renderer):
+        images, masks = staging / "images", staging / "masks"
         grain = Grain(source.seed)
         shared = _SharedAssets(renderer, MeshLibrary(source.seed), grain, TextureLibrary(source.seed, grain, renderer))
         for index, count in enumerate(shares):
             name = f"sim{source.seed:02d}/s{index + 1:02d}"
-            (images / name).mkdir(parents=True)
+            for folder in (images, masks) if has_masks else (images,):
+                (folder / name).mkdir(parents=True)
             for number, (image, labels) in enumerate(_render_session(source, index, count, shared), start=1):
-                file = f"{name}/frame_{number:04d}.jpg"
-                _write(f"{images}/{file}", _jpeg(image))
-                collector.add(file, name, (image.height, image.width), labels)
+                stem = f"{name}/frame_{number:04d}"
+                _write(f"{images}/{stem}.jpg", _jpeg(image))
+                if not isinstance(labels, list):
+                    _write(f"{masks}/{stem}.png", _png(labels))
+                collector.add(f"{stem}.jpg", name, (image.height, image.width), labels)
             report("simulating", sum(shares[: index + 1]), source.images, name)
         document = json.dumps(collector.coco(), sort_keys=True, allow_nan=False)
         (staging / "annotations.json").write_text(document + "\n", encoding="utf-8")
@@ -103,6 +120,13 @@ def _images_of_sessions(source: SimulationSource) -> list[int]:
 def _jpeg(image: Image.Image) -> bytes:
     """Encode an image. ``Image.save`` gives the same bytes, with 25 % overhead around the encoder."""
     return image.tobytes("jpeg", "RGB", JPEG_QUALITY)
+
+
+def _png(mask: _Mask) -> bytes:
+    """Encode a mask. Run lengths are as small as a search for matches here, and need a fraction of its time."""
+    file = io.BytesIO()
+    Image.fromarray(mask).save(file, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
+    return file.getvalue()
 
 
 def _write(path: str, data: bytes) -> None:
@@ -128,8 +152,8 @@ class _SharedAssets:
 
 def _render_session(
     source: SimulationSource, index: int, count: int, shared: _SharedAssets
-) -> Iterator[tuple[Image.Image, list[Label]]]:
-    """Render one session: yield each image with its labels."""
+) -> Iterator[tuple[Image.Image, list[Label] | _Mask]]:
+    """Render one session: yield each image with its boxes or its class mask."""
     rng = np.random.default_rng([source.seed, 0, index])
     layout = choose_layout(rng)
     weather = _sun_on_road_side(choose_weather(rng), layout)
@@ -152,7 +176,11 @@ def _render_session(
             frame = scene.render(view)
             before_items = transmittance_of(_distances(view, actors, visible_props), weather.haze)
             transmittance = transmittance_map(frame, empty, before_items)
-            labels = label(scene, view, frame, actors)
+            labels: list[Label] | _Mask
+            if shared.renderer.has_class_masks:
+                labels = class_mask(frame, view, scene.focal, transmittance)
+            else:
+                labels = label(scene, view, frame, actors)
             yield sensor.capture(frame, sky.behind(view.heading), transmittance, rng), labels
 
 
@@ -209,7 +237,7 @@ class _Props:
             self._shown.remove((prop, item))
         while self._pending and self._free and self._pending[-1].x < view.x + _PROPS_AHEAD:
             prop = self._pending.pop()
-            item = self._scene.add_item(self._free.pop(), prop.geometry)
+            item = self._scene.add_item(self._free.pop(), prop.geometry, class_index=class_index(prop.class_name))
             item.place(prop.x, prop.y, prop.z)
             item.show_in_masks(False)
             self._shown.append((prop, item))
@@ -236,33 +264,50 @@ def _distances(
 class _CocoCollector:
     """Collects images and labels into a COCO document."""
 
-    def __init__(self) -> None:
+    def __init__(self, source: SimulationSource) -> None:
+        self._has_masks, self._classes = source.labels == "masks", source.label_classes
+        self._pixels_per_image = source.width * source.height
         self._images: list[dict[str, object]] = []
         self._annotations: list[dict[str, object]] = []
-        self._objects: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
         self._images_with: Counter[str] = Counter()
         self._sessions: list[str] = []
 
-    def add(self, file: str, session: str, size: tuple[int, ...], labels: list[Label]) -> None:
-        """Add one image."""
+    def add(self, file: str, session: str, size: tuple[int, ...], labels: list[Label] | _Mask) -> None:
+        """Add one image with its boxes or its class mask."""
         ident = len(self._images) + 1
         height, width = size
         self._images.append({"id": ident, "file_name": file, "width": width, "height": height, "session": session})
         if session not in self._sessions[-1:]:
             self._sessions.append(session)
+        counts = self._boxes(ident, labels) if isinstance(labels, list) else self._pixels(labels)
+        self._counts.update(counts)
+        self._images_with.update(counts.keys())
+
+    def _pixels(self, mask: _Mask) -> Counter[str]:
+        counts = np.bincount(mask.ravel(), minlength=len(self._classes)).tolist()
+        return Counter({name: count for name, count in zip(self._classes, counts, strict=False) if count})
+
+    def _boxes(self, ident: int, labels: list[Label]) -> Counter[str]:
         for one in labels:
             self._annotations.append(
                 {
                     "id": len(self._annotations) + 1,
                     "image_id": ident,
-                    "category_id": SIMULATED_CLASSES.index(one.name) + 1,
+                    "category_id": self._classes.index(one.name) + 1,
                     "bbox": list(one.box),
                     "area": one.area,
                     "iscrowd": 0,
                 }
             )
-        self._objects.update(one.name for one in labels)
-        self._images_with.update({one.name for one in labels})
+        return Counter(one.name for one in labels)
+
+    def _pixel_shares(self) -> dict[str, float]:
+        total = len(self._images) * self._pixels_per_image
+        return {name: round(self._counts[name] / total, 6) for name in self._classes}
+
+    def _in_order(self, values: Mapping[str, _Number]) -> dict[str, _Number]:
+        return {name: values[name] for name in self._classes}
 
     def coco(self) -> dict[str, object]:
         """Return the COCO document."""
@@ -271,7 +316,7 @@ class _CocoCollector:
             "licenses": [],
             "images": self._images,
             "annotations": self._annotations,
-            "categories": [{"id": i, "name": name} for i, name in enumerate(SIMULATED_CLASSES, start=1)],
+            "categories": [{"id": i, "name": name} for i, name in enumerate(self._classes, start=1)],
         }
 
     def summary(self, seconds: float) -> SimulationSummary:
@@ -279,8 +324,9 @@ class _CocoCollector:
         return SimulationSummary(
             images=len(self._images),
             sessions=tuple(self._sessions),
-            objects={name: self._objects[name] for name in SIMULATED_CLASSES},
-            images_with={name: self._images_with[name] for name in SIMULATED_CLASSES},
+            objects={} if self._has_masks else self._in_order(self._counts),
+            pixel_shares=self._in_order(self._pixel_shares()) if self._has_masks else {},
+            images_with=self._in_order(self._images_with),
             seconds=seconds,
             images_per_second=len(self._images) / seconds,
         )

@@ -8,9 +8,27 @@ from typing import Annotated, Literal
 from pydantic import Field, field_validator, model_validator
 
 from robot_assets.core.spec import Spec
+from robot_assets.core.validation import unknown
+from robot_assets.tasks.labels import DEFAULT_TASK
+from robot_assets.tasks.registry import tasks
 
 SIMULATED_CLASSES = ("pedestrian", "cyclist", "car", "robot", "cone", "bin")
-"""Classes of the simulation, in the order of their category ids."""
+"""Classes of the simulation's boxes, in the order of their category ids."""
+
+SIMULATED_MASK_CLASSES = (
+    "road",
+    "sidewalk",
+    "kerb",
+    "crossing",
+    "grass",
+    "vegetation",
+    "building",
+    "obstacle",
+    "person",
+    "vehicle",
+    "sky",
+)
+"""Classes of the simulation's masks, in the order of their values."""
 
 
 class SimulationSource(Spec):
@@ -22,6 +40,15 @@ class SimulationSource(Spec):
     width: int = Field(ge=64, le=4096)
     height: int = Field(ge=64, le=4096)
     seed: int = Field(ge=0)
+    labels: Literal["boxes", "masks"] = Field(
+        default="boxes",
+        description="boxes of objects, for detection; masks with the class of every pixel, for segmentation",
+    )
+
+    @property
+    def label_classes(self) -> tuple[str, ...]:
+        """Classes of the labels, in the order of their category ids."""
+        return SIMULATED_MASK_CLASSES if self.labels == "masks" else SIMULATED_CLASSES
 
     @model_validator(mode="after")
     def _enough_images(self) -> SimulationSource:
@@ -64,6 +91,7 @@ class SplitSpec(Spec):
 class DatasetSpec(Spec):
     """One entry of ``datasets`` in params.yaml."""
 
+    task: str = Field(default=DEFAULT_TASK, description="name of a task: what the labels are")
     source: Annotated[SimulationSource | DvcSource, Field(discriminator="kind")]
     classes: tuple[str, ...] = Field(min_length=1)
     split: SplitSpec
@@ -78,6 +106,13 @@ class DatasetSpec(Spec):
         default_factory=dict, description="class -> reason why it may be absent from a split"
     )
 
+    @field_validator("task")
+    @classmethod
+    def _is_task(cls, task: str) -> str:
+        if task not in tasks():
+            raise ValueError(f"{unknown('task', task, tasks())}; needed one of {', '.join(tasks())}")
+        return task
+
     @model_validator(mode="after")
     def _classes_agree(self) -> DatasetSpec:
         if len(set(self.classes)) != len(self.classes):
@@ -86,7 +121,10 @@ class DatasetSpec(Spec):
         unknown = sorted(set(self.exempt_classes) - set(self.classes))
         if unknown:
             raise ValueError(f"exempt_classes has {unknown[0]!r}, which is not in classes: {', '.join(self.classes)}")
-        if self.source.kind == "simulation" and not set(self.classes) <= set(SIMULATED_CLASSES):
-            unknown = sorted(set(self.classes) - set(SIMULATED_CLASSES))
-            raise ValueError(f"classes has {unknown[0]!r}; the simulation has {', '.join(SIMULATED_CLASSES)}")
+        if isinstance(self.source, SimulationSource):
+            simulated = self.source.label_classes
+            unknown = sorted(set(self.classes) - set(simulated))
+            if unknown:
+                what = f"{self.source.labels} of {', '.join(simulated)}"
+                raise ValueError(f"classes has {unknown[0]!r}; the simulation has {what}")
         return self

@@ -1,4 +1,4 @@
-"""Unlabelled street furniture: trees, lamps, signs, bollards, benches, planters and scooters."""
+"""Street furniture: trees, lamps, signs, bollards, benches, planters and scooters."""
 
 from __future__ import annotations
 
@@ -115,12 +115,14 @@ def scooter(rng: Random) -> Mesh:
 
 @dataclass(frozen=True)
 class Prop:
-    """A static, unlabelled object of a session.
+    """A static object of a session, without a box.
 
-    ``is_near``: on the robot's side of the road, where it casts a shadow and may occlude actors.
+    ``is_near``: on the robot's side of the road, where it casts a shadow and may occlude actors. ``class_name``: its
+    class in class masks.
     """
 
     geometry: Any
+    class_name: str
     x: float
     y: float
     z: float
@@ -148,17 +150,25 @@ def place_props(rng: Random, scene: Scene, layout: StreetLayout, light: Light, t
             made.append(scene.geometry(mesh.points, mesh.triangles, colours))
         return made
 
-    def row(choices: list[Any], y: float, step: tuple[float, float], wander: float, is_near: bool = True) -> None:
+    def row(
+        choices: list[Any],
+        y: float,
+        step: tuple[float, float],
+        wander: float,
+        is_near: bool = True,
+        class_name: str = "obstacle",
+    ) -> None:
         x = float(rng.uniform(1, step[1]))
         while x < travel + 60:
             across = y + float(rng.uniform(-wander, wander))
-            props.append(Prop(choices[int(rng.integers(len(choices)))], x, across * layout.side, 0.0, is_near))
+            choice = choices[int(rng.integers(len(choices)))]
+            props.append(Prop(choice, class_name, x, across * layout.side, 0.0, is_near))
             x += float(rng.uniform(*step))
 
     if rng.random() < 0.75:
         trees = models(tree, 3)
-        row(trees, kerb_row, (9, 16), 0.1)
-        row(trees, far_row + 0.4, (13, 22), 0.2, is_near=False)
+        row(trees, kerb_row, (9, 16), 0.1, class_name="vegetation")
+        row(trees, far_row + 0.4, (13, 22), 0.2, is_near=False, class_name="vegetation")
     row(models(lamp, 1), kerb_row, (22, 28), 0.0)
     row(models(sign, 2), kerb_row, (18, 45), 0.1)
     if rng.random() < 0.5:

@@ -1,4 +1,4 @@
-"""Renders scenes with Panda3D's software renderer: colour frames, instance masks and silhouettes.
+"""Renders scenes with Panda3D's software renderer: colour frames, instance masks, class masks and silhouettes.
 
 Uses the graphics engine only, never ``ShowBase``, which leaves global state: several scenes can be opened in one
 process. Needs no display and no GL driver.
@@ -7,7 +7,7 @@ process. Needs no display and no GL driver.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -51,6 +51,7 @@ class Frame:
         is_item: bool (height, width), whether the pixel shows an item.
         pixels: int64 (n,), flat positions of those pixels, ascending.
         owners: uint8 (n,), the id in each of ``pixels``.
+        classes: uint8 (height, width), class index + 1, 0 where nothing is drawn; None without class masks.
     """
 
     colour: Bytes
@@ -58,6 +59,7 @@ class Frame:
     is_item: NDArray[np.bool_]
     pixels: NDArray[np.int64]
     owners: Bytes
+    classes: Bytes | None
 
 
 class Item:
@@ -133,13 +135,16 @@ class Scene:
         plane.set_tag("instance", str(SHADOW))
         plane.set_two_sided(True)
         plane.set_bin("fixed", 0)
-        plane.hide(self._renderer.colour_bit)
+        plane.hide(self._renderer.colour_bit | self._renderer.class_bit)
         return plane
 
-    def add_surface(self, points: Floats, triangles: Ints, colours: Bytes, uvs: Floats, texture: Any) -> None:
+    def add_surface(
+        self, points: Floats, triangles: Ints, colours: Bytes, uvs: Floats, texture: Any, class_index: int | None
+    ) -> None:
         """Add a textured part of the street: float32 (n, 3), int32 (m, 3), uint8 (n, 4), float32 (n, 2).
 
-        It is not drawn into the masks: the street never occludes an item.
+        It is not drawn into the instance masks: the street never occludes an item. ``class_index`` is its class in
+        class masks; None leaves it out, for paint on a surface.
         """
         node = self._root.attach_new_node(self.geometry(points, triangles, colours, uvs))
         node.set_texture(texture)
@@ -150,18 +155,37 @@ class Scene:
         # Drawn in order of creation: Panda's default order depends on memory addresses, which would decide the
         # pixels where two surfaces meet.
         node.set_bin("fixed", 0)
+        if class_index is None:
+            node.hide(self._renderer.class_bit)
+        else:
+            node.set_tag("class", str(class_index))
 
-    def add_item(self, ident: int, geometry: Any, ground: float = 0.0) -> Item:
+    def add_zone(self, points: Floats, triangles: Ints, class_index: int) -> None:
+        """Add ground of a class of its own that only class masks show: float32 (n, 3), int32 (m, 3).
+
+        It has to be added before the surface below it.
+        """
+        if not self._renderer.has_class_masks:
+            return
+        node = self._root.attach_new_node(self.geometry(points, triangles, np.zeros((len(points), 4), np.uint8)))
+        node.set_two_sided(True)
+        node.hide(self._renderer.colour_bit | self._renderer.mask_bit)
+        node.set_bin("fixed", 0)
+        node.set_tag("class", str(class_index))
+
+    def add_item(self, ident: int, geometry: Any, ground: float = 0.0, *, class_index: int) -> Item:
         """Add an item.
 
         Args:
-            ident: value of its pixels in the mask, 1 to ``IDS``.
+            ident: value of its pixels in the instance mask, 1 to ``IDS``.
             geometry: from ``geometry``; several items may share one.
             ground: height of the ground below it, metres: 0 or -0.12.
+            class_index: its class in class masks.
         """
         node = self._root.attach_new_node("item")
         node.set_bin("background", 0)  # before the street that it covers
         node.set_tag("instance", str(ident))
+        node.set_tag("class", str(class_index))
         return Item(ident, node, geometry, self._shadows[ground], self._renderer.mask_bit)
 
     def geometry(self, points: Floats, triangles: Ints, colours: Bytes, uvs: Floats | None = None) -> Any:
@@ -205,17 +229,22 @@ class Scene:
 
 
 class Renderer:
-    """The renderer and its three off-screen buffers; one for all sessions of a simulation.
+    """The renderer and its off-screen buffers; one for all sessions of a simulation.
+
+    Args:
+        width: of the images, pixels.
+        height: of the images, pixels.
+        classes: number of classes of class masks; 0 renders none.
 
     Raises:
         DataError: Panda3D is not installed, or has no software renderer.
     """
 
-    def __init__(self, width: int, height: int) -> None:
+    def __init__(self, width: int, height: int, classes: int = 0) -> None:
         core = _panda3d()
         self._core = core
         self.width, self.height = width, height
-        self.colour_bit, self.mask_bit = core.BitMask32.bit(0), core.BitMask32.bit(1)
+        self.colour_bit, self.mask_bit, self.class_bit = (core.BitMask32.bit(bit) for bit in range(3))
         pipe = core.GraphicsPipeSelection.get_global_ptr().make_pipe("TinyOffscreenGraphicsPipe", "p3tinydisplay")
         if pipe is None:
             raise DataError(
@@ -229,14 +258,15 @@ class Renderer:
         self._lens.set_near_far(_NEAR, _FAR)
         self._colour = self._buffer("colour", width * _SAMPLES[0], height * _SAMPLES[1])
         self._mask = self._buffer("mask", width, height)
+        self._class_mask = self._buffer("class mask", width, height) if classes else None
         tile = (max(width // 2, 1), max(height // 2, 1))
         self._tile = tile
         self._atlas = self._buffer("atlas", tile[0], tile[1] * _TILES)
         self._rig = core.NodePath("rig")
         self._colour_camera = self._camera(self._colour, self.colour_bit)
-        self._mask_camera = self._camera(self._mask, self.mask_bit)
-        self._flatten(self._mask_camera.node(), core.LColor(0, 0, 0, 1))
-        self._tag_instances(self._mask_camera.node())
+        self._flat_camera(self._mask, self.mask_bit, "instance", {value: value for value in range(1, SHADOW + 1)})
+        if self._class_mask:
+            self._flat_camera(self._class_mask, self.class_bit, "class", {value: value + 1 for value in range(classes)})
         self._tile_cameras = [self._tile_camera(index) for index in range(_TILES)]
         self._atlas[0].set_active(False)
 
@@ -277,6 +307,16 @@ class Renderer:
         region.set_camera(node)
         return node
 
+    def _flat_camera(self, target: tuple[Any, Any], bit: Any, tag: str, values: Mapping[int, int]) -> None:
+        """Add a camera that draws nodes whose ``tag`` is a key of ``values`` with that value as red, 1 to 255."""
+        core = self._core
+        camera = self._camera(target, bit).node()
+        self._flatten(camera, core.LColor(0, 0, 0, 1))
+        camera.set_tag_state_key(tag)
+        for key, value in values.items():
+            red = core.LColor(min(value + 0.5, 255) / 255, 0, 0, 1)
+            camera.set_tag_state(str(key), core.RenderState.make(core.ColorAttrib.make_flat(red), 200))
+
     def _flatten(self, camera: Any, colour: Any) -> None:
         camera.set_initial_state(self._flat(colour))
 
@@ -287,12 +327,10 @@ class Renderer:
             state = state.add_attrib(attribute, 100)
         return state
 
-    def _tag_instances(self, camera: Any) -> None:
-        core = self._core
-        camera.set_tag_state_key("instance")
-        for value in range(1, SHADOW + 1):
-            red = core.LColor(min(value + 0.5, 255) / 255, 0, 0, 1)
-            camera.set_tag_state(str(value), core.RenderState.make(core.ColorAttrib.make_flat(red), 200))
+    @property
+    def has_class_masks(self) -> bool:
+        """Whether frames have class masks."""
+        return self._class_mask is not None
 
     def aim(self, root: Any, focal: float) -> None:
         """Move all cameras into a scene; ``focal`` in pixels of the image."""
@@ -305,7 +343,7 @@ class Renderer:
         # Panda's cameras look along +y; ours along +x.
         self._rig.set_pos_hpr(view.x, view.y, view.z, math.degrees(view.heading) - 90.0, math.degrees(view.pitch), 0)
         self._engine.render_frame()
-        ids = np.ascontiguousarray(_pixels(self._mask[1])[::-1, :, 2])
+        ids = _red(self._mask)
         is_item = ids - np.uint8(1) < np.uint8(IDS)  # 0 wraps around
         pixels = np.flatnonzero(is_item)
         colour = _pixels(self._colour[1])
@@ -313,7 +351,8 @@ class Renderer:
             colour = _averaged(colour[0::2], colour[1::2])
         if _SAMPLES[0] == 2:
             colour = _averaged(colour[:, 0::2], colour[:, 1::2])
-        return Frame(colour[::-1], ids, is_item, pixels, ids.ravel()[pixels])
+        classes = _red(self._class_mask) if self._class_mask else None
+        return Frame(colour[::-1], ids, is_item, pixels, ids.ravel()[pixels], classes)
 
     def silhouettes(self, nodes: Sequence[Any]) -> list[int]:
         """Pixels (at full resolution) that each node alone covers."""
@@ -323,14 +362,15 @@ class Renderer:
             camera.node().set_scene(nodes[index] if index < len(nodes) else nothing)
         self._only(self._atlas[0])
         self._engine.render_frame()
-        self._only(self._colour[0], self._mask[0])
+        self._only(*(target[0] for target in (self._colour, self._mask, self._class_mask) if target))
         tiles = _pixels(self._atlas[1])[:, :, 2].reshape(_TILES, self._tile[1], self._tile[0])
         counts = np.count_nonzero(tiles, axis=(1, 2))
         return [4 * int(count) for count in counts[: len(nodes)]]
 
     def _only(self, *active: Any) -> None:
-        for buffer, _ in (self._colour, self._mask, self._atlas):
-            buffer.set_active(buffer in active)
+        for target in (self._colour, self._mask, self._atlas, self._class_mask):
+            if target:
+                target[0].set_active(target[0] in active)
 
     def texture(self, pixels: Bytes) -> Any:
         """Upload a texture, uint8 (h, w, 3) RGB; h and w are powers of two, row 0 is the top."""
@@ -367,6 +407,11 @@ def _pixels(texture: Any) -> Bytes:
     """Pixels of a buffer, uint8 (h, w, 4), BGRA, bottom row first."""
     image = np.frombuffer(texture.get_ram_image(), np.uint8)
     return image.reshape(texture.get_y_size(), texture.get_x_size(), 4)
+
+
+def _red(target: tuple[Any, Any]) -> Bytes:
+    """Red channel of a buffer, uint8 (h, w), top row first."""
+    return np.ascontiguousarray(_pixels(target[1])[::-1, :, 2])
 
 
 def _averaged(one: Bytes, other: Bytes) -> Bytes:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from robot_assets.data.simulation.class_masks import class_index
 from robot_assets.data.simulation.palette import Random, pick
 from robot_assets.data.simulation.render import Scene
-from robot_assets.data.simulation.shapes import Floats
+from robot_assets.data.simulation.shapes import Floats, Ints
 from robot_assets.data.simulation.texture_library import TextureLibrary
 from robot_assets.data.simulation.weather import Weather
 
@@ -75,6 +76,15 @@ def choose_layout(rng: Random) -> StreetLayout:
     )
 
 
+@dataclass(frozen=True)
+class _Cover:
+    """What ground is covered with: its class, and a texture that repeats every ``metres``."""
+
+    surface: str
+    texture: Any
+    metres: float
+
+
 class Street:
     """Builds a street into a scene, and computes the distances of its surfaces."""
 
@@ -112,18 +122,25 @@ class Street:
         uvs: list[Any],
         colours: list[Any],
         texture: Any,
+        surface: str | None,
     ) -> None:
-        """Add quads, each with four corners in order around it."""
-        side = self.layout.side
-        points = np.array(corners, np.float32).reshape(-1, 3) * np.array([1, side, 1], np.float32)
-        first = np.arange(len(corners), dtype=np.int32)[:, None] * 4
-        triangles = (first[:, :, None] + np.array([[0, 1, 2], [0, 2, 3]], np.int32)[None]).reshape(-1, 3)
+        """Add quads, each with four corners in order around it; ``surface`` is their class, None for paint."""
+        points, triangles = self._mesh(corners)
         rgba = np.full((len(points), 4), 255, np.uint8)
         rgba[:, :3] = np.repeat(np.array(colours, np.float32) * 255, 4, axis=0)
-        self._scene.add_surface(points, triangles, rgba, np.array(uvs, np.float32).reshape(-1, 2), texture)
+        index = None if surface is None else class_index(surface)
+        self._scene.add_surface(points, triangles, rgba, np.array(uvs, np.float32).reshape(-1, 2), texture, index)
 
-    def _strip(self, y0: float, y1: float, z0: float, z1: float, texture: Any, metres: float, dim: float = 1.0) -> None:
-        """Add a strip along the whole street, from (y0, z0) to (y1, z1); the texture repeats every ``metres``."""
+    def _mesh(self, corners: list[list[tuple[float, float, float]]]) -> tuple[Floats, Ints]:
+        """Points and triangles of quads, mirrored to the side of the road."""
+        points = np.array(corners, np.float32).reshape(-1, 3) * np.array([1, self.layout.side, 1], np.float32)
+        first = np.arange(len(corners), dtype=np.int32)[:, None] * 4
+        triangles = (first[:, :, None] + np.array([[0, 1, 2], [0, 2, 3]], np.int32)[None]).reshape(-1, 3)
+        return points, triangles
+
+    def _strip(self, y: tuple[float, float], z: tuple[float, float], cover: _Cover, dim: float = 1.0) -> None:
+        """Add a strip along the whole street, from (y, z) to (y, z)."""
+        (y0, y1), (z0, z1), metres = y, z, cover.metres
         normal = (0.0, 0.0, 1.0) if abs(z1 - z0) < 0.01 else (0.0, 1.0 * self.layout.side, 0.0)
         corners, uvs = [], []
         reach = abs(y1 - y0) + abs(z1 - z0)
@@ -134,29 +151,30 @@ class Street:
             a, b, v = x / metres, after / metres, reach / metres
             uvs.append([(a, 0), (b, 0), (b, v), (a, v)])
             x = after
-        self._quads(corners, uvs, [self._shade(normal, dim)] * len(corners), texture)
+        self._quads(corners, uvs, [self._shade(normal, dim)] * len(corners), cover.texture, cover.surface)
 
     def _ground(self) -> None:
         rng, layout = self._rng, self.layout
         paving, lawn, stone, road = (self._textures.choose(rng, kind) for kind in ("paving", "lawn", "kerb", "asphalt"))
         wet = 0.78 if self._weather.rain else 1.0
-        edge = layout.half_width
-        self._strip(-edge, edge, 0, 0, paving, 2.4, wet)
-        front = lawn if layout.gardens else paving
-        self._strip(-edge - layout.setback - 0.2, -edge, 0, 0, front, 3.0, wet)
+        edge, kerb, far_kerb = layout.half_width, layout.kerb, layout.far_kerb
+        walk, grass, kerbstone = _Cover("sidewalk", paving, 2.4), _Cover("grass", lawn, 3.0), _Cover("kerb", stone, 4.0)
+        self._strip((-edge, edge), (0, 0), walk, wet)
+        front = grass if layout.gardens else replace(walk, metres=3.0)
+        self._strip((-edge - layout.setback - 0.2, -edge), (0, 0), front, wet)
         if layout.verge:
-            self._strip(edge, layout.kerb, 0, 0, lawn, 3.0, wet)
-        self._strip(layout.kerb, layout.kerb + 0.18, 0.0, 0.0, stone, 4.0, wet)
-        self._strip(layout.kerb + 0.18, layout.kerb + 0.2, 0.0, ROAD_LEVEL, stone, 4.0, 0.8 * wet)
-        self._strip(layout.kerb + 0.2, layout.far_kerb, ROAD_LEVEL, ROAD_LEVEL, road, 5.0, wet * 0.92)
-        self._strip(layout.far_kerb, layout.far_kerb + 0.02, ROAD_LEVEL, 0.0, stone, 4.0, 0.85 * wet)
-        self._strip(layout.far_kerb, layout.far_kerb + 3.2, 0.0, 0.0, paving, 2.4, wet * 0.95)
+            self._strip((edge, kerb), (0, 0), grass, wet)
+        self._strip((kerb, kerb + 0.18), (0.0, 0.0), kerbstone, wet)
+        self._strip((kerb + 0.18, kerb + 0.2), (0.0, ROAD_LEVEL), kerbstone, 0.8 * wet)
+        self._strip((kerb + 0.2, far_kerb), (ROAD_LEVEL, ROAD_LEVEL), _Cover("road", road, 5.0), wet * 0.92)
+        self._strip((far_kerb, far_kerb + 0.02), (ROAD_LEVEL, 0.0), kerbstone, 0.85 * wet)
+        self._strip((far_kerb, far_kerb + 3.2), (0.0, 0.0), walk, wet * 0.95)
 
     def _marks(self) -> None:
         """Add lane markings, the edge of a bicycle lane and zebra crossings."""
         rng, layout = self._rng, self.layout
         z = ROAD_LEVEL + 0.012
-        white, bike = [], []
+        white, bike, crossings = [], [], []
         middle = layout.lanes_from + layout.lane
         x = self._start
         while x < self._end:
@@ -172,14 +190,22 @@ class Street:
                 bike.append((self._start, layout.kerb + 0.25, self._end, edge - 0.1))
         x = float(rng.uniform(6, 30))
         while x < self._end:
+            crossings.append((x, layout.kerb + 0.2, x + 3.2, layout.far_kerb))
             y = layout.kerb + 0.5
             while y < layout.far_kerb - 0.5:
                 white.append((x, y, x + 3.2, y + 0.5))
                 y += 1.0
             x += float(rng.uniform(45, 80))
+        self._crossings(crossings, z)
         tone = self._textures.choose(rng, "paint")
         self._marking(bike, z - 0.006, tone, pick(rng, ((0.62, 0.25, 0.2), (0.25, 0.45, 0.3)), 0.03))
         self._marking(white, z, tone, (1.0, 1.0, 1.0))
+
+    def _crossings(self, rectangles: list[tuple[float, float, float, float]], z: float) -> None:
+        """Classify crossings from kerb to kerb: their stripes with the asphalt between them."""
+        if rectangles:
+            corners = [[(x0, y0, z), (x1, y0, z), (x1, y1, z), (x0, y1, z)] for x0, y0, x1, y1 in rectangles]
+            self._scene.add_zone(*self._mesh(corners), class_index("crossing"))
 
     def _marking(
         self, rectangles: list[tuple[float, float, float, float]], z: float, texture: Any, colour: Any
@@ -194,8 +220,8 @@ class Street:
                 pieces.append([(x, y0, z), (after, y0, z), (after, y1, z), (x, y1, z)])
                 x = after
         uvs = [[(p[0] / 3, p[1] / 3) for p in piece] for piece in pieces]
-        shade = self._shade((0, 0, 1))
-        self._quads(pieces, uvs, [tuple(s * c for s, c in zip(shade, colour, strict=True))] * len(pieces), texture)
+        shade = tuple(s * c for s, c in zip(self._shade((0, 0, 1)), colour, strict=True))
+        self._quads(pieces, uvs, [shade] * len(pieces), texture, None)
 
     def _houses(self) -> None:
         rng, layout = self._rng, self.layout
@@ -216,7 +242,7 @@ class Street:
             for index, pieces in enumerate(faces):
                 if pieces:
                     corners, uvs, colours = (list(column) for column in zip(*pieces, strict=True))
-                    self._quads(corners, uvs, colours, (walls + fronts)[index])
+                    self._quads(corners, uvs, colours, (walls + fronts)[index], "building")
 
     def _house(
         self,
@@ -278,7 +304,7 @@ class Street:
                 uvs.append([(p[0] / 3, (p[1] + p[2]) / 3) for p in piece])
                 colours.append(shade)
             x = x1 + float(rng.uniform(1.2, 4))
-        self._quads(corners, uvs, colours, leaves)
+        self._quads(corners, uvs, colours, leaves, "vegetation")
 
     def distances(self, camera_height: float, pitch: float) -> Floats:
         """Distance of the empty street in each pixel, float32 (height, width), metres; 150 for the sky."""

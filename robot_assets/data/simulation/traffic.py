@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from robot_assets.data.simulation.actors import BUILDERS
+from robot_assets.data.simulation.class_masks import actor_class
 from robot_assets.data.simulation.palette import Random
 from robot_assets.data.simulation.render import Item, Scene, View
 from robot_assets.data.simulation.shapes import Floats, Light, Mesh, Point, face_areas, normals, vertex_colours
@@ -176,7 +177,8 @@ class Traffic:
             x, y = view.x + ahead, y * self._layout.side
             if self._is_occupied(None, x, y, *bounds) or (ahead < 2.5 and abs(y - view.y) < 0.45):
                 continue
-            item = self._scene.add_item(slot.ident, self._geometry(slot.name, index, heading), z)
+            geometry = self._geometry(slot.name, index, heading)
+            item = self._scene.add_item(slot.ident, geometry, z, class_index=actor_class(slot.name))
             item.place(x, y, z, heading)
             return Actor(slot.name, item, actor_mesh, x, y, z, heading, speed, *bounds)
         return None
