@@ -30,6 +30,9 @@ SIMULATED_MASK_CLASSES = (
 )
 """Classes of the simulation's masks, in the order of their values."""
 
+LABEL_TASKS = {"boxes": "detection", "masks": "segmentation"}
+"""The task of each kind of the simulation's labels."""
+
 
 class SimulationSource(Spec):
     """Images of a simulated sidewalk, rendered from a seed."""
@@ -49,6 +52,11 @@ class SimulationSource(Spec):
     def label_classes(self) -> tuple[str, ...]:
         """Classes of the labels, in the order of their category ids."""
         return SIMULATED_MASK_CLASSES if self.labels == "masks" else SIMULATED_CLASSES
+
+    @property
+    def label_task(self) -> str:
+        """The task that the labels are for."""
+        return LABEL_TASKS[self.labels]
 
     @model_validator(mode="after")
     def _enough_images(self) -> SimulationSource:
@@ -112,6 +120,16 @@ class DatasetSpec(Spec):
         if task not in tasks():
             raise ValueError(f"{unknown('task', task, tasks())}; needed one of {', '.join(tasks())}")
         return task
+
+    @model_validator(mode="after")
+    def _labels_agree(self) -> DatasetSpec:
+        if isinstance(self.source, SimulationSource) and self.task != self.source.label_task:
+            labels, task = self.source.labels, self.source.label_task
+            other = next((one for one, its_task in LABEL_TASKS.items() if its_task == self.task), None)
+            found = f"task is {self.task}, and source.labels is {labels}, which are for {task}"
+            change = f"source.labels: {other}" if other else "recorded data"
+            raise ValueError(f"{found}: write task: {task}, or {change}")
+        return self
 
     @model_validator(mode="after")
     def _classes_agree(self) -> DatasetSpec:

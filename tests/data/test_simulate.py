@@ -302,11 +302,38 @@ def test_what_fog_hides_is_unknown_and_the_sky_is_not() -> None:
     ],
 )
 def test_classes_are_those_of_the_labels(labels: str, classes: list[str], needed: str) -> None:
-    document = {
-        "task": {"masks": "segmentation", "boxes": "detection"}[labels],
+    task = {"masks": "segmentation", "boxes": "detection"}[labels]
+    with pytest.raises(ValidationError, match=needed):
+        DatasetSpec.model_validate(dataset(task, labels, classes))
+
+
+@pytest.mark.parametrize(
+    ("task", "labels", "needed"),
+    [
+        (
+            "detection",
+            "masks",
+            "task is detection, and source.labels is masks, which are for segmentation: "
+            "write task: segmentation, or source.labels: boxes",
+        ),
+        (
+            "segmentation",
+            "boxes",
+            "task is segmentation, and source.labels is boxes, which are for detection: "
+            "write task: detection, or source.labels: masks",
+        ),
+    ],
+)
+def test_masks_are_for_segmentation_and_boxes_for_detection(task: str, labels: str, needed: str) -> None:
+    classes = {"masks": ["road"], "boxes": ["car"]}[labels]
+    with pytest.raises(ValidationError, match=needed):
+        DatasetSpec.model_validate(dataset(task, labels, classes))
+
+
+def dataset(task: str, labels: str, classes: list[str]) -> dict[str, object]:
+    return {
+        "task": task,
         "source": {**SOURCE.model_dump(), "labels": labels},
         "classes": classes,
         "split": {"train": 0.6, "val": 0.2, "test": 0.2},
     }
-    with pytest.raises(ValidationError, match=needed):
-        DatasetSpec.model_validate(document)
