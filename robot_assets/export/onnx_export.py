@@ -17,6 +17,7 @@ from robot_assets.core.errors import ExportError
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.export.choice import Choice, choose
+from robot_assets.export.opset import lower_opset, not_convertible
 from robot_assets.export.parity import (
     CARD,
     DIFFERING_SHARE_MAX,
@@ -111,26 +112,30 @@ def to_onnx(module: nn.Module, interface: Interface) -> ModelProto:
     """Convert ``module`` (images float32 (1, 3, H, W) -> heads) to ONNX; the same module gives the same bytes.
 
     Raises:
-        ExportError: The exporter returned no model.
+        ExportError: The exporter returned no model, or an operator has no equivalent in ONNX.
     """
     import torch
 
     images = torch.zeros(interface.input.shape)
     with warnings.catch_warnings(), torch.no_grad(), _quiet_exporter():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(
-            module,
-            (images,),
-            dynamo=True,
-            external_data=False,
-            opset_version=OPSET,
-            input_names=[interface.input.name],
-            output_names=list(interface.head_names),
-            verbose=False,
-        )
+        try:
+            program = torch.onnx.export(
+                module,
+                (images,),
+                dynamo=True,
+                external_data=False,
+                opset_version=OPSET,
+                input_names=[interface.input.name],
+                output_names=list(interface.head_names),
+                verbose=False,
+            )
+        except torch.onnx.errors.OnnxExporterError as error:
+            raise not_convertible(error) from error
     if program is None:
         raise ExportError("torch.onnx.export returned no program", needed="an ONNX program", fix="make setup")
     model: ModelProto = program.model_proto
+    lower_opset(model)
     _normalize(model, interface.task)
     return model
 
@@ -170,14 +175,17 @@ def _normalize(model: ModelProto, name: str) -> None:
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Silence the exporter inside the block: it prints its steps and logs missing optional packages."""
-    logger = logging.getLogger("torch.onnx")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
+    # onnxscript logs a traceback where it cannot lower the opset, which ``lower_opset`` does then.
+    loggers = {logging.getLogger("torch.onnx"): logging.ERROR, logging.getLogger("onnxscript"): logging.CRITICAL}
+    before = {logger: logger.level for logger in loggers}
+    for logger, level in loggers.items():
+        logger.setLevel(level)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
-        logger.setLevel(before)
+        for logger, level in before.items():
+            logger.setLevel(level)
 
 
 def _refuse_other_networks(own: CheckpointConfig, others: dict[str, CheckpointConfig]) -> None:
