@@ -233,4 +233,4 @@ class StageKind:
 
 
 def _filled(text: str, name: AssetName) -> str:
-    return text.format(dataset=name.dataset, model=name.model, target=name.target)
+    return text.format(dataset=name.dataset, model=name.model, target=name.target, weights=name.weights)

@@ -10,7 +10,7 @@ from typing import Self
 NAME = "[a-z][a-z0-9_]{0,62}"
 """Names of data sets, models and targets become asset keys, group names, paths and node labels."""
 
-FIELDS = ("dataset", "model", "target")
+FIELDS = ("dataset", "model", "target", "weights")
 """What an asset name may be made of, beside fixed words."""
 
 
@@ -23,12 +23,14 @@ class AssetName:
         dataset: Entry of ``datasets`` in params.yaml; empty where the name has none.
         model: Entry of ``models``; empty where the name has none.
         target: Entry of ``targets``; empty where the name has none.
+        weights: Entry of ``weights``; empty where the name has none.
     """
 
     asset: str
     dataset: str = ""
     model: str = ""
     target: str = ""
+    weights: str = ""
 
     def __str__(self) -> str:
         return self.asset
@@ -44,13 +46,13 @@ class NamePattern:
 
     text: str
 
-    def name(self, dataset: str = "", model: str = "", target: str = "") -> AssetName:
-        """The name with these fields."""
-        return AssetName(self.fill(dataset, model, target), dataset=dataset, model=model, target=target)
+    def name(self, **fields: str) -> AssetName:
+        """The name with these fields, some of :data:`FIELDS`."""
+        return AssetName(self.fill(**fields), **fields)
 
-    def fill(self, dataset: str = "", model: str = "", target: str = "") -> str:
+    def fill(self, **fields: str) -> str:
         """The text of that name."""
-        return self.text.format(dataset=dataset, model=model, target=target)
+        return self.text.format(**fields)
 
     def parse(self, asset: str) -> AssetName | None:
         """What ``asset`` says; None when it is not named like this."""
@@ -82,6 +84,7 @@ def _parsed(pattern: str, asset: str) -> AssetName | None:
 
 RAW = NamePattern("raw/{dataset}")
 DATASET = NamePattern("datasets/{dataset}")
+WEIGHTS = NamePattern("weights/{weights}")
 PLATFORM = NamePattern("platform/{target}")
 CHECKPOINT = NamePattern.of_model("checkpoint")
 PTQ = NamePattern.of_model("ptq")
@@ -100,6 +103,11 @@ def raw(dataset: str) -> str:
 def dataset(dataset: str) -> str:
     """Asset of the validated, split and packed data set."""
     return DATASET.fill(dataset=dataset)
+
+
+def weights(weights: str) -> str:
+    """Observed asset of weights that a training starts from."""
+    return WEIGHTS.fill(weights=weights)
 
 
 def platform(target: str) -> str:

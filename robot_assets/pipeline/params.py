@@ -10,7 +10,7 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
+from typing import Any, get_args, get_origin
 
 import yaml
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -24,15 +24,15 @@ from robot_assets.core.validation import mistakes, nearest, needed_of, shown_val
 from robot_assets.core.yaml_documents import YamlFault, composed, load_yaml, node_at
 from robot_assets.data.entry import DatasetEntry
 from robot_assets.lineage.spec import RebuildSpec
+from robot_assets.pipeline.models import ModelSpec as ModelSpec
+from robot_assets.pipeline.models import TrainedModel
 from robot_assets.pipeline.names import NAME
 from robot_assets.pipeline.registry import reserved_words, stage_kinds
 from robot_assets.pipeline.targets import TargetEntry
 from robot_assets.profiling.spec import ProfileSpec
 from robot_assets.provenance.spec import ProvenanceSpec
-from robot_assets.sensitivity.entry import QuantizationEntry, resolved
+from robot_assets.sensitivity.entry import resolved
 from robot_assets.sensitivity.spec import SensitivitySpec
-from robot_assets.tasks.detection.spec import NetworkSpec
-from robot_assets.training.spec import TrainingSpec
 
 _SHOWN = 20
 _LONGEST = 60
@@ -50,17 +50,6 @@ class StoreSpec(Spec):
     @classmethod
     def _as_a_shell(cls, url: str) -> str:
         return expanded(url)
-
-
-class ModelSpec(Spec):
-    """One entry of ``models`` in params.yaml."""
-
-    task: Literal["detection"]
-    dataset: str
-    targets: tuple[str, ...] = Field(min_length=1)
-    network: NetworkSpec
-    training: TrainingSpec
-    quantization: QuantizationEntry
 
 
 class Params(Spec):
@@ -99,10 +88,10 @@ class Params(Spec):
             ValueError: Its own bound is looser than the accuracy gate of a target.
         """
         entry = self.models[model]
-        if entry.quantization.sensitivity is None:
+        if entry.sensitivity is None:
             return None
         gates = [self.targets[target].gate.accuracy_drop_points_max for target in entry.targets]
-        return resolved(entry.quantization.sensitivity, gates)
+        return resolved(entry.sensitivity, gates)
 
     @field_validator("datasets", "models", "targets", "stages", "pools", mode="before")
     @classmethod
@@ -112,7 +101,7 @@ class Params(Spec):
 
     @model_validator(mode="after")
     def _names_and_references(self) -> Params:
-        found = [*self._bad_names(), *self._bad_references(), *self._bad_profiles()]
+        found = [*self._bad_names(), *self._bad_references(), *self._bad_models(), *self._bad_profiles()]
         if found:
             raise ValueError("\n".join(found))
         return self
@@ -133,6 +122,22 @@ class Params(Spec):
             for target in model.targets:
                 if target not in self.targets:
                     yield f"models.{name}.targets: {unknown('target', target, self.targets)}"
+
+    def _bad_models(self) -> Iterator[str]:
+        """Models that do not fit their data set, or whose heads do not fit their network."""
+        for name, model in self.models.items():
+            if (dataset := self.datasets.get(model.dataset)) is None:
+                continue
+            if model.task != dataset.task:
+                yield (
+                    f"models.{name}.task: is {model.task}, and its data set {model.dataset} is of {dataset.task}; "
+                    f"needed a data set with task: {model.task}, or task: {dataset.task} here"
+                )
+            elif isinstance(model, TrainedModel):
+                try:
+                    model.interface(dataset.classes)
+                except ValueError as error:
+                    yield from (f"models.{name}.{line}" for line in str(error).splitlines())
 
     def _bad_profiles(self) -> Iterator[str]:
         for target, entry in self.targets.items():
@@ -295,8 +300,8 @@ def _mistakes(detail: Any) -> Iterator[_Mistake]:
     if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
         return  # pydantic counts the valid entries alone; each of the others is a mistake of its own
     needed = needed_of(detail)
-    if needed.startswith("kind: "):
-        yield _Mistake((*steps, "kind"), needed.removeprefix("kind: "))
+    if key := re.match(r"(kind|task|network\.kind|source|network|training|loss): ", needed):
+        yield _Mistake((*steps, *key[1].split(".")), needed[key.end() :])
     elif detail["type"] == "extra_forbidden":
         yield _Mistake(steps, needed + _near_key(steps))
     elif detail["type"] in ("missing", "invalid_key") or isinstance(detail["input"], dict):

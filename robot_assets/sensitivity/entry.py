@@ -7,15 +7,17 @@ of the code of both.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Self
 
 from pydantic import Field, model_validator
 
-from robot_assets.quantization.spec import QuantizationSpec
+from robot_assets.core.spec import Spec
+from robot_assets.quantization.spec import PtqSection, QuantizationSpec
 from robot_assets.sensitivity.spec import SensitivitySpec
 
 
-class QuantizationEntry(QuantizationSpec):
-    """``models.M.quantization`` in params.yaml."""
+class SensitivityEntry(Spec):
+    """The keys of the search, in ``models.M.quantization``."""
 
     sensitivity: SensitivitySpec | None = Field(
         default=None,
@@ -27,10 +29,18 @@ class QuantizationEntry(QuantizationSpec):
     )
 
     @model_validator(mode="after")
-    def _mixed_precision_needs_sensitivity(self) -> QuantizationEntry:
+    def _mixed_precision_needs_sensitivity(self) -> Self:
         if self.mixed_precision and self.sensitivity is None:
             raise ValueError("mixed_precision needs a section sensitivity beside it, which chooses the layers")
         return self
+
+
+class QuantizationEntry(QuantizationSpec, SensitivityEntry):
+    """``models.M.quantization`` of a network that is trained here."""
+
+
+class OnnxQuantizationEntry(PtqSection, SensitivityEntry):
+    """``models.M.quantization`` of an ONNX file that was trained elsewhere: there is no QAT."""
 
 
 def resolved(spec: SensitivitySpec, gates: Iterable[float]) -> SensitivitySpec:
@@ -38,7 +48,7 @@ def resolved(spec: SensitivitySpec, gates: Iterable[float]) -> SensitivitySpec:
 
     Args:
         spec: The parameters of the search.
-        gates: mAP@50 points that the engines of the model's targets may lose.
+        gates: Points that the engines of the model's targets may lose.
 
     Raises:
         ValueError: The bound of ``spec`` is looser than a gate: the search would end before the gate passes.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 
@@ -17,6 +17,7 @@ class Metric:
         class_key: Of the value of one class, such as ``ap50``.
         class_name: For people, such as ``AP50``.
         class_noun: For a row of the table of classes.
+        others: Names of the other values of the task by their key, such as ``map50_95``.
     """
 
     key: str
@@ -24,6 +25,11 @@ class Metric:
     class_key: str
     class_name: str
     class_noun: str = "class"
+    others: Mapping[str, str] = field(default_factory=dict)
+
+    def name_of(self, key: str) -> str:
+        """The name of one of the values of the task."""
+        return self.name if key == self.key else self.others.get(key, key)
 
 
 @dataclass(frozen=True)

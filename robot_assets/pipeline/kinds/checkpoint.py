@@ -9,11 +9,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_assets.cluster.spec import TRAINING
+from robot_assets.core.dispatch import chosen_by_params
 from robot_assets.core.page import Facts, Page, Picture, Table
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
-from robot_assets.tasks.detection.spec import NetworkSpec
+from robot_assets.pipeline.models import trained
+from robot_assets.tasks.networks import NetworkDefinition, network_code
+from robot_assets.tasks.registry import task_of
 from robot_assets.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
@@ -22,29 +25,37 @@ if TYPE_CHECKING:
     from robot_assets.training.loop import TrainingSummary
 
 _SHOWN_IMAGES = 6
-_SHOWN_SCORE_MIN = 0.3
 
 
 @dataclass(frozen=True)
 class CheckpointSpec:
     """What training reads of params.yaml."""
 
-    network: NetworkSpec
+    definition: NetworkDefinition
     training: TrainingSpec
 
 
 def stages(params: Params) -> Iterator[Stage]:
-    """One for each model."""
-    for name, model in params.models.items():
-        spec = CheckpointSpec(network=model.network, training=model.training)
+    """One for each model that is trained here."""
+    for name, model in trained(params):
+        task = task_of(model.task)
+        read = model.model_dump(mode="json", include={"task", "network", "input", "loss", "training"})
+        inputs = [names.dataset(model.dataset)]
+        if model.network.weights is not None:
+            inputs.append(names.weights(model.network.weights))
         yield Stage(
             names.checkpoint(name),
             KIND.name,
-            (entry(run),),
-            {"network": model.network.model_dump(mode="json"), "training": model.training.model_dump(mode="json")},
-            (names.dataset(model.dataset),),
+            (
+                entry(run),
+                *network_code(model.network, task),
+                *task.training_code,
+                *task.scoring_code(task.own_decoder.name),
+            ),
+            read,
+            tuple(inputs),
             pool=TRAINING,
-            spec=spec,
+            spec=CheckpointSpec(model.definition, model.training),
         )
 
 
@@ -53,18 +64,20 @@ def run(step: Step) -> TrainingSummary:
     from robot_assets.training.loop import train
 
     (dataset,) = step.inputs.values()
-    return train(dataset, step.spec.network, step.spec.training, step.output, step.scratch)
+    return train(dataset, step.spec.definition, step.spec.training, step.output, step.scratch)
 
 
 def facts(summary: TrainingSummary) -> Facts:
     """Accuracy of the best epoch."""
     val, test = summary.val, summary.test
+    metric = test.metric
+    others = {f"{key}_test": value for key, value in test.values.items() if key != metric.key}
     return Facts(
-        f"mAP@50 {test.map50:.3f} on test, {val.map50:.3f} on val",
+        f"{metric.name} {test.score:.3f} on test, {val.score:.3f} on val",
         {
-            "map50_test": test.map50,
-            "map50_val": val.map50,
-            "map50_95_test": test.map50_95,
+            f"{metric.key}_test": test.score,
+            f"{metric.key}_val": val.score,
+            **others,
             "best_epoch": summary.best_epoch,
             "parameters": summary.parameters,
             "images_per_s": round(summary.images_per_s, 1),
@@ -77,44 +90,55 @@ def page(step: Step, summary: TrainingSummary) -> Page:
     """Training curves, accuracy of each class, and predictions on unseen images."""
     from robot_assets.figures.curves import training_curves
 
-    (dataset,) = step.inputs.values()
+    dataset = step.inputs[next(name for name in step.stage.inputs if names.DATASET.parse(name))]
     history = json.loads((step.output / "history.json").read_text())["epochs"]
     val, test = summary.val, summary.test
+    metric = test.metric
     per_class = {
-        name: {"val AP50": val.per_class_ap50[name], "test AP50": test.per_class_ap50[name]}
-        for name in test.per_class_ap50
+        name: {
+            f"val {metric.class_name}": val.per_class.get(name),
+            f"test {metric.class_name}": test.per_class[name],
+        }
+        for name in test.per_class
     }
+    names_of = {f"val_{key}": metric.name_of(key) for key in test.values}
+    curves = training_curves(history, best_epoch=summary.best_epoch, metrics=names_of)
     return Page(
         (
-            Picture(training_curves(history, best_epoch=summary.best_epoch), "Loss and mAP"),
+            Picture(curves, f"Loss and {metric.name}"),
             Table("class", per_class),
             Picture(_predictions(step.output, dataset), "Predictions on unseen images"),
         )
     )
 
 
+@chosen_by_params
 def _predictions(trained: Path, dataset: Path) -> bytes:
-    """Images spread over the test split, with what is there and what the checkpoint detects."""
+    """Images spread over the test split, with what is there and what the checkpoint predicts."""
     import torch
 
     from robot_assets.data.packed import open_split
-    from robot_assets.figures.detections import Sample, prediction_sheet
-    from robot_assets.runtime.preprocess import letterbox, to_input
-    from robot_assets.tasks.detection.checkpoint import load_network
-    from robot_assets.tasks.detection.decode import decode
+    from robot_assets.runtime.preprocess import fitted, to_input
+    from robot_assets.tasks.checkpoint import load_network
+    from robot_assets.training.loop import network_infer
 
     network, config = load_network(trained)
-    split = open_split(dataset, "test")
-    samples = []
-    for index in range(0, len(split), max(1, len(split) // _SHOWN_IMAGES))[:_SHOWN_IMAGES]:
-        image = split.image(index)
-        boxed = letterbox(image, config.network.input_height, config.network.input_width)
-        with torch.inference_mode():
-            heads = [head.numpy() for head in network(torch.from_numpy(to_input([boxed.image])))]
-        seen = decode(heads, config.network, score_min=_SHOWN_SCORE_MIN)[0].in_image(boxed)
-        truth = (split.boxes(index), split.labels(index))
-        samples.append(Sample(image, *truth, seen.boxes, seen.labels, seen.scores))
-    return prediction_sheet(samples, config.classes)
+    interface = config.interface
+    task, split = task_of(interface.task), open_split(dataset, "test")
+    decode, labels, infer = (
+        task.load_decoder(interface.decoder),
+        task.load_labels(),
+        network_infer(network, torch.device("cpu")),
+    )
+    shown = range(0, len(split), max(1, len(split) // _SHOWN_IMAGES))[:_SHOWN_IMAGES]
+    images = [split.image(index) for index in shown]
+    predictions = []
+    for image in images:
+        boxed = fitted(image, interface.input)
+        heads = infer(to_input([boxed.image], interface.input))
+        predictions.append(decode(heads, interface)[0].in_image(boxed))
+    truth = [labels.unpacked(split, index) for index in shown]
+    return task.load_drawing().prediction_sheet(images, truth, predictions, interface.classes)
 
 
 KIND = StageKind(
@@ -124,7 +148,7 @@ KIND = StageKind(
     traits=AssetTraits(role="Checkpoint"),
     stages=stages,
     production=Production(
-        description="The best FP32 weights by validation mAP@50, as safetensors.",
+        description="The best FP32 weights by the metric of the task on val, as safetensors.",
         policy="manual",
         tools=("pytorch",),
         run=run,

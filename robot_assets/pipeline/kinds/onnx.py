@@ -10,6 +10,9 @@ from robot_assets.core.verdict import Verdict
 from robot_assets.lineage.graph import AssetTraits, Gate, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
+from robot_assets.pipeline.models import trained
+from robot_assets.tasks.networks import network_code
+from robot_assets.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from robot_assets.export.onnx_export import ExportSummary
@@ -20,25 +23,37 @@ _VARIANTS = {"checkpoint": "FP32 checkpoint", "fp32_control": "FP32 control", "p
 
 
 def stages(params: Params) -> Iterator[Stage]:
-    """One for each model."""
-    for name, model in params.models.items():
-        dataset = names.dataset(model.dataset)
-        parity = Gate(
-            "parity",
-            "The ONNX graph answers as the quantized PyTorch model does.",
-            (entry(judge),),
-            inputs=(dataset,),
-        )
+    """One for each model that is trained here."""
+    for name, model in trained(params):
+        task, dataset = task_of(model.task), names.dataset(model.dataset)
+        scoring = task.scoring_code(task.own_decoder.name)
         inputs = (names.checkpoint(name), names.ptq(name), names.qat(name), dataset)
-        yield Stage(names.onnx(name), KIND.name, (entry(run),), {}, inputs, (parity,))
+        yield Stage(
+            names.onnx(name),
+            KIND.name,
+            (entry(run), *network_code(model.network, task), *task.own_decoder.code),
+            {},
+            inputs,
+            (parity_gate(dataset, scoring),),
+        )
+
+
+def parity_gate(dataset: str, scoring: tuple[str, ...]) -> Gate:
+    """The gate of every exported or imported graph: it gives the answers that were recorded of its model."""
+    return Gate(
+        "parity",
+        "The ONNX graph answers as the model that it was made from.",
+        (entry(judge), *scoring),
+        inputs=(dataset,),
+    )
 
 
 def run(step: Step) -> ExportSummary:
     """Choose between PTQ and QAT, and export the choice."""
     from robot_assets.export.onnx_export import export_onnx
 
-    trained, post, aware, dataset = step.inputs.values()
-    return export_onnx(trained, post, aware, dataset, step.output)
+    checkpoint, post, aware, dataset = step.inputs.values()
+    return export_onnx(checkpoint, post, aware, dataset, step.output)
 
 
 def judge(step: GateStep) -> Mapping[str, Verdict]:
@@ -69,9 +84,10 @@ def page(step: Step, summary: ExportSummary) -> Page:
     """All variants side by side."""
     from robot_assets.figures.comparison import variant_comparison
 
-    values = {title: summary.choice.map50[key] for key, title in _VARIANTS.items()}
-    drawn = variant_comparison(values, _VARIANTS[summary.choice.method])
-    return Page((Picture(drawn, "mAP@50 on val, side by side"),))
+    choice = summary.choice
+    values = {title: choice.scores[key] for key, title in _VARIANTS.items()}
+    drawn = variant_comparison(values, _VARIANTS[choice.method], metric=choice.metric.name)
+    return Page((Picture(drawn, f"{choice.metric.name} on val, side by side"),))
 
 
 KIND = StageKind(

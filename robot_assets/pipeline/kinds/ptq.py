@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from robot_assets.cluster.spec import TRAINING
@@ -10,6 +11,10 @@ from robot_assets.core.page import Facts, Page, Picture
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
+from robot_assets.pipeline.models import trained
+from robot_assets.quantization.spec import PtqSpec
+from robot_assets.tasks.networks import network_code
+from robot_assets.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from robot_assets.pipeline.kind import Step
@@ -17,18 +22,26 @@ if TYPE_CHECKING:
     from robot_assets.quantization.ptq import PtqSummary
 
 
+@dataclass(frozen=True)
+class PtqStageSpec:
+    """What post-training quantization reads of params.yaml."""
+
+    ptq: PtqSpec
+    float_layers: tuple[str, ...]
+
+
 def stages(params: Params) -> Iterator[Stage]:
-    """One for each model."""
-    for name, model in params.models.items():
-        spec = model.quantization.ptq
+    """One for each model that is trained here."""
+    for name, model in trained(params):
+        task, section = task_of(model.task), model.quantization
         yield Stage(
             names.ptq(name),
             KIND.name,
-            (entry(run),),
-            {"ptq": spec.model_dump(mode="json")},
+            (entry(run), *network_code(model.network, task), *task.scoring_code(task.own_decoder.name)),
+            section.model_dump(mode="json", include={"ptq", "float_layers"}),
             (names.checkpoint(name), names.dataset(model.dataset)),
             pool=TRAINING,
-            spec=spec,
+            spec=PtqStageSpec(section.ptq, section.float_layers),
         )
 
 
@@ -36,8 +49,8 @@ def run(step: Step) -> PtqSummary:
     """Calibrate with each calibrator and keep the best."""
     from robot_assets.quantization.ptq import ptq
 
-    trained, dataset = step.inputs.values()
-    return ptq(trained, dataset, step.spec, step.output)
+    checkpoint, dataset = step.inputs.values()
+    return ptq(checkpoint, dataset, step.spec.ptq, step.output, step.spec.float_layers)
 
 
 def facts(summary: PtqSummary) -> Facts:
@@ -46,7 +59,7 @@ def facts(summary: PtqSummary) -> Facts:
         f"{summary.calibrator}: {-summary.drop_points:+z.2f} points against FP32 on val",
         {
             "calibrator": summary.calibrator,
-            "map50_val": summary.map50,
+            f"{summary.metric.key}_val": summary.score,
             "drop_points": summary.drop_points,
             "quantized_activations": summary.tensors,
         },
@@ -57,10 +70,10 @@ def page(step: Step, summary: PtqSummary) -> Page:
     """FP32 and each calibrator side by side."""
     from robot_assets.figures.comparison import variant_comparison
 
-    values = {"FP32 checkpoint": summary.checkpoint_map50}
-    values |= {f"PTQ {name}": value for name, value in summary.map50_by_calibrator.items()}
-    drawn = variant_comparison(values, f"PTQ {summary.calibrator}")
-    return Page((Picture(drawn, "mAP@50 on val, side by side"),))
+    values = {"FP32 checkpoint": summary.checkpoint_score}
+    values |= {f"PTQ {name}": value for name, value in summary.scores.items()}
+    drawn = variant_comparison(values, f"PTQ {summary.calibrator}", metric=summary.metric.name)
+    return Page((Picture(drawn, f"{summary.metric.name} on val, side by side"),))
 
 
 KIND = StageKind(

@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING
 
 from robot_assets.cluster.spec import TRAINING
 from robot_assets.core.page import Facts, Page, Picture
+from robot_assets.core.spec import Spec
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
+from robot_assets.pipeline.models import trained
 from robot_assets.quantization.spec import QatSpec
+from robot_assets.tasks.networks import network_code
+from robot_assets.tasks.registry import task_of
 from robot_assets.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
@@ -26,17 +30,24 @@ class QatStageSpec:
 
     qat: QatSpec
     training: TrainingSpec
+    loss: Spec
 
 
 def stages(params: Params) -> Iterator[Stage]:
-    """One for each model."""
-    for name, model in params.models.items():
-        spec = QatStageSpec(qat=model.quantization.qat, training=model.training)
+    """One for each model that is trained here."""
+    for name, model in trained(params):
+        task, spec = task_of(model.task), QatStageSpec(model.quantization.qat, model.training, model.loss)
+        read = {"qat": spec.qat, "training": spec.training, "loss": spec.loss}
         yield Stage(
             names.qat(name),
             KIND.name,
-            (entry(run),),
-            {"qat": model.quantization.qat.model_dump(mode="json"), "training": model.training.model_dump(mode="json")},
+            (
+                entry(run),
+                *network_code(model.network, task),
+                *task.training_code,
+                *task.scoring_code(task.own_decoder.name),
+            ),
+            {key: section.model_dump(mode="json") for key, section in read.items()},
             (names.checkpoint(name), names.ptq(name), names.dataset(model.dataset)),
             pool=TRAINING,
             spec=spec,
@@ -47,21 +58,23 @@ def run(step: Step) -> QatSummary:
     """Fine-tune with fake quantization, and an FP32 control beside it."""
     from robot_assets.quantization.qat import qat
 
-    trained, post, dataset = step.inputs.values()
-    return qat(trained, post, dataset, step.spec.qat, step.spec.training, step.output, step.scratch)
+    checkpoint, post, dataset = step.inputs.values()
+    spec = step.spec
+    return qat(checkpoint, post, dataset, spec.qat, spec.training, spec.loss, step.output, step.scratch)
 
 
 def facts(summary: QatSummary) -> Facts:
     """What QAT gains, against PTQ and against the FP32 control."""
-    gain = 100 * (summary.qat_map50 - summary.start_map50)
-    against_control = 100 * (summary.qat_map50 - summary.fp32_control_map50)
+    key = summary.metric.key
+    gain = 100 * (summary.qat_score - summary.start_score)
+    against_control = 100 * (summary.qat_score - summary.fp32_control_score)
     return Facts(
         f"{gain:+z.2f} points against the best PTQ, {against_control:+z.2f} against the FP32 control on val",
         {
             "calibrator": summary.calibrator,
-            "map50_val": summary.qat_map50,
+            f"{key}_val": summary.qat_score,
             "gain_points": gain,
-            "fp32_control_map50_val": summary.fp32_control_map50,
+            f"fp32_control_{key}_val": summary.fp32_control_score,
             "best_epoch": summary.best_epoch,
             "epochs": summary.epochs,
         },
@@ -73,12 +86,13 @@ def page(step: Step, summary: QatSummary) -> Page:
     from robot_assets.figures.comparison import variant_comparison
 
     values = {
-        "FP32 checkpoint": summary.checkpoint_map50,
-        "FP32 control": summary.fp32_control_map50,
-        f"PTQ {summary.calibrator}": summary.start_map50,
-        "QAT": summary.qat_map50,
+        "FP32 checkpoint": summary.checkpoint_score,
+        "FP32 control": summary.fp32_control_score,
+        f"PTQ {summary.calibrator}": summary.start_score,
+        "QAT": summary.qat_score,
     }
-    return Page((Picture(variant_comparison(values, None), "mAP@50 on val, side by side"),))
+    drawn = variant_comparison(values, None, metric=summary.metric.name)
+    return Page((Picture(drawn, f"{summary.metric.name} on val, side by side"),))
 
 
 KIND = StageKind(

@@ -9,7 +9,7 @@ from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.tasks.metrics import Metric
 from robot_assets.tasks.task import Decoder, Task
 
-METRIC = Metric(key="map50", name="mAP@50", class_key="ap50", class_name="AP50")
+METRIC = Metric(key="map50", name="mAP@50", class_key="ap50", class_name="AP50", others={"map50_95": "mAP@50-95"})
 
 
 class DetectionLossSpec(Spec):
