@@ -19,8 +19,8 @@ def suppress(boxes: Floats, labels: NDArray[np.integer], iou_max: float, detecti
     sides = np.ascontiguousarray(boxes.T)
 
     def overlap(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.bool_]:
-        is_same_class = labels[some][:, None] == labels[others]
-        return is_same_class & _overlap(sides[:, some], sides[:, others], iou_max)
+        is_same_class: NDArray[np.bool_] = labels[some][:, None] == labels[others]
+        return _overlap(sides[:, some], sides[:, others], iou_max) & is_same_class
 
     keep = np.zeros(0, np.int64)
     for start in range(0, len(boxes), _BLOCK):

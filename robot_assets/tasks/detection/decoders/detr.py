@@ -72,8 +72,12 @@ def _boxes(known: Outputs, roles: Mapping[str, str]) -> str | None:
 
 
 def _logits(known: Outputs, boxes: str | None) -> str | None:
+    if boxes is None or boxes not in known:
+        return None
+    queries = known[boxes][1]
+
     def fits(shape: Shape) -> bool:
-        return boxes in known and len(shape) == 3 and shape[:2] == known[boxes][:2]
+        return len(shape) == 3 and shape[1] == queries
 
     others = {name: shape for name, shape in known.items() if name != boxes and fits(shape)}
     return next(iter(others)) if len(others) == 1 else named(others, "logit|score|class", fits)

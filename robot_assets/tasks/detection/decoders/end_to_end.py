@@ -82,7 +82,9 @@ def _separate(known: Outputs, boxes: str, roles: Mapping[str, str]) -> dict[str,
     """The outputs by role; empty where one is missing."""
     rows, columns = known[boxes][1:]
     found = {"boxes": boxes, **roles}
-    flat = {name: shape for name, shape in known.items() if shape == (1, rows) and name not in found.values()}
+    flat: dict[str, Shape] = {
+        name: shape for name, shape in known.items() if shape == (1, rows) and name not in found.values()
+    }
     if columns == 4:
         _assign(found, "scores", flat, "score|conf|prob")
     _assign(found, "classes", flat, "class|label|cls")

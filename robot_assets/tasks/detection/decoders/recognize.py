@@ -40,9 +40,10 @@ def proposals(outputs: Outputs, size: tuple[int, int] | None = None) -> tuple[Pr
     """
     known = {name: tuple(shape) for name, shape in outputs.items() if _is_of_one_image(shape)}
     found = [*_grid(known), *_in_graph(known), *_two_heads(known), *_one_head(known, size)]
-    return tuple(
-        {one.decoder: one for one in reversed(found)}[name] for name in dict.fromkeys(p.decoder for p in found)
-    )
+    first: dict[str, Proposal] = {}
+    for one in found:
+        first.setdefault(one.decoder, one)
+    return tuple(first.values())
 
 
 def remark(outputs: Outputs) -> str:

@@ -134,7 +134,7 @@ def _boxes(known: Outputs, roles: Mapping[str, str]) -> str | None:
 
 
 def _scores(known: Outputs, boxes: str | None) -> str | None:
-    if boxes not in known:
+    if boxes is None or boxes not in known:
         return None
     anchors = known[boxes][1]
     found = {name: shape for name, shape in known.items() if name != boxes and len(shape) == 3 and anchors in shape[1:]}

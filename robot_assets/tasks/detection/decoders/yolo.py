@@ -24,7 +24,7 @@ class YoloOptions(SuppressionOptions):
         default=0,
         ge=0,
         le=10_000,
-        description="channels after the classes, such as mask coefficients; they are ignored",
+        description="channels after the classes that are ignored, such as mask coefficients",
     )
 
 

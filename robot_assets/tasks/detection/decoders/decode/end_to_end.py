@@ -1,7 +1,8 @@
 """Reads the rows of detectors with their suppression in the graph.
 
 TensorRT's EfficientNMS_TRT, TensorFlow's detection models and MMDetection give separate outputs; YOLOv10 and other
-end-to-end exports give one output of rows. Rows after the last detection have a score of 0 or a class of -1, or there is a count.
+end-to-end exports give one output of rows. Rows after the last detection have a score of 0 or a class of -1, or there
+is a count.
 """
 
 from __future__ import annotations
