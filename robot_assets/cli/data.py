@@ -59,6 +59,7 @@ def build(name: NameArgument, as_json: JsonOption = False) -> None:
     Example: robot-assets data build sidewalk
     """
     from robot_assets.data.dataset import build_dataset
+    from robot_assets.data.labels import label_format
 
     project = find_project()
     spec = spec_of(project, name, "build")
@@ -68,7 +69,7 @@ def build(name: NameArgument, as_json: JsonOption = False) -> None:
         summary = build_dataset(existing_raw(project, name, spec), spec, out, name)
 
     def show() -> None:
-        print_splits(summary.sessions, summary.images, summary.boxes)
+        print_splits(summary.sessions, summary.images, summary.counts, label_format(spec.task).counted.plural)
         for group in summary.linked_sessions:
             print(f"kept together by near-duplicate images: {escaped(listed(group))}")
         print(f"packed into {shown(out)}; {plural(summary.calibration_images, 'calibration image')}")

@@ -22,11 +22,11 @@ from robot_assets.pipeline.names import NAME
 from robot_assets.pipeline.project import find_project
 
 if TYPE_CHECKING:
+    from robot_assets.core.label_issues import LabelIssue
     from robot_assets.core.verdict import Verdict
     from robot_assets.data.entry import DatasetEntry
     from robot_assets.data.forecast import Forecast
     from robot_assets.data.importing.sessions.proposals import Proposal
-    from robot_assets.core.label_issues import LabelIssue
     from robot_assets.data.raw import RawData
     from robot_assets.data.spec import DatasetSpec
     from robot_assets.pipeline.project import Project
@@ -91,7 +91,7 @@ def check(
     ],
     as_json: JsonOption = False,
 ) -> None:
-    """Check raw data: images, boxes, and what a build would refuse; and the data set packed from it.
+    """Check raw data: images, labels, and what a build would refuse; and the data set packed from it.
 
     Exit code 1 when anything is bad. A packed data set is judged when it was made of this raw data with the present
     parameters.
@@ -161,8 +161,9 @@ def _folder(folder: Path, name: str) -> _Target:
 def _findings(target: _Target) -> _Findings:
     from robot_assets.data.forecast import forecast
     from robot_assets.data.raw import load_raw
+    from robot_assets.data.raw_source import task_of_raw
 
-    raw = load_raw(target.raw)
+    raw = load_raw(target.raw, task=target.spec.task if target.spec else task_of_raw(target.raw), name=target.name)
     if not raw.frames:
         return _Findings(raw, None, (), _drift(target, raw), "", {})
     spec = target.spec or _assumed(raw)
@@ -198,6 +199,7 @@ def _assumed(raw: RawData) -> DatasetSpec:
 
     return DatasetSpec.model_validate(
         {
+            "task": raw.task,
             "source": {"kind": "dvc", "pointer": "data/raw/assumed.dvc"},
             "classes": raw.categories,
             "split": {"train": 0.7, "val": 0.15, "test": 0.15},
@@ -209,9 +211,8 @@ def _assumed(raw: RawData) -> DatasetSpec:
 
 def _judged(target: _Target, raw: RawData, outlook: Forecast) -> tuple[str, dict[str, Verdict]]:
     """Why the packed data set is not judged, or its gates, by the names that they have as assets' gates."""
-    from robot_assets.data import checks
     from robot_assets.data.origin import other_origin
-    from robot_assets.pipeline.kinds.dataset import GATES
+    from robot_assets.pipeline.kinds.dataset import gates_of
 
     if target.packed is None or target.spec is None or not target.packed.is_dir():
         return "", {}
@@ -219,7 +220,7 @@ def _judged(target: _Target, raw: RawData, outlook: Forecast) -> tuple[str, dict
     if origin:
         return origin, {}
     arguments = (target.packed, target.spec, target.name)
-    return "", {gate: getattr(checks, function)(*arguments) for gate, (function, _) in GATES.items()}
+    return "", {gate.name: gate.judged(*arguments) for gate in gates_of(target.spec)}
 
 
 def _proposals(raw: RawData) -> tuple[Proposal, ...]:
@@ -234,6 +235,8 @@ def _proposals(raw: RawData) -> tuple[Proposal, ...]:
 
 def _facts(target: _Target, found: _Findings) -> dict[str, Any]:
     """For a machine."""
+    from robot_assets.data.labels import label_format
+
     raw = found.raw
     units = found.forecast.units if found.forecast else ()
     return {
@@ -242,7 +245,8 @@ def _facts(target: _Target, found: _Findings) -> dict[str, Any]:
             "path": shown(raw.folder),
             "images": len(raw.frames),
             "sessions": len(raw.sessions),
-            "boxes": raw.boxes,
+            "task": raw.task,
+            label_format(raw.task).counted.plural: raw.counts,
             "findings": [issue.as_json() for issue in raw.issues],
             "origin": found.drift[0] or None,
             "linked_sessions": [dataclasses.asdict(link) for unit in units for link in unit.links],
@@ -298,15 +302,17 @@ def _print_proposals(target: _Target, found: _Findings) -> None:
 
 
 def _print_plan(outlook: Forecast) -> None:
-    from robot_assets.data.forecast import boxes_by_class
+    from robot_assets.data.forecast import scored_counts
+    from robot_assets.data.labels import label_format
     from robot_assets.data.split import linked_units
 
     plan = outlook.plan
     if plan is None:
         return
     print("split of a build:" + escaped(linked_units(outlook.units)))
-    boxes = {split: boxes_by_class(frames, plan.classes) for split, frames in plan.frames.items()}
-    print_splits(plan.sessions, {split: len(frames) for split, frames in plan.frames.items()}, boxes)
+    counts = {split: scored_counts(frames, plan.spec) for split, frames in plan.frames.items()}
+    images = {split: len(frames) for split, frames in plan.frames.items()}
+    print_splits(plan.sessions, images, counts, label_format(plan.spec.task).counted.plural)
 
 
 def _command(target: _Target, rule: str) -> str:

@@ -143,17 +143,27 @@ def print_facts(facts: Mapping[str, Any]) -> None:
 
 
 def print_splits(
-    sessions: Mapping[str, Sequence[str]], images: Mapping[str, int], boxes: Mapping[str, Mapping[str, int]]
+    sessions: Mapping[str, Sequence[str]],
+    images: Mapping[str, int],
+    labels: Mapping[str, Mapping[str, int]],
+    nouns: str = "boxes",
 ) -> None:
-    """Sessions, images and boxes of each split as a table; many classes as a second one, a class in each row."""
-    classes = list(next(iter(boxes.values()), {}))
-    counts = {split: [str(boxes[split][label]) for label in classes] for split in images}
+    """Sessions, images and labels of each split as a table; many classes as a second one, a class in each row.
+
+    Args:
+        sessions: Recording sessions, by split.
+        images: Number of images, by split.
+        labels: Number of labels, by split and class.
+        nouns: Plural of one of the labels.
+    """
+    classes = list(next(iter(labels.values()), {}))
+    counts = {split: [str(labels[split][label]) for label in classes] for split in images}
     split_rows = [[split, str(len(sessions[split])), str(count)] for split, count in images.items()]
     if len(classes) <= _CLASSES_AS_COLUMNS:
         _print_table(("split", "sessions", "images", *classes), [[*row, *counts[row[0]]] for row in split_rows])
         return
-    totals = {split: str(sum(boxes[split].values())) for split in images}
-    _print_table(("split", "sessions", "images", "boxes"), [[*row, totals[row[0]]] for row in split_rows])
+    totals = {split: str(sum(labels[split].values())) for split in images}
+    _print_table(("split", "sessions", "images", nouns), [[*row, totals[row[0]]] for row in split_rows])
     rows = [[label, *(counts[split][index] for split in images)] for index, label in enumerate(classes)]
     _print_table(("class", *images), rows)
 

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import io
 import itertools
-import math
-from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from robot_assets.core.text import plural
 from robot_assets.core.verdict import Verdict
-from robot_assets.tasks.detection.boxes import ROUNDING_PX, SMALLEST_PX
 from robot_assets.data.images import perceptual_hash
+from robot_assets.data.labels import label_format, sum_of
 from robot_assets.data.packed import PackedSplit, open_split
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS
 from robot_assets.store.parallel import map_in_groups
+from robot_assets.tasks.task import loaded
+
+if TYPE_CHECKING:
+    from robot_assets.tasks.labels import Inspected, LabelFormat
 
 _NAMED = 10
 """Maximum number of examples in the facts of a verdict."""
@@ -87,29 +90,34 @@ def check_classes(dataset: Path, spec: DatasetSpec, name: str) -> Verdict:
     Raises:
         DataError: The data set cannot be read.
     """
-    counts: dict[str, dict[str, int]] = {}
-    for split in SPLITS:
-        packed = open_split(dataset, split)
-        boxes = Counter(label for i in range(len(packed)) for label in packed.labels(i).tolist())
-        names = {name: boxes[label] for label, name in enumerate(packed.classes)}
-        counts[split] = {name: names.get(name, 0) for name in spec.classes}
+    counts = {split: _counts(open_split(dataset, split), spec) for split in SPLITS}
     return judged_classes(counts, spec, name)
 
 
+def _counts(split: PackedSplit, spec: DatasetSpec) -> dict[str, int]:
+    """Number of labels that the metric counts, for every class of the parameters."""
+    format = label_format(spec.task)
+    of_image = map_in_groups(partial(format.unpacked_counts, split), range(len(split)), "count labels", _GROUP)
+    total = sum_of(of_image)
+    names = {name: total[label] for label, name in enumerate(split.classes)}
+    return {name: names.get(name, 0) for name in spec.classes}
+
+
 def judged_classes(counts: Mapping[str, Mapping[str, int]], spec: DatasetSpec, name: str) -> Verdict:
-    """The verdict of :func:`check_classes` on numbers of boxes, by split and class."""
+    """The verdict of :func:`check_classes` on numbers of labels, by split and class."""
+    counted = label_format(spec.task).counted
     absent = [f"{label} in {split}" for label in spec.classes for split in SPLITS if not counts[split][label]]
     exempt = [entry for entry in absent if entry.rpartition(" in ")[0] in spec.exempt_classes]
     missing = [entry for entry in absent if entry not in exempt]
     facts: dict[str, object] = {
-        "boxes": {split: dict(boxes) for split, boxes in counts.items()},
+        counted.plural: {split: dict(of_split) for split, of_split in counts.items()},
         "absent": missing,
         "exempted": {label: spec.exempt_classes[label] for label in sorted(spec.exempt_classes)},
     }
     if missing:
         return Verdict(
             passed=False,
-            summary=f"no box of {', '.join(missing)}",
+            summary=f"no {counted.noun} of {', '.join(missing)}",
             fix=f"add sessions with this class, or change datasets.{name}.split (seed or shares) in params.yaml; "
             f"if the class is too rare for three splits, give the reason in datasets.{name}.exempt_classes",
             facts=facts,
@@ -118,14 +126,14 @@ def judged_classes(counts: Mapping[str, Mapping[str, int]], spec: DatasetSpec, n
         ((counts[split][label], label, split) for label in spec.classes for split in SPLITS if counts[split][label]),
         default=(0, "nothing", "any split"),
     )
-    summary = f"{plural(len(spec.classes), 'class', 'classes')} in {len(SPLITS)} splits; fewest boxes: "
+    summary = f"{plural(len(spec.classes), 'class', 'classes')} in {len(SPLITS)} splits; fewest {counted.plural}: "
     summary += f"{rarest[0]} of {rarest[1]} in {rarest[2]}"
     reasons = [f"{entry} ({spec.exempt_classes[entry.rpartition(' in ')[0]]})" for entry in exempt]
     return Verdict(passed=True, summary=summary + _exempted(reasons), facts=facts)
 
 
-def check_boxes(dataset: Path, spec: DatasetSpec, name: str) -> Verdict:
-    """Every box finite, inside its image, not degenerate and not duplicated.
+def check_labels(dataset: Path, spec: DatasetSpec, name: str) -> Verdict:
+    """Every label valid, by the gate of the label format of its task.
 
     Args:
         dataset: Folder of the packed data set.
@@ -135,22 +143,25 @@ def check_boxes(dataset: Path, spec: DatasetSpec, name: str) -> Verdict:
     Raises:
         DataError: The data set cannot be read.
     """
-    faults: list[str] = []
-    total = 0
-    for split in SPLITS:
-        document = open_split(dataset, split).coco()
-        total += len(document["annotations"])
-        faults += [f"{split}/annotations.json: {fault}" for fault in _box_faults(document, len(spec.classes))]
-    facts: dict[str, object] = {"boxes": total, "faults": faults[:_NAMED], "faults_count": len(faults)}
+    format = label_format(spec.task)
+    found = {split: _inspected(format, open_split(dataset, split), len(spec.classes)) for split in SPLITS}
+    faults = [f"{split}/annotations.json: {fault}" for split in SPLITS for fault in found[split].faults]
+    total = sum(one.count for one in found.values())
+    noun, nouns = format.counted.noun, format.counted.plural
+    facts: dict[str, object] = {nouns: total, "faults": faults[:_NAMED], "faults_count": len(faults)}
     if faults:
         return Verdict(
             passed=False,
-            summary=f"{len(faults)} of {plural(total, 'box', 'boxes')} invalid, first: {faults[0]}",
-            fix=f"correct the boxes in the raw data, then run {_rebuild(name)}",
+            summary=f"{len(faults)} of {plural(total, noun, nouns)} invalid, first: {faults[0]}",
+            fix=f"correct the {nouns} in the raw data, then run {_rebuild(name)}",
             facts=facts,
         )
-    summary = f"{plural(total, 'box', 'boxes')}: finite, inside the image, distinct and large enough"
-    return Verdict(passed=True, summary=summary, facts=facts)
+    return Verdict(passed=True, summary=f"{plural(total, noun, nouns)}: {format.gate.valid}", facts=facts)
+
+
+def _inspected(format: LabelFormat, split: PackedSplit, classes: int) -> Inspected:
+    found: Inspected = loaded(format.gate.inspect)(split, classes)
+    return found
 
 
 def _rebuild(name: str) -> str:
@@ -183,30 +194,3 @@ def _near(one: list[int | None], other: list[int | None], bits: int) -> list[tup
             near = np.flatnonzero((differing <= bits) & ~is_blank)
             found += [(i, j, int(differing[j])) for j in near.tolist()]
     return found
-
-
-def _box_faults(document: dict[str, Any], classes: int) -> list[str]:
-    sizes = {image["id"]: (image["width"], image["height"], image["file_name"]) for image in document["images"]}
-    seen: set[tuple[object, ...]] = set()
-    faults = []
-    for annotation in document["annotations"]:
-        width, height, file_name = sizes[annotation["image_id"]]
-        key = (annotation["image_id"], annotation["category_id"], *annotation["bbox"])
-        fault = "duplicate box" if key in seen else _box_fault(annotation, width, height, classes)
-        seen.add(key)
-        if fault:
-            faults.append(f"annotation {annotation['id']} of {file_name}: {fault}")
-    return faults
-
-
-def _box_fault(annotation: dict[str, Any], width: int, height: int, classes: int) -> str:
-    x, y, w, h = annotation["bbox"]
-    if not all(math.isfinite(value) for value in (x, y, w, h)):
-        return "not finite"
-    if min(w, h) < SMALLEST_PX - ROUNDING_PX:
-        return f"degenerate: {w:g}x{h:g} px"
-    if min(x, y) < 0 or x + w > width + ROUNDING_PX or y + h > height + ROUNDING_PX:
-        return f"outside the image of {width}x{height}: {annotation['bbox']}"
-    if not 1 <= annotation["category_id"] <= classes:
-        return f"unknown class id {annotation['category_id']}"
-    return ""

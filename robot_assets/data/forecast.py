@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from robot_assets.core.errors import DataError
 from robot_assets.core.verdict import Verdict
 from robot_assets.data.checks import judged_classes
-from robot_assets.data.dataset import Plan, numbered, plan_dataset, units_of
+from robot_assets.data.dataset import Plan, by_class, numbered, plan_dataset, units_of
+from robot_assets.data.labels import label_format
 from robot_assets.data.raw import Frame, RawData
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS, Unit, split_units
@@ -56,10 +56,9 @@ def forecast(data: RawData, spec: DatasetSpec, name: str) -> Forecast:
     return Forecast(plan, plan.units, (), _judged(plan, spec, name))
 
 
-def boxes_by_class(frames: Sequence[Frame], classes: Sequence[str]) -> dict[str, int]:
-    """Number of boxes, without crowd regions; ``Box.category`` indexes ``classes``."""
-    counts = Counter(box.category for frame in frames for box in frame.boxes if not box.crowd)
-    return {label: counts[index] for index, label in enumerate(classes)}
+def scored_counts(frames: Iterable[Frame], spec: DatasetSpec) -> dict[str, int]:
+    """Number of labels that the metric counts, of images of a plan, for every class."""
+    return by_class(map(label_format(spec.task).scored_counts, [frame.labels for frame in frames]), spec.classes)
 
 
 def _sessions(units: tuple[Unit, ...], spec: DatasetSpec, name: str) -> DataError | None:
@@ -71,5 +70,5 @@ def _sessions(units: tuple[Unit, ...], spec: DatasetSpec, name: str) -> DataErro
 
 
 def _judged(plan: Plan, spec: DatasetSpec, name: str) -> Verdict:
-    counts = {split: boxes_by_class(plan.frames[split], spec.classes) for split in SPLITS}
+    counts = {split: scored_counts(plan.frames[split], spec) for split in SPLITS}
     return judged_classes(counts, spec, name)

@@ -6,16 +6,20 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.text import plural
 from robot_assets.data.dataset import Plan, numbered
+from robot_assets.data.labels import label_format
 from robot_assets.data.raw import Frame, RawData
 from robot_assets.data.spec import DatasetSpec, SimulationSource
 from robot_assets.data.split import SPLITS
 
-_Labels = tuple[str, int, int, list[tuple[object, ...]]]
-"""Session, width, height and sorted boxes of an image."""
+if TYPE_CHECKING:
+    from robot_assets.tasks.labels import LabelFormat
+
+_Labels = tuple[str, int, int, list[str]]
+"""Session, width, height and sorted annotations of an image."""
 
 
 def other_origin(packed: Path, data: RawData, spec: DatasetSpec, plan: Plan | None) -> str:
@@ -64,16 +68,21 @@ def _other_data(
     document: Mapping[str, Any], labels: Mapping[str, Mapping[str, Any]], data: RawData, spec: DatasetSpec
 ) -> str:
     """Whether images, classes or labels differ."""
-    images = _difference(document["source_md5"], {frame.entry.file_name: frame.md5 for frame in data.frames})
-    if images:
-        return f"was packed from other raw data ({images})"
+    format = label_format(spec.task)
+    files = {"image": (document["source_md5"], {frame.entry.file_name: frame.md5 for frame in data.frames})}
+    if format.folder:
+        sides = {frame.entry.side_name: frame.side_md5 for frame in data.frames}
+        files[format.counted.noun] = (document[f"{format.folder}_md5"], sides)
+    changes = [change for noun, (before, now) in files.items() if (change := _difference(before, now, noun))]
+    if changes:
+        return f"was packed from other raw data ({', '.join(changes)})"
     if document["classes"] != list(spec.classes):
         return _OTHER.format("classes")
     categories = [{"id": index + 1, "name": name} for index, name in enumerate(spec.classes)]
     if any(labels[split]["categories"] != categories for split in SPLITS):
         return _DAMAGED
     packed = [image for split in SPLITS for image in _packed_labels(labels[split])]
-    present = _labels_of(numbered(data, spec))
+    present = _labels_of(numbered(data, spec), format)
     different = sum(present.get(name) != label for name, label in packed)
     if different:
         return f"was packed from other raw data (labels of {plural(different, 'image')} changed)"
@@ -88,24 +97,24 @@ def _other_split(document: Mapping[str, Any], plan: Plan | None) -> str:
     return ""
 
 
-def _difference(before: Mapping[str, str], present: Mapping[str, str]) -> str:
-    """Images that were added, removed or changed since; "" for none."""
+def _difference(before: Mapping[str, str], present: Mapping[str, str], noun: str) -> str:
+    """Files that were added, removed or changed since; "" for none."""
     counts = {
         "added": len(present.keys() - before.keys()),
         "removed": len(before.keys() - present.keys()),
         "changed": sum(before[name] != present[name] for name in before.keys() & present.keys()),
     }
-    return ", ".join(f"{plural(count, 'image')} {what}" for what, count in counts.items() if count)
+    return ", ".join(f"{plural(count, noun)} {what}" for what, count in counts.items() if count)
 
 
-def _labels_of(frames: Iterable[Frame]) -> dict[str, _Labels]:
-    """By file name."""
+def _labels_of(frames: Iterable[Frame], format: LabelFormat) -> dict[str, _Labels]:
+    """By file name, without what a format keeps of other files: their bytes are compared."""
     return {
         frame.entry.file_name: (
             frame.session,
             frame.width,
             frame.height,
-            sorted((box.category + 1, box.x, box.y, box.width, box.height, int(box.crowd)) for box in frame.boxes),
+            sorted(map(_text, format.annotations(frame.labels))),
         )
         for frame in frames
     }
@@ -113,13 +122,17 @@ def _labels_of(frames: Iterable[Frame]) -> dict[str, _Labels]:
 
 def _packed_labels(document: Mapping[str, Any]) -> list[tuple[str, _Labels]]:
     """The same of a label file of a packed split."""
-    boxes: defaultdict[int, list[tuple[object, ...]]] = defaultdict(list)
+    labels: defaultdict[int, list[str]] = defaultdict(list)
     for one in document["annotations"]:
-        boxes[one["image_id"]].append((one["category_id"], *one["bbox"], one["iscrowd"]))
+        labels[one["image_id"]].append(_text({key: one[key] for key in one.keys() - {"id", "image_id"}}))
     return [
-        (image["file_name"], (image["session"], image["width"], image["height"], sorted(boxes[image["id"]])))
+        (image["file_name"], (image["session"], image["width"], image["height"], sorted(labels[image["id"]])))
         for image in document["images"]
     ]
+
+
+def _text(annotation: Mapping[str, Any]) -> str:
+    return json.dumps(annotation, sort_keys=True)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,6 +1,6 @@
-"""Reads packed splits: one memory-mapped file of encoded images, and one of labels.
+"""Reads packed splits: one memory-mapped file of encoded images, one of labels, and one of payloads if any.
 
-A split needs two open files for any number of images, and its readers share the page cache.
+A split needs two or three open files for any number of images, and its readers share the page cache.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from robot_assets.data.split import SPLITS
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
+PAYLOAD = "payload.bin"
+PAYLOAD_OFFSETS = "payload_offsets.npy"
 
 
 class PackedSplit:
     """Images and labels of one split, in pack order.
 
-    Crowd regions (COCO's iscrowd) are in :meth:`coco`, where evaluation ignores them, and not in :meth:`boxes`.
+    Labels are COCO annotations and a payload of bytes for each image; the label format of a task reads them. Crowd
+    regions (COCO's iscrowd) are in :meth:`coco`, where evaluation ignores them, and not in :meth:`boxes`.
     Pickling transfers the path only and maps the file again, so instances can be sent to data-loader workers.
     """
 
@@ -59,13 +62,9 @@ class PackedSplit:
         self.image_ids: tuple[int, ...] = tuple(image["id"] for image in self._images)
 
     def _map(self, count: int) -> None:
-        try:
-            self._offsets = np.load(self._folder / "offsets.npy", allow_pickle=False)
-            self._bytes = np.memmap(self._folder / "images.bin", dtype=np.uint8, mode="r")
-        except (OSError, ValueError) as error:
-            raise _broken(self._folder, str(error)) from None
-        if self._offsets.shape != (count + 1,) or int(self._offsets[-1]) != len(self._bytes):
-            raise _broken(self._folder, "offsets.npy, images.bin and annotations.json do not match")
+        self._encoded = _Blobs(self._folder, "images.bin", "offsets.npy", count)
+        has_payload = (self._folder / PAYLOAD).exists()
+        self._payload = _Blobs(self._folder, PAYLOAD, PAYLOAD_OFFSETS, count) if has_payload else None
 
     def __reduce__(self) -> tuple[Any, ...]:
         return PackedSplit, (self._folder, self._indices)
@@ -75,8 +74,15 @@ class PackedSplit:
 
     def encoded(self, i: int) -> bytes:
         """Encoded bytes of image ``i``, as recorded."""
-        at = self._indices[i]
-        return self._bytes[int(self._offsets[at]) : int(self._offsets[at + 1])].tobytes()
+        return self._encoded.read(self._indices[i])
+
+    def payload(self, i: int) -> bytes:
+        """What the label format of the task keeps of image ``i`` beside the COCO document; empty for none."""
+        return self._payload.read(self._indices[i]) if self._payload else b""
+
+    def annotations(self, i: int) -> list[dict[str, Any]]:
+        """The annotations of image ``i`` in :meth:`coco`."""
+        return self._annotations[self.image_ids[i]]
 
     def image(self, i: int) -> Pixels:
         """Image ``i`` as uint8 (H, W, 3), RGB."""
@@ -105,7 +111,28 @@ class PackedSplit:
         }
 
     def _objects(self, i: int) -> list[dict[str, Any]]:
-        return [a for a in self._annotations[self.image_ids[i]] if not a["iscrowd"]]
+        return [a for a in self.annotations(i) if not a["iscrowd"]]
+
+
+class _Blobs:
+    """A memory-mapped file of one blob for each image, and where each begins.
+
+    Raises:
+        DataError: The files are missing or do not fit to ``count`` images.
+    """
+
+    def __init__(self, folder: Path, name: str, offsets: str, count: int) -> None:
+        try:
+            self._offsets = np.load(folder / offsets, allow_pickle=False)
+            self._bytes = np.memmap(folder / name, dtype=np.uint8, mode="r")
+        except (OSError, ValueError) as error:
+            raise _broken(folder, str(error)) from None
+        if self._offsets.shape != (count + 1,) or int(self._offsets[-1]) != len(self._bytes):
+            raise _broken(folder, f"{offsets}, {name} and annotations.json do not match")
+
+    def read(self, at: int) -> bytes:
+        """The blob at an index."""
+        return self._bytes[int(self._offsets[at]) : int(self._offsets[at + 1])].tobytes()
 
 
 def open_split(dataset: Path, name: str) -> PackedSplit:

@@ -1,6 +1,7 @@
 """Reads raw data sets: annotations.json with images/SESSION/FILE, as an import or the simulation writes them.
 
-Strict: anything else in the folder is an issue. Exports of annotation tools are read by
+A task whose labels are files has them in a folder beside ``images`` (:class:`robot_assets.tasks.labels.LabelFormat`).
+Strict: any other image or label in the folder is an issue. Exports of annotation tools are read by
 :mod:`robot_assets.data.importing`.
 """
 
@@ -8,18 +9,22 @@ from __future__ import annotations
 
 import shlex
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.errors import DataError
-from robot_assets.tasks.detection.boxes import Box, fault_of, make_box
-from robot_assets.data.coco_document import NotCoco, NotJson, document_of, is_int, is_number, load_json
 from robot_assets.core.label_issues import BadItem, LabelIssue, printable
-from robot_assets.data.source import Entry, Source
+from robot_assets.data.coco_document import NotCoco, NotJson, document_of, is_int, load_json
+from robot_assets.data.labels import label_format
 from robot_assets.data.tree import Tree, walk
+from robot_assets.tasks.labels import DEFAULT_TASK, RawImage
+from robot_assets.tasks.registry import tasks
+
+if TYPE_CHECKING:
+    from robot_assets.tasks.labels import LabelFormat
 
 LABELS = "annotations.json"
 IMAGES = "images/"
@@ -29,29 +34,145 @@ _Labels = list[tuple[str, dict[str, Any]]]
 """Annotations of an image, each with its place."""
 
 
-def read_raw(raw: Path) -> Source:
-    """Find the images of a raw data set; boxes are checked later, one image at a time.
+@dataclass(frozen=True)
+class RawEntry:
+    """One image of a raw data set, before anything of it is read.
+
+    Attributes:
+        file_name: Path below images/; its folder is the recording session.
+        path: Path of the image.
+        place: Its record in the labels, for errors.
+        record: That record.
+        annotations: Its annotations, each with its place.
+        side_name: Path of its file in the folder of the label format; empty for a format without one.
+        side_path: The same on this machine; None when there is no such file.
+    """
+
+    file_name: str
+    path: Path
+    place: str
+    record: dict[str, Any]
+    annotations: _Labels
+    side_name: str = ""
+    side_path: Path | None = None
+
+
+@dataclass(frozen=True)
+class RawSource:
+    """The content of a raw data set, before any image is read.
+
+    Attributes:
+        categories: Class names in the order of their ids.
+        numbers: Index into ``categories`` by category id.
+        entries: Images with labels, ordered by file name.
+        issues: Issues found without opening an image, those about files that the labels do not list included.
+    """
+
+    categories: tuple[str, ...]
+    numbers: Mapping[int, int]
+    entries: tuple[RawEntry, ...]
+    issues: tuple[LabelIssue, ...]
+
+    def image(self, entry: RawEntry, size: tuple[int, int], side: bytes | None) -> RawImage:
+        """An image as its labels are read.
+
+        Args:
+            entry: The image.
+            size: Its width and height in pixels, as decoded.
+            side: The bytes of ``entry.side_path``.
+
+        Raises:
+            BadItem: Its record has another size, or an annotation has no id of its own.
+        """
+        for key, actual in zip(("width", "height"), size, strict=True):
+            if entry.record.get(key, actual) != actual:
+                found = f"{entry.record[key]!r}, but the image has {actual}"
+                raise BadItem(f"{entry.place}.{key}", found, "scale the labels, or correct the field")
+        for place, label in entry.annotations:
+            if label["has_bad_id"]:
+                found = f"{label.get('id')!r} is not an integer or not unique"
+                raise BadItem(f"{place}.id", found, "give it a unique id")
+        return RawImage(
+            file_name=entry.file_name,
+            width=size[0],
+            height=size[1],
+            annotations=entry.annotations,
+            categories=self.numbers,
+            classes=self.categories,
+            side_name=entry.side_name,
+            side=side,
+        )
+
+
+def read_raw(raw: Path, task: str = DEFAULT_TASK, name: str = "") -> RawSource:
+    """Find the images of a raw data set; labels are checked later, one image at a time.
+
+    Args:
+        raw: Folder of the raw data.
+        task: The task whose labels it has.
+        name: Name of the data set in params.yaml, for errors.
 
     Raises:
-        DataError: Not a folder of raw data, malformed labels, or contradictory categories.
+        DataError: Not a folder of raw data, malformed labels, contradictory categories, or labels of another task.
     """
     tree = walk(raw)
     if LABELS not in tree.files:
         _refuse_reported_labels(tree, raw)
         raise not_raw_data(tree, str(raw), str(raw), raw.name)
     document = _load(tree.files[LABELS])
-    reader = _Reader(tree, document, _categories(document))
+    refuse_other_task(raw, tree, document, task, name)
+    reader = _Reader(tree, document, _categories(document), label_format(task))
     issues = list(tree.issues)
     labels = reader.labels_by_image(issues)
-    entries = list(reader.entries(labels, issues))
-    listed = reader.listed()
-    unlisted = [
-        LabelIssue(name, "the labels do not list this image", "list it, without annotations if it has no object")
-        for name in tree.images()
-        if name not in listed
-    ]
-    categories = tuple(reader.categories.values())
-    return Source(categories, tuple(sorted(entries, key=lambda e: e.file_name)), tuple(issues), tuple(unlisted))
+    entries = sorted(reader.entries(labels, issues), key=lambda entry: entry.file_name)
+    numbers = {number: index for index, number in enumerate(reader.categories)}
+    return RawSource(tuple(reader.categories.values()), numbers, tuple(entries), (*issues, *reader.unlisted()))
+
+
+def task_of_raw(raw: Path) -> str:
+    """The task of raw data that no params.yaml describes: as its labels name it, else by its folders.
+
+    Raises:
+        DataError: Not a folder of raw data.
+    """
+    tree = walk(raw)
+    document = _load(tree.files[LABELS]) if LABELS in tree.files else {}
+    return _named_task(document) or _task_by_folder(tree) or DEFAULT_TASK
+
+
+def _named_task(document: dict[str, Any]) -> str:
+    info = document.get("info")
+    task = info.get("task") if isinstance(info, dict) else None
+    return task if isinstance(task, str) else ""
+
+
+def _task_by_folder(tree: Tree) -> str:
+    """The task with a folder that is there; empty for none."""
+    folders = {name.partition("/")[0] for name in tree.files if "/" in name and not name.startswith(IMAGES)}
+    return next((name for name, one in tasks().items() if folders and one.load_labels().folder in folders), "")
+
+
+def refuse_other_task(raw: Path, tree: Tree, document: dict[str, Any], task: str, name: str) -> None:
+    """The labels have to be those of the task.
+
+    Raises:
+        DataError: The labels name another task, have its folder, or have no folder of this one.
+    """
+    key = f"datasets.{name}.task" if name else "task"
+    named, folder = _named_task(document), label_format(task).folder
+    other = named or ("" if folder else _task_by_folder(tree))
+    if other and other != task:
+        raise DataError(
+            f"{raw} has labels of the task {printable(other)}, and {key} is {task}",
+            needed="a data set of the task of its labels",
+            fix=f"set {key} to {printable(other)} in params.yaml, or import data with labels of the task {task}",
+        )
+    if folder and not any(file.startswith(f"{folder}/") for file in tree.files):
+        raise DataError(
+            f"{raw} has no files in {folder}/, and {key} is {task}",
+            needed=f"{folder}/SESSION/STEM{label_format(task).suffix} for each images/SESSION/FILE",
+            fix=f"add the {label_format(task).counted.plural}, or set {key} in params.yaml to the task of the labels",
+        )
 
 
 def _refuse_reported_labels(tree: Tree, raw: Path) -> None:
@@ -130,11 +251,38 @@ class _Reader:
     tree: Tree
     document: dict[str, Any]
     categories: dict[int, str]
+    format: LabelFormat
 
-    def listed(self) -> set[str]:
-        """Paths that the labels list, whether they are there or not."""
+    @cached_property
+    def names(self) -> Counter[str]:
+        """File names of the images that the labels list, whether they are there or not."""
         records = (image for image in self.document["images"] if isinstance(image, dict))
-        return {IMAGES + image["file_name"] for image in records if isinstance(image.get("file_name"), str)}
+        return Counter(image["file_name"] for image in records if isinstance(image.get("file_name"), str))
+
+    @cached_property
+    def images_of(self) -> dict[str, list[str]]:
+        """File names of the images that share a file of the label format, by its path."""
+        found: defaultdict[str, list[str]] = defaultdict(list)
+        for name in self.names if self.format.folder else ():
+            found[self.side_name(name)].append(name)
+        return found
+
+    def side_name(self, file_name: str) -> str:
+        """Path of the file of an image in the folder of the label format; empty for a format without one."""
+        if not self.format.folder:
+            return ""
+        return f"{self.format.folder}/{PurePosixPath(file_name).with_suffix(self.format.suffix)}"
+
+    def unlisted(self) -> Iterator[LabelIssue]:
+        """Issues about images that the labels do not list, and files of the label format without an image."""
+        noun, folder = self.format.counted.noun, f"{self.format.folder}/" if self.format.folder else None
+        for name in self.tree.images():
+            if not (folder and name.startswith(folder)) and name.removeprefix(IMAGES) not in self.names:
+                fix = "list it, without annotations if it has no object" if not folder else "list it, or remove it"
+                yield LabelIssue(name, "the labels do not list this image", fix)
+        for name in self.tree.files if folder else ():
+            if name.startswith(str(folder)) and name not in self.images_of:
+                yield LabelIssue(name, f"no image has this {noun}", f"add its image and list it, or remove the {noun}")
 
     def labels_by_image(self, issues: list[LabelIssue]) -> defaultdict[int, _Labels]:
         """Annotations by image id; those that point to no image are added to ``issues``."""
@@ -156,33 +304,37 @@ class _Reader:
             labels[image_id].append((place, {**label, "has_bad_id": has_bad_id}))
         return labels
 
-    def entries(self, labels: defaultdict[int, _Labels], issues: list[LabelIssue]) -> Iterator[Entry]:
+    def entries(self, labels: defaultdict[int, _Labels], issues: list[LabelIssue]) -> Iterator[RawEntry]:
         """Images with their labels; bad records are added to ``issues``, and so are all records of one file."""
         records = [image if isinstance(image, dict) else {} for image in self.document["images"]]
         ids = Counter(image["id"] for image in records if is_int(image.get("id")))
-        names = Counter(image["file_name"] for image in records if isinstance(image.get("file_name"), str))
-        numbers = {number: index for index, number in enumerate(self.categories)}
         for index, image in enumerate(records):
             place = f"{LABELS}: images[{index}]"
-            fault = self._fault(image, ids, names)
+            fault = self._fault(image, ids)
             if fault:
                 issues.append(LabelIssue(place, *fault))
             elif IMAGES + image["file_name"] in self.tree.files:
                 name = image["file_name"]
-                read = partial(_read_boxes, place, image, labels[image["id"]], numbers)
-                yield Entry(name, self.tree.files[IMAGES + name], read)
+                side = self.side_name(name)
+                if not (side and self._is_reported(side)):
+                    path, side_path = self.tree.files[IMAGES + name], self.tree.files.get(side)
+                    yield RawEntry(name, path, place, image, labels[image["id"]], side, side_path)
 
-    def _fault(self, image: dict[str, Any], ids: Counter[int], names: Counter[str]) -> tuple[str, str] | None:
+    def _fault(self, image: dict[str, Any], ids: Counter[int]) -> tuple[str, str] | None:
         """What is wrong with the record of an image, and how to fix it."""
         name = image.get("file_name")
         if not is_int(image.get("id")) or not isinstance(name, str):
             return "no integer id or no file_name", _CORRECT
         if ids[image["id"]] > 1:
             return f"duplicate image id {image['id']}", "give each image a unique id"
-        if names[name] > 1:
-            return f"{printable(name)} is listed {names[name]} times", "merge its entries, or remove the others"
+        if self.names[name] > 1:
+            return f"{printable(name)} is listed {self.names[name]} times", "merge its entries, or remove the others"
         if IMAGES + name not in self.tree.files and not self._is_reported(IMAGES + name):
             return f"no such image: {printable(name)}", "restore the image, or remove its entry"
+        sharing = self.images_of[self.side_name(name)] if self.format.folder else [name]
+        if len(sharing) > 1:
+            found = f"{' and '.join(map(printable, sharing))} have one {self.format.counted.noun}, by their stem"
+            return found, "rename one of the images"
         return None
 
     @cached_property
@@ -192,31 +344,3 @@ class _Reader:
     def _is_reported(self, name: str) -> bool:
         """Whether the walk over the folder has reported this file or a folder above it."""
         return any(printable(part) in self._reported for part in (name, *map(str, PurePosixPath(name).parents)))
-
-
-def _read_boxes(
-    place: str, image: dict[str, Any], labels: _Labels, numbers: dict[int, int], width: int, height: int
-) -> list[Box]:
-    for key, actual in (("width", width), ("height", height)):
-        if image.get(key, actual) != actual:
-            found = f"{image[key]!r}, but the image has {actual}"
-            raise BadItem(f"{place}.{key}", found, "scale the labels, or correct the field")
-    return [_box(where, label, numbers, width, height) for where, label in labels]
-
-
-def _box(place: str, label: dict[str, Any], numbers: dict[int, int], width: int, height: int) -> Box:
-    if label["has_bad_id"]:
-        raise BadItem(f"{place}.id", f"{label.get('id')!r} is not an integer or not unique", "give it a unique id")
-    category = label.get("category_id")
-    if not is_int(category) or category not in numbers:
-        raise BadItem(f"{place}.category_id", f"unknown class id {category!r}", f"use one of {list(numbers)}")
-    bbox = label.get("bbox")
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(is_number(value) for value in bbox):
-        raise BadItem(f"{place}.bbox", f"{bbox!r} is not [x, y, width, height] in pixels", _CORRECT)
-    fault = fault_of(bbox[0], bbox[1], bbox[2], bbox[3], width, height)
-    if fault:
-        raise BadItem(f"{place}.bbox", fault, _CORRECT)
-    crowd = label.get("iscrowd", 0)
-    if crowd not in (0, 1):
-        raise BadItem(f"{place}.iscrowd", f"{crowd!r}, needed 0 or 1", "set it to 0 or 1")
-    return make_box(numbers[category], (bbox[0], bbox[1], bbox[2], bbox[3]), (width, height), crowd=bool(crowd))

@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from robot_assets.tasks.detection.boxes import Box
-from robot_assets.data.images import ImageFacts, inspect_image, read_bytes
 from robot_assets.core.label_issues import BadItem, LabelIssue
+from robot_assets.data.images import ImageFacts, inspect_image, read_bytes
+from robot_assets.tasks.detection.boxes import Box
+from robot_assets.tasks.detection.labels import refuse_duplicates
 
 
 @dataclass(frozen=True)
@@ -81,11 +82,5 @@ def checked_boxes(entry: Entry, width: int, height: int) -> tuple[Box, ...]:
     except OSError as error:
         found = f"its labels cannot be read ({error.strerror or error})"
         raise BadItem(entry.file_name, found, "correct the permissions, or copy the labels again") from None
-    seen = set()
-    for box in boxes:
-        key = (box.category, box.x, box.y, box.width, box.height)
-        if key in seen:
-            place = f"{box.x:g}, {box.y:g}, {box.width:g}, {box.height:g}"
-            raise BadItem(entry.file_name, f"duplicate box: {place} px", "remove one of the two labels")
-        seen.add(key)
+    refuse_duplicates(boxes, entry.file_name)
     return boxes

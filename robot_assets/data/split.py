@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.label_issues import printable
 from robot_assets.core.text import listed, plural
 from robot_assets.data.duplicates import SessionLink
-from robot_assets.core.label_issues import printable
 from robot_assets.data.spec import SplitSpec
 
 SPLITS = ("train", "val", "test")
@@ -39,13 +39,13 @@ class Unit:
     Attributes:
         sessions: Their names, sorted.
         images: Number of their images.
-        boxes: Number of boxes, by class; classes without boxes may be missing.
+        counts: Number of labels, by class; classes without labels may be missing.
         links: The near-duplicate images that link its sessions.
     """
 
     sessions: tuple[str, ...]
     images: int
-    boxes: Mapping[str, int]
+    counts: Mapping[str, int]
     links: tuple[SessionLink, ...] = ()
 
 
@@ -119,12 +119,12 @@ def _pair(link: SessionLink) -> str:
 class _Search:
     """Local search for an assignment (unit -> index of its split) of low cost.
 
-    Columns of the counts: images, units, boxes of each class.
+    Columns of the counts: images, units, labels of each class.
     """
 
     def __init__(self, units: Sequence[Unit], shares: Sequence[float]) -> None:
-        classes = sorted({name for unit in units for name, count in unit.boxes.items() if count})
-        rows = [[unit.images, 1, *(unit.boxes.get(name, 0) for name in classes)] for unit in units]
+        classes = sorted({name for unit in units for name, count in unit.counts.items() if count})
+        rows = [[unit.images, 1, *(unit.counts.get(name, 0) for name in classes)] for unit in units]
         self._names = ["/".join(unit.sessions) for unit in units]
         self._counts = np.array(rows, dtype=np.float64)
         self._wanted = np.outer(np.array(shares), self._counts.sum(axis=0))

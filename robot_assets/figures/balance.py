@@ -1,4 +1,4 @@
-"""The composition of a data set: boxes of each class, recording sessions of each split."""
+"""The composition of a data set: labels of each class, recording sessions of each split."""
 
 from __future__ import annotations
 
@@ -37,32 +37,35 @@ if TYPE_CHECKING:
 _ROW = 34
 _TOP = 114
 _BLOCK_MIN_PX = 4
+_MILLIONS = 1_000_000
+"""Counts from here on are shown in millions."""
 
 
-def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
-    """Draw the share of each class in the boxes of each split.
+def class_balance(counts: Mapping[str, Mapping[str, int]], nouns: str = "boxes") -> bytes:
+    """Draw the share of each class in the boxes of each split, or in whatever labels are counted in.
 
-    Shares make splits of different sizes comparable; the numbers beside the bars are boxes. A class that a split does
+    Shares make splits of different sizes comparable; the numbers beside the bars are counts. A class that a split does
     not contain is highlighted.
 
     Args:
-        counts: Split to class to number of boxes. The classes are in the order of their index, which determines their
-            colour; a class that is missing in a split has no boxes there.
+        counts: Split to class to number. The classes are in the order of their index, which determines their colour;
+            a class that is missing in a split has none there.
+        nouns: What the numbers are of, such as ``boxes`` or ``pixels``.
 
     Returns:
         PNG bytes.
     """
     classes = list(dict.fromkeys(name for split in counts.values() for name in split))
     if not classes:
-        return empty_card("Boxes of each class", "The data set has no classes yet.")
+        return empty_card(f"{nouns.capitalize()} of each class", "The data set has no classes yet.")
     total = sum(sum(split.values()) for split in counts.values())
     height = _TOP + _ROW * len(classes) + 26
-    subtitle = f"{total:,} {'box' if total == 1 else 'boxes'}; share of the boxes of each split"
-    figure = new_card(height, _balance_headline(counts, classes), subtitle)
+    subtitle = f"{_total(total, nouns)}; share of the {nouns} of each split"
+    figure = new_card(height, _balance_headline(counts, classes, nouns), subtitle)
     left, right, gap = 130.0, 820.0, 26.0
     width = (right - left - gap * (len(counts) - 1)) / len(counts)
     largest = max(_share(split, name) for split in counts.values() for name in classes) or 1.0
-    for column, (split, boxes) in enumerate(counts.items()):
+    for column, (split, of_split) in enumerate(counts.items()):
         start = left + column * (width + gap)
         axes = add_panel(figure, start, _TOP, start + width, height - 26)
         axes.set_xlim(0, largest * 1.75)
@@ -76,7 +79,7 @@ def class_balance(counts: Mapping[str, Mapping[str, int]]) -> bytes:
         for row, name in enumerate(classes):
             if column == 0:
                 draw_row_name(axes, row, name)
-            _draw_class(axes, row, boxes.get(name, 0), _share(boxes, name))
+            _draw_class(axes, row, of_split.get(name, 0), _share(of_split, name))
     return png_bytes(figure)
 
 
@@ -118,20 +121,27 @@ def _split_headline(sessions: Mapping[str, Mapping[str, int]]) -> str:
     return f"{len(shared):,} sessions are in more than one split, such as {name_in_title(shared[0])}"
 
 
-def _share(boxes: Mapping[str, int], name: str) -> float:
-    return boxes.get(name, 0) / max(sum(boxes.values()), 1)
+def _share(counts: Mapping[str, int], name: str) -> float:
+    return counts.get(name, 0) / max(sum(counts.values()), 1)
 
 
-def _balance_headline(counts: Mapping[str, Mapping[str, int]], classes: list[str]) -> str:
-    missing = [(name, split) for split, boxes in counts.items() for name in classes if not boxes.get(name)]
+def _total(count: int, nouns: str) -> str:
+    """A count with its noun, whose plural is given: ``1 box``, ``3 boxes``, ``2.1 million pixels``."""
+    if count == 1:
+        return f"1 {nouns.removesuffix('es' if nouns.endswith('xes') else 's')}"
+    return f"{count / 1e6:,.1f} million {nouns}" if count >= _MILLIONS else f"{count:,} {nouns}"
+
+
+def _balance_headline(counts: Mapping[str, Mapping[str, int]], classes: list[str], nouns: str) -> str:
+    missing = [(name, split) for split, of_split in counts.items() for name in classes if not of_split.get(name)]
     if missing:
         name, split = missing[0]
         more = f", and {counted(len(missing) - 1, 'more gap')}" if len(missing) > 1 else ""
-        return f"No boxes of {name_in_title(name)} in {split}{more}"
-    totals = {name: sum(boxes.get(name, 0) for boxes in counts.values()) for name in classes}
+        return f"No {nouns} of {name_in_title(name)} in {split}{more}"
+    totals = {name: sum(of_split.get(name, 0) for of_split in counts.values()) for name in classes}
     rare, common = min(totals, key=lambda n: totals[n]), max(totals, key=lambda n: totals[n])
     if rare == common:
-        return f"{totals[rare]:,} {'box' if totals[rare] == 1 else 'boxes'} of {name_in_title(rare)}"
+        return f"{_total(totals[rare], nouns)} of {name_in_title(rare)}"
     ratio = _ratio(totals[common] / totals[rare])
     return f"{name_in_title(common)} is {ratio} as frequent as {name_in_title(rare)}"
 
@@ -142,7 +152,8 @@ def _ratio(ratio: float) -> str:
 
 def _draw_class(axes: Axes, row: int, count: int, share: float) -> None:
     axes.barh(row, share, height=0.58, color=hex_colour(class_colour(row)))
-    text = f"{count:,}  {_percent(share)}" if count else "none"
+    shown = f"{count / 1e6:,.1f} M" if count >= _MILLIONS else f"{count:,}"
+    text = f"{shown}  {_percent(share)}" if count else "none"
     axes.annotate(
         text,
         (share, row),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robot_assets.data.checks import check_boxes, check_classes, check_leakage
+from robot_assets.data.checks import check_labels, check_classes, check_leakage
 from robot_assets.data.packed import open_split
 from robot_assets.data.spec import DatasetSpec
 from tests.data.image_sources import read_labels, write_labels
@@ -25,7 +25,7 @@ def edit_labels(packed: Path, split: str, change: Callable[[dict[str, Any]], Non
 
 
 def test_a_valid_data_set_passes_every_gate(packed: Path, spec: DatasetSpec) -> None:
-    for check in (check_leakage, check_classes, check_boxes):
+    for check in (check_leakage, check_classes, check_labels):
         verdict = check(packed, spec, NAME)
         assert verdict.passed, verdict
         assert verdict.fix == ""
@@ -98,7 +98,7 @@ def test_an_exemption_covers_its_own_class_only(packed: Path, spec: DatasetSpec)
 )
 def test_an_invalid_box_is_named(packed: Path, spec: DatasetSpec, bbox: list[float], fault: str) -> None:
     edit_labels(packed, "train", lambda d: d["annotations"][1].update(bbox=bbox))
-    verdict = check_boxes(packed, spec, NAME)
+    verdict = check_labels(packed, spec, NAME)
     assert not verdict.passed
     assert "train/annotations.json: annotation 2 of " in verdict.summary
     assert fault in verdict.summary
@@ -107,7 +107,7 @@ def test_an_invalid_box_is_named(packed: Path, spec: DatasetSpec, bbox: list[flo
 
 def test_a_duplicate_box_is_named(packed: Path, spec: DatasetSpec) -> None:
     edit_labels(packed, "test", lambda d: d["annotations"].append({**d["annotations"][0], "id": 999}))
-    verdict = check_boxes(packed, spec, NAME)
+    verdict = check_labels(packed, spec, NAME)
     assert not verdict.passed
     assert "annotation 999" in verdict.summary
     assert "duplicate box" in verdict.summary

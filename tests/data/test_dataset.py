@@ -134,7 +134,7 @@ def test_the_description_counts_images_sessions_and_boxes(raw: Path, spec: Datas
     document = json.loads((tmp_path / "out" / "dataset.json").read_text())
     assert len(document["source_md5"]) == sum(SESSIONS.values()) == sum(summary.images.values())
     assert {s for split in document["splits"].values() for s in split["sessions"]} == set(SESSIONS)
-    assert all(count for split in summary.boxes.values() for count in split.values())
+    assert all(count for split in summary.counts.values() for count in split.values())
 
 
 def test_sessions_that_share_a_near_duplicate_stay_together(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_a_damaged_data_set_is_another_origin_or_fails_a_gate_in_words(
         for _ in range(12):
             path.write_text(json.dumps(altered(json.loads(before), chance)))
             if not other_origin(packed, data, spec, plan):
-                for check in (checks.check_leakage, checks.check_classes, checks.check_boxes):
+                for check in (checks.check_leakage, checks.check_classes, checks.check_labels):
                     with contextlib.suppress(RobotAssetsError):
                         check(packed, spec, "field")
         path.write_bytes(before)

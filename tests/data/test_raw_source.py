@@ -20,7 +20,7 @@ def test_raw_data_is_read_with_its_sessions(raw: Path) -> None:
     source = read_raw(raw)
     assert source.categories == CLASSES
     assert len(source.entries) == 30
-    assert (source.issues, source.unlisted, source.notes) == ((), (), ())
+    assert source.issues == ()
     assert source.entries[0].file_name == "d1/r1/000.jpg"
 
 
@@ -60,8 +60,11 @@ def test_a_missing_and_an_unlisted_image_are_findings(raw: Path) -> None:
     image = raw / "images" / "d1" / "r1" / "000.jpg"
     image.rename(image.with_name("moved.jpg"))
     source = read_raw(raw)
-    assert [issue.found for issue in source.issues] == ["no such image: d1/r1/000.jpg"]
-    assert [issue.place for issue in source.unlisted] == ["images/d1/r1/moved.jpg"]
+    assert [issue.found for issue in source.issues] == [
+        "no such image: d1/r1/000.jpg",
+        "the labels do not list this image",
+    ]
+    assert source.issues[1].place == "images/d1/r1/moved.jpg"
 
 
 def test_a_file_that_the_walk_reports_is_reported_once(raw: Path) -> None:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_assets.data.checks import check_boxes, check_classes, check_leakage
+from robot_assets.data.checks import check_labels, check_classes, check_leakage
 from robot_assets.data.dataset import DatasetSummary, build_dataset
 from robot_assets.data.importing.importer import import_dataset
 from robot_assets.data.packed import open_split
@@ -37,7 +37,7 @@ def test_shares_are_within_half_a_point_of_the_parameters(
 
 
 def test_val_and_test_have_a_fair_share_of_every_class(packed: tuple[Path, DatasetSummary]) -> None:
-    boxes = packed[1].boxes
+    boxes = packed[1].counts
     for label in packed[1].classes:
         total = sum(boxes[name][label] for name in boxes)
         assert 0.12 < boxes["val"][label] / total < 0.18
@@ -45,7 +45,7 @@ def test_val_and_test_have_a_fair_share_of_every_class(packed: tuple[Path, Datas
 
 
 def test_the_gates_pass(packed: tuple[Path, DatasetSummary], spec: DatasetSpec) -> None:
-    for check in (check_leakage, check_classes, check_boxes):
+    for check in (check_leakage, check_classes, check_labels):
         verdict = check(packed[0], spec, "robocup")
         assert verdict.passed, verdict.summary
 

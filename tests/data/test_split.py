@@ -48,9 +48,9 @@ def test_a_class_is_in_every_split_whenever_possible(
 
     def absences(assignment: list[str]) -> int:
         return sum(
-            not any(unit.boxes.get(label) for unit, at in zip(units, assignment, strict=True) if at == split)
+            not any(unit.counts.get(label) for unit, at in zip(units, assignment, strict=True) if at == split)
             for label in "abcd"
-            if sum(bool(unit.boxes.get(label)) for unit in units) >= 3
+            if sum(bool(unit.counts.get(label)) for unit in units) >= 3
             for split in SPLITS
         )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,20 +14,64 @@ from robot_assets.core.verdict import Verdict
 from robot_assets.lineage.graph import AssetTraits, Gate, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
+from robot_assets.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from robot_assets.data.dataset import DatasetSummary
+    from robot_assets.data.spec import DatasetSpec
     from robot_assets.pipeline.kind import GateStep, Step
     from robot_assets.pipeline.params import Params
 
-GATES = {
-    "no_leakage": ("check_leakage", "No recording session and no near-duplicate image is in two splits."),
-    "classes_in_every_split": (
-        "check_classes",
-        "Every class is in every split, but for those that params.yaml exempts.",
-    ),
-    "boxes_sane": ("check_boxes", "Every box is finite, inside its image, and there once."),
-}
+
+@dataclass(frozen=True)
+class DatasetGate:
+    """One gate of a data set.
+
+    Attributes:
+        name: Of the gate.
+        description: One sentence.
+        check: Name of its function in ``robot_assets.data.checks``.
+        code: Entry points of the parts of the task that it uses.
+    """
+
+    name: str
+    description: str
+    check: str
+    code: tuple[str, ...] = ()
+
+    def judged(self, artifact: Path, spec: DatasetSpec, name: str) -> Verdict:
+        """Its verdict on a packed data set; it reads the packed bytes for itself.
+
+        Args:
+            artifact: Folder of the data set.
+            spec: Its parameters.
+            name: Its name in params.yaml.
+
+        Raises:
+            DataError: The data set cannot be read.
+        """
+        from robot_assets.data import checks
+
+        found: Verdict = getattr(checks, self.check)(artifact, spec, name)
+        return found
+
+
+def gates_of(spec: DatasetSpec) -> tuple[DatasetGate, ...]:
+    """The gates of a data set: two of every task, and that of its label format."""
+    task = task_of(spec.task)
+    labels = task.load_labels().gate
+    return (
+        DatasetGate(
+            "no_leakage", "No recording session and no near-duplicate image is in two splits.", "check_leakage"
+        ),
+        DatasetGate(
+            "classes_in_every_split",
+            "Every class is in every split, but for those that params.yaml exempts.",
+            "check_classes",
+            (task.labels,),
+        ),
+        DatasetGate(labels.name, labels.description, "check_labels", (task.labels, labels.inspect)),
+    )
 
 
 def stages(params: Params) -> Iterator[Stage]:
@@ -34,11 +79,13 @@ def stages(params: Params) -> Iterator[Stage]:
     for name, dataset in params.datasets.items():
         read = dataset.model_dump(mode="json", exclude={"source"})
         gates = tuple(
-            Gate(gate, description, (entry(judge), f"robot_assets.data.checks:{check}"), read)
-            for gate, (check, description) in GATES.items()
+            Gate(
+                gate.name, gate.description, (entry(judge), f"robot_assets.data.checks:{gate.check}", *gate.code), read
+            )
+            for gate in gates_of(dataset)
         )
-        inputs = (names.raw(name),)
-        yield Stage(names.dataset(name), KIND.name, (entry(run),), read, inputs, gates, spec=dataset)
+        code = (entry(run), task_of(dataset.task).labels)
+        yield Stage(names.dataset(name), KIND.name, code, read, (names.raw(name),), gates, spec=dataset)
 
 
 def run(step: Step) -> DatasetSummary:
@@ -52,10 +99,12 @@ def run(step: Step) -> DatasetSummary:
 @chosen_by_params
 def judge(step: GateStep) -> Mapping[str, Verdict]:
     """Each gate reads the packed bytes for itself; its check is an entry point of its code."""
-    from robot_assets.data import checks
-
-    arguments = (step.artifact, step.stage.spec, step.name.dataset)
-    return {gate.name: getattr(checks, GATES[gate.name][0])(*arguments) for gate in step.gates}
+    asked = {gate.name for gate in step.gates}
+    return {
+        gate.name: gate.judged(step.artifact, step.stage.spec, step.name.dataset)
+        for gate in gates_of(step.stage.spec)
+        if gate.name in asked
+    }
 
 
 def facts(summary: DatasetSummary) -> Facts:
@@ -72,12 +121,13 @@ def facts(summary: DatasetSummary) -> Facts:
 
 
 def page(step: Step, summary: DatasetSummary) -> Page:
-    """Boxes of each class, sessions of each split."""
+    """Labels of each class, sessions of each split."""
     from robot_assets.figures.balance import class_balance, session_split
 
+    nouns = task_of(step.spec.task).load_labels().counted.amount
     return Page(
         (
-            Picture(class_balance(summary.boxes), "Boxes of each class"),
+            Picture(class_balance(summary.amounts, nouns), f"{nouns.capitalize()} of each class"),
             Picture(session_split(_images_by_session(step.output, summary)), "Recording sessions of each split"),
         )
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from robot_assets.data.entry import RecordedSource
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Observation, Observer, Production, Sensor, Sighting, StageKind, entry
+from robot_assets.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from robot_assets.data.repository import Repositories
@@ -45,43 +45,33 @@ def run(step: Step) -> SimulationSummary:
 
 
 def facts(summary: SimulationSummary) -> Facts:
-    """Counts of images and objects."""
+    """Counts of images, and of objects or classes of pixels."""
     objects = sum(summary.objects.values())
+    labels = (
+        plural(len(summary.pixel_shares), "class", "classes") if summary.pixel_shares else plural(objects, "object")
+    )
     return Facts(
-        f"{plural(summary.images, 'image')}, {plural(objects, 'object')}, {summary.images_per_second:.0f} images/s",
+        f"{plural(summary.images, 'image')}, {labels}, {summary.images_per_second:.0f} images/s",
         {
             "images": summary.images,
             "sessions": len(summary.sessions),
-            "objects": objects,
+            **({} if summary.pixel_shares else {"objects": objects}),
             "images_per_s": round(summary.images_per_second, 1),
         },
     )
 
 
 def page(step: Step, summary: SimulationSummary) -> Page:
-    """Some images with their labels, and the objects of each class."""
-    from robot_assets.figures.detections import labelled_sheet
+    """Some images with their labels, and the objects or pixels of each class."""
+    from robot_assets.data.raw_sample import sample_raw
+    from robot_assets.data.raw_source import task_of_raw
 
-    counts = {name: {"objects": count, "images": summary.images_with[name]} for name, count in summary.objects.items()}
-    sheet = labelled_sheet(*_some_labelled(step.output, _SHOWN_IMAGES))
-    return Page((Picture(sheet, "Some images with their labels"), Table("class", counts)))
-
-
-def _some_labelled(raw: Path, count: int) -> tuple[list[Any], list[Any], list[Any], tuple[str, ...]]:
-    """Images spread over a raw data set, their boxes (n, 4) xyxy, their class indices, and the classes."""
-    import numpy as np
-    from PIL import Image
-
-    document = json.loads((raw / "annotations.json").read_text())
-    images, boxes, labels = [], [], []
-    for one in document["images"][:: max(1, len(document["images"]) // count)][:count]:
-        found = [label for label in document["annotations"] if label["image_id"] == one["id"]]
-        corners = [[x, y, x + w, y + h] for x, y, w, h in (label["bbox"] for label in found)]
-        with Image.open(raw / "images" / one["file_name"]) as image:
-            images.append(np.asarray(image.convert("RGB")))
-        boxes.append(np.array(corners, float).reshape(-1, 4))
-        labels.append(np.array([label["category_id"] - 1 for label in found], int))
-    return images, boxes, labels, tuple(category["name"] for category in document["categories"])
+    task = task_of(task_of_raw(step.output))
+    sheet = task.load_drawing().labelled_sheet(*sample_raw(step.output, task.name, _SHOWN_IMAGES))
+    amounts: dict[str, dict[str, Any]] = {name: {"objects": count} for name, count in summary.objects.items()}
+    amounts |= {name: {"pixels": f"{share:.1%}"} for name, share in summary.pixel_shares.items()}
+    rows = {name: {**amount, "images": summary.images_with[name]} for name, amount in amounts.items()}
+    return Page((Picture(sheet, "Some images with their labels"), Table("class", rows)))
 
 
 def observe(observer: Observer, name: AssetName) -> Sighting | None:

@@ -56,7 +56,7 @@ EDITS = [
     ("the simulation", "data/simulation/render.py", function("render"), {"raw/street"}),
     ("the packing of a data set", "data/dataset.py", function("build_dataset"), {"datasets/street"}),
     ("a class in a file that others read", "data/split.py", function("greedy"), {"datasets/street"}),
-    ("a check of data", "data/checks.py", function("check_boxes"), {"datasets/street:boxes_sane"}),
+    ("a check of data", "data/checks.py", function("check_labels"), {"datasets/street:boxes_sane"}),
     ("the loss", "tasks/detection/loss.py", function("_angle"), {"checkpoint", "qat"}),
     ("a validator of training", "training/spec.py", function("_schedule_fits"), {"checkpoint", "qat"}),
     ("a calibrator", "quantization/histogram.py", function("mse_scale"), {"ptq"}),
