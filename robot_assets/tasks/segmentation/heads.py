@@ -27,7 +27,6 @@ class LabelsOptions(Spec):
     """``source`` with ``decoder: labels``."""
 
     output: str | None = Field(default=None, description="output with the class indices; needed where it has several")
-    dtype: Literal["int64", "int32", "float32"] = Field(default="int64", description="of the class indices")
 
 
 class BinaryOptions(Spec):
@@ -66,7 +65,7 @@ def labels_heads(input: Input, options: LabelsOptions, classes: tuple[str, ...],
     """
     _refuse_many(classes)
     name, shape = _chosen(outputs, options.output)
-    return (_plane_head(name, shape, "labels", "class indices").model_copy(update={"dtype": options.dtype}),)
+    return (_plane_head(name, shape, "labels", "class indices"),)
 
 
 def binary_heads(input: Input, options: BinaryOptions, classes: tuple[str, ...], outputs: Outputs) -> tuple[Head, ...]:

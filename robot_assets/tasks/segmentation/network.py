@@ -51,7 +51,7 @@ def build_compact(spec: CompactSegmenter, classes: int) -> nn.Module:
     """
     network = Segmenter(spec, classes)
     initialize_convolutions(network)
-    # Small logits: every class is about as probable as any other before training.
-    nn.init.normal_(network.logits.weight, std=0.01)
+    # Not close to 0 as in a detector: the gradient of the features is proportional to these weights.
+    nn.init.normal_(network.logits.weight, std=spec.width**-0.5)
     nn.init.zeros_(network.logits.bias)  # type: ignore[arg-type]
     return network

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 from pydantic import Field
 
 from robot_assets.core.spec import Spec
 from robot_assets.tasks.networks import NetworkBase
 from robot_assets.tasks.segmentation.heads import MapOptions
+
+ClassWeight: TypeAlias = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
 
 class CompactSegmenter(NetworkBase):
@@ -34,6 +38,6 @@ class SegmentationLossSpec(Spec):
 
     lovasz: float = Field(default=0.0, ge=0, le=10, description="weight of the Lovasz-Softmax term")
     dice: float = Field(default=0.0, ge=0, le=10, description="weight of the Dice term")
-    class_weights: dict[str, float] = Field(
-        default_factory=dict, description="weight of a class in the cross-entropy; 1 where it is not named"
+    class_weights: dict[str, ClassWeight] = Field(
+        default_factory=dict, description="weight of a class in the cross-entropy, above 0; 1 where it is not named"
     )
