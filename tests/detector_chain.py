@@ -22,18 +22,14 @@ from robot_assets.quantization.ptq import ptq
 from robot_assets.quantization.qat import qat
 from robot_assets.quantization.spec import PtqSpec, QatSpec
 from robot_assets.tasks.detection.spec import NetworkSpec
-from robot_assets.tasks.detection.task import TASK, DetectionLossSpec
-from robot_assets.tasks.interface import Preprocessing
-from robot_assets.tasks.networks import NetworkDefinition, interface_of
 from robot_assets.training.loop import train
 from robot_assets.training.spec import TrainingSpec
+from tests.detectors import CLASSES, LOSS, definition, interface
 
-CLASSES = ("red", "green", "blue")
 COLOURS = ((220, 40, 40), (40, 200, 60), (50, 60, 220))
 NETWORK = NetworkSpec(input_height=64, input_width=96, width=8, depth=1)
-LOSS = DetectionLossSpec()
-DEFINITION = NetworkDefinition("detection", NETWORK, Preprocessing(), LOSS)
-INTERFACE = interface_of(TASK, NETWORK, Preprocessing(), CLASSES)
+DEFINITION = definition(NETWORK)
+INTERFACE = interface(NETWORK)
 TRAINING = TrainingSpec(epochs=40, batch_size=8, learning_rate=8e-3, ema_decay=0.9, evaluate_every=40, threads=1)
 PTQ = PtqSpec()
 QAT = QatSpec(epochs=1, learning_rate=1e-4)

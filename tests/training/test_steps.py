@@ -8,7 +8,6 @@ from torch import nn
 
 from robot_assets.core.errors import TrainingError
 from robot_assets.data.packed import open_split
-from robot_assets.tasks.detection.network import build_network
 from robot_assets.tasks.detection.spec import NetworkSpec
 from robot_assets.training.batches import Batch, Batches
 from robot_assets.training.ema import MovingAverage
@@ -16,14 +15,17 @@ from robot_assets.training.images import LabelledImages
 from robot_assets.training.schedule import Schedule
 from robot_assets.training.spec import TrainingSpec
 from robot_assets.training.steps import Trainer
+from tests.detectors import detector, interface, learning
 
 NETWORK = NetworkSpec(input_height=64, input_width=96, width=8)
 SPEC = TrainingSpec(epochs=2, batch_size=8, threads=1)
+INPUT, LEARNING = interface(NETWORK).input, learning(NETWORK)
 CPU = torch.device("cpu")
 
 
 def first_batch(dataset: Path, spec: TrainingSpec, memory_limit_mb: int = 100) -> Batch:
-    batches = Batches(LabelledImages(open_split(dataset, "train"), NETWORK, memory_limit_mb), spec, CPU)
+    images = LabelledImages(open_split(dataset, "train"), INPUT, LEARNING, memory_limit_mb)
+    batches = Batches(images, spec, LEARNING, INPUT, CPU)
     try:
         return next(iter(batches.epoch(1)))
     finally:
@@ -75,8 +77,8 @@ def test_a_split_smaller_than_a_batch_fills_one_by_repetition(drawn_dataset: Pat
 
 
 def test_a_loss_that_is_not_finite_is_reported_with_its_step_and_a_fix(drawn_dataset: Path) -> None:
-    network = build_network(NETWORK, 3)
-    trainer = Trainer(network, NETWORK, SPEC, Schedule(1e-3, 0, 10), CPU)
+    network = detector(NETWORK)
+    trainer = Trainer(network, LEARNING, SPEC, Schedule(1e-3, 0, 10), CPU)
     batch = first_batch(drawn_dataset, SPEC)
     with torch.no_grad():
         network.stem[0].weight.fill_(float("nan"))
@@ -102,6 +104,6 @@ def test_the_same_seed_gives_the_same_steps(drawn_dataset: Path) -> None:
     batch = first_batch(drawn_dataset, SPEC)
     losses = []
     for _ in range(2):
-        trainer = Trainer(build_network(NETWORK, 3).train(), NETWORK, SPEC, Schedule(1e-3, 0, 10), CPU)
+        trainer = Trainer(detector(NETWORK).train(), LEARNING, SPEC, Schedule(1e-3, 0, 10), CPU)
         losses.append([trainer.train_step(batch, 1e-3, "").numpy() for _ in range(2)])
     np.testing.assert_array_equal(*losses)

@@ -2,26 +2,23 @@ import numpy as np
 import pytest
 
 from robot_assets.runtime.preprocess import letterbox
-from robot_assets.tasks.detection.decode import Detections, cells, decode, output_names
+from robot_assets.tasks.detection.decode import cells, decode_grid
+from robot_assets.tasks.detection.predictions import Detections
 from robot_assets.tasks.detection.spec import NetworkSpec
+from robot_assets.tasks.interface import Interface
+from tests.detectors import interface
 
-SPEC = NetworkSpec(input_height=64, input_width=96, width=8)
+SPEC = interface(NetworkSpec(input_height=64, input_width=96, width=8))
 BOX = np.array([20.0, 10.0, 31.0, 50.0], np.float32)
 
 
-def empty_heads(spec: NetworkSpec, classes: int = 3) -> list[np.ndarray]:
-    heads = []
-    for stride in spec.strides:
-        heads.append(np.full((1, classes, *spec.grid(stride)), -20, np.float32))
-        heads.append(np.zeros((1, 4, *spec.grid(stride)), np.float32))
-    return heads
+def empty_heads(spec: Interface) -> list[np.ndarray]:
+    return [np.full(head.shape, -20 if head.name.startswith("cls") else 0, np.float32) for head in spec.heads]
 
 
-def encode(
-    heads: list[np.ndarray], spec: NetworkSpec, box: np.ndarray, label: int, logit: float, shift: int = 0
-) -> None:
+def encode(heads: list[np.ndarray], spec: Interface, box: np.ndarray, label: int, logit: float, shift: int = 0) -> None:
     """Write ``box`` into the cell at its centre, or ``shift`` cells to the right of it."""
-    stride = spec.strides[0]
+    stride = spec.options["strides"][0]
     centre = (box[:2] + box[2:]) / 2
     column, row = (centre / stride).astype(int) + np.array([shift, 0])
     heads[0][0, label, row, column] = logit
@@ -33,7 +30,7 @@ def test_a_cell_that_encodes_a_box_decodes_to_that_box() -> None:
     heads = empty_heads(SPEC)
     encode(heads, SPEC, BOX, label=2, logit=2.0)
 
-    (found,) = decode(heads, SPEC)
+    (found,) = decode_grid(heads, SPEC)
 
     np.testing.assert_allclose(found.boxes, [BOX], atol=1e-3)
     np.testing.assert_allclose(found.scores, [1 / (1 + np.exp(-2.0))], rtol=1e-6)
@@ -46,7 +43,7 @@ def test_the_lower_score_of_two_equal_boxes_of_a_class_is_dropped_and_other_clas
     encode(heads, SPEC, BOX, label=0, logit=3.0, shift=1)
     encode(heads, SPEC, BOX, label=1, logit=2.0, shift=2)
 
-    (found,) = decode(heads, SPEC)
+    (found,) = decode_grid(heads, SPEC)
 
     assert found.labels.tolist() == [0, 1]
     assert (np.diff(found.scores) <= 0).all()
@@ -72,15 +69,16 @@ def iou(box: np.ndarray, other: np.ndarray) -> float:
 @pytest.mark.parametrize("detections_max", [20, 1000])
 def test_suppression_in_blocks_keeps_the_boxes_of_the_textbook_algorithm(seed: int, detections_max: int) -> None:
     """More boxes than a block has, of few classes and close to each other."""
-    random, spec = np.random.default_rng(seed), NetworkSpec(input_height=256, input_width=256, width=8)
-    heads = empty_heads(spec, classes=2)
-    for stride, logits, boxes in zip(spec.strides, heads[0::2], heads[1::2], strict=True):
+    random = np.random.default_rng(seed)
+    spec = interface(NetworkSpec(input_height=256, input_width=256, width=8), ("one", "other"))
+    heads = empty_heads(spec)
+    for stride, logits, boxes in zip(spec.options["strides"], heads[0::2], heads[1::2], strict=True):
         middle = slice(64 // stride, 192 // stride)  # so far from the border that no box is clipped
         logits[:, :, middle, middle] = random.normal(-2, 2, logits[:, :, middle, middle].shape)
         boxes[:] = random.normal(0.3, 0.25, boxes.shape)
 
-    (everything,) = decode(heads, spec, iou_max=1.0, candidates_max=400, detections_max=400)
-    (found,) = decode(heads, spec, iou_max=0.5, candidates_max=400, detections_max=detections_max)
+    (everything,) = decode_grid(heads, spec, iou_max=1.0, candidates_max=400, detections_max=400)
+    (found,) = decode_grid(heads, spec, iou_max=0.5, candidates_max=400, detections_max=detections_max)
 
     kept = greedy(everything, 0.5)[:detections_max]
     assert 20 <= len(kept) < len(everything.scores) == 400
@@ -94,7 +92,7 @@ def test_extreme_outputs_decode_to_finite_boxes_inside_the_input() -> None:
     heads[0][:] = 5
     heads[1][:] = 1e4
 
-    (found,) = decode(heads, SPEC)
+    (found,) = decode_grid(heads, SPEC)
 
     assert np.isfinite(found.boxes).all()
     assert found.boxes.min() >= 0
@@ -102,24 +100,19 @@ def test_extreme_outputs_decode_to_finite_boxes_inside_the_input() -> None:
 
 
 def test_heads_without_a_candidate_give_empty_detections() -> None:
-    (found,) = decode(empty_heads(SPEC), SPEC)
+    (found,) = decode_grid(empty_heads(SPEC), SPEC)
     assert found.boxes.shape == (0, 4)
     assert found.labels.dtype == np.int64
 
 
 def test_heads_of_another_network_are_refused_with_the_name_of_the_head() -> None:
-    other = NetworkSpec(input_height=128, input_width=96, width=8)
+    other = interface(NetworkSpec(input_height=128, input_width=96, width=8))
     with pytest.raises(ValueError, match="cls_s8 has shape"):
-        decode(empty_heads(other), SPEC)
-
-
-def test_output_names_follow_the_strides() -> None:
-    assert output_names(SPEC) == ("cls_s8", "box_s8", "cls_s16", "box_s16")
-    assert output_names(SPEC.model_copy(update={"finest_stride": 4}))[:2] == ("cls_s4", "box_s4")
+        decode_grid(empty_heads(other), SPEC)
 
 
 def test_cells_cover_the_input_row_by_row() -> None:
-    centres, strides = cells(SPEC)
+    centres, strides = cells(64, 96, (8, 16))
     assert centres[0].tolist() == [4, 4]
     assert centres[1].tolist() == [12, 4]
     assert strides[-1] == 16

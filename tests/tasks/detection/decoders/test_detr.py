@@ -1,8 +1,9 @@
 """The decoder of detection transformers against their papers.
 
-DETR (arXiv 2005.12872, section 3.1): each query has a box as centre, width and height relative to the image, and a softmax
-over the classes and "no object"; its class is the most likely one beside that. Deformable DETR (arXiv 2010.04159) and
-RT-DETR (arXiv 2304.08069) have a sigmoid for each class instead, and take the best pairs of query and class.
+DETR (arXiv 2005.12872, section 3.1): each query has a box as centre, width and height relative to the image, and a
+softmax over the classes and "no object"; its class is the most likely one beside that. Deformable DETR
+(arXiv 2010.04159) and RT-DETR (arXiv 2304.08069) have a sigmoid for each class instead, and take the best pairs of
+query and class.
 """
 
 from __future__ import annotations

@@ -4,8 +4,8 @@ EfficientNMS_TRT: README of plugin/efficientNMSPlugin of github.com/NVIDIA/Tenso
 detection_boxes (N, M, 4) as corners, detection_scores (N, M), detection_classes (N, M) int32; only the first
 num_detections rows are valid. TensorFlow's detection models: num_detections (N), detection_boxes (N, M, 4) as fractions
 ymin, xmin, ymax, xmax, classes as floats from 1. MMDetection: dets (N, M, 5) and labels (N, M) int64. YOLOv10
-(arXiv 2405.14458): (N, 300, 6) of x1, y1, x2, y2, score, class. OpenVINO's DetectionOutput: (1, 1, N, 7) of image, class,
-score and corners as fractions; an image of -1 is after the last detection.
+(arXiv 2405.14458): (N, 300, 6) of x1, y1, x2, y2, score, class. OpenVINO's DetectionOutput: (1, 1, N, 7) of image,
+class, score and corners as fractions; an image of -1 is after the last detection.
 """
 
 from __future__ import annotations

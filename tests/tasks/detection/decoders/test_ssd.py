@@ -1,8 +1,8 @@
 """The decoder of boxes and scores of anchors against SSD's paper and the documents of its implementations.
 
 SSD (arXiv 1512.02325, section 2.2): the offsets of a default box d are ``(x - d.x) / d.w``, ``(y - d.y) / d.h``,
-``log(w / d.w)``, ``log(h / d.h)``, which implementations divide by variances of 0.1 and 0.2. TensorFlow's models order y
-before x, and give a background class first. Default boxes are around ``((column + 0.5) / columns, (row + 0.5) / rows)``.
+``log(w / d.w)``, ``log(h / d.h)``, which implementations divide by variances of 0.1 and 0.2. Default boxes are around
+``((column + 0.5) / columns, (row + 0.5) / rows)``. TensorFlow's models order y before x, and have the background first.
 """
 
 from __future__ import annotations

@@ -5,35 +5,36 @@ from pathlib import Path
 import pytest
 import torch
 
-from robot_assets.core.errors import TrainingError
-from robot_assets.tasks.detection.checkpoint import load_config, load_network, save_checkpoint
-from robot_assets.tasks.detection.network import build_network
+from robot_assets.core.errors import ParamsError, TrainingError
+from robot_assets.tasks.checkpoint import load_config, load_network, save_checkpoint
 from robot_assets.tasks.detection.spec import NetworkSpec
+from tests.detectors import config, detector
 
 SPEC = NetworkSpec(input_height=64, input_width=64, width=8)
 CLASSES = ("ball", "goal post")
+CONFIG = config(SPEC, CLASSES)
 
 
 @pytest.fixture
 def checkpoint(tmp_path: Path) -> Path:
-    save_checkpoint(tmp_path, build_network(SPEC, 2).state_dict(), SPEC, CLASSES)
+    save_checkpoint(tmp_path, detector(SPEC, CLASSES).state_dict(), CONFIG)
     return tmp_path
 
 
 def test_a_loaded_network_gives_the_outputs_of_the_saved_one(checkpoint: Path) -> None:
     images = torch.rand(1, 3, 64, 64)
-    loaded, config = load_network(checkpoint)
+    loaded, found = load_network(checkpoint)
 
-    expected = build_network(SPEC, 2).eval()(images)
+    expected = detector(SPEC, CLASSES).eval()(images)
     assert all(torch.equal(one, other) for one, other in zip(loaded(images), expected, strict=True))
-    assert (config.network, config.classes) == (SPEC, CLASSES)
+    assert found == CONFIG
 
 
 def test_the_same_weights_give_the_same_bytes_in_any_memory_format(checkpoint: Path, tmp_path: Path) -> None:
     again = tmp_path / "again"
     again.mkdir()
-    weights = build_network(SPEC, 2).to(memory_format=torch.channels_last).state_dict()
-    save_checkpoint(again, dict(reversed(weights.items())), SPEC, CLASSES)
+    weights = detector(SPEC, CLASSES).to(memory_format=torch.channels_last).state_dict()
+    save_checkpoint(again, dict(reversed(weights.items())), CONFIG)
     for name in ("model.safetensors", "config.json"):
         assert (again / name).read_bytes() == (checkpoint / name).read_bytes()
 
@@ -49,9 +50,9 @@ def test_a_mismatch_names_the_leaf_with_the_expected_and_the_found_shape(checkpo
 
 
 def test_a_missing_and_an_unknown_leaf_are_both_named(checkpoint: Path) -> None:
-    weights = build_network(SPEC, 2).state_dict()
+    weights = detector(SPEC, CLASSES).state_dict()
     weights["unknown"] = weights.pop("stem.0.weight")
-    save_checkpoint(checkpoint, weights, SPEC, CLASSES)
+    save_checkpoint(checkpoint, weights, CONFIG)
 
     with pytest.raises(TrainingError) as caught:
         load_network(checkpoint)
@@ -71,14 +72,36 @@ def test_truncated_weights_are_refused_with_the_name_of_the_file(checkpoint: Pat
     [
         ("{", ""),
         ("[]", ""),
-        ('{"network": {"input_height": 1}, "classes": []}', r"network\.input_height: needed a multiple of 16; "),
-        ('{"network": {"input_height": 64}, "classes": []}', r"network\.input_width: missing\n"),
-        ("{}", "'network' is missing\n"),
+        ("{}", "'interface' is missing\n"),
     ],
 )
-def test_an_invalid_config_is_refused_with_the_file_and_the_field(checkpoint: Path, text: str, reason: str) -> None:
+def test_an_invalid_config_is_refused_with_the_file(checkpoint: Path, text: str, reason: str) -> None:
     (checkpoint / "config.json").write_text(text)
     with pytest.raises(TrainingError, match=rf"config\.json is not the config of a checkpoint: {reason}"):
+        load_config(checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("section", "changes", "reason"),
+    [
+        ("network", {"input_height": 1}, r"input_height: needed a multiple of 16"),
+        ("network", {"colour": 1}, r"colour: unknown key"),
+        ("interface", {"heads": None}, r"heads: needed a list"),
+    ],
+)
+def test_an_invalid_field_of_a_config_is_named(checkpoint: Path, section: str, changes: dict, reason: str) -> None:
+    document = json.loads((checkpoint / "config.json").read_text())
+    document[section] |= changes
+    (checkpoint / "config.json").write_text(json.dumps(document))
+    with pytest.raises(TrainingError, match=reason):
+        load_config(checkpoint)
+
+
+def test_a_checkpoint_of_a_task_that_is_not_installed_is_refused_with_its_name(checkpoint: Path) -> None:
+    document = json.loads((checkpoint / "config.json").read_text())
+    document["interface"]["task"] = "depth"
+    (checkpoint / "config.json").write_text(json.dumps(document))
+    with pytest.raises(ParamsError, match="depth"):
         load_config(checkpoint)
 
 
