@@ -1,0 +1,387 @@
+"""Converts a graph that was made elsewhere to the form of our own exports.
+
+The result has one input, float32 (1, 3, height, width), fixed shapes, opset 17, IR 8 and no inner graphs. A float graph is
+simplified by ONNX Runtime: constants folded, batch norms folded into convolutions, Identity and Dropout removed. The
+quantization of a Q/DQ graph is left as it is; only its constants become initializers. Every change is listed, and the
+import compares the answers of the graph before and after.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robot_assets.core.errors import ExportError
+from robot_assets.core.text import listed, plural
+from robot_assets.export.preflight import IR_VERSION, OPSET, name_of
+from robot_assets.foreign.checking import CONTROL_FLOW, inputs_of, problems_of, shape_of, shown, sorted_nodes
+from robot_assets.foreign.errors import refused
+from robot_assets.foreign.opset import to_opset
+
+if TYPE_CHECKING:
+    from onnx import GraphProto, ModelProto
+
+    Shape = tuple[int, int, int, int]
+
+_NEEDED = "a network with one image as its input, in operators of ONNX, with finite weights"
+_FIX = "change the export script so that the graph has none of these, then add the new file: dvc add FILE"
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A graph in the form of our own exports.
+
+    Attributes:
+        model: The graph.
+        changes: What was changed, one sentence each.
+        is_quantized: Whether it has Q/DQ nodes.
+        is_nhwc: Whether the original takes (1, height, width, 3).
+        shape: Of the input, (1, 3, height, width).
+    """
+
+    model: ModelProto
+    changes: tuple[str, ...]
+    is_quantized: bool
+    is_nhwc: bool
+    shape: Shape
+
+
+def convert(given: ModelProto, origin: str, height: int | None = None, width: int | None = None) -> Converted:
+    """Convert ``given``, which stays as it is.
+
+    Args:
+        given: A graph with its tensors inside.
+        origin: Its file, named in errors.
+        height: Of the input in pixels, for a graph that leaves it open.
+        width: The same.
+
+    Raises:
+        ExportError: Lists everything that cannot be converted, each with its node, tensor or input.
+    """
+    model, changes = _copied(given), list[str]()
+    model = _inlined(model, origin, changes)
+    _refuse(origin, problems_of(model))
+    _sort(model.graph, changes)
+    is_nhwc, shape = _fix_shape(model.graph, origin, height, width, changes)
+    model = _at_opset(model, origin, changes)
+    if is_nhwc:
+        _transpose_input(model.graph, shape, changes)
+    is_quantized = any(node.op_type in ("QuantizeLinear", "DequantizeLinear") for node in model.graph.node)
+    if is_quantized:
+        _tidy_quantized(model.graph, changes)
+    else:
+        model = _simplified(model, origin, changes)
+    _normalize(model)
+    model = _with_shapes(model, origin)
+    _refuse(origin, _left_over(model))
+    return Converted(model, tuple(changes), is_quantized, is_nhwc, shape)
+
+
+def _copied(given: ModelProto) -> ModelProto:
+    import onnx
+
+    model = onnx.ModelProto()
+    model.CopyFrom(given)
+    return model
+
+
+def _refuse(origin: str, problems: list[str]) -> None:
+    if problems:
+        raise refused(origin, problems, needed=_NEEDED, fix=_FIX)
+
+
+def _inlined(model: ModelProto, origin: str, changes: list[str]) -> ModelProto:
+    """Replace calls of local functions by their nodes."""
+    from onnx import inliner
+
+    if not model.functions:
+        return model
+    names = [function.name for function in model.functions]
+    try:
+        inlined = inliner.inline_local_functions(model)
+    except RuntimeError as error:
+        reason = str(error).strip().splitlines()[-1][-200:]
+        raise refused(origin, [f"local functions cannot be inlined: {reason}"], needed=_NEEDED, fix=_FIX) from None
+    changes.append(f"{plural(len(names), 'local function')} inlined: {listed(names)}")
+    domains = {node.domain or "ai.onnx" for node in inlined.graph.node} | {"ai.onnx"}
+    kept = [one for one in inlined.opset_import if (one.domain or "ai.onnx") in domains]
+    del inlined.opset_import[:]
+    inlined.opset_import.extend(kept)
+    return inlined
+
+
+def _sort(graph: GraphProto, changes: list[str]) -> None:
+    nodes, _ = sorted_nodes(graph)
+    if nodes != list(graph.node):
+        del graph.node[:]
+        graph.node.extend(nodes)
+        changes.append("nodes put in the order of execution")
+
+
+def _fix_shape(
+    graph: GraphProto, origin: str, height: int | None, width: int | None, changes: list[str]
+) -> tuple[bool, Shape]:
+    """Give the input of ``graph`` a fixed shape. Returns whether it is NHWC, and the shape as (1, 3, height, width)."""
+    (value,) = inputs_of(graph)
+    found = shape_of(value)
+    is_nhwc = found[1] != 3
+    places = (1, 2) if is_nhwc else (2, 3)
+    sizes, problems = [], []
+    for place, name, given in zip(places, ("input_height", "input_width"), (height, width), strict=True):
+        size = found[place]
+        if isinstance(size, int) and given is not None and given != size:
+            problems.append(f"{name} is {given}, and input {value.name!r} has the shape {shown(found)}")
+        elif not isinstance(size, int) and given is None:
+            problems.append(f"input {value.name!r} has the shape {shown(found)}, which leaves {name} open")
+        sizes.append(size if isinstance(size, int) else given or 0)
+    if problems:
+        fix = (
+            "write models.M.source.input_height and input_width in params.yaml: the size of the images it was made for"
+        )
+        raise refused(origin, problems, needed="one fixed size of the input", fix=fix)
+    fixed = [1, *sizes, 3] if is_nhwc else [1, 3, *sizes]
+    if fixed != found:
+        changes.append(f"input {value.name!r} {shown(found)} fixed to {shown(fixed)}")
+    _set_shape(graph, value.name, fixed)
+    return is_nhwc, (1, 3, sizes[0], sizes[1])
+
+
+def _set_shape(graph: GraphProto, name: str, shape: list[int]) -> None:
+    """Set the shape of the input; shapes that were inferred with another one are dropped."""
+    from onnx import TensorProto, helper
+
+    constants = {tensor.name for tensor in graph.initializer}
+    kept = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)]
+    del graph.input[:], graph.value_info[:]
+    graph.input.extend(kept if name not in constants else [])
+    for value in graph.output:
+        value.type.tensor_type.ClearField("shape")
+
+
+def _at_opset(model: ModelProto, origin: str, changes: list[str]) -> ModelProto:
+    version = next(one.version for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    constants_to_initializers(model.graph)
+    converted, problems = to_opset(model)
+    if problems:
+        fix = f"export the network again with opset_version={OPSET}, then: dvc add FILE"
+        raise refused(origin, problems, needed=f"opset {OPSET}, or what can be converted to it", fix=fix)
+    if version != OPSET:
+        changes.append(f"opset {version} converted to {OPSET}")
+    constants_to_initializers(converted.graph)
+    return converted
+
+
+def constants_to_initializers(graph: GraphProto) -> None:
+    """Store the tensors of Constant nodes as initializers."""
+    from onnx import helper, numpy_helper
+
+    kept = []
+    for node in graph.node:
+        tensor = _constant(node) if node.op_type == "Constant" else None
+        if tensor is None:
+            kept.append(node)
+        else:
+            graph.initializer.append(numpy_helper.from_array(tensor, node.output[0]))
+    outputs = {value.name for value in graph.output}
+    if any(tensor.name in outputs for tensor in graph.initializer):
+        names = {tensor.name: f"{tensor.name}_constant" for tensor in graph.initializer if tensor.name in outputs}
+        for tensor in graph.initializer:
+            tensor.name = names.get(tensor.name, tensor.name)
+        kept += [helper.make_node("Identity", [made], [name]) for name, made in names.items()]
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def _constant(node: Any) -> Any:
+    """The value of a Constant node; None where its attribute is no number."""
+    import numpy as np
+    from onnx import numpy_helper
+
+    (attribute,) = node.attribute
+    readers: dict[str, Callable[[Any], Any]] = {
+        "value": lambda one: numpy_helper.to_array(one.t),
+        "value_float": lambda one: np.float32(one.f).reshape(()),
+        "value_int": lambda one: np.int64(one.i).reshape(()),
+        "value_floats": lambda one: np.array(one.floats, np.float32),
+        "value_ints": lambda one: np.array(one.ints, np.int64),
+    }
+    return readers[attribute.name](attribute) if attribute.name in readers else None
+
+
+def _transpose_input(graph: GraphProto, shape: Shape, changes: list[str]) -> None:
+    from onnx import helper
+
+    value = graph.input[0]
+    given = value.name
+    transposed = f"{given}_nhwc"
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            if name == given:
+                node.input[position] = transposed
+    nodes = list(graph.node)
+    del graph.node[:]
+    first = helper.make_node("Transpose", [given], [transposed], perm=[0, 2, 3, 1], name=f"{given}_to_nhwc")
+    graph.node.extend([first, *nodes])
+    _set_shape(graph, given, list(shape))
+    changes.append(f"input {given!r} is NHWC: a Transpose from NCHW was added before it")
+
+
+def _tidy_quantized(graph: GraphProto, changes: list[str]) -> None:
+    """Store weights in int8: exporters of fake quantization leave them in float, with a QuantizeLinear after each."""
+    _bypass(graph, ("Identity", "Dropout"), changes)
+    count = _quantize_constants(graph)
+    if count:
+        changes.append(f"{plural(count, 'float weight')} stored in int8, as the QuantizeLinear after each gives it")
+    remove_unread(graph)
+
+
+def _quantize_constants(graph: GraphProto) -> int:
+    import numpy as np
+    from onnx import numpy_helper
+
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    kept, count = [], 0
+    for node in graph.node:
+        if node.op_type != "QuantizeLinear" or len(node.input) < 3 or any(one not in constants for one in node.input):
+            kept.append(node)
+            continue
+        values, scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input)
+        if zero.dtype != np.int8 or not (scale > 0).all():
+            kept.append(node)
+            continue
+        axis = next((one.i for one in node.attribute if one.name == "axis"), 1)
+        shape = [-1 if place == axis % values.ndim else 1 for place in range(values.ndim)] if scale.size > 1 else []
+        rounded = np.rint(values / scale.reshape(shape)) + zero.reshape(shape if zero.size > 1 else [])
+        stored = np.clip(rounded, -128, 127).astype(np.int8)
+        graph.initializer.append(numpy_helper.from_array(stored, node.output[0]))
+        count += 1
+    del graph.node[:]
+    graph.node.extend(kept)
+    return count
+
+
+def _bypass(graph: GraphProto, operators: tuple[str, ...], changes: list[str]) -> None:
+    """Remove nodes that give their first input unchanged; one that makes an output of the graph stays."""
+    outputs = {value.name for value in graph.output}
+    source: dict[str, str] = {}
+    kept = []
+    for node in graph.node:
+        for position, name in enumerate(node.input):
+            node.input[position] = source.get(name, name)
+        if node.op_type in operators and outputs.isdisjoint(node.output):
+            source[node.output[0]] = node.input[0]
+        else:
+            kept.append(node)
+    if source:
+        changes.append(f"{plural(len(source), 'node')} removed: {' and '.join(operators)}")
+    del graph.node[:]
+    graph.node.extend(kept)
+
+
+def remove_unread(graph: GraphProto) -> None:
+    """Remove nodes and constants that no output needs."""
+    read = {value.name for value in graph.output}
+    kept = []
+    for node in reversed(graph.node):
+        if not read.isdisjoint(node.output):
+            kept.append(node)
+            read.update(node.input)
+    constants = [tensor for tensor in graph.initializer if tensor.name in read]
+    del graph.node[:], graph.initializer[:]
+    graph.node.extend(kept[::-1])
+    graph.initializer.extend(constants)
+
+
+def _simplified(model: ModelProto, origin: str, changes: list[str]) -> ModelProto:
+    """The graph after ONNX Runtime's basic optimizations, which write operators of ONNX alone."""
+    import onnx
+    import onnxruntime
+
+    before = len(model.graph.node)
+    norms = sum(node.op_type == "BatchNormalization" for node in model.graph.node)
+    with tempfile.TemporaryDirectory() as scratch:
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(Path(scratch, "simplified.onnx"))
+        options.log_severity_level = 4
+        try:
+            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # ONNX Runtime has a class of its own for each status
+            raise _not_runnable(origin, error) from None
+        simplified = onnx.load(options.optimized_model_filepath)
+    constants_to_initializers(simplified.graph)
+    remove_unread(simplified.graph)
+    left = sum(node.op_type == "BatchNormalization" for node in simplified.graph.node)
+    folded = f", {plural(norms - left, 'batch norm')} folded into convolutions" if norms > left else ""
+    if before != len(simplified.graph.node):
+        changes.append(f"{plural(before, 'node')} simplified to {len(simplified.graph.node)}{folded}")
+    return simplified
+
+
+def _not_runnable(origin: str, error: Exception) -> ExportError:
+    reason = str(error).strip().splitlines()[0][-300:]
+    return ExportError(
+        f"ONNX Runtime cannot load {origin}: {reason}",
+        needed="a graph that ONNX Runtime runs: it is calibrated and evaluated there",
+        fix="check the file where it was made: python -m onnxruntime.tools.check_onnx_model_mobile_usability FILE",
+    )
+
+
+def _normalize(model: ModelProto) -> None:
+    """Remove what depends on the exporter and on the machine, and give every node a name of its own."""
+    graph = model.graph
+    domains = {node.domain or "ai.onnx" for node in graph.node}
+    kept = [one for one in model.opset_import if (one.domain or "ai.onnx") in domains]
+    del model.opset_import[:], model.metadata_props[:], graph.metadata_props[:], graph.value_info[:], model.functions[:]
+    model.opset_import.extend(kept)
+    for one in model.opset_import:
+        one.domain = "" if one.domain == "ai.onnx" else one.domain
+    model.ir_version = IR_VERSION
+    model.producer_name, model.producer_version, model.doc_string, model.domain = "robot-assets", "", "", ""
+    model.model_version = 0
+    graph.doc_string, graph.name = "", "network"
+    for item in (*graph.node, *graph.input, *graph.output, *graph.initializer):
+        item.doc_string = ""
+        del item.metadata_props[:]
+    _name_nodes(graph)
+
+
+def _name_nodes(graph: GraphProto) -> None:
+    taken: set[str] = set()
+    for node in graph.node:
+        name = node.name or f"{node.op_type}_{node.output[0]}"
+        while name in taken:
+            name += "_again"
+        node.name = name
+        taken.add(name)
+
+
+def _with_shapes(model: ModelProto, origin: str) -> ModelProto:
+    """The graph with the inferred shapes of its outputs."""
+    import onnx
+
+    try:
+        return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
+    except onnx.shape_inference.InferenceError as error:
+        reason = str(error).strip().splitlines()[-1][-300:]
+        raise refused(origin, [f"the shapes do not fit: {reason}"], needed=_NEEDED, fix=_FIX) from None
+
+
+def _left_over(model: ModelProto) -> list[str]:
+    """What conversion did not remove: control flow, outputs of open shape."""
+    problems = [
+        f"node {name_of(node)!r}: {node.op_type} decides at run time; export the network without control flow"
+        for node in model.graph.node
+        if node.op_type in CONTROL_FLOW
+    ]
+    for value in model.graph.output:
+        shape = shape_of(value)
+        if not problems and not (shape and all(isinstance(size, int) for size in shape)):
+            problems.append(
+                f"output {value.name!r} has the shape {shown(shape)}, which depends on the image; needed a fixed number "
+                "of rows"
+            )
+    return problems
