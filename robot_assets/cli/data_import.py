@@ -282,7 +282,7 @@ def _print_split(project: Project, name: str, outcome: Outcome) -> None:
 
 def _print_classes(name: str, classes: Sequence[str], outcome: Outcome) -> None:
     """Classes of params.yaml that the labels lack, and the reverse: a build would refuse both."""
-    labelled = {label for session in outcome.sessions for label, boxes in session.boxes.items() if boxes}
+    labelled = {label for session in outcome.sessions for label, count in session.labels.items() if count}
     key = f"datasets.{name}.classes in params.yaml"
     if unknown := [label for label in classes if label not in outcome.classes]:
         print(f"{key} has {_listed(unknown)}, and the labels do not")

@@ -8,35 +8,37 @@ library reads the formats, and 014-imports-read-headers.md why pixels are decode
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
 
 from robot_assets.core.errors import DataError
 from robot_assets.core.gc_pause import paused_gc
+from robot_assets.core.label_issues import LabelIssue, explaining_disk_errors, first_issues, printable
 from robot_assets.core.publishing import publishing_directory, publishing_file
 from robot_assets.core.text import plural
-from robot_assets.tasks.detection.boxes import Box
-from robot_assets.data.images import decoded_size, read_bytes
 from robot_assets.data.importing.coco.reader import read_coco
-from robot_assets.data.importing.headers import size_of
+from robot_assets.data.importing.copying import IMAGES, Copied, Copier, mask_name
+from robot_assets.data.importing.masks.reader import read_masks
 from robot_assets.data.importing.outcome import Outcome, outcome_of
+from robot_assets.data.importing.segmentation.figures import about_shapes, pixel_shares
+from robot_assets.data.importing.segmentation.labels import MaskEntry, SegmentationOptions
 from robot_assets.data.importing.sessions.grouping import FOLDER, SessionRule, regrouped
 from robot_assets.data.importing.yolo.reader import read_yolo
-from robot_assets.core.label_issues import BadItem, LabelIssue, explaining_disk_errors, first_issues, printable
 from robot_assets.data.labels import LabelWriter
-from robot_assets.data.source import Entry, Source, checked_boxes
+from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import notice_of
 from robot_assets.store import Store
 from robot_assets.store.parallel import results_in_groups
 from robot_assets.store.receiving import Receiver, Written
+from robot_assets.tasks.labels import DEFAULT_TASK
 
 BAD_SHARE_MAX = 0.01
-READERS = {"yolo": read_yolo, "coco": read_coco}
+READERS: Mapping[str, Callable[..., Source]] = {"yolo": read_yolo, "coco": read_coco, "masks": read_masks}
+MASKS = "masks"
+SEGMENTATION = "segmentation"
 _GROUP = 32
 """Images per task of a thread."""
 
@@ -47,9 +49,9 @@ class ImportSummary:
 
     Attributes:
         images: Number of imported images.
-        annotations: Number of their boxes.
+        annotations: Number of their boxes; of a segmentation, 0.
         sessions: Number of recording sessions (folders).
-        classes: Number of boxes, by class name.
+        classes: Number of boxes, or of masks that have the class, by class name.
         clipped: Number of boxes that exceeded their image by at most 1.5 px and were clipped.
         unlisted: Number of images without an entry in the labels, left out.
         quarantined: Bad items, left out.
@@ -57,7 +59,9 @@ class ImportSummary:
         outcome: Sizes of the images, and figures of each session.
         layout: The arrangement that was recognized, for people.
         notes: What a person should know of, one line each.
-        written: The images by their path below the result, for ``Store.add``.
+        written: The images and masks by their path below the result, for ``Store.add``.
+        task: The task that the labels are of.
+        pixels: Of a segmentation: share of the pixels by class name, and of those that are ignored.
     """
 
     images: int
@@ -72,6 +76,8 @@ class ImportSummary:
     layout: str = ""
     notes: tuple[str, ...] = ()
     written: Mapping[str, Written] = field(default_factory=dict, repr=False, compare=False)
+    task: str = DEFAULT_TASK
+    pixels: Mapping[str, float] = field(default_factory=dict)
 
 
 class ImportRefused(DataError):
@@ -82,16 +88,6 @@ class ImportRefused(DataError):
         """The bad items, causes first."""
         rows = (self.details or {}).get("issues", ())
         return tuple(LabelIssue(**row) for row in rows) if isinstance(rows, list) else ()
-
-
-class _Copied(NamedTuple):
-    """An image that passed every check and was written to the result."""
-
-    file_name: str
-    width: int
-    height: int
-    boxes: tuple[Box, ...]
-    written: Written
 
 
 def import_dataset(
@@ -105,11 +101,12 @@ def import_dataset(
     unlabelled: str | None = None,
     sessions: SessionRule | None = None,
     store: Store | None = None,
+    segmentation: SegmentationOptions | None = None,
 ) -> ImportSummary:
     """Read ``source`` and publish it as a raw data set at ``out``.
 
     Args:
-        format: "yolo" or "coco".
+        format: "yolo", "coco" or "masks".
         source: Folder of the source; for COCO also its JSON file. The session of an image is its folder in the
             source.
         out: Folder for annotations.json, images/SESSION/FILE and NOTICE; replaced when it exists.
@@ -119,6 +116,7 @@ def import_dataset(
         unlabelled: "background" to import images without labels as images without objects.
         sessions: How images are grouped into sessions; default: by folder.
         store: Receives the images while they are copied; ``store.add(out, summary.written)`` completes the artifact.
+        segmentation: Import masks; None: boxes, unless the source has masks.
 
     Raises:
         ImportRefused: Too many items are bad.
@@ -128,12 +126,54 @@ def import_dataset(
     reader = READERS.get(format)
     if reader is None:
         raise DataError(f"unknown format {format!r}", needed=" or ".join(READERS), fix="use one of these formats")
+    options = segmentation or (SegmentationOptions() if has_masks(format, source) else None)
+    _refuse_options(polygons, unlabelled, options)
+    if format == "coco" and has_masks(format, source):
+        reader = read_masks
     with explaining_disk_errors(out), paused_gc():
-        found = regrouped(reader(source, layout, polygons, unlabelled), sessions or FOLDER)
-        if not (format == "coco" and sessions and _is_raw_data(source, out)):
+        found = _without_shared_masks(
+            regrouped(reader(source, layout, polygons, unlabelled, options), sessions or FOLDER)
+        )
+        if not (format in ("coco", MASKS) and sessions and _is_raw_data(source, out)):
             _refuse_overlap(source, out)
         with publishing_directory(out) as staging, _receiver_of(store) as receiver:
-            return _import(found, source, staging, out, quarantine, receiver)
+            copier = Copier(staging, receiver, is_painted=reader is not read_masks)
+            return _import(found, source, out, quarantine, copier, options)
+
+
+def has_masks(format: str, source: Path) -> bool:
+    """Whether a source can only be of a segmentation: it has masks, or is raw data with masks."""
+    is_raw = (source / "annotations.json").is_file() and all((source / top).is_dir() for top in (IMAGES, MASKS))
+    return format == MASKS or (format == "coco" and is_raw)
+
+
+def _refuse_options(polygons: str | None, unlabelled: str | None, options: SegmentationOptions | None) -> None:
+    if options is None:
+        return
+    if polygons is not None:
+        raise DataError(
+            f"--polygons {polygons} makes boxes, and the task is segmentation",
+            needed="boxes or masks",
+            fix="leave out --polygons; for boxes, leave out --task segmentation",
+        )
+    if unlabelled is not None and options.background is None:
+        raise DataError(
+            f"--unlabelled {unlabelled} without the class of that background",
+            needed="--background NAME: a segmentation has a class for every pixel",
+            fix="add --background NAME, or leave out --unlabelled",
+        )
+
+
+def _without_shared_masks(found: Source) -> Source:
+    """Refuse images whose masks would have one name in the result: day1/a.jpg and day1/a.png."""
+    masks = Counter(mask_name(entry) for entry in found.entries if isinstance(entry, MaskEntry))
+    shared = [entry for entry in found.entries if masks[mask_name(entry)] > 1]
+    if not shared:
+        return found
+    fault = "another image in its session has the same name without its suffix, and so the same mask", "rename one"
+    issues = [LabelIssue(printable(entry.file_name), *fault) for entry in shared]
+    kept = tuple(entry for entry in found.entries if masks[mask_name(entry)] <= 1)
+    return replace(found, entries=kept, issues=(*found.issues, *issues))
 
 
 def quarantine_path(out: Path) -> Path:
@@ -151,78 +191,59 @@ def _receiver_of(store: Store | None) -> Iterator[Receiver | None]:
 
 
 def _import(
-    found: Source, source: Path, staging: Path, out: Path, quarantine: bool, receiver: Receiver | None
+    found: Source, source: Path, out: Path, quarantine: bool, copier: Copier, options: SegmentationOptions | None
 ) -> ImportSummary:
-    writer = LabelWriter(found.categories)
-    good, bad = _copy_all(found.entries, staging / "images", receiver, writer)
+    task = DEFAULT_TASK if options is None else SEGMENTATION
+    writer = LabelWriter(found.categories, task)
+    good, bad = _copy_all(found.entries, copier, writer)
     issues = sorted([*found.issues, *bad])
     _refuse_too_many(issues, len(good), source, out, quarantine)
     notice = notice_of(source if source.is_dir() else source.parent)
     if notice:
-        (staging / "NOTICE").write_bytes(notice)
-    writer.write(staging / "annotations.json", description=f"imported with {writer.clipped} boxes clipped")
+        (copier.root / "NOTICE").write_bytes(notice)
+    clipped = sum(one.mask.clipped for one in good if one.mask) if options else writer.clipped
+    noun = "polygons" if options else "boxes"
+    writer.write(copier.root / "annotations.json", description=f"imported with {clipped} {noun} clipped")
     left_out = [*issues, *found.unlisted]
     if left_out or not _is_raw_data(source, out):  # an import of the result itself keeps the list of its source
         _write_quarantine(left_out, out)
+    masks = [one.mask for one in good if one.mask]
     return ImportSummary(
         images=writer.images,
         annotations=writer.annotations,
         sessions=len(writer.sessions),
-        classes=writer.boxes_by_class(),
-        clipped=writer.clipped,
+        classes=_labels_by_class(good, found.categories),
+        clipped=clipped,
         unlisted=len(found.unlisted),
         quarantined=tuple(issues),
         quarantine_report=quarantine_path(out) if left_out else None,
-        outcome=outcome_of(((one.file_name, one.width, one.height, one.boxes) for one in good), found.categories),
+        outcome=outcome_of(((one.file_name, one.width, one.height, one.labels) for one in good), found.categories),
         layout=found.layout,
-        notes=found.notes,
-        written={f"images/{one.file_name}": one.written for one in good} if receiver else {},
+        notes=(*found.notes, *(about_shapes(masks, options.background) if options and copier.is_painted else ())),
+        written={name: one for image in good for name, one in image.written.items()} if copier.receiver else {},
+        task=task,
+        pixels=pixel_shares(masks, found.categories) if options else {},
     )
 
 
-def _copy_all(
-    entries: Sequence[Entry], images: Path, receiver: Receiver | None, writer: LabelWriter
-) -> tuple[list[_Copied], list[LabelIssue]]:
-    """Copy the good images to the folder ``images`` and add them to ``writer``; return them, and the bad ones."""
+def _labels_by_class(good: Sequence[Copied], classes: Sequence[str]) -> dict[str, int]:
+    counts: Counter[int] = Counter()
+    for one in good:
+        counts.update(one.labels)
+    return {name: counts[index] for index, name in enumerate(classes)}
+
+
+def _copy_all(entries: Sequence[Entry], copier: Copier, writer: LabelWriter) -> tuple[list[Copied], list[LabelIssue]]:
+    """Copy the good images and add them to ``writer``; return them, and the bad ones."""
     good, bad = [], []
-    _make_folders(images, entries)
-    for one in results_in_groups(partial(_copied, str(images), receiver), entries, "import images", _GROUP):
+    copier.make_folders(entries)
+    for one in results_in_groups(copier.copied, entries, "import images", _GROUP):
         if isinstance(one, LabelIssue):
             bad.append(one)
         else:
             good.append(one)
-            writer.add(one.file_name, one.file_name.rpartition("/")[0] or ".", one.width, one.height, one.boxes)
+            writer.add(one.file_name, one.session, one.width, one.height, one.boxes)
     return good, bad
-
-
-def _make_folders(images: Path, entries: Iterable[Entry]) -> None:
-    for folder in sorted({entry.file_name.rpartition("/")[0] for entry in entries}):
-        (images / folder).mkdir(parents=True, exist_ok=True)
-
-
-def _copied(images: str, receiver: Receiver | None, entry: Entry) -> _Copied | LabelIssue:
-    """Check an image and its labels, then write exactly the checked bytes. Runs on several threads."""
-    try:
-        encoded = read_bytes(entry.path, entry.file_name)
-        width, height = size_of(encoded) or decoded_size(encoded, entry.file_name)
-        boxes = checked_boxes(entry, width, height)
-    except BadItem as bad:
-        return bad.issue
-    md5 = receiver.receive(encoded) if receiver else ""
-    status = _write(f"{images}/{entry.file_name}", encoded)
-    return _Copied(entry.file_name, width, height, boxes, Written.of(status, md5))
-
-
-def _write(path: str, content: bytes) -> os.stat_result:
-    """Write a new file; return its facts."""
-    handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(handle, rest) :]
-        return os.fstat(handle)
-    finally:
-        os.close(handle)
 
 
 def _is_raw_data(source: Path, out: Path) -> bool:

@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.label_issues import printable
 from robot_assets.core.text import listed, near_misses, plural
 from robot_assets.data.importing.source_folder import hints_about
-from robot_assets.core.label_issues import printable
 from robot_assets.data.tree import Tree, suffix_of
 
 SHOWN_FOLDERS = 12
@@ -49,7 +49,7 @@ class Layout:
 
     Attributes:
         name: What ``--layout`` takes, such as "roboflow".
-        format: "yolo" or "coco".
+        format: "yolo", "coco" or "masks".
         title: For people, such as "Roboflow export (YOLO)".
         looked_for: What it consists of, for the finding about an unknown layout, such as
             "SPLIT/images/ and SPLIT/labels/ with data.yaml at the top".
@@ -61,6 +61,11 @@ class Layout:
     title: str
     looked_for: str
     find: Callable[[Tree], LabelFiles | None]
+
+
+def title_of(format: str) -> str:
+    """What a source of a format has, for people: "YOLO labels", "masks"."""
+    return format if format == "masks" else f"{format.upper()} labels"
 
 
 def is_split(folder: str) -> bool:
@@ -148,7 +153,7 @@ def _named(tree: Tree, layouts: Sequence[Layout], name: str) -> Layout:
     elsewhere = next((layout for layout in layouts if layout.name == name), None)
     near = near_misses(name, known, at_most=1)
     if elsewhere is not None and not near:
-        found = f"layout {name!r} is one of {elsewhere.format.upper()} labels"
+        found = f"layout {name!r} is one of {title_of(elsewhere.format)}"
         fix = _command(tree, elsewhere.format, f" --layout {name}")
     elif near:
         found += f"; did you mean {near[0]!r}?"
@@ -167,7 +172,7 @@ def _unknown(tree: Tree, wanted: Sequence[Layout], others: Sequence[Layout], for
     head = (
         f"{printable(str(tree.root))} is not arranged as --layout {forced}"
         if forced
-        else (f"{printable(str(tree.root))} has no known layout of {format.upper()} labels")
+        else (f"{printable(str(tree.root))} has no known layout of {title_of(format)}")
     )
     fix = _fix(tree, format, other)
     width = max(len(layout.name) for layout in wanted)

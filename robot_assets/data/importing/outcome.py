@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median_low
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from robot_assets.tasks.detection.boxes import Box
     from robot_assets.data.spec import SplitSpec
 
 
@@ -20,12 +19,12 @@ class Session:
     Attributes:
         name: Its folder.
         images: Number of its images.
-        boxes: Number of their boxes, by class name.
+        labels: Number of their boxes, or of their masks that have the class, by class name.
     """
 
     name: str
     images: int
-    boxes: dict[str, int]
+    labels: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -54,8 +53,8 @@ class Outcome:
 
     @property
     def used_classes(self) -> tuple[str, ...]:
-        """Classes that have a box; all of them when no class has one."""
-        used = {name for session in self.sessions for name, boxes in session.boxes.items() if boxes}
+        """Classes that have a label; all of them when no class has one."""
+        used = {name for session in self.sessions for name, count in session.labels.items() if count}
         return tuple(name for name in self.classes if name in used) or self.classes
 
     @property
@@ -72,31 +71,31 @@ class Outcome:
         from robot_assets.data.split import Unit, split_units
 
         images = {session.name: session.images for session in self.sessions}
-        units = [Unit((session.name,), session.images, session.boxes) for session in self.sessions]
+        units = [Unit((session.name,), session.images, session.labels) for session in self.sessions]
         return {
             split: (len(names), sum(images[name] for name in names))
             for split, names in split_units(units, spec).items()
         }
 
 
-def outcome_of(images: Iterable[tuple[str, int, int, Sequence[Box]]], classes: Sequence[str]) -> Outcome:
-    """Count images and boxes.
+def outcome_of(images: Iterable[tuple[str, int, int, Mapping[int, int]]], classes: Sequence[str]) -> Outcome:
+    """Count images and labels.
 
     Args:
-        images: File name, width, height and boxes of each; at least one.
+        images: File name, width, height and number of labels by class index of each; at least one.
         classes: Names in the order of their ids.
     """
     widths, heights = [], []
     counts: Counter[str] = Counter()
-    boxes: defaultdict[str, Counter[int]] = defaultdict(Counter)
-    for file_name, width, height, labels in images:
+    labels: defaultdict[str, Counter[int]] = defaultdict(Counter)
+    for file_name, width, height, found in images:
         session = file_name.rpartition("/")[0] or "."
         widths.append(width)
         heights.append(height)
         counts[session] += 1
-        boxes[session].update([box.category for box in labels])
+        labels[session].update(found)
     sessions = [
-        Session(name, counts[name], {label: boxes[name][index] for index, label in enumerate(classes)})
+        Session(name, counts[name], {label: labels[name][index] for index, label in enumerate(classes)})
         for name in sorted(counts)
     ]
     return Outcome((median_low(widths), median_low(heights)), tuple(classes), tuple(sessions))

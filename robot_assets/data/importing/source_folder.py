@@ -9,9 +9,9 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.label_issues import printable
 from robot_assets.core.text import listed, near_misses
 from robot_assets.data.images import SUFFIXES
-from robot_assets.core.label_issues import printable
 from robot_assets.data.tree import Tree, suffix_of
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]+):/+(?=[^/])", re.IGNORECASE)

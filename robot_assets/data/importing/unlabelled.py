@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 
+from robot_assets.core.label_issues import printable
 from robot_assets.core.text import listed, plural
 from robot_assets.tasks.detection.boxes import Box
-from robot_assets.core.label_issues import printable
 
 UNLABELLED = ("background",)
 """What ``--unlabelled`` takes."""
@@ -22,11 +22,12 @@ def no_boxes(width: int, height: int) -> list[Box]:
     return []
 
 
-def about_background(images: Collection[str]) -> Iterator[str]:
-    """The images that are imported as images without objects, for people."""
+def about_background(images: Collection[str], class_name: str | None = None) -> Iterator[str]:
+    """The images that are imported as images without objects, or as images of one class, for people."""
     if images:
         names = listed(map(printable, sorted(images)), 3)
-        yield f"{plural(len(images), 'image')} without labels imported as images without objects: {names}"
+        what = "images without objects" if class_name is None else f"images of {class_name!r} only"
+        yield f"{plural(len(images), 'image')} without labels imported as {what}: {names}"
 
 
 def about_unlisted(images: Collection[str]) -> Iterator[str]:

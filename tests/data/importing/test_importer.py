@@ -225,4 +225,4 @@ def test_a_box_that_is_not_finite_is_not_written() -> None:
 
 
 def test_every_reader_is_for_a_format_of_the_command_line() -> None:
-    assert set(importer.READERS) == {"yolo", "coco"}
+    assert set(importer.READERS) == {"yolo", "coco", "masks"}

@@ -458,7 +458,7 @@ def test_a_forced_layout_is_used_or_refused(tmp_path: Path) -> None:
         ("Ultralytics", "layout 'Ultralytics' is unknown", "--layout ultralytics"),
         ("cvat", "layout 'cvat' is unknown; did you mean 'cvat-yolo'?", "--layout cvat-yolo"),
         ("fiftyone", "layout 'fiftyone' is one of COCO labels", "robot-assets data import coco "),
-        ("voc", "layout 'voc' is unknown", "--name NAME   # the layout is recognized"),
+        ("pascal", "layout 'pascal' is unknown", "--name NAME   # the layout is recognized"),
         ("\x1b[1m", "layout '\\x1b[1m' is unknown", "--name NAME   # the layout is recognized"),
     ],
 )

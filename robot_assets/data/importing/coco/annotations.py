@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.label_issues import LabelIssue, printable
 from robot_assets.core.text import plural
 from robot_assets.data.coco_document import is_number, json_type
 from robot_assets.data.importing.coco.ids import Id, described_ids, id_of, ids_in
-from robot_assets.core.label_issues import LabelIssue, printable
 
 _SAMPLED = 1000
 """Annotations by which the form of the boxes is judged."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from robot_assets.data.coco_document import is_int, json_type
 from robot_assets.core.label_issues import printable
+from robot_assets.data.coco_document import is_int, json_type
 
 _DIGITS = 18
 """Longer strings of digits are hashes, and not integers."""

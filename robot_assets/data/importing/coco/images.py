@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any
 
+from robot_assets.core.label_issues import LabelIssue, printable
 from robot_assets.data.coco_document import json_type
 from robot_assets.data.images import FOREIGN_SUFFIXES
 from robot_assets.data.importing.coco.ids import Id, id_of
 from robot_assets.data.importing.coco.layouts import base_folder
 from robot_assets.data.importing.coco.paths import Fault, ImagePaths, Located
-from robot_assets.core.label_issues import LabelIssue, printable
 from robot_assets.data.tree import suffix_of
 
 _CONTAINERS = ("images/", "data/")

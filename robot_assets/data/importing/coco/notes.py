@@ -6,13 +6,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from robot_assets.core.label_issues import printable
 from robot_assets.core.text import listed, plural
+from robot_assets.data.importing.coco.annotation_reader import IGNORE
 from robot_assets.data.importing.coco.annotations import Rows
-from robot_assets.data.importing.coco.boxes import IGNORE
 from robot_assets.data.importing.coco.ids import Id, ids_in
 from robot_assets.data.importing.coco.layouts import documents_of, has_coco_keys, is_keypoints
 from robot_assets.data.importing.coco.shapes import is_upright
-from robot_assets.core.label_issues import printable
 from robot_assets.data.tree import Tree
 
 _LOOKED_INTO = 20
@@ -55,6 +55,15 @@ def about_ignored(path: str, document: Mapping[str, Any]) -> Iterator[str]:
     if count:
         shown = plural(count, "annotation")
         yield f"{path}: {shown} with ignore: 1 imported as crowd regions, which training and evaluation leave out"
+
+
+def about_ignored_regions(path: str, document: Mapping[str, Any]) -> Iterator[str]:
+    """Annotations of a segmentation that are ignored: crowds, and those that are marked so."""
+    rows = [row for row in document["annotations"] if isinstance(row, dict)]
+    count = sum(row.get("iscrowd") == 1 or row.get(IGNORE) == 1 for row in rows)
+    if count:
+        shown = plural(count, "crowd or ignored annotation")
+        yield f"{path}: {shown} imported as ignored pixels"
 
 
 def about_shapes(rows: Iterable[Mapping[str, Any]]) -> str:

@@ -13,8 +13,8 @@ from itertools import takewhile
 from pathlib import PurePosixPath
 from urllib.parse import unquote
 
-from robot_assets.core.text import plural
 from robot_assets.core.label_issues import printable
+from robot_assets.core.text import plural
 from robot_assets.data.tree import Tree
 
 Fault = tuple[str, str]

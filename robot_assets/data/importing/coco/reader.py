@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.label_issues import LabelIssue, printable
 from robot_assets.core.text import listed, plural
 from robot_assets.data.coco_document import NotCoco, NotJson, document_of, load_json
 from robot_assets.data.importing.coco.annotations import Rows, repeated_ids, require_sizes, rows_by_image
 from robot_assets.data.importing.coco.boxes import BoxReader
-from robot_assets.data.importing.coco.categories import read_categories
+from robot_assets.data.importing.coco.categories import Categories, read_categories
 from robot_assets.data.importing.coco.ids import Id, ids_in
 from robot_assets.data.importing.coco.images import ImageRecord, accepted, read_records, target_of
 from robot_assets.data.importing.coco.json_kinds import JsonKind, kind_of
@@ -24,9 +25,11 @@ from robot_assets.data.importing.coco.layouts import (
     base_folder,
     is_json,
 )
+from robot_assets.data.importing.coco.masks import MaskReader
 from robot_assets.data.importing.coco.notes import (
     about_ids,
     about_ignored,
+    about_ignored_regions,
     about_images_without_boxes,
     about_names,
     about_other_labels,
@@ -34,11 +37,19 @@ from robot_assets.data.importing.coco.notes import (
 )
 from robot_assets.data.importing.coco.paths import ABSENT, NO_IMAGE, ImagePaths
 from robot_assets.data.importing.layout import LabelFiles, Layout, recognize, split_folders
+from robot_assets.data.importing.masks.layouts import LAYOUTS as MASK_LAYOUTS
+from robot_assets.data.importing.segmentation.labels import (
+    Classes,
+    MaskEntry,
+    SegmentationOptions,
+    classes_of,
+    filled,
+    no_box,
+)
 from robot_assets.data.importing.source_folder import EXPORT_IMAGES, require_folder
 from robot_assets.data.importing.unlabelled import about_background, about_unlisted, no_boxes
 from robot_assets.data.importing.yolo.class_names import LFS_POINTER
 from robot_assets.data.importing.yolo.layouts import LAYOUTS as YOLO_LAYOUTS
-from robot_assets.core.label_issues import LabelIssue, printable
 from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import Tree, walk
 
@@ -49,7 +60,11 @@ _NEEDED = "COCO JSON with images, annotations and categories"
 
 
 def read_coco(
-    source: Path, layout: str | None = None, polygons: str | None = None, unlabelled: str | None = None
+    source: Path,
+    layout: str | None = None,
+    polygons: str | None = None,
+    unlabelled: str | None = None,
+    options: SegmentationOptions | None = None,
 ) -> Source:
     """Find the images of a COCO source; boxes are checked later, one image at a time.
 
@@ -59,6 +74,7 @@ def read_coco(
         polygons: "boxes" reads polygons, masks and rotated boxes as their enclosing boxes; None refuses their images.
         unlabelled: "background" reads images that the labels do not list as images without objects; None leaves them
             out.
+        options: For a segmentation: polygons and runs are painted into masks. None: boxes are read.
 
     Raises:
         DataError: No folder, an unknown layout, malformed JSON, JSON of another kind, contradictory categories, or
@@ -70,7 +86,7 @@ def read_coco(
     tree = _tree(source)
     chosen, files = _recognized(tree, layout)
     documents = {path: _load(tree.files[path]) for path in files.documents}
-    return _Reader(tree, chosen, files, documents, polygons is not None, unlabelled is not None).source()
+    return _Reader(tree, chosen, files, documents, polygons is not None, unlabelled is not None, options).source()
 
 
 def _tree(source: Path) -> Tree:
@@ -86,7 +102,7 @@ def _tree(source: Path) -> Tree:
 
 def _recognized(tree: Tree, layout: str | None) -> tuple[Layout, LabelFiles]:
     try:
-        return recognize(tree, (*LAYOUTS, *YOLO_LAYOUTS), layout)
+        return recognize(tree, (*LAYOUTS, *YOLO_LAYOUTS, *MASK_LAYOUTS), layout)
     except DataError:
         if layout is None:
             _refuse_other_json([path for name, path in tree.files.items() if is_json(name)])
@@ -150,6 +166,7 @@ class _Reader:
         documents: The parsed label files.
         polygons: Whether polygons, masks and rotated boxes are read as their enclosing boxes.
         is_background: Whether images that the labels do not list are images without objects.
+        options: Of a segmentation; None: boxes are read.
     """
 
     tree: Tree
@@ -158,6 +175,7 @@ class _Reader:
     documents: Mapping[str, dict[str, Any]]
     polygons: bool
     is_background: bool
+    options: SegmentationOptions | None = None
 
     def source(self) -> Source:
         """Images with labels, sorted; issues in the order of their causes; what a person should know of."""
@@ -165,18 +183,20 @@ class _Reader:
         paths = {path: ImagePaths(self.tree) for path in self.documents}
         records = [record for path in self.documents for record in self._records(path, paths[path])]
         self._require_images(records)
-        for path, document in self.documents.items():
+        for path, document in self.documents.items() if self.options is None else ():
             require_sizes(path, document["annotations"])
         issues = list(self.tree.issues)
         good = accepted(records, issues)
         rows = {path: rows_by_image(path, document, issues) for path, document in self.documents.items()}
-        readers = {path: self._boxes(path, categories.numbers[path]) for path in self.documents}
+        classes = self._classes(categories)
+        readers = {path: self._labels(path, categories.numbers[path], classes) for path in self.documents}
         entries = [self._entry(record, readers[record.document], rows) for record in good]
         unlisted = self._unlisted({record.name for record in records})
-        background = self._background(unlisted, {entry.file_name for entry in entries}) if self.is_background else {}
+        taken = {entry.file_name for entry in entries}
+        background = self._background(unlisted, taken, classes) if self.is_background else {}
         entries += background.values()
         return Source(
-            categories=categories.names,
+            categories=classes.names if classes else categories.names,
             entries=tuple(sorted(entries, key=lambda entry: entry.file_name)),
             issues=tuple(issues),
             unlisted=tuple(LabelIssue(printable(name), *_UNLISTED) for name in unlisted if name not in background),
@@ -186,7 +206,8 @@ class _Reader:
                 *categories.notes,
                 *self._notes(paths, good, rows),
                 *about_names(categories.names),
-                *about_background(background),
+                *(classes.notes if classes else ()),
+                *about_background(background, self.options.background if self.options else None),
                 *about_unlisted([name for name in unlisted if name not in background]),
             ),
         )
@@ -200,8 +221,11 @@ class _Reader:
         yield from about_ids(self.documents)
         for path, document in self.documents.items():
             yield from paths[path].notes(path)
-            yield from about_images_without_boxes(path, document, rows[path])
-            yield from about_ignored(path, document)
+            if self.options is None:
+                yield from about_images_without_boxes(path, document, rows[path])
+                yield from about_ignored(path, document)
+            else:
+                yield from about_ignored_regions(path, document)
         if self.polygons:
             yield about_shapes(row for one in good for _, row in rows[one.document].get(one.key, []))
         yield from about_other_labels(self.tree, self.documents)
@@ -232,24 +256,44 @@ class _Reader:
         copy = f"copy the images there, or import the folder that has both the images and {document}"
         return copy if self.tree.images() else f"{EXPORT_IMAGES}; or {copy}"
 
-    def _boxes(self, path: str, numbers: Mapping[Id, int]) -> BoxReader:
-        return BoxReader(path, numbers, repeated_ids(self.documents[path]["annotations"]), self.polygons)
+    def _classes(self, categories: Categories) -> Classes | None:
+        """The classes of a segmentation."""
+        if self.options is None:
+            return None
+        ids = {str(key): number for numbers in categories.numbers.values() for key, number in numbers.items()}
+        return classes_of(categories.names, self.options, ids)
 
-    def _entry(self, record: ImageRecord, reader: BoxReader, rows: Mapping[str, Mapping[Id | None, Rows]]) -> Entry:
+    def _labels(self, path: str, numbers: Mapping[Id, int], classes: Classes | None) -> BoxReader | MaskReader:
+        repeated = repeated_ids(self.documents[path]["annotations"])
+        if classes is not None:
+            return MaskReader(path, numbers, repeated, classes)
+        return BoxReader(path, numbers, repeated, self.polygons)
+
+    def _entry(
+        self, record: ImageRecord, reader: BoxReader | MaskReader, rows: Mapping[str, Mapping[Id | None, Rows]]
+    ) -> Entry:
         own = rows[record.document].get(record.key, [])
         path = self.tree.files[record.name or ""]
+        if isinstance(reader, MaskReader):
+            read = partial(reader.read, record.row, record.place, own)
+            return MaskEntry(record.target, path, no_box, read_mask=read)
         return Entry(record.target, path, partial(reader.read, record.row, record.place, own))
 
     def _unlisted(self, listed: Container[str | None]) -> list[str]:
         return [name for name in self.tree.images() if name not in listed]
 
-    def _background(self, unlisted: Sequence[str], taken: Container[str]) -> dict[str, Entry]:
-        """Entries without boxes, by image; without those whose path in the raw data is taken."""
+    def _background(self, unlisted: Sequence[str], taken: Container[str], classes: Classes | None) -> dict[str, Entry]:
+        """Entries without labels, by image; without those whose path in the raw data is taken."""
         base = f"{base_folder(next(iter(self.documents)))}/".removeprefix("./")
         targets = {name: target_of(name, base) for name in unlisted}
         times = Counter(targets.values())
         return {
-            name: Entry(target, self.tree.files[name], no_boxes)
+            name: self._empty(target, self.tree.files[name], classes)
             for name, target in targets.items()
             if target not in taken and times[target] == 1
         }
+
+    def _empty(self, target: str, path: Path, classes: Classes | None) -> Entry:
+        if classes is not None:
+            return MaskEntry(target, path, no_box, read_mask=partial(filled, classes.rest))
+        return Entry(target, path, no_boxes)

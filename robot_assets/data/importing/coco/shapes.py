@@ -13,12 +13,15 @@ Rectangle = tuple[float, float, float, float]
 """x, y, width, height in pixels."""
 
 _AS_BOXES = "export boxes, or run the same command with --polygons boxes to read the enclosing boxes"
+_AS_BOXES_OR_MASKS = f"{_AS_BOXES}, or with --task segmentation to read the shapes as masks"
 _CORRECT = "correct or remove the annotation"
 _FORM = "[x, y, width, height] in pixels"
 _EXACT = 2**53
 _NUMBERS = {int, float}
 _QUADRILATERAL = 8
 _ROTATED = 5
+_SHIFT_MAX = 60
+"""Bits of a run: no image has as many pixels."""
 
 
 class NoRectangle(Exception):
@@ -59,7 +62,7 @@ def enclosing_rectangle(row: Mapping[str, Any], polygons: bool) -> Rectangle:
     is_mask = isinstance(segmentation, dict)
     if not polygons:
         shape = "a mask (RLE segmentation)" if is_mask else "a polygon (segmentation)"
-        raise NoRectangle("segmentation", f"{shape} without a box", _AS_BOXES)
+        raise NoRectangle("segmentation", f"{shape} without a box", _AS_BOXES_OR_MASKS)
     return _mask_bounds(segmentation) if is_mask else _bounds(_polygon_points(segmentation))
 
 
@@ -132,7 +135,7 @@ def _mask_bounds(mask: Mapping[str, Any]) -> Rectangle:
     """The rectangle around a mask: runs of 0 and 1 in turn, column by column, as pycocotools writes them."""
     size: Any = mask.get("size")
     counts: Any = mask.get("counts")
-    runs: Any = list(_decoded(counts)) if isinstance(counts, str) else counts
+    runs: Any = list(decoded_runs(counts)) if isinstance(counts, str) else counts
     if not _are_integers(size, 1) or len(size) != 2 or not _are_integers(runs, 0):
         raise NoRectangle("segmentation", "not a mask with size [height, width] and counts")
     height, width = size
@@ -156,8 +159,10 @@ def _rows(first: int, last: int, height: int) -> tuple[int, int]:
     return (first % height, last % height) if first // height == last // height else (0, height - 1)
 
 
-def _decoded(counts: str) -> Iterator[int]:
+def decoded_runs(counts: str) -> Iterator[int]:
     """Runs of a compressed mask: 5 bits a character, and from the fourth run on the difference to the run before last.
+
+    A run that is none ends them with -1.
 
     Source: rleFrString in https://github.com/cocodataset/cocoapi/blob/master/common/maskApi.c
     """
@@ -165,6 +170,9 @@ def _decoded(counts: str) -> Iterator[int]:
     value = shift = 0
     for character in counts:
         bits = ord(character) - 48
+        if shift > _SHIFT_MAX or not 0 <= bits < 64:
+            yield -1
+            return
         value |= (bits & 0x1F) << shift
         shift += 5
         if bits & 0x20:

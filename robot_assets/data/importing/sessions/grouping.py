@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.label_issues import LabelIssue, printable
 from robot_assets.core.progress import report
 from robot_assets.core.text import listed, plural
 from robot_assets.core.time_limit import OutOfTime, time_limit
@@ -25,7 +26,6 @@ from robot_assets.data.importing.sessions.rules import FOLDER as FOLDER
 from robot_assets.data.importing.sessions.rules import SessionRule as SessionRule
 from robot_assets.data.importing.sessions.rules import parse_rule as parse_rule
 from robot_assets.data.importing.sessions.table import sessions_of
-from robot_assets.core.label_issues import LabelIssue, printable
 from robot_assets.data.source import Entry, Source
 
 MATCHING_MAX_S = 10.0

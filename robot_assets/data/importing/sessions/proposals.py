@@ -8,10 +8,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from robot_assets.core.label_issues import printable
 from robot_assets.core.text import listed
 from robot_assets.data.importing.layout import sibling_splits
 from robot_assets.data.importing.sessions.grouping import by_name, by_time, captures_of, parse_rule, stem_of
-from robot_assets.core.label_issues import printable
 
 SESSIONS_MIN = 3
 """A split needs three sessions: train, val and test."""

@@ -17,8 +17,8 @@ from pathlib import Path
 import yaml
 
 from robot_assets.core.errors import DataError
-from robot_assets.core.text import listed, plural
 from robot_assets.core.label_issues import printable
+from robot_assets.core.text import listed, plural
 from robot_assets.data.tree import Tree, suffix_of
 
 _TEXT_FILES = ("obj.names", "classes.txt", "class_list.txt", "_darknet.labels", "darknet.labels")
@@ -210,7 +210,7 @@ def _from_notes(place: str, data: bytes) -> ClassNames:
         return ClassNames(place)
     if not all(isinstance(name, str) for name in names.values()) or set(names) != set(range(len(categories))):
         return ClassNames(place)
-    return ClassNames(place, tuple(_normalized(names[number]) for number in range(len(names))))
+    return ClassNames(place, tuple(normalized(names[number]) for number in range(len(names))))
 
 
 def _from_yaml(place: str, text: str, path: Path) -> ClassNames:
@@ -291,7 +291,7 @@ def _checked(names: list[tuple[str, str]], path: Path) -> tuple[str, ...]:
         raise _faulty(path, "no class name", "at least one name")
     first: dict[str, str] = {}
     for name, where in names:
-        name = _normalized(name)
+        name = normalized(name)
         if not name:
             raise _faulty(path, f"{where}: an empty name", "a name for each class id")
         if not name.isprintable():
@@ -304,7 +304,8 @@ def _checked(names: list[tuple[str, str]], path: Path) -> tuple[str, ...]:
     return tuple(first)
 
 
-def _normalized(name: str) -> str:
+def normalized(name: str) -> str:
+    """A name in Unicode form NFC, in which params.yaml is typed."""
     return name if name.isascii() else unicodedata.normalize("NFC", name)
 
 

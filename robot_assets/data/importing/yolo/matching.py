@@ -9,12 +9,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from robot_assets.core.label_issues import LabelIssue, printable
 from robot_assets.core.text import listed, plural
 from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES
 from robot_assets.data.importing.layout import LabelFiles
 from robot_assets.data.importing.yolo.class_names import is_class_file
 from robot_assets.data.importing.yolo.layouts import LABEL_SUFFIX, file_names, is_list_of_images
-from robot_assets.core.label_issues import LabelIssue, printable
 from robot_assets.data.tree import Tree, suffix_of
 
 _TOOL_TEXT = re.compile(

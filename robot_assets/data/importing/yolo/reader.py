@@ -7,23 +7,36 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import NoReturn
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.label_issues import BadItem, LabelIssue
 from robot_assets.core.text import near_misses, plural
-from robot_assets.tasks.detection.boxes import Box
 from robot_assets.data.importing.coco.layouts import LAYOUTS as COCO_LAYOUTS
 from robot_assets.data.importing.layout import is_split, recognize
+from robot_assets.data.importing.masks.layouts import LAYOUTS as MASK_LAYOUTS
+from robot_assets.data.importing.segmentation.labels import (
+    Classes,
+    MaskEntry,
+    MaskLabels,
+    SegmentationOptions,
+    classes_of,
+    filled,
+    no_box,
+)
 from robot_assets.data.importing.source_folder import no_image, require_folder
 from robot_assets.data.importing.unlabelled import BACKGROUND, about_background, no_boxes
 from robot_assets.data.importing.yolo.class_names import agreed_names, no_class_names, read_class_files
 from robot_assets.data.importing.yolo.layouts import LABEL_SUFFIX, LAYOUTS
 from robot_assets.data.importing.yolo.matching import Matching
+from robot_assets.data.importing.yolo.polygon_rows import read_polygons
 from robot_assets.data.importing.yolo.rows import RowRules, polygon_rows, read_label, read_rows
-from robot_assets.core.label_issues import BadItem, LabelIssue
 from robot_assets.data.source import Entry, Source
 from robot_assets.data.tree import EMPTY_FOLDER, Tree, walk
+from robot_assets.tasks.detection.boxes import Box
 
 POLYGONS = ("boxes",)
 _SAMPLED_LABELS = 1000
@@ -34,7 +47,11 @@ _ENCLOSED = {
 
 
 def read_yolo(
-    source: Path, layout: str | None = None, polygons: str | None = None, unlabelled: str | None = None
+    source: Path,
+    layout: str | None = None,
+    polygons: str | None = None,
+    unlabelled: str | None = None,
+    options: SegmentationOptions | None = None,
 ) -> Source:
     """Find the images of a YOLO source; labels are read later, one image at a time.
 
@@ -45,6 +62,7 @@ def read_yolo(
             with key points without them; None refuses their images.
         unlabelled: "background" reads images without a label file as images without objects, as Ultralytics does;
             None refuses them.
+        options: For a segmentation: rows are polygons, and painted into masks. None: rows are boxes.
 
     Raises:
         DataError: No folder, an empty one, an unknown layout, no image, no or contradictory class names.
@@ -54,17 +72,19 @@ def read_yolo(
     tree = walk(source)
     if not tree.images():
         return _without_images(tree)
-    recognized, files = recognize(tree, (*LAYOUTS, *COCO_LAYOUTS), layout)
+    recognized, files = recognize(tree, (*LAYOUTS, *COCO_LAYOUTS, *MASK_LAYOUTS), layout)
     named = read_class_files(tree, files.class_files)
     if not any(classes.names for classes in named):
         raise no_class_names(source, _class_ids(tree, files.labels.values()))
     key_points = next((classes.key_points for classes in named if classes.key_points), None)
     rules = RowRules(agreed_names(source, named), enclosing, key_points)
+    classes = classes_of(rules.categories, options, rules.numbers) if options else None
     match = Matching(tree, files)
-    entries = tuple(_entry(tree, *matched, rules, unlabelled is not None) for matched in match.matched())
+    reader = _Reader(tree, rules, classes, unlabelled is not None)
+    entries = tuple(reader.entry(*matched) for matched in match.matched())
     issues = (*filter(_is_loss, tree.issues), *match.issues, *match.orphans())
     return Source(
-        rules.categories,
+        classes.names if classes else rules.categories,
         entries,
         issues,
         unlisted=tuple(match.unlisted),
@@ -73,7 +93,8 @@ def read_yolo(
         notes=(
             *match.notes(),
             *_enclosing_notes(tree, match.labels.values(), rules),
-            *(about_background(match.absent) if unlabelled else ()),
+            *(classes.notes if classes else ()),
+            *(about_background(match.absent, options.background if options else None) if unlabelled else ()),
         ),
     )
 
@@ -107,17 +128,44 @@ def _is_loss(issue: LabelIssue) -> bool:
     return not (issue.found == EMPTY_FOLDER and is_empty_part)
 
 
-def _entry(tree: Tree, image: str, name: str, label: str, rules: RowRules, is_background: bool) -> Entry:
-    if label in tree.files:
-        return Entry(name, tree.files[image], partial(_read_boxes, f"{tree.root}/{label}", label, rules))
-    return Entry(name, tree.files[image], no_boxes if is_background else partial(_refuse_missing, label))
+@dataclass(frozen=True)
+class _Reader:
+    """Makes entries.
+
+    Attributes:
+        tree: The source.
+        rules: How rows are read.
+        classes: Of a segmentation; None: rows are boxes.
+        is_background: Whether images without a label file have no objects.
+    """
+
+    tree: Tree
+    rules: RowRules
+    classes: Classes | None
+    is_background: bool
+
+    def entry(self, image: str, name: str, label: str) -> Entry:
+        """One image with its label, which may be missing."""
+        path, place = self.tree.files[image], f"{self.tree.root}/{label}"
+        is_there = label in self.tree.files
+        if self.classes is not None:
+            read = partial(_read_mask, place, label, self.rules, self.classes)
+            absent = partial(filled, self.classes.rest) if self.is_background else partial(_refuse_missing, label)
+            return MaskEntry(name, path, no_box, read_mask=read if is_there else absent)
+        if is_there:
+            return Entry(name, path, partial(_read_boxes, place, label, self.rules))
+        return Entry(name, path, no_boxes if self.is_background else partial(_refuse_missing, label))
 
 
 def _read_boxes(path: str, label: str, rules: RowRules, width: int, height: int) -> list[Box]:
     return read_rows(read_label(path, label), label, rules, width, height)
 
 
-def _refuse_missing(label: str, width: int, height: int) -> list[Box]:
+def _read_mask(path: str, label: str, rules: RowRules, classes: Classes, width: int, height: int) -> MaskLabels:
+    return read_polygons(read_label(path, label), label, rules, classes, width, height)
+
+
+def _refuse_missing(label: str, width: int, height: int) -> NoReturn:
     raise BadItem(label, "missing label file", f"restore it; for images without objects: {BACKGROUND}")
 
 

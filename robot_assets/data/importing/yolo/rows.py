@@ -12,20 +12,21 @@ import os
 import re
 from dataclasses import dataclass, field
 
-from robot_assets.tasks.detection.boxes import SMALLEST_PX, Box, fault_of, make_box
-from robot_assets.data.importing.yolo.class_names import LFS_POINTER, decoded
 from robot_assets.core.label_issues import BadItem
+from robot_assets.data.importing.yolo.class_names import LFS_POINTER, decoded
+from robot_assets.tasks.detection.boxes import SMALLEST_PX, Box, fault_of, make_box
 
 MAX_LABEL_BYTES = 1024 * 1024
 _BLOCK = 8192
-_PIXELS_ABOVE = 2.0
+PIXELS_ABOVE = 2.0
 """A relative coordinate above it cannot be a box that is drawn past the edge: it is in pixels."""
 _PARALLEL = 1e-3
 _AS_BOXES = "export boxes, or run the same command with --polygons boxes to import the enclosing boxes"
+_AS_BOXES_OR_MASKS = f"{_AS_BOXES}, or with --task segmentation to import masks"
 _KEY_POINT_FLAGS = (0.0, 1.0, 2.0)
 """Absent, hidden, visible."""
 _DOTA_HEADERS = ("imagesource:", "gsd:")
-_CONVERT = "convert the labels to YOLO or COCO, or export them so from the annotation tool"
+CONVERT = "convert the labels to YOLO or COCO, or export them so from the annotation tool"
 _DECIMAL_COMMA = re.compile(r"-?\d*,\d+")
 
 
@@ -47,6 +48,11 @@ class RowRules:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "ids", {b"%d" % number: number for number in range(len(self.categories))})
+
+    @property
+    def numbers(self) -> dict[str, int]:
+        """Class index by its id, as text."""
+        return {str(number): number for number in range(len(self.categories))}
 
 
 def read_label(path: str, place: str) -> bytes:
@@ -132,17 +138,14 @@ def polygon_rows(data: bytes) -> int:
 
 def _row(place: str, columns: list[str], rules: RowRules, size: tuple[int, int]) -> Box:
     """One row, with every check."""
-    if " ".join(columns).startswith(LFS_POINTER):
-        raise BadItem(place, "a pointer of Git LFS, not a label", "git lfs pull   # in the repository of the source")
-    if any("," in column or ";" in column for column in columns):
-        raise _wrong_separator(place, columns)
+    refuse_other_text(place, columns)
     if format := _other_format(columns):
-        raise BadItem(place, f"a row of {format}, needed class cx cy w h", _CONVERT)
+        raise BadItem(place, f"a row of {format}, needed class cx cy w h", CONVERT)
     has_points = len(columns) != 5 and _has_points(place, columns, rules)
-    category = _category(place, columns[0], rules)
-    values = _numbers(place, columns[1:])
+    category = category_of(place, columns[0], rules)
+    values = numbers_of(place, columns[1:])
     cx, cy, w, h = _as_box(place, values, rules) if has_points else values
-    if max(map(abs, values)) > _PIXELS_ABOVE:
+    if max(map(abs, values)) > PIXELS_ABOVE:
         raise BadItem(
             place,
             "coordinates above 1: are these pixels? YOLO coordinates are relative to the image size",
@@ -153,6 +156,18 @@ def _row(place: str, columns: list[str], rules: RowRules, size: tuple[int, int])
     if fault:
         raise BadItem(place, fault, "correct or remove that line")
     return make_box(category, rectangle, size)
+
+
+def refuse_other_text(place: str, columns: list[str]) -> None:
+    """Refuse a pointer of Git LFS, and values that are separated by commas or semicolons.
+
+    Raises:
+        BadItem: The row is one of these.
+    """
+    if " ".join(columns).startswith(LFS_POINTER):
+        raise BadItem(place, "a pointer of Git LFS, not a label", "git lfs pull   # in the repository of the source")
+    if any("," in column or ";" in column for column in columns):
+        raise _wrong_separator(place, columns)
 
 
 def _wrong_separator(place: str, columns: list[str]) -> BadItem:
@@ -171,7 +186,7 @@ def _has_points(place: str, columns: list[str], rules: RowRules) -> bool:
     """
     if rules.key_points and len(columns) == 5 + math.prod(rules.key_points):
         return True
-    points = _key_points_in(columns)
+    points = key_points_in(columns)
     if points:
         found = "a box with key points (pose estimation) that data.yaml does not state"
         raise BadItem(place, found, f"write kpt_shape: [{points}, 3] into data.yaml, or export boxes")
@@ -188,7 +203,7 @@ def _has_points(place: str, columns: list[str], rules: RowRules) -> bool:
     raise BadItem(place, f"{count}, needed 5: class cx cy w h", "correct that line")
 
 
-def _key_points_in(columns: list[str]) -> int:
+def key_points_in(columns: list[str]) -> int:
     """Number of key points (x, y, visibility) after the box of a row; 0 when there are none.
 
     A polygon with corners at an edge may have 0.0 and 1.0 in these places, but neither a 2 nor integers in all of them.
@@ -234,7 +249,7 @@ def _as_box(place: str, values: list[float], rules: RowRules) -> tuple[float, fl
     """
     is_pose = rules.key_points is not None and len(values) == 4 + math.prod(rules.key_points)
     if not rules.enclosing:
-        raise BadItem(place, _described(values, is_pose), _AS_BOXES)
+        raise BadItem(place, _described(values, is_pose), _AS_BOXES if is_pose else _AS_BOXES_OR_MASKS)
     if is_pose:
         return values[0], values[1], values[2], values[3]
     left, right, top, bottom = min(values[::2]), max(values[::2]), min(values[1::2]), max(values[1::2])
@@ -255,7 +270,12 @@ def _is_parallelogram(corners: list[float]) -> bool:
     return abs(x[0] + x[2] - x[1] - x[3]) < _PARALLEL and abs(y[0] + y[2] - y[1] - y[3]) < _PARALLEL
 
 
-def _category(place: str, text: str, rules: RowRules) -> int:
+def category_of(place: str, text: str, rules: RowRules) -> int:
+    """Class index of a row.
+
+    Raises:
+        BadItem: It is no id of a class.
+    """
     last = len(rules.categories) - 1
     if text.isascii() and text.isdigit() and len(text) <= 9 and int(text) <= last:
         return int(text)
@@ -272,7 +292,12 @@ def _category(place: str, text: str, rules: RowRules) -> int:
     raise BadItem(place, found, f"correct it{hint}, or add the class name")
 
 
-def _numbers(place: str, columns: list[str]) -> list[float]:
+def numbers_of(place: str, columns: list[str]) -> list[float]:
+    """The columns as finite numbers.
+
+    Raises:
+        BadItem: They are not.
+    """
     try:
         if not all(column.isascii() and "_" not in column for column in columns):
             raise ValueError

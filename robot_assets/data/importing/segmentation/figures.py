@@ -1,0 +1,44 @@
+"""Figures of imported masks, for people."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from robot_assets.core.text import plural
+from robot_assets.data.importing.segmentation.labels import IGNORE
+
+if TYPE_CHECKING:
+    from robot_assets.data.importing.copying import MaskFacts
+
+IGNORED = "ignored"
+
+
+def pixel_shares(masks: Sequence[MaskFacts], classes: Sequence[str]) -> dict[str, float]:
+    """Share of the pixels of all masks, by class name; first that of ignored ones, unless a class is named so."""
+    counts: Counter[int] = Counter()
+    for mask in masks:
+        counts.update(mask.pixels)
+    total = max(1, sum(counts.values()))
+    shares = {name: counts[index] / total for index, name in enumerate(classes)}
+    return {IGNORED: counts[IGNORE] / total} | shares
+
+
+def about_shapes(masks: Sequence[MaskFacts], background: str | None) -> Iterator[str]:
+    """What became of polygons and runs: what covers what, and what is not visible."""
+    shapes, hidden, covered, clipped = (
+        sum(getattr(mask, key) for mask in masks) for key in ("shapes", "hidden", "covered", "clipped")
+    )
+    rest = f"are ignored ({IGNORE}); --background NAME makes them a class"
+    rest = f"are of the class {background!r}" if background else rest
+    yield f"{plural(shapes, 'polygon or mask', 'polygons or masks')} painted; pixels that none covers {rest}"
+    if covered:
+        yield f"{plural(covered, 'pixel is', 'pixels are')} covered by more than one of them: the smaller one is on top"
+    if hidden:
+        yield (
+            f"{plural(hidden, 'polygon or mask has', 'polygons or masks have')} no pixel in the result: smaller than "
+            "one, or below smaller ones"
+        )
+    if clipped:
+        yield f"{plural(clipped, 'polygon')} clipped to the image"
