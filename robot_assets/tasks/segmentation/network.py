@@ -6,6 +6,7 @@ int8 result; the logits stay float.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from torch import Tensor, nn
@@ -44,12 +45,12 @@ class Segmenter(nn.Module):
         return (self.logits(top4),)
 
 
-def build_compact(spec: CompactSegmenter, classes: int) -> nn.Module:
+def build_compact(spec: CompactSegmenter, classes: Sequence[str]) -> nn.Module:
     """Build a segmentation network, with initial weights from torch's generator.
 
     Its forward takes float32 (N, 3, height, width) and returns one head, float32 (N, classes, height / 4, width / 4).
     """
-    network = Segmenter(spec, classes)
+    network = Segmenter(spec, len(classes))
     initialize_convolutions(network)
     # Not close to 0 as in a detector: the gradient of the features is proportional to these weights.
     nn.init.normal_(network.logits.weight, std=spec.width**-0.5)

@@ -185,7 +185,7 @@ def trained(split: Shapes, options: SegmentationLossSpec, steps: int) -> nn.Modu
     """The compact network after some steps of batches of 8."""
     task = SegmentationLearning(interface(), options, CPU)
     torch.manual_seed(0)
-    network = build_compact(CompactSegmenter(input_height=64, input_width=96, width=16), len(CLASSES)).train()
+    network = build_compact(CompactSegmenter(input_height=64, input_width=96, width=16), CLASSES).train()
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 0.01, total_steps=steps)
     rng = np.random.default_rng(0)
