@@ -102,7 +102,7 @@ def _check_classes(channels: int, options: DetrOptions, classes: tuple[str, ...]
     if options.surplus and channels == count:
         needed += "; where there is none, activation is sigmoid, or none"
     found = wrong_count(channels - options.surplus, options.labels, classes)
-    raise refused("detr", known, needed, input, found)
+    raise refused("detr", known, needed, input, count, found)
 
 
 DETR = Decoder(

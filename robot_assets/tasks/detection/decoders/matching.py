@@ -18,20 +18,23 @@ def shown(outputs: Outputs) -> str:
     return escaped(listed((f"{name} {tuple(shape)}" for name, shape in outputs.items()), at_most=6)) or "no outputs"
 
 
-def refused(decoder: str, outputs: Outputs, needed: str, input: Input, found: str = "") -> ValueError:
-    """Why a decoder cannot read the outputs.
+def refused(decoder: str, outputs: Outputs, needed: str, input: Input, classes: int = 0, found: str = "") -> ValueError:
+    """Why a decoder cannot read the outputs, with the decoder that fits better where there is one.
 
     Args:
         decoder: Its name.
         outputs: The outputs of the graph.
         needed: The outputs that it reads.
         input: The input of the graph.
-        found: What is wrong with outputs that look like those of the decoder. With others, the decoder that fits
-            better is named.
+        classes: Number of classes of the export, as it is declared.
+        found: What is wrong with outputs that are those of the decoder but for their number of classes.
     """
     fitting = proposals(outputs, (input.height, input.width))
+    better = [one for one in fitting if one.classes == classes]
     if fitting and decoder not in [one.decoder for one in fitting]:
-        found = f"they look like those of decoder {fitting[0].decoder}: {escaped(fitting[0].reason)}"
+        better = better or list(fitting)
+    if better and better[0].decoder != decoder:
+        found = f"they look like those of decoder {better[0].decoder}: {escaped(better[0].reason)}"
     found = found or remark(outputs)
     return ValueError(
         f"the graph gives {shown(outputs)}; decoder {decoder} needs {needed}" + (f"; {found}" if found else "")

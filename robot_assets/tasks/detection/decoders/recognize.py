@@ -39,7 +39,8 @@ def proposals(outputs: Outputs, size: tuple[int, int] | None = None) -> tuple[Pr
         size: Height and width of the input in pixels, which tell grids from each other.
     """
     known = {name: tuple(shape) for name, shape in outputs.items() if _is_of_one_image(shape)}
-    found = [*_grid(known), *_in_graph(known), *_two_heads(known), *_one_head(known, size)]
+    found = [*_grid(known), *_in_graph(known), *_two_heads(known)]
+    found += [] if any(_is_boxes(shape) for shape in known.values()) else _one_head(known, size)
     first: dict[str, Proposal] = {}
     for one in found:
         first.setdefault(one.decoder, one)
@@ -71,44 +72,56 @@ def _grid(outputs: Outputs) -> Iterator[Proposal]:
 
 
 def _in_graph(outputs: Outputs) -> Iterator[Proposal]:
-    boxes = _shaped(outputs, lambda shape: len(shape) == 3 and shape[2] in (4, 5))
-    for name, (_, rows, columns) in boxes.items():
-        flat = [other for other, shape in outputs.items() if shape == (1, rows)]
-        has_classes = any(re.search("class|label|cls", other, re.IGNORECASE) for other in flat)
-        if len(flat) >= 6 - columns and (has_classes or columns == 4):
-            tensorflow = any(re.search("^detection_|^num_detections", other) for other in outputs)
-            options = {"coordinates": "fractions", "order": "yx", "first_class": 1} if tensorflow else {}
-            yield Proposal("nms", f"{name} with {', '.join(flat)}: boxes after suppression in the graph", options)
-            return
     for name, shape in outputs.items():
-        if len(shape) == 4 and shape[1] == 1 and shape[3] == 7:
-            columns_of_caffe = ["image", "class", "score", "x1", "y1", "x2", "y2"]
-            options = {"columns": columns_of_caffe, "coordinates": "fractions"}
+        if len(shape) == 3 and shape[2] in (4, 5) and (flat := _flat(outputs, shape)):
+            is_of_tensorflow = any(other.startswith(("detection_", "num_detections")) for other in outputs)
+            options = {"coordinates": "fractions", "order": "yx", "first_class": 1} if is_of_tensorflow else {}
+            yield Proposal("nms", f"{name} with {', '.join(flat)}: boxes after suppression in the graph", options)
+        elif len(shape) == 4 and shape[1] == 1 and shape[3] == 7:
+            columns = ["image", "class", "score", "x1", "y1", "x2", "y2"]
+            options = {"columns": columns, "coordinates": "fractions", "first_class": 1}
             yield Proposal("nms", f"{name} (1, 1, {shape[2]}, 7): rows of image, class, score and box", options)
-        if len(shape) == 3 and shape[2] == 6 and shape[1] <= QUERIES_MAX:
+        elif len(shape) == 3 and shape[2] == 6 and shape[1] <= QUERIES_MAX:
             yield Proposal("nms", f"{name} (1, {shape[1]}, 6): rows of x1, y1, x2, y2, score, class")
 
 
+def _flat(outputs: Outputs, boxes: Shape) -> list[str]:
+    """The outputs with one number for each box: scores and classes, or classes alone beside boxes with scores."""
+    flat = [name for name, shape in outputs.items() if shape == boxes[:2]]
+    has_classes = any(re.search("class|label|cls", name, re.IGNORECASE) for name in flat)
+    return flat if (boxes[2] == 4 and len(flat) >= 2) or (boxes[2] == 5 and has_classes) else []
+
+
 def _two_heads(outputs: Outputs) -> Iterator[Proposal]:
-    for name, shape in outputs.items():
-        if shape[2:] not in ((4,), (1, 4)):
+    for boxes, shape in outputs.items():
+        if not _is_boxes(shape) or _flat(outputs, (*shape[:2], 4)):
             continue
-        scores = {
-            other: sizes
-            for other, sizes in outputs.items()
-            if other != name and len(sizes) == 3 and shape[1] in sizes[1:] and sizes != (1, shape[1], 4)
-        }
-        for other, sizes in scores.items():
-            classes = sizes[2] if sizes[1] == shape[1] else sizes[1]
-            yield from _boxes_and_scores(name, other, shape[1], classes)
+        for scores, sizes in outputs.items():
+            if scores != boxes and len(sizes) == 3 and shape[1] in sizes[1:] and _are_boxes_of(boxes, scores, sizes):
+                classes = sizes[2] if sizes[1] == shape[1] else sizes[1]
+                yield from _boxes_and_scores(boxes, scores, shape[1], classes)
+
+
+def _is_boxes(shape: Shape) -> bool:
+    return shape[2:] in ((4,), (1, 4))
+
+
+def _are_boxes_of(boxes: str, scores: str, sizes: Shape) -> bool:
+    """Whether ``boxes`` are the boxes of the two; scores of four classes have the shape of boxes."""
+    has_name = [re.search("box|loc|reg|coord", name, re.IGNORECASE) is not None for name in (boxes, scores)]
+    return not _is_boxes(sizes) or has_name == [True, False]
 
 
 def _boxes_and_scores(boxes: str, scores: str, rows: int, classes: int) -> Iterator[Proposal]:
-    pair = f"{boxes} (1, {rows}, 4) with {scores} of {classes} classes"
-    detr = Proposal("detr", f"{pair}, one row a query", {}, classes - 1)
-    ssd = Proposal("ssd", f"{pair}, one row an anchor", {}, classes)
-    is_detr = rows <= QUERIES_MAX and not re.search("raw|conf|anchor|prior", f"{boxes} {scores}", re.IGNORECASE)
-    yield from (detr, ssd) if is_detr else (ssd,)
+    pair = f"{boxes} (1, {rows}, 4) with {scores} of {classes} channels"
+    if rows <= QUERIES_MAX and not re.search("raw|conf|anchor|prior", f"{boxes} {scores}", re.IGNORECASE):
+        # COCO has 80 classes, or 91 category ids; DETR has another one for no object.
+        has_sigmoid = classes in (80, 91)
+        options = {"activation": "sigmoid"} if has_sigmoid else {}
+        yield Proposal("detr", f"{pair}, one row a query", options, classes if has_sigmoid else classes - 1)
+    is_of_tensorflow = boxes.startswith("raw_detection")
+    options = {"order": "yx", "background": "first"} if is_of_tensorflow else {}
+    yield Proposal("ssd", f"{pair}, one row an anchor", options, classes - 1 if is_of_tensorflow else classes)
 
 
 def _one_head(outputs: Outputs, size: tuple[int, int] | None) -> Iterator[Proposal]:
@@ -141,7 +154,3 @@ def _is_pyramid(rows: int, size: tuple[int, int] | None, anchors: int) -> bool:
         return rows % (21 * anchors) == 0
     cells = [(size[0] // stride) * (size[1] // stride) for stride in (8, 16, 32, 64)]
     return rows in (anchors * sum(cells[:3]), anchors * sum(cells))
-
-
-def _shaped(outputs: Outputs, fits: Any) -> dict[str, Shape]:
-    return {name: shape for name, shape in outputs.items() if fits(shape)}

@@ -165,7 +165,7 @@ def _class_axis(
     found = (shape[2] if shape[1] == anchors else shape[1]) - options.surplus
     if found == count + 1:
         raise refused("ssd", known, f"{needed}; with one more, background is first or last", input)
-    raise refused("ssd", known, needed, input, wrong_count(found, options.labels, classes))
+    raise refused("ssd", known, needed, input, count, wrong_count(found, options.labels, classes))
 
 
 SSD = Decoder(

@@ -173,7 +173,7 @@ def _mismatch(
         f"one output with {form.before} + {plural(count, 'class', 'classes')}{extra} = "
         f"{form.fixed + count + options.extra} channels for each anchor"
     )
-    return refused(form.decoder, outputs, needed, input, _other_classes(form, options, classes, outputs))
+    return refused(form.decoder, outputs, needed, input, count, _other_classes(form, options, classes, outputs))
 
 
 def _other_classes(form: _Format, options: YoloOptions, classes: tuple[str, ...], outputs: Mapping[str, Shape]) -> str:

@@ -54,8 +54,8 @@ def _most_likely(logits: Floats, options: DetrOptions, classes: Sequence[str]) -
     scores = of_classes(logits, class_channels(options.labels, classes), 1)
     if options.activation == "sigmoid":
         scores = sigmoid(scores).astype(np.float32)
-    query, label = np.indices(scores.shape).reshape(2, -1)
-    return query, label, scores.reshape(-1)
+    query, label = np.nonzero(scores >= options.score_min)
+    return query, label, scores[query, label]
 
 
 def _exclusive(logits: Floats, classes: Indices) -> tuple[Indices, Indices, Floats]:
