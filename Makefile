@@ -2,6 +2,8 @@
 # cannot be installed beside Dagster (docs/decisions/001-isolated-dvc.md).
 
 PYTHON ?= python3
+# Not ?=: the environment of a shell may have a MODEL of something else.
+MODEL = sidewalk_detector
 VENV := .venv
 BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -29,8 +31,8 @@ $(VENV)/.ready: pyproject.toml
 $(BIN)/dvc: $(VENV)/.ready .venv-dvc/.ready
 	ln -sf ../../.venv-dvc/bin/dvc $@
 
-demo: setup  ## Build everything from simulated images to a checked int8 engine
-	@robot-assets build sidewalk_detector
+demo: setup  ## Build everything from simulated images to a checked int8 engine, by default of MODEL=sidewalk_detector
+	@robot-assets build '$(MODEL)'
 
 ui: setup  ## Open the Dagster UI on 127.0.0.1:3000
 	robot-assets ui
