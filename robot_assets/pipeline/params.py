@@ -25,7 +25,7 @@ from robot_assets.core.yaml_documents import YamlFault, composed, load_yaml, nod
 from robot_assets.data.entry import DatasetEntry
 from robot_assets.lineage.spec import RebuildSpec
 from robot_assets.pipeline.models import ModelSpec as ModelSpec
-from robot_assets.pipeline.models import TrainedModel
+from robot_assets.pipeline.models import TrainedModel, trained
 from robot_assets.pipeline.names import NAME
 from robot_assets.pipeline.registry import reserved_words, stage_kinds
 from robot_assets.pipeline.targets import TargetEntry
@@ -33,6 +33,7 @@ from robot_assets.profiling.spec import ProfileSpec
 from robot_assets.provenance.spec import ProvenanceSpec
 from robot_assets.sensitivity.entry import resolved
 from robot_assets.sensitivity.spec import SensitivitySpec
+from robot_assets.weights.spec import WeightsEntry
 
 _SHOWN = 20
 _LONGEST = 60
@@ -59,6 +60,7 @@ class Params(Spec):
     datasets: dict[str, DatasetEntry] = Field(default_factory=dict)
     models: dict[str, ModelSpec] = Field(default_factory=dict)
     targets: dict[str, TargetEntry] = Field(default_factory=dict)
+    weights: dict[str, WeightsEntry] = Field(default_factory=dict)
     stages: dict[str, Any] = Field(default={}, description="parameters of stage kinds as a whole, by kind")
     rebuild: RebuildSpec = RebuildSpec()
     provenance: ProvenanceSpec = ProvenanceSpec()
@@ -93,7 +95,7 @@ class Params(Spec):
         gates = [self.targets[target].gate.accuracy_drop_points_max for target in entry.targets]
         return resolved(entry.sensitivity, gates)
 
-    @field_validator("datasets", "models", "targets", "stages", "pools", mode="before")
+    @field_validator("datasets", "models", "targets", "weights", "stages", "pools", mode="before")
     @classmethod
     def _empty_section(cls, section: Any) -> Any:
         """A section whose entries are all commented out has none."""
@@ -107,7 +109,7 @@ class Params(Spec):
         return self
 
     def _bad_names(self) -> Iterator[str]:
-        for section in ("datasets", "models", "targets"):
+        for section in ("datasets", "models", "targets", "weights"):
             for name in getattr(self, section):
                 if not re.fullmatch(NAME, name):
                     yield f"{section}.{name}: a name is lower-case letters, digits and underscores, a letter first"
@@ -122,6 +124,10 @@ class Params(Spec):
             for target in model.targets:
                 if target not in self.targets:
                     yield f"models.{name}.targets: {unknown('target', target, self.targets)}"
+        for name, trained_model in trained(self):
+            start = trained_model.network.weights
+            if start is not None and start not in self.weights:
+                yield f"models.{name}.network.weights: {unknown('entry', start, self.weights, 'weights')}"
 
     def _bad_models(self) -> Iterator[str]:
         """Models that do not fit their data set, or whose heads do not fit their network."""

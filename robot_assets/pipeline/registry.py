@@ -25,6 +25,7 @@ from robot_assets.pipeline.kinds import (
     qat,
     raw,
     sensitivity,
+    weights,
 )
 from robot_assets.pipeline.names import AssetName
 
@@ -32,6 +33,7 @@ ENTRY_POINTS = "robot_assets.stage_kinds"
 
 STAGE_KINDS: tuple[StageKind, ...] = (
     raw.KIND,
+    weights.KIND,
     dataset.KIND,
     platform.KIND,
     checkpoint.KIND,

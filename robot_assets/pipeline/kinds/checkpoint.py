@@ -18,11 +18,13 @@ from robot_assets.pipeline.models import trained
 from robot_assets.tasks.networks import NetworkDefinition, network_code
 from robot_assets.tasks.registry import task_of
 from robot_assets.training.spec import TrainingSpec
+from robot_assets.weights.spec import LoadingRules
 
 if TYPE_CHECKING:
     from robot_assets.pipeline.kind import Step
     from robot_assets.pipeline.params import Params
     from robot_assets.training.loop import TrainingSummary
+    from robot_assets.weights.loading import StartingWeights
 
 _SHOWN_IMAGES = 6
 
@@ -33,6 +35,7 @@ class CheckpointSpec:
 
     definition: NetworkDefinition
     training: TrainingSpec
+    rules: LoadingRules | None = None
 
 
 def stages(params: Params) -> Iterator[Stage]:
@@ -41,8 +44,10 @@ def stages(params: Params) -> Iterator[Stage]:
         task = task_of(model.task)
         read = model.model_dump(mode="json", include={"task", "network", "input", "loss", "training"})
         inputs = [names.dataset(model.dataset)]
-        if model.network.weights is not None:
-            inputs.append(names.weights(model.network.weights))
+        start = params.weights[model.network.weights] if model.network.weights is not None else None
+        if start is not None:
+            inputs.append(names.weights(str(model.network.weights)))
+            read["weights"] = start.rules.model_dump(mode="json")
         yield Stage(
             names.checkpoint(name),
             KIND.name,
@@ -55,7 +60,7 @@ def stages(params: Params) -> Iterator[Stage]:
             read,
             tuple(inputs),
             pool=TRAINING,
-            spec=CheckpointSpec(model.definition, model.training),
+            spec=CheckpointSpec(model.definition, model.training, start.rules if start else None),
         )
 
 
@@ -63,8 +68,20 @@ def run(step: Step) -> TrainingSummary:
     """Train, or go on from the state that a killed run has left in the scratch folder."""
     from robot_assets.training.loop import train
 
-    (dataset,) = step.inputs.values()
-    return train(dataset, step.spec.definition, step.spec.training, step.output, step.scratch)
+    spec = step.spec
+    dataset = step.inputs[next(name for name in step.stage.inputs if names.DATASET.parse(name))]
+    return train(dataset, spec.definition, spec.training, step.output, step.scratch, _start(step))
+
+
+def _start(step: Step) -> StartingWeights | None:
+    """The weights that the training starts from; None for random ones."""
+    from robot_assets.weights.loading import StartingWeights
+
+    name = step.spec.definition.network.weights
+    if name is None:
+        return None
+    asset = names.weights(name)
+    return StartingWeights(name, step.versions[asset], step.inputs[asset], step.spec.rules)
 
 
 def facts(summary: TrainingSummary) -> Facts:
@@ -102,7 +119,7 @@ def page(step: Step, summary: TrainingSummary) -> Page:
         for name in test.per_class
     }
     names_of = {f"val_{key}": metric.name_of(key) for key in test.values}
-    curves = training_curves(history, best_epoch=summary.best_epoch, metrics=names_of)
+    curves = training_curves(history, names_of, best_epoch=summary.best_epoch)
     return Page(
         (
             Picture(curves, f"Loss and {metric.name}"),

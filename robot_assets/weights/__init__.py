@@ -1,0 +1,1 @@
+"""Weights that a training starts from: files that were trained elsewhere, in safetensors, with their licence."""
