@@ -114,7 +114,7 @@ def _fault_of_scaffold(folder: Path, payload: bytes) -> str | None:
     """Entries are inserted into every file that loads, or it is left as it is."""
     path = folder / "params.yaml"
     try:
-        scaffold.write(Project(folder), "mutated", ["no", "a: b"], (640, 480), 60, 4)
+        scaffold.write(Project(folder), "mutated", scaffold.Figures(["no", "a: b"], (640, 480), 60, 4))
     except ParamsError:
         return None if path.read_bytes() == payload else "refused, and yet written"
     except Exception as error:  # what this looks for

@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from robot_assets.data.importing.outcome import Outcome
     from robot_assets.data.importing.sessions.proposals import Proposal
     from robot_assets.pipeline.project import Project
+    from robot_assets.pipeline.scaffold import Figures
 
-FORMATS = ("yolo", "coco")
+FORMATS = ("yolo", "coco", "masks")
+TASKS = ("detection", "segmentation")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,6 +42,10 @@ class _Request:
     polygons: str | None
     unlabelled: str | None
     sessions: str | None
+    task: str | None
+    classes: str | None
+    ignore: tuple[str, ...]
+    background: str | None
 
     def command(self, sessions: str | None, *more: str) -> str:
         """The same command with another rule of sessions and more options, as it can be pasted."""
@@ -48,14 +54,24 @@ class _Request:
             ("--layout", self.layout),
             ("--polygons", self.polygons),
             ("--unlabelled", self.unlabelled),
+            ("--task", self.task),
+            ("--classes", self.classes),
+            *(("--ignore", one) for one in self.ignore),
+            ("--background", self.background),
             ("--sessions", sessions),
         ]
         words += [word for option, value in options if value for word in (option, value)]
         return shlex.join([*words, *["--quarantine"] * self.quarantine, *more])
 
+    @property
+    def masks_only(self) -> tuple[str, ...]:
+        """The options that only a segmentation has, as they were typed."""
+        found = [("--classes", self.classes), ("--ignore", self.ignore), ("--background", self.background)]
+        return tuple(option for option, value in found if value)
+
 
 def import_(
-    format: Annotated[str, typer.Argument(metavar="yolo|coco", help="Format of the labels.", show_default=False)],
+    format: Annotated[str, typer.Argument(metavar="yolo|coco|masks", help="Format of the labels.", show_default=False)],
     source: Annotated[Path, typer.Argument(help="Folder of the images and labels; for coco also the JSON file.")],
     name: Annotated[str, typer.Option(help="Name of the data set; it becomes data/raw/NAME and NAME.dvc.")],
     sessions: Annotated[
@@ -75,6 +91,35 @@ def import_(
     unlabelled: Annotated[
         Literal["background"] | None, typer.Option(help="Import images without labels as images without objects.")
     ] = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TASK",
+            help="detection (boxes) or segmentation (masks); default: segmentation for masks, else that of the data "
+            "set in params.yaml, else detection.",
+        ),
+    ] = None,
+    classes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|NAMES",
+            help="Classes of masks: a file (labelmap.txt, classes.txt, a table), or NAME,NAME in the order of the "
+            "values, NAME=VALUE,... or NAME=#RRGGBB,...",
+        ),
+    ] = None,
+    ignore: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="CLASS|VALUE|COLOUR",
+            help="Of a segmentation: pixels that are ignored, besides the value 255; may be repeated.",
+        ),
+    ] = None,
+    background: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="Of a segmentation: class of pixels that no polygon covers; default: ignored."
+        ),
+    ] = None,
     quarantine: Annotated[
         bool, typer.Option("--quarantine", help="Leave bad items out, even when they are more than 1 %.")
     ] = False,
@@ -89,16 +134,19 @@ def import_(
     """
     from robot_assets.pipeline import scaffold
 
-    request = _Request(format, source, name, quarantine, layout, polygons, unlabelled, sessions)
+    segmentation = (task, classes, tuple(ignore or ()), background)
+    request = _Request(format, source, name, quarantine, layout, polygons, unlabelled, sessions, *segmentation)
     _refuse_format(request)
     project = find_project()
     refuse_name(project, name)
+    chosen = _task(project, request)
     with progress_bars():
-        summary, version = _imported(project, request)
+        summary, version = _imported(project, request, chosen)
         outcome = summary.outcome
         proposals = _proposals(project.raw(name), request, summary)
-    added = scaffold.write(project, name, *_figures(outcome)) if write else []
+    added = scaffold.write(project, name, _figures(summary)) if write else []
     facts = {**_facts(project, name, version, summary, outcome, proposals), "params_yaml": added}
+    facts["task_because"] = chosen.because
     answer(facts, as_json, lambda: _print(project, request, facts, summary, outcome, proposals, added))
 
 
@@ -106,7 +154,7 @@ def _refuse_format(request: _Request) -> None:
     """An unknown format is a mistake in the command line; format and source are easily interchanged.
 
     Raises:
-        CommandLineError: Neither yolo nor coco.
+        CommandLineError: It is none of the formats.
     """
     if request.format in FORMATS:
         return
@@ -119,7 +167,64 @@ def _refuse_format(request: _Request) -> None:
     elif near := near_misses(request.format, FORMATS, at_most=1):
         found += f"; did you mean {near[0]!r}?"
         fix = dataclasses.replace(request, format=near[0]).command(request.sessions)
-    raise CommandLineError(found, needed="yolo or coco", fix=fix)
+    raise CommandLineError(found, needed="yolo, coco or masks", fix=fix)
+
+
+@dataclasses.dataclass(frozen=True)
+class _Task:
+    """The task of an import, and why it is this one; "" where nothing asks for another than detection."""
+
+    name: str
+    because: str
+
+
+def _task(project: Project, request: _Request) -> _Task:
+    """The task: as typed, else by the source, else by params.yaml, else detection.
+
+    Raises:
+        CommandLineError: ``--task`` is unknown, is not that of the source, or has no such options.
+        DataError: It is not that of the data set in params.yaml.
+    """
+    from robot_assets.data.importing.importer import has_masks
+
+    if request.task is not None and request.task not in TASKS:
+        near = near_misses(request.task, TASKS, at_most=1)
+        found = f"--task is {request.task!r}" + (f"; did you mean {near[0]!r}?" if near else "")
+        fixed = dataclasses.replace(request, task=near[0] if near else None)
+        raise CommandLineError(found, needed="detection or segmentation", fix=fixed.command(request.sessions))
+    is_mask_source = has_masks(request.format, request.source)
+    known = project.params.datasets.get(request.name)
+    chosen = _Task("detection", "")
+    if request.task is not None:
+        chosen = _Task(request.task, "as --task says")
+    elif is_mask_source:
+        chosen = _Task("segmentation", "its labels are masks")
+    elif known is not None and known.task != "detection":
+        chosen = _Task(known.task, f"as datasets.{request.name}.task in params.yaml says")
+    _refuse_task(request, chosen, is_mask_source, known)
+    return chosen
+
+
+def _refuse_task(request: _Request, chosen: _Task, is_mask_source: bool, known: DatasetEntry | None) -> None:
+    of_masks = dataclasses.replace(request, task="segmentation").command(request.sessions)
+    if chosen.name == "detection" and is_mask_source:
+        found = f"--task is {request.task!r}, and the labels are masks"
+        raise CommandLineError(found, needed="segmentation", fix=of_masks)
+    if chosen.name == "detection" and request.masks_only:
+        found = f"{' and '.join(request.masks_only)} without --task segmentation"
+        raise CommandLineError(found, needed="options of the task", fix=of_masks)
+    if request.classes and request.format != "masks":
+        fix = dataclasses.replace(request, classes=None).command(request.sessions)
+        found = f"--classes, and {request.format.upper()} labels name their classes"
+        raise CommandLineError(found, needed="--classes with masks only", fix=fix)
+    if chosen.name not in TASKS or (known is not None and known.task != chosen.name):
+        key, task = f"datasets.{request.name}.task", known.task if known else chosen.name
+        raise DataError(
+            f"{key} in params.yaml is {task!r}, and the import is of the task {chosen.name!r}",
+            needed="one task" if chosen.name in TASKS else "detection or segmentation: others have no import",
+            fix=dataclasses.replace(request, name=f"{request.name}_{chosen.name}").command(request.sessions)
+            + f"   # or correct {key}",
+        )
 
 
 @contextmanager
@@ -133,14 +238,16 @@ def _naming(name: str) -> Iterator[None]:
         raise
 
 
-def _imported(project: Project, request: _Request) -> tuple[ImportSummary, str]:
+def _imported(project: Project, request: _Request, task: _Task) -> tuple[ImportSummary, str]:
     """Import, store, and write the pointer; return the version, too."""
     from robot_assets.data.importing.importer import import_dataset
+    from robot_assets.data.importing.segmentation.labels import SegmentationOptions
     from robot_assets.data.importing.sessions.grouping import parse_rule
     from robot_assets.store import write_pointer
 
     out = project.raw(request.name)
     refuse_other_files(out, "annotations.json")
+    options = SegmentationOptions(request.classes, request.ignore, request.background)
     with _naming(request.name):
         summary = import_dataset(
             request.format,
@@ -152,6 +259,7 @@ def _imported(project: Project, request: _Request) -> tuple[ImportSummary, str]:
             unlabelled=request.unlabelled,
             sessions=parse_rule(request.sessions) if request.sessions else None,
             store=project.store,
+            segmentation=options if task.name == "segmentation" else None,
         )
     artifact = project.store.add(out, summary.written)
     write_pointer(out.with_name(f"{request.name}.dvc"), artifact)
@@ -165,7 +273,7 @@ def _proposals(raw: Path, request: _Request, summary: ImportSummary) -> tuple[Pr
     splits = splits_among(summary.outcome.names)
     if summary.outcome.can_be_split and not (splits and request.sessions is None):
         return ()
-    images = {name.removeprefix("images/"): raw / name for name in summary.written}
+    images = {name.removeprefix("images/"): raw / name for name in summary.written if name.startswith("images/")}
     return tuple(one for one in proposals(images, splits) if one.rule != request.sessions)
 
 
@@ -182,13 +290,14 @@ def _facts(
     report = summary.quarantine_report
     return {
         "layout": summary.layout,
+        "task": summary.task,
         "notes": list(summary.notes),
         "path": shown(raw),
         "pointer": shown(raw.with_name(f"{name}.dvc")),
         "version": version,
         "images": summary.images,
         "sessions": summary.sessions,
-        "boxes": summary.classes,
+        **_labels(summary),
         "clipped": summary.clipped,
         "unlisted_images": summary.unlisted,
         "quarantined": [issue.as_json() for issue in summary.quarantined],
@@ -196,6 +305,14 @@ def _facts(
         "can_be_split": outcome.can_be_split,
         "proposals": [dataclasses.asdict(one) for one in proposals],
     }
+
+
+def _labels(summary: ImportSummary) -> dict[str, Any]:
+    """Number of boxes by class; of a segmentation, number of masks that have the class, and shares of pixels."""
+    if summary.task == "detection":
+        return {"boxes": summary.classes}
+    pixels = {name: f"{share:.1%}" for name, share in summary.pixels.items() if share or name != "ignored"}
+    return {"masks": summary.classes, "pixels": pixels}
 
 
 def _print(
@@ -207,9 +324,10 @@ def _print(
     proposals: tuple[Proposal, ...],
     added: list[str],
 ) -> None:
-    hidden = ("layout", "notes", "quarantined", "can_be_split", "proposals", "params_yaml")
+    hidden = ("layout", "task", "task_because", "notes", "quarantined", "can_be_split", "proposals", "params_yaml")
     if summary.layout:
-        print(f"recognized: {escaped(summary.layout)}")
+        because = f"; task {summary.task}, {facts['task_because']}" if facts["task_because"] else ""
+        print(f"recognized: {escaped(summary.layout + because)}")
     print_facts({key: value for key, value in facts.items() if key not in hidden and value})
     for note in summary.notes:
         print(f"note: {escaped(note)}")
@@ -221,8 +339,8 @@ def _print(
     for line in added:
         print(escaped(line))
     if outcome.can_be_split:
-        _print_split(project, request.name, outcome)
-        _print_next(project, request)
+        _print_split(project, request.name, summary)
+        _print_next(project, request, summary.task)
 
 
 def _print_sessions(request: _Request, outcome: Outcome, proposals: tuple[Proposal, ...], example: str) -> None:
@@ -253,17 +371,19 @@ def print_proposals(proposals: Sequence[Proposal], command: Callable[[str], str]
     print(*lines[:at], *own, *lines[at:], sep="\n")
 
 
-def _print_split(project: Project, name: str, outcome: Outcome) -> None:
+def _print_split(project: Project, name: str, summary: ImportSummary) -> None:
     """The split that a build would make; and the entries of params.yaml, where they are missing."""
     import yaml
 
     from robot_assets.data.spec import DatasetSpec
     from robot_assets.pipeline import scaffold
 
+    outcome = summary.outcome
     unused = [label for label in outcome.classes if label not in outcome.used_classes]
     if unused:
-        print(f"note: no box of {escaped(', '.join(map(repr, unused)))}: not in the entries for params.yaml")
-    text = scaffold.entries(project, name, *_figures(outcome))
+        noun = "box" if summary.task == "detection" else "pixel"
+        print(f"note: no {noun} of {escaped(', '.join(map(repr, unused)))}: not in the entries for params.yaml")
+    text = scaffold.entries(project, name, _figures(summary))
     known = project.params.datasets.get(name)
     spec = known or DatasetSpec.model_validate(yaml.safe_load(text)["datasets"][name])
     parts = [
@@ -302,7 +422,7 @@ def _listed(names: Sequence[str]) -> str:
     return escaped(", ".join(map(repr, names)))
 
 
-def _print_next(project: Project, request: _Request) -> None:
+def _print_next(project: Project, request: _Request, task: str) -> None:
     """The commands that follow."""
     from robot_assets.pipeline import scaffold
 
@@ -315,13 +435,17 @@ def _print_next(project: Project, request: _Request) -> None:
         print(f"  {request.command(request.sessions, '--write')}   # or edit params.yaml")
     print(f"  robot-assets data check {name}")
     print(f"  git add {pointer} {quoted(project.root / 'params.yaml')}")
-    print(f"  robot-assets build {scaffold.model_name(project, name)}")
+    print(f"  robot-assets build {scaffold.model_name(project, name, task)}")
 
 
 def _has_model(project: Project, dataset: str) -> bool:
     return any(model.dataset == dataset for model in project.params.models.values())
 
 
-def _figures(outcome: Outcome) -> tuple[tuple[str, ...], tuple[int, int], int, int]:
-    """What the entries of params.yaml depend on: classes, size of an image, numbers of images and sessions."""
-    return outcome.used_classes, outcome.image_size, outcome.images, len(outcome.sessions)
+def _figures(summary: ImportSummary) -> Figures:
+    """What the entries of params.yaml depend on."""
+    from robot_assets.pipeline.scaffold import Figures
+
+    outcome = summary.outcome
+    size, sessions = outcome.image_size, len(outcome.sessions)
+    return Figures(outcome.used_classes, size, outcome.images, sessions, summary.task)

@@ -22,6 +22,7 @@ from robot_assets.core.text import listed
 from robot_assets.core.yaml_documents import YamlFault, composed, load_yaml
 from robot_assets.pipeline.params import Params, parse_params
 from robot_assets.store.os_errors import FULL, no_space
+from robot_assets.tasks.labels import DEFAULT_TASK
 
 if TYPE_CHECKING:
     from robot_assets.pipeline.project import Project
@@ -36,7 +37,8 @@ _EPOCHS_MIN, _EPOCHS_MAX = 16, 60
 _CALIBRATION_MAX = 128
 _FEW_SESSIONS = 6
 _LINE = 110
-_SUFFIX = "_detector"
+_SUFFIXES = {"detection": "_detector", "segmentation": "_segmenter"}
+"""Of the name of the model, by task."""
 _NAME_MAX = 63
 TARGET = {"kind": "onnxruntime", "threads": 1, "gate": {"accuracy_drop_points_max": 2.0, "latency_ms_p95_max": 100}}
 """The target of a new project: this machine."""
@@ -64,36 +66,53 @@ class _Entry:
         return f"{_key(self.name)}: {flow(self.content)}"
 
 
-def model_name(project: Project, dataset: str) -> str:
+@dataclass(frozen=True)
+class Figures:
+    """What the entries depend on.
+
+    Attributes:
+        classes: Names in the order of their ids.
+        image_size: Median width and height of the images, pixels.
+        images: Number of images.
+        sessions: Number of recording sessions.
+        task: The task of the labels.
+    """
+
+    classes: Sequence[str]
+    image_size: tuple[int, int]
+    images: int
+    sessions: int
+    task: str = DEFAULT_TASK
+
+
+def model_name(project: Project, dataset: str, task: str = DEFAULT_TASK) -> str:
     """The model on a data set: the first of params.yaml, else the one that :func:`write` adds."""
     models = project.params.models
     on_it = (name for name, model in models.items() if model.dataset == dataset)
-    return next(on_it, dataset[: _NAME_MAX - len(_SUFFIX)] + _SUFFIX)
+    return next(on_it, _new_name(dataset, task))
 
 
-def entries(
-    project: Project, dataset: str, classes: Sequence[str], image_size: tuple[int, int], images: int, sessions: int
-) -> str:
+def _new_name(dataset: str, task: str) -> str:
+    suffix = _SUFFIXES.get(task, "_model")
+    return dataset[: _NAME_MAX - len(suffix)] + suffix
+
+
+def entries(project: Project, dataset: str, figures: Figures) -> str:
     """The entries of a data set and of a model on it, as text for params.yaml.
 
     Args:
         project: Its targets are those of the model.
         dataset: Name of the data set, whose pointer is data/raw/NAME.dvc.
-        classes: Names in the order of their ids.
-        image_size: Median width and height of the images, pixels.
-        images: Number of images.
-        sessions: Number of recording sessions.
+        figures: What the entries depend on.
     """
-    proposed = _proposed(project.params, dataset, classes, image_size, images, sessions)
+    proposed = _proposed(project.params, dataset, figures)
     sections: dict[str, list[str]] = {}
     for entry in proposed:
         sections.setdefault(entry.section, [f"{entry.section}:"]).extend(f"  {line}" for line in entry.lines)
     return "\n".join(line for lines in sections.values() for line in lines) + "\n"
 
 
-def write(
-    project: Project, dataset: str, classes: Sequence[str], image_size: tuple[int, int], images: int, sessions: int
-) -> list[str]:
+def write(project: Project, dataset: str, figures: Figures) -> list[str]:
     """Add what params.yaml lacks of a data set and of a model on it; return what was done and what differs, as lines.
 
     An entry that exists is compared and not replaced. Arguments as for :func:`entries`.
@@ -105,7 +124,7 @@ def write(
     path = (project.root / "params.yaml").resolve()
     params = project.params
     missing, said = [], []
-    for entry in _proposed(params, dataset, classes, image_size, images, sessions):
+    for entry in _proposed(params, dataset, figures):
         present = getattr(params, entry.section)
         if entry.name in present:
             said += _differences(entry, present[entry.name])
@@ -119,13 +138,10 @@ def write(
     return [f"added {entry.section}.{entry.name} to {shown_path(path)}" for entry in missing] + said
 
 
-def _proposed(
-    params: Params, dataset: str, classes: Sequence[str], size: tuple[int, int], images: int, sessions: int
-) -> list[_Entry]:
+def _proposed(params: Params, dataset: str, figures: Figures) -> list[_Entry]:
     targets = _targets(params)
-    found = [_Entry("datasets", dataset, _dataset(dataset, classes, images, sessions))]
-    model = dataset[: _NAME_MAX - len(_SUFFIX)] + _SUFFIX
-    found.append(_Entry("models", model, _model(dataset, targets or ["cpu"], size, images, sessions)))
+    found = [_Entry("datasets", dataset, _dataset(dataset, figures))]
+    found.append(_Entry("models", _new_name(dataset, figures.task), _model(dataset, targets or ["cpu"], figures)))
     return found if targets else [*found, _Entry("targets", "cpu", TARGET)]
 
 
@@ -139,14 +155,15 @@ def _model_on(params: Params, dataset: str) -> str | None:
     return next((name for name, model in params.models.items() if model.dataset == dataset), None)
 
 
-def _dataset(name: str, classes: Sequence[str], images: int, sessions: int) -> dict[str, Any]:
-    shares = _shares(sessions)
+def _dataset(name: str, figures: Figures) -> dict[str, Any]:
+    shares = _shares(figures.sessions)
     return {
+        **({} if figures.task == DEFAULT_TASK else {"task": figures.task}),
         "source": {"kind": "dvc", "pointer": f"data/raw/{name}.dvc"},
-        "classes": list(classes),
+        "classes": list(figures.classes),
         "split": {**shares, "seed": 0},
         # half of what train should have: sessions are not divided, so that train may be smaller than its share
-        "calibration_images": max(1, min(_CALIBRATION_MAX, int(images * shares["train"] / 2))),
+        "calibration_images": max(1, min(_CALIBRATION_MAX, int(figures.images * shares["train"] / 2))),
     }
 
 
@@ -155,12 +172,12 @@ def _shares(sessions: int) -> dict[str, float]:
     return {"train": 0.6, "val": 0.2, "test": 0.2} if few else {"train": 0.7, "val": 0.15, "test": 0.15}
 
 
-def _model(dataset: str, targets: list[str], size: tuple[int, int], images: int, sessions: int) -> dict[str, Any]:
-    width, height = _input_size(*size)
-    batches = max(1, int(images * _shares(sessions)["train"]) // _BATCH)
+def _model(dataset: str, targets: list[str], figures: Figures) -> dict[str, Any]:
+    width, height = _input_size(*figures.image_size)
+    batches = max(1, int(figures.images * _shares(figures.sessions)["train"]) // _BATCH)
     epochs = min(_EPOCHS_MAX, max(_EPOCHS_MIN, round(_STEPS / batches)))
     return {
-        "task": "detection",
+        "task": figures.task,
         "dataset": dataset,
         "targets": targets,
         "network": {"input_height": height, "input_width": width, "width": 24, "depth": 1},
@@ -189,6 +206,9 @@ def _differences(entry: _Entry, present: Any) -> list[str]:
     if entry.section != "datasets":
         return []
     found = []
+    task = entry.content.get("task", DEFAULT_TASK)
+    if present.task != task:
+        found.append(_other(f"{place}.task", present.task, task))
     if list(present.classes) != entry.content["classes"]:
         found.append(_other(f"{place}.classes", flow(list(present.classes)), flow(entry.content["classes"])))
     pointer, wanted = getattr(present.source, "pointer", "a simulation"), entry.content["source"]["pointer"]

@@ -35,7 +35,7 @@ def add(
     root: Path, text: str | bytes, classes=CLASSES, size=(640, 480), images=60, sessions=4
 ) -> tuple[str, list[str]]:
     """The text of params.yaml after an import of ``yard``, and what was said."""
-    said = scaffold.write(project(root, text), "yard", classes, size, images, sessions)
+    said = scaffold.write(project(root, text), "yard", scaffold.Figures(classes, size, images, sessions))
     return (root / "params.yaml").read_bytes().decode(), said
 
 
@@ -113,7 +113,9 @@ def test_an_entry_reads_like_the_others(tmp_path):
 
 
 def test_the_printed_entries_are_those_that_are_written(tmp_path):
-    printed = scaffold.entries(project(tmp_path, TEXTS["empty mappings"]), "yard", CLASSES, (640, 480), 60, 4)
+    printed = scaffold.entries(
+        project(tmp_path, TEXTS["empty mappings"]), "yard", scaffold.Figures(CLASSES, (640, 480), 60, 4)
+    )
     after, _ = add(tmp_path, TEXTS["empty mappings"])
     document = read(after)
     assert read(printed) == {section: document[section] for section in ("datasets", "models")}
@@ -144,7 +146,7 @@ def test_each_name_alone_in_a_flow_document(tmp_path, name):
 
 @pytest.mark.parametrize("name", ["no", "yes", "on", "null", "true", "y"])
 def test_a_data_set_whose_name_yaml_takes_for_something_else(tmp_path, name):
-    scaffold.write(project(tmp_path, TEXTS["empty mappings"]), name, CLASSES, (64, 64), 30, 3)
+    scaffold.write(project(tmp_path, TEXTS["empty mappings"]), name, scaffold.Figures(CLASSES, (64, 64), 30, 3))
     params = load_params(tmp_path / "params.yaml")
     assert params.models[f"{name}_detector"].dataset == name
 
@@ -182,7 +184,7 @@ def test_a_link_and_its_mode_stay(tmp_path):
     (tmp_path / "shared.yaml").chmod(0o640)
     (tmp_path / "p").mkdir()
     (tmp_path / "p" / "params.yaml").symlink_to("../shared.yaml")
-    scaffold.write(Project(tmp_path / "p"), "yard", CLASSES, (64, 64), 30, 3)
+    scaffold.write(Project(tmp_path / "p"), "yard", scaffold.Figures(CLASSES, (64, 64), 30, 3))
     assert (tmp_path / "p" / "params.yaml").is_symlink()
     assert (tmp_path / "shared.yaml").stat().st_mode & 0o777 == 0o640
     assert "yard_detector" in (tmp_path / "shared.yaml").read_text()
