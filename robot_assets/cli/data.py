@@ -59,7 +59,6 @@ def build(name: NameArgument, as_json: JsonOption = False) -> None:
     Example: robot-assets data build sidewalk
     """
     from robot_assets.data.dataset import build_dataset
-    from robot_assets.data.labels import label_format
 
     project = find_project()
     spec = spec_of(project, name, "build")
@@ -69,9 +68,9 @@ def build(name: NameArgument, as_json: JsonOption = False) -> None:
         summary = build_dataset(existing_raw(project, name, spec), spec, out, name)
 
     def show() -> None:
-        print_splits(summary.sessions, summary.images, summary.counts, label_format(spec.task).counted.plural)
+        print_splits(summary.sessions, summary.images, summary.counts, summary.counted.total)
         for group in summary.linked_sessions:
             print(f"kept together by near-duplicate images: {escaped(listed(group))}")
         print(f"packed into {shown(out)}; {plural(summary.calibration_images, 'calibration image')}")
 
-    answer({"path": shown(out), **dataclasses.asdict(summary)}, as_json, show)
+    answer({"path": shown(out), **summary.as_json()}, as_json, show)

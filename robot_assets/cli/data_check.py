@@ -312,7 +312,7 @@ def _print_plan(outlook: Forecast) -> None:
     print("split of a build:" + escaped(linked_units(outlook.units)))
     counts = {split: scored_counts(frames, plan.spec) for split, frames in plan.frames.items()}
     images = {split: len(frames) for split, frames in plan.frames.items()}
-    print_splits(plan.sessions, images, counts, label_format(plan.spec.task).counted.plural)
+    print_splits(plan.sessions, images, counts, label_format(plan.spec.task).counted.total)
 
 
 def _command(target: _Target, rule: str) -> str:

@@ -146,7 +146,7 @@ def print_splits(
     sessions: Mapping[str, Sequence[str]],
     images: Mapping[str, int],
     labels: Mapping[str, Mapping[str, int]],
-    nouns: str = "boxes",
+    total: str,
 ) -> None:
     """Sessions, images and labels of each split as a table; many classes as a second one, a class in each row.
 
@@ -154,7 +154,7 @@ def print_splits(
         sessions: Recording sessions, by split.
         images: Number of images, by split.
         labels: Number of labels, by split and class.
-        nouns: Plural of one of the labels.
+        total: Title of the number of all labels of a split; empty: labels of different classes cannot be added up.
     """
     classes = list(next(iter(labels.values()), {}))
     counts = {split: [str(labels[split][label]) for label in classes] for split in images}
@@ -162,8 +162,9 @@ def print_splits(
     if len(classes) <= _CLASSES_AS_COLUMNS:
         _print_table(("split", "sessions", "images", *classes), [[*row, *counts[row[0]]] for row in split_rows])
         return
-    totals = {split: str(sum(labels[split].values())) for split in images}
-    _print_table(("split", "sessions", "images", nouns), [[*row, totals[row[0]]] for row in split_rows])
+    sums = {split: [str(sum(labels[split].values()))] if total else [] for split in images}
+    titles = ("split", "sessions", "images", *([total] if total else []))
+    _print_table(titles, [[*row, *sums[row[0]]] for row in split_rows])
     rows = [[label, *(counts[split][index] for split in images)] for index, label in enumerate(classes)]
     _print_table(("class", *images), rows)
 

@@ -12,7 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 import numpy as np
 
@@ -30,6 +30,9 @@ from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS, Unit, split_units
 from robot_assets.tasks.labels import DEFAULT_TASK
 
+if TYPE_CHECKING:
+    from robot_assets.tasks.labels import Counted
+
 
 @dataclass(frozen=True)
 class DatasetSummary:
@@ -43,6 +46,7 @@ class DatasetSummary:
         sessions: Recording sessions, by split.
         calibration_images: Number of images of train used for calibration.
         linked_sessions: Groups of sessions linked by near-duplicate images.
+        counted: What the counts and amounts are of.
     """
 
     classes: tuple[str, ...]
@@ -52,6 +56,19 @@ class DatasetSummary:
     sessions: dict[str, tuple[str, ...]]
     calibration_images: int
     linked_sessions: tuple[tuple[str, ...], ...]
+    counted: Counted
+
+    def as_json(self) -> dict[str, object]:
+        """Plain data for standard output."""
+        labels = {self.counted.plural: self.counts, self.counted.amount: self.amounts}
+        return {
+            "classes": self.classes,
+            "images": self.images,
+            **labels,
+            "sessions": self.sessions,
+            "calibration_images": self.calibration_images,
+            "linked_sessions": self.linked_sessions,
+        }
 
 
 @dataclass(frozen=True)
@@ -296,6 +313,7 @@ def _summary(plan: Plan) -> DatasetSummary:
         sessions=plan.sessions,
         calibration_images=len(plan.calibration),
         linked_sessions=tuple(unit.sessions for unit in plan.units if len(unit.sessions) > 1),
+        counted=format.counted,
     )
 
 
@@ -306,7 +324,8 @@ def _describe(summary: DatasetSummary, spec: DatasetSpec, frames: Sequence[Frame
         "splits": {
             split: {
                 "images": summary.images[split],
-                format.counted.plural: summary.counts[split],
+                summary.counted.plural: summary.counts[split],
+                summary.counted.amount: summary.amounts[split],
                 "sessions": summary.sessions[split],
             }
             for split in SPLITS

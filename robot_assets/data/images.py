@@ -13,13 +13,12 @@ import re
 import shlex
 import stat
 import struct
-import threading
-import warnings
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from robot_assets.core.ignored_warnings import IGNORED_WARNINGS
 from robot_assets.core.label_issues import BadItem, LabelIssue
 
 if TYPE_CHECKING:
@@ -175,7 +174,7 @@ def _decoded(encoded: bytes, place: str) -> Image.Image:
     if image.format == "WEBP" and frames > 1:
         raise BadItem(place, f"an animated WebP of {frames} frames", "export one frame as PNG, or remove it")
     try:
-        with _QUIET:
+        with IGNORED_WARNINGS:
             orientation = image.getexif().get(_ORIENTATION_TAG, 1)
             image.load()
     except _DECODER_ERRORS as error:
@@ -187,32 +186,6 @@ def _decoded(encoded: bytes, place: str) -> Image.Image:
             "rotate the pixels (exiftran -ai) and check its boxes, or remove the EXIF tag",
         )
     return image
-
-
-class _Quiet:
-    """Ignores warnings while at least one thread is in the block: ``catch_warnings`` alone is not safe in threads."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._state = warnings.catch_warnings()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if self._inside == 0:
-                self._state = warnings.catch_warnings()
-                self._state.__enter__()
-                warnings.simplefilter("ignore")
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if self._inside == 0:
-                self._state.__exit__(None, None, None)
-
-
-_QUIET = _Quiet()
 
 
 def decode_rgb(encoded: bytes) -> np.ndarray:
@@ -261,7 +234,7 @@ def _open(encoded: bytes, place: str) -> Image.Image:
     from PIL import Image, UnidentifiedImageError
 
     try:
-        with _QUIET:
+        with IGNORED_WARNINGS:
             return Image.open(io.BytesIO(encoded), formats=_FORMATS)
     except Image.DecompressionBombError as error:
         pixels = int("".join(re.findall(r"\((\d+) pixels\)", str(error))[:1]) or 0)

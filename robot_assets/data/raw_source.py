@@ -7,6 +7,7 @@ Strict: any other image or label in the folder is an issue. Exports of annotatio
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -120,7 +121,7 @@ def read_raw(raw: Path, task: str = DEFAULT_TASK, name: str = "") -> RawSource:
         _refuse_reported_labels(tree, raw)
         raise not_raw_data(tree, str(raw), str(raw), raw.name)
     document = _load(tree.files[LABELS])
-    refuse_other_task(raw, tree, document, task, name)
+    _refuse_other_task(raw, tree, document, task, name)
     reader = _Reader(tree, document, _categories(document), label_format(task))
     issues = list(tree.issues)
     labels = reader.labels_by_image(issues)
@@ -133,11 +134,17 @@ def task_of_raw(raw: Path) -> str:
     """The task of raw data that no params.yaml describes: as its labels name it, else by its folders.
 
     Raises:
-        DataError: Not a folder of raw data.
+        DataError: Not a folder of raw data, or its labels name a task that is not installed.
     """
     tree = walk(raw)
-    document = _load(tree.files[LABELS]) if LABELS in tree.files else {}
-    return _named_task(document) or _task_by_folder(tree) or DEFAULT_TASK
+    named = _named_task(_load(tree.files[LABELS])) if LABELS in tree.files else ""
+    if named and named not in tasks():
+        raise DataError(
+            f"{raw / LABELS} names the task {printable(named)}, which is not installed",
+            needed=f"one of {', '.join(tasks())}",
+            fix="install the package of the task on this machine, or correct info.task in the labels",
+        )
+    return named or _task_by_folder(tree) or DEFAULT_TASK
 
 
 def _named_task(document: dict[str, Any]) -> str:
@@ -152,7 +159,7 @@ def _task_by_folder(tree: Tree) -> str:
     return next((name for name, one in tasks().items() if folders and one.load_labels().folder in folders), "")
 
 
-def refuse_other_task(raw: Path, tree: Tree, document: dict[str, Any], task: str, name: str) -> None:
+def _refuse_other_task(raw: Path, tree: Tree, document: dict[str, Any], task: str, name: str) -> None:
     """The labels have to be those of the task.
 
     Raises:
@@ -167,7 +174,7 @@ def refuse_other_task(raw: Path, tree: Tree, document: dict[str, Any], task: str
             needed="a data set of the task of its labels",
             fix=f"set {key} to {printable(other)} in params.yaml, or import data with labels of the task {task}",
         )
-    if folder and not any(file.startswith(f"{folder}/") for file in tree.files):
+    if folder and not any(file.partition("/")[0] == folder for file in (*tree.files, *_reported(tree))):
         raise DataError(
             f"{raw} has no files in {folder}/, and {key} is {task}",
             needed=f"{folder}/SESSION/STEM{label_format(task).suffix} for each images/SESSION/FILE",
@@ -269,9 +276,8 @@ class _Reader:
 
     def side_name(self, file_name: str) -> str:
         """Path of the file of an image in the folder of the label format; empty for a format without one."""
-        if not self.format.folder:
-            return ""
-        return f"{self.format.folder}/{PurePosixPath(file_name).with_suffix(self.format.suffix)}"
+        folder, suffix = self.format.folder, self.format.suffix
+        return f"{folder}/{os.path.splitext(file_name)[0]}{suffix}" if folder else ""
 
     def unlisted(self) -> Iterator[LabelIssue]:
         """Issues about images that the labels do not list, and files of the label format without an image."""
@@ -339,8 +345,13 @@ class _Reader:
 
     @cached_property
     def _reported(self) -> frozenset[str]:
-        return frozenset(issue.place for issue in self.tree.issues)
+        return _reported(self.tree)
 
     def _is_reported(self, name: str) -> bool:
         """Whether the walk over the folder has reported this file or a folder above it."""
         return any(printable(part) in self._reported for part in (name, *map(str, PurePosixPath(name).parents)))
+
+
+def _reported(tree: Tree) -> frozenset[str]:
+    """What the walk over the folder has found issues about."""
+    return frozenset(issue.place for issue in tree.issues)

@@ -20,7 +20,7 @@ from robot_assets.core.label_issues import BadItem
 
 DEFAULT_TASK = "detection"
 """Of data sets that name no task."""
-_TAKEN = ("images", "sessions")
+_TAKEN = frozenset(("images", "sessions", "classes", "task"))
 
 
 @dataclass(frozen=True)
@@ -69,16 +69,24 @@ class Counted:
         plural: Such as ``boxes``; also the key of the counts in dataset.json.
         amount: What charts compare between classes (:meth:`LabelFormat.amounts`), such as ``boxes`` or ``pixels``.
         removal: How a person removes those of one class from the source.
+        is_of_one_class: Whether each has one class, so that the counts of all classes can be added up.
     """
 
     noun: str
     plural: str
     amount: str
     removal: str
+    is_of_one_class: bool = True
 
     def __post_init__(self) -> None:
-        if self.plural in _TAKEN:
-            raise ValueError(f"plural {self.plural!r} is a key of dataset.json; needed another noun")
+        taken = sorted({self.plural, self.amount} & _TAKEN)
+        if taken:
+            raise ValueError(f"{taken[0]!r} is a key of dataset.json; needed another noun for labels")
+
+    @property
+    def total(self) -> str:
+        """Title of the number of all labels in a table; empty where counts cannot be added up."""
+        return self.plural if self.is_of_one_class else ""
 
 
 @dataclass(frozen=True)

@@ -124,7 +124,7 @@ def page(step: Step, summary: DatasetSummary) -> Page:
     """Labels of each class, sessions of each split."""
     from robot_assets.figures.balance import class_balance, session_split
 
-    nouns = task_of(step.spec.task).load_labels().counted.amount
+    nouns = summary.counted.amount
     return Page(
         (
             Picture(class_balance(summary.amounts, nouns), f"{nouns.capitalize()} of each class"),

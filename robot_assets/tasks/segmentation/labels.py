@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.ignored_warnings import IGNORED_WARNINGS
 from robot_assets.core.label_issues import BadItem
 from robot_assets.core.text import listed, plural
 from robot_assets.store.parallel import map_in_groups
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 IGNORED = 255
 """Value of pixels that are neither trained on nor scored."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_LFS = b"version https://git-lfs"
 _GREY, _PALETTE = 0, 3
 _KINDS = {_GREY: "grey", 2: "RGB", _PALETTE: "palette", 4: "grey with alpha", 6: "RGBA"}
 """Colour types of PNG (W3C PNG 1.2, section 4.1.1)."""
@@ -57,7 +59,11 @@ class MaskFormat:
     """Labels are a :class:`Mask`; drawing takes uint8 (H, W) of class indices. See :class:`LabelFormat`."""
 
     counted = Counted(
-        noun="mask", plural="masks", amount="pixels", removal=f"set these pixels to {IGNORED} (ignored) in the source"
+        noun="mask",
+        plural="masks",
+        amount="pixels",
+        removal=f"set these pixels to {IGNORED} (ignored) in the source",
+        is_of_one_class=False,
     )
     folder = "masks"
     suffix = ".png"
@@ -74,8 +80,7 @@ class MaskFormat:
             fix = "remove it: the classes of pixels are in the mask alone"
             raise BadItem(image.annotations[0][0], "an annotation beside a mask", fix)
         if image.side is None:
-            found = f"no mask at {image.side_name}"
-            raise BadItem(f"images/{image.file_name}", found, "add the mask, or remove the image")
+            raise BadItem(image.side_name, "no such mask", "add it, or remove its image")
         values, is_grey = _checked(image.side, image.side_name, (image.width, image.height))
         pixels = _pixels(values)
         _refuse_values(pixels, image)
@@ -163,7 +168,7 @@ def decoded_mask(encoded: bytes) -> NDArray[np.uint8]:
     import numpy as np
     from PIL import Image
 
-    with Image.open(io.BytesIO(encoded), formats=("PNG",)) as image:
+    with IGNORED_WARNINGS, Image.open(io.BytesIO(encoded), formats=("PNG",)) as image:
         return np.array(image, dtype=np.uint8)
 
 
@@ -210,13 +215,18 @@ def _checked(encoded: bytes, place: str, size: tuple[int, int]) -> tuple[NDArray
         found = f"the mask has {width}x{height} pixels, and the image {size[0]}x{size[1]}"
         raise BadItem(place, found, "export the mask at the size of the image, without interpolation")
     try:
-        return decoded_mask(encoded), kind == _GREY
+        values = decoded_mask(encoded)
     except _DECODER_ERRORS as error:
         raise BadItem(place, f"the mask is damaged ({error})", _AGAIN) from None
+    if values.shape != (height, width):
+        raise BadItem(place, f"the mask is damaged (it decodes to {values.shape})", _AGAIN)
+    return values, kind == _GREY
 
 
 def _header(encoded: bytes, place: str) -> tuple[int, int, int, int]:
     """Colour type, bits a sample, width and height of a PNG: Pillow scales grey values of 1, 2 and 4 bits."""
+    if encoded.startswith(_LFS):
+        raise BadItem(place, "the content is a pointer of Git LFS", "git lfs pull   # in the repository it is from")
     if not encoded.startswith(_SIGNATURE):
         raise BadItem(place, "the mask is not a PNG", "export it as PNG: other formats change the values of pixels")
     if len(encoded) < 33 or encoded[12:16] != b"IHDR":
