@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from typing import TYPE_CHECKING
 
 from robot_assets.figures.chart import (
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 Curve = list[tuple[float, float]]
 
-_ACCURACY = {"val_map50": ("mAP@50", "#0072b2"), "val_map50_95": ("mAP@50-95", "#56b4e9")}
+_ACCURACIES = ("#0072b2", "#56b4e9", "#44aa99", "#999933")
 _LOSSES = ("#d55e00", "#cc79a7", "#785ef0", "#c4b61e", "#009e73")
 _ROUND = [1, 2, 5, 10]
 _HEIGHT = 400
@@ -37,13 +38,16 @@ _LEFT_LABELS, _RIGHT_LABELS = 140.0, WIDTH - _RIGHT - 16.0
 """Pixels of the name and the value at the right end of a curve, by panel."""
 
 
-def training_curves(history: Sequence[Mapping[str, object]], *, best_epoch: int | None = None) -> bytes:
+def training_curves(
+    history: Sequence[Mapping[str, object]], metrics: Mapping[str, str], *, best_epoch: int | None = None
+) -> bytes:
     """Draw validation accuracy and the parts of the loss over the epochs.
 
     Args:
-        history: A row per epoch with ``epoch``, ``loss``, any ``loss_*`` parts, and ``val_map50`` and
-            ``val_map50_95`` in [0, 1]. Values that are missing, None or not finite are not drawn.
-        best_epoch: The epoch whose weights were kept; by default the first with the highest ``val_map50``.
+        history: A row per epoch with ``epoch``, ``loss``, any ``loss_*`` parts, and metrics in [0, 1]. Values that are
+            missing, None or not finite are not drawn.
+        metrics: Names of the metrics by their key in ``history``; the first is the one that the task is judged by.
+        best_epoch: The epoch whose weights were kept; by default the first with the highest first metric.
 
     Returns:
         PNG bytes.
@@ -53,12 +57,14 @@ def training_curves(history: Sequence[Mapping[str, object]], *, best_epoch: int 
     """
     if not history:
         return empty_card("Training", "No epoch has finished yet.")
-    accuracy = {key: curve for key in _ACCURACY if (curve := _curve(history, key))}
+    accuracy = {key: curve for key in metrics if (curve := _curve(history, key))}
+    colours = dict(zip(metrics, cycle(_ACCURACIES), strict=False))
+    judged = next(iter(metrics), "")
     losses = {key: curve for key in _loss_names(history) if (curve := _curve(history, key))}
-    best = _best(accuracy.get("val_map50", []), best_epoch)
+    best = _best(accuracy.get(judged, []), best_epoch)
     title = f"{counted(len(history), 'epoch')}, not validated yet"
     if best is not None:
-        title = f"mAP@50 of {best[1]:.3f} at epoch {best[0]:g}"
+        title = f"{metrics[judged]} of {best[1]:.3f} at epoch {best[0]:g}"
     figure = new_card(_HEIGHT, title, "Validation accuracy and training loss over the epochs")
     left = add_panel(figure, 58, _TOP, 340, _BOTTOM)
     right = add_panel(figure, 518, _TOP, _RIGHT, _BOTTOM)
@@ -67,7 +73,7 @@ def training_curves(history: Sequence[Mapping[str, object]], *, best_epoch: int 
         axes.set_xlabel("epoch", size=SMALL, color=MUTED)
         _set_epoch_axis(axes, [_number(row.get("epoch")) for row in history])
         draw_grid(axes, "y")
-    _draw_curves(left, _LEFT_LABELS, {_ACCURACY[k][0]: (curve, _ACCURACY[k][1]) for k, curve in accuracy.items()})
+    _draw_curves(left, _LEFT_LABELS, {metrics[k]: (curve, colours[k]) for k, curve in accuracy.items()})
     _draw_curves(
         right, _RIGHT_LABELS, {_loss_title(k): (curve, _loss_colour(k, losses)) for k, curve in losses.items()}
     )
@@ -157,7 +163,7 @@ def _label(name: str, value: str, width: float) -> str:
 
 
 def _draw_best(axes: Axes, best: tuple[float, float]) -> None:
-    colour = _ACCURACY["val_map50"][1]
+    colour = _ACCURACIES[0]
     axes.plot(
         *best,
         marker="o",

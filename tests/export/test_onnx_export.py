@@ -10,9 +10,9 @@ from onnx import numpy_helper
 
 from robot_assets.core.errors import ExportError
 from robot_assets.export.onnx_export import export_float, export_onnx
-from robot_assets.export.parity import check_parity, differing_share
-from robot_assets.tasks.detection.decode import output_names
-from tests.detector_chain import CLASSES, NETWORK, whole
+from robot_assets.export.parity import check_parity
+from tests.detector_chain import INTERFACE, whole
+from tests.detectors import CLASSES
 
 
 def files_of(folder):
@@ -25,7 +25,7 @@ def test_the_file_is_complete_with_the_declared_input_and_outputs():
     [images] = model.graph.input
     assert images.name == "images"
     assert [one.dim_value for one in images.type.tensor_type.shape.dim] == [1, 3, 64, 96]
-    assert tuple(output.name for output in model.graph.output) == output_names(NETWORK)
+    assert tuple(output.name for output in model.graph.output) == INTERFACE.head_names
 
 
 def test_weights_are_stored_as_int8():
@@ -48,7 +48,7 @@ def test_the_file_contains_no_trace_of_the_machine():
 
 def test_the_card_contains_the_choice_and_its_reason():
     card = json.loads((whole().onnx / "model.json").read_bytes())
-    assert card["classes"] == list(CLASSES)
+    assert card["interface"] == INTERFACE.model_dump(mode="json")
     assert card["choice"]["method"] in ("ptq", "qat")
     assert set(card["choice"]["map50_val"]) == {"checkpoint", "ptq", "qat", "fp32_control"}
     assert card["choice"]["because"]
@@ -78,18 +78,6 @@ def test_parity_fails_on_a_graph_with_other_outputs(tmp_path):
     assert "rebuild the onnx asset" in verdict.fix
 
 
-def test_a_nan_differs_from_every_number():
-    assert differing_share(["box_s8"], [np.array([np.nan, 0.0])], [np.array([0.0, 0.0])]) == 0.5
-    assert differing_share(["cls_s8"], [np.array([np.nan, 0.0])], [np.array([0.0, 0.0])]) == 0.5
-
-
-def test_logits_are_compared_by_score_and_boxes_in_cells():
-    far_background, near_threshold = np.array([-12.0]), np.array([0.0])
-    assert differing_share(["cls_s8"], [far_background], [far_background + 1]) == 0.0
-    assert differing_share(["cls_s8"], [near_threshold], [near_threshold + 0.2]) == 1.0
-    assert differing_share(["box_s8"], [near_threshold], [near_threshold + 0.2]) == 1.0
-
-
 def test_an_artifact_without_its_reference_is_refused(tmp_path):
     chain = whole()
     shutil.copytree(chain.onnx, tmp_path / "onnx")
@@ -102,7 +90,7 @@ def test_a_quantized_model_of_another_network_is_refused(tmp_path):
     chain = whole()
     shutil.copytree(chain.qat, tmp_path / "qat")
     config = json.loads((tmp_path / "qat" / "config.json").read_bytes())
-    config["classes"] = [*config["classes"][:-1], "violet"]
+    config["interface"]["classes"][-1] = "violet"
     (tmp_path / "qat" / "config.json").write_text(json.dumps(config))
     with pytest.raises(ExportError, match="violet"):
         export_onnx(chain.checkpoint, chain.ptq, tmp_path / "qat", chain.dataset, tmp_path / "onnx")
@@ -113,4 +101,4 @@ def test_the_float_checkpoint_exports_with_the_same_interface(tmp_path):
     export_float(whole().checkpoint, tmp_path / "float.onnx")
     model = onnx.load(tmp_path / "float.onnx")
     assert {node.op_type for node in model.graph.node}.isdisjoint({"QuantizeLinear", "DequantizeLinear"})
-    assert tuple(output.name for output in model.graph.output) == output_names(NETWORK)
+    assert tuple(output.name for output in model.graph.output) == INTERFACE.head_names

@@ -25,6 +25,7 @@ from robot_assets.figures.style import (
     variant_colour,
 )
 
+NAMES = {"val_map50": "mAP@50", "val_map50_95": "mAP@50-95"}
 HISTORY = [
     {
         "epoch": epoch,
@@ -65,7 +66,7 @@ def _latencies():
 
 
 CHARTS = {
-    "curves": lambda: training_curves(HISTORY),
+    "curves": lambda: training_curves(HISTORY, NAMES),
     "variants": lambda: variant_comparison(VARIANTS, "QAT", drop_points_max=1.0),
     "classes": lambda: per_class_comparison(AP, ["ball", "human", "parking"]),
     "latency": lambda: latency_histogram(_latencies(), 40.0, condition="2 cores"),
@@ -80,7 +81,7 @@ CHARTS = {
     ),
 }
 NOTHING = {
-    "curves": lambda: training_curves([]),
+    "curves": lambda: training_curves([], NAMES),
     "variants": lambda: variant_comparison({}, None),
     "classes": lambda: per_class_comparison({}, []),
     "latency": lambda: latency_histogram({}, None),
@@ -171,13 +172,13 @@ class TestLayers:
 
 class TestCurves:
     def test_both_accuracies_and_each_part_of_the_loss_are_drawn(self, pixels):
-        image = pixels(training_curves(HISTORY))
+        image = pixels(training_curves(HISTORY, NAMES))
         for colour in ("#0072b2", "#56b4e9", "#d55e00", "#cc79a7"):
             assert count(image, colour) > 40
 
     def test_a_training_without_a_validation_shows_its_loss(self, pixels):
         rows = [{**row, "val_map50": None, "val_map50_95": float("nan")} for row in HISTORY[:3]]
-        image = pixels(training_curves(rows))
+        image = pixels(training_curves(rows, NAMES))
         assert count(image, "#0072b2") == 0
         assert count(image, "#d55e00") > 40
 
@@ -185,18 +186,18 @@ class TestCurves:
     def test_a_value_that_is_not_a_finite_number_is_not_drawn(self, value):
         rows = [*HISTORY[:4], {**HISTORY[4], "loss": value}, *HISTORY[5:8]]
         without = [{k: v for k, v in row.items() if k != "loss" or v is not value} for row in rows]
-        assert training_curves(rows) == training_curves(without)
+        assert training_curves(rows, NAMES) == training_curves(without, NAMES)
 
     def test_a_single_epoch_and_other_names_of_losses_are_drawn(self):
-        assert training_curves([{"epoch": 0, "loss_centerness": 0.7, "loss_box": 0.2}])
-        assert training_curves([{"epoch": 1}])
+        assert training_curves([{"epoch": 0, "loss_centerness": 0.7, "loss_box": 0.2}], NAMES)
+        assert training_curves([{"epoch": 1}], NAMES)
 
     def test_the_best_epoch_can_be_given(self):
-        assert training_curves(HISTORY, best_epoch=10) != training_curves(HISTORY)
+        assert training_curves(HISTORY, NAMES, best_epoch=10) != training_curves(HISTORY, NAMES)
 
     def test_a_row_without_an_epoch_is_refused(self):
         with pytest.raises(ValueError, match="row 0 of the history has no epoch"):
-            training_curves([{"loss": 1.0}])
+            training_curves([{"loss": 1.0}], NAMES)
 
 
 class TestComparison:

@@ -86,7 +86,7 @@ def page(step: Step, summary: ExportSummary) -> Page:
 
     choice = summary.choice
     values = {title: choice.scores[key] for key, title in _VARIANTS.items()}
-    drawn = variant_comparison(values, _VARIANTS[choice.method], metric=choice.metric.name)
+    drawn = variant_comparison(values, _VARIANTS[choice.method], measure=choice.metric.name)
     return Page((Picture(drawn, f"{choice.metric.name} on val, side by side"),))
 
 

@@ -72,7 +72,7 @@ def page(step: Step, summary: PtqSummary) -> Page:
 
     values = {"FP32 checkpoint": summary.checkpoint_score}
     values |= {f"PTQ {name}": value for name, value in summary.scores.items()}
-    drawn = variant_comparison(values, f"PTQ {summary.calibrator}", metric=summary.metric.name)
+    drawn = variant_comparison(values, f"PTQ {summary.calibrator}", measure=summary.metric.name)
     return Page((Picture(drawn, f"{summary.metric.name} on val, side by side"),))
 
 

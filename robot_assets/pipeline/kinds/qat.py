@@ -91,7 +91,7 @@ def page(step: Step, summary: QatSummary) -> Page:
         f"PTQ {summary.calibrator}": summary.start_score,
         "QAT": summary.qat_score,
     }
-    drawn = variant_comparison(values, None, metric=summary.metric.name)
+    drawn = variant_comparison(values, None, measure=summary.metric.name)
     return Page((Picture(drawn, f"{summary.metric.name} on val, side by side"),))
 
 
