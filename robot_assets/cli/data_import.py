@@ -311,8 +311,19 @@ def _labels(summary: ImportSummary) -> dict[str, Any]:
     """Number of boxes by class; of a segmentation, number of masks that have the class, and shares of pixels."""
     if summary.task == "detection":
         return {"boxes": summary.classes}
-    pixels = {name: f"{share:.1%}" for name, share in summary.pixels.items() if share or name != "ignored"}
-    return {"masks": summary.classes, "pixels": pixels}
+    return {"masks": summary.classes, "pixels": {name: round(share, 4) for name, share in summary.pixels.items()}}
+
+
+def _shown_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Facts for people; of a segmentation without the classes that no mask has."""
+    hidden = ("layout", "task", "task_because", "notes", "quarantined", "can_be_split", "proposals", "params_yaml")
+    for key, value in facts.items():
+        if key == "pixels":
+            yield "pixels", {name: f"{share:.1%}" for name, share in value.items() if share}
+        elif key == "masks":
+            yield "masks", {name: count for name, count in value.items() if count}
+        elif key not in hidden and value:
+            yield key, value
 
 
 def _print(
@@ -324,11 +335,10 @@ def _print(
     proposals: tuple[Proposal, ...],
     added: list[str],
 ) -> None:
-    hidden = ("layout", "task", "task_because", "notes", "quarantined", "can_be_split", "proposals", "params_yaml")
     if summary.layout:
         because = f"; task {summary.task}, {facts['task_because']}" if facts["task_because"] else ""
         print(f"recognized: {escaped(summary.layout + because)}")
-    print_facts({key: value for key, value in facts.items() if key not in hidden and value})
+    print_facts(dict(_shown_facts(facts)))
     for note in summary.notes:
         print(f"note: {escaped(note)}")
     if summary.quarantined:

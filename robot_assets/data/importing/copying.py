@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -87,12 +87,12 @@ class Copier:
     Attributes:
         root: Folder of the result.
         receiver: Gets all files; None: they are added later.
-        is_painted: Whether masks are painted from polygons.
+        painted_from: Format of the labels that masks are painted from; "" for labels that are masks, or boxes.
     """
 
     root: Path
     receiver: Receiver | None = None
-    is_painted: bool = field(default=False)
+    painted_from: str = ""
 
     def make_folders(self, entries: Iterable[Entry]) -> None:
         """Make the folders of the images, and of their masks."""
@@ -121,7 +121,7 @@ class Copier:
         except OSError as error:
             found = f"its labels cannot be read ({error.strerror or error})"
             raise BadItem(entry.file_name, found, "correct the permissions, or copy the labels again") from None
-        require_class_pixels(labels, entry.file_name, self.is_painted)
+        require_class_pixels(labels, entry.file_name, bool(self.painted_from))
         return labels
 
     def _written(self, files: Mapping[str, bytes]) -> dict[str, Written]:

@@ -20,7 +20,7 @@ from robot_assets.core.label_issues import LabelIssue, explaining_disk_errors, f
 from robot_assets.core.publishing import publishing_directory, publishing_file
 from robot_assets.core.text import plural
 from robot_assets.data.importing.coco.reader import read_coco
-from robot_assets.data.importing.copying import IMAGES, Copied, Copier, mask_name
+from robot_assets.data.importing.copying import IMAGES, Copied, Copier, MaskFacts, mask_name
 from robot_assets.data.importing.masks.reader import read_masks
 from robot_assets.data.importing.outcome import Outcome, outcome_of
 from robot_assets.data.importing.segmentation.figures import about_shapes, pixel_shares
@@ -137,7 +137,7 @@ def import_dataset(
         if not (format in ("coco", MASKS) and sessions and _is_raw_data(source, out)):
             _refuse_overlap(source, out)
         with publishing_directory(out) as staging, _receiver_of(store) as receiver:
-            copier = Copier(staging, receiver, is_painted=reader is not read_masks)
+            copier = Copier(staging, receiver, painted_from="" if reader is read_masks else format)
             return _import(found, source, out, quarantine, copier, options)
 
 
@@ -219,11 +219,16 @@ def _import(
         quarantine_report=quarantine_path(out) if left_out else None,
         outcome=outcome_of(((one.file_name, one.width, one.height, one.labels) for one in good), found.categories),
         layout=found.layout,
-        notes=(*found.notes, *(about_shapes(masks, options.background) if options and copier.is_painted else ())),
+        notes=(*found.notes, *_shape_notes(masks, copier.painted_from, options)),
         written={name: one for image in good for name, one in image.written.items()} if copier.receiver else {},
         task=task,
         pixels=pixel_shares(masks, found.categories) if options else {},
     )
+
+
+def _shape_notes(masks: Sequence[MaskFacts], format: str, options: SegmentationOptions | None) -> Iterator[str]:
+    if options and format:
+        yield from about_shapes(masks, options.background, has_runs=format == "coco")
 
 
 def _labels_by_class(good: Sequence[Copied], classes: Sequence[str]) -> dict[str, int]:

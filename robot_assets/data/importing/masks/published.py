@@ -39,13 +39,13 @@ def voc_colours(count: int) -> Iterator[int]:
 def voc() -> Legend:
     """The 21 classes of Pascal VOC, by their colours; grey masks have their indices."""
     keys = {colour: index for index, colour in enumerate(voc_colours(len(_VOC)))}
-    return Legend("the classes of Pascal VOC", _VOC, keys, has_colours=True)
+    return Legend("Pascal VOC", _VOC, keys, has_colours=True)
 
 
 def cityscapes(has_train_ids: bool) -> Legend:
     """The 19 classes of Cityscapes that its evaluation counts; its other ids are ignored."""
     if has_train_ids:
-        return of_names(_CITYSCAPES, "the classes of Cityscapes (trainId)")
+        return of_names(_CITYSCAPES, "Cityscapes (trainId)")
     keys = {number: index for index, number in enumerate(_CITYSCAPES_IDS)}
     others = frozenset(range(35)) - keys.keys()
-    return Legend("the classes of Cityscapes (labelId)", _CITYSCAPES, keys, ignored=others)
+    return Legend("Cityscapes (labelId)", _CITYSCAPES, keys, ignored=others)

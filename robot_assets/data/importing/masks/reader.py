@@ -72,7 +72,7 @@ def read_masks(
         layout=recognized.title,
         splits=files.splits,
         notes=(
-            f"classes: {legend.place}",
+            f"classes as in {legend.place}",
             *rules.classes.notes,
             *(about_background(absent, options.background) if unlabelled else ()),
             *match.notes(),

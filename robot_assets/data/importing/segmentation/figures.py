@@ -25,20 +25,19 @@ def pixel_shares(masks: Sequence[MaskFacts], classes: Sequence[str]) -> dict[str
     return {IGNORED: counts[IGNORE] / total} | shares
 
 
-def about_shapes(masks: Sequence[MaskFacts], background: str | None) -> Iterator[str]:
-    """What became of polygons and runs: what covers what, and what is not visible."""
+def about_shapes(masks: Sequence[MaskFacts], background: str | None, has_runs: bool) -> Iterator[str]:
+    """What became of polygons, and of masks where the format has them: what covers what, and what is not visible."""
     shapes, hidden, covered, clipped = (
         sum(getattr(mask, key) for mask in masks) for key in ("shapes", "hidden", "covered", "clipped")
     )
     rest = f"are ignored ({IGNORE}); --background NAME makes them a class"
     rest = f"are of the class {background!r}" if background else rest
-    yield f"{plural(shapes, 'polygon or mask', 'polygons or masks')} painted; pixels that none covers {rest}"
+    nouns = ("polygon or mask", "polygons or masks") if has_runs else ("polygon", "polygons")
+    yield f"{plural(shapes, *nouns)} painted; pixels that none covers {rest}"
     if covered:
         yield f"{plural(covered, 'pixel is', 'pixels are')} covered by more than one of them: the smaller one is on top"
     if hidden:
-        yield (
-            f"{plural(hidden, 'polygon or mask has', 'polygons or masks have')} no pixel in the result: smaller than "
-            "one, or below smaller ones"
-        )
+        verbs = (f"{nouns[0]} has", f"{nouns[1]} have")
+        yield f"{plural(hidden, *verbs)} no pixel in the result: smaller than one, or below smaller ones"
     if clipped:
         yield f"{plural(clipped, 'polygon')} clipped to the image"
