@@ -21,22 +21,23 @@ def class_channels(labels: Labels | None, classes: Sequence[str]) -> tuple[tuple
     Raises:
         ValueError: A class of the data set is not among the labels.
     """
-    if labels is None:
-        return tuple((index,) for index in range(len(classes)))
-    found = tuple(tuple(index for index, label in enumerate(labels) if label == name) for name in classes)
+    found = channels_of_classes(labels, classes)
     missing = [name for name, channels in zip(classes, found, strict=True) if not channels]
-    if missing:
+    if missing and labels is not None:
         raise ValueError(_without(missing, labels, classes))
     return found
 
 
-def class_of_label(labels: Labels | None, classes: Sequence[str]) -> tuple[int, ...]:
-    """For each class of the export, the index of its class of the data set, or -1.
+def channels_of_classes(labels: Labels | None, classes: Sequence[str]) -> tuple[tuple[int, ...], ...]:
+    """The same without a check."""
+    if labels is None:
+        return tuple((index,) for index in range(len(classes)))
+    return tuple(tuple(index for index, label in enumerate(labels) if label == name) for name in classes)
 
-    Raises:
-        ValueError: As :func:`class_channels`.
-    """
-    by_class = class_channels(labels, classes)
+
+def class_of_label(labels: Labels | None, classes: Sequence[str]) -> tuple[int, ...]:
+    """For each class of the export, the index of its class of the data set, or -1; without a check."""
+    by_class = channels_of_classes(labels, classes)
     of = {channel: index for index, channels in enumerate(by_class) for channel in channels}
     return tuple(of.get(channel, -1) for channel in range(label_count(labels, classes)))
 

@@ -38,17 +38,18 @@ class PriorLevel(Spec):
             raise ValueError("boxes: needed positive numbers of pixels")
         return self
 
-    def rows_and_columns(self, height: int, width: int) -> tuple[int, int]:
-        """The grid for an input of ``height`` x ``width`` pixels."""
-        if self.grid is not None:
-            return self.grid
-        stride = self.stride or 1.0
-        return int(-(-height // stride)), int(-(-width // stride))
-
     def count(self, height: int, width: int) -> int:
         """Number of priors."""
-        rows, columns = self.rows_and_columns(height, width)
+        rows, columns = rows_and_columns(self.stride, self.grid, height, width)
         return rows * columns * len(self.boxes)
+
+
+def rows_and_columns(stride: float | None, grid: tuple[int, int] | None, height: int, width: int) -> tuple[int, int]:
+    """The grid of a level for an input of ``height`` x ``width`` pixels."""
+    if grid is not None:
+        return grid
+    stride = stride or 1.0
+    return int(-(-height // stride)), int(-(-width // stride))
 
 
 class SsdOptions(SuppressionOptions):

@@ -19,7 +19,7 @@ DECODERS = ("yolov5", "yolov8", "yolox", "detr", "ssd", "nms")
 
 
 def refusal(decoder: str, shapes: dict[str, tuple[int, ...]], **arguments: Any) -> str:
-    with pytest.raises(ValueError, match="needed|needs") as refused:
+    with pytest.raises(ValueError, match=r"needed|needs") as refused:
         interface_of(decoder, shapes, **{"size": (640, 640), **arguments})
     assert not isinstance(refused.value, ValidationError)
     return str(refused.value)

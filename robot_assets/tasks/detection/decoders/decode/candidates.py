@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_assets.tasks.detection.decoders.decode.reading import Options
 from robot_assets.tasks.detection.nms import suppress
 from robot_assets.tasks.detection.predictions import Detections
 
 if TYPE_CHECKING:
-    from robot_assets.tasks.detection.decoders.options import DetectorOptions, SuppressionOptions
     from robot_assets.tasks.interface import Input
 
 Floats = NDArray[np.float32]
@@ -50,7 +50,7 @@ def of_classes(scores: Floats, channels: Sequence[Sequence[int]], axis: int) -> 
     return np.stack(merged, axis=axis)
 
 
-def best(scores: Floats, options: SuppressionOptions, axis: int = 1) -> Candidates:
+def best(scores: Floats, options: Options, axis: int = 1) -> Candidates:
     """The pairs with the highest scores, at least ``score_min``; a NaN is none.
 
     Args:
@@ -58,18 +58,19 @@ def best(scores: Floats, options: SuppressionOptions, axis: int = 1) -> Candidat
         options: ``score_min`` and ``candidates_max``.
         axis: Axis of the classes.
     """
-    pairs = np.unravel_index(np.flatnonzero(scores >= options.score_min), scores.shape)
+    pairs = np.unravel_index(np.flatnonzero(scores >= options["score_min"]), scores.shape)
     values = scores[pairs]
-    if len(values) > options.candidates_max:
+    limit = options["candidates_max"]
+    if len(values) > limit:
         # The rest is not sorted: a network that is not trained has a million pairs.
-        kept = np.flatnonzero(values >= -np.partition(-values, options.candidates_max - 1)[options.candidates_max - 1])
+        kept = np.flatnonzero(values >= -np.partition(-values, limit - 1)[limit - 1])
         pairs, values = (pairs[0][kept], pairs[1][kept]), values[kept]
     labels, anchors = pairs[axis].astype(np.int64), pairs[1 - axis].astype(np.int64)
-    order = np.lexsort((labels, anchors, -values))[: options.candidates_max]
+    order = np.lexsort((labels, anchors, -values))[:limit]
     return Candidates(anchors[order], labels[order], values[order])
 
 
-def suppressed(boxes: Floats, found: Candidates, options: SuppressionOptions, input: Input) -> Detections:
+def suppressed(boxes: Floats, found: Candidates, options: Options, input: Input) -> Detections:
     """Detections after non-maximum suppression within each class.
 
     Args:
@@ -81,11 +82,11 @@ def suppressed(boxes: Floats, found: Candidates, options: SuppressionOptions, in
     real = is_real(boxes, input)
     boxes = np.clip(boxes[real], -COORDINATE_MAX, COORDINATE_MAX)
     labels, scores = found.labels[real], found.scores[real]
-    keep = suppress(boxes, labels, options.iou_max, options.detections_max)
+    keep = suppress(boxes, labels, options["iou_max"], options["detections_max"])
     return Detections(clipped(boxes[keep], input), scores[keep], labels[keep])
 
 
-def ranked(boxes: Floats, labels: Indices, scores: Floats, options: DetectorOptions, input: Input) -> Detections:
+def ranked(boxes: Floats, labels: Indices, scores: Floats, options: Options, input: Input) -> Detections:
     """Detections without suppression: rows with a class and at least ``score_min``, in descending order of score.
 
     Args:
@@ -95,8 +96,8 @@ def ranked(boxes: Floats, labels: Indices, scores: Floats, options: DetectorOpti
         options: ``score_min`` and ``detections_max``.
         input: The input, which boxes are clipped to.
     """
-    rows = np.flatnonzero((labels >= 0) & (scores >= options.score_min) & is_real(boxes, input))
-    rows = rows[np.argsort(-scores[rows], kind="stable")][: options.detections_max]
+    rows = np.flatnonzero((labels >= 0) & (scores >= options["score_min"]) & is_real(boxes, input))
+    rows = rows[np.argsort(-scores[rows], kind="stable")][: options["detections_max"]]
     return Detections(clipped(boxes[rows], input), scores[rows], labels[rows])
 
 

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from robot_assets.tasks.comparison import sigmoid, softmax
 from robot_assets.tasks.detection.decoders.decode.candidates import corners, of_classes, ranked
-from robot_assets.tasks.detection.decoders.decode.reading import checked
-from robot_assets.tasks.detection.decoders.detr import DetrOptions
-from robot_assets.tasks.detection.decoders.labels import class_channels, class_of_label
+from robot_assets.tasks.detection.decoders.decode.reading import Options, checked
+from robot_assets.tasks.detection.decoders.labels import channels_of_classes, class_of_label
 
 if TYPE_CHECKING:
     from robot_assets.tasks.detection.predictions import Detections
@@ -32,29 +31,29 @@ def decode_detr(outputs: Sequence[NDArray[Any]], interface: Interface) -> list[D
     Raises:
         ValueError: The outputs are not those of the interface.
     """
-    options = DetrOptions.model_validate(interface.options)
+    options = interface.options
     read = checked(outputs, interface)
     logits, boxes = read if len(read) == 2 else (read[0][:, :, 4:], read[0][:, :, :4])
     with np.errstate(invalid="ignore", over="ignore"):  # outputs that are not finite, which are dropped
         return [_image(*each, options, interface) for each in zip(logits, boxes, strict=True)]
 
 
-def _image(logits: Floats, boxes: Floats, options: DetrOptions, interface: Interface) -> Detections:
+def _image(logits: Floats, boxes: Floats, options: Options, interface: Interface) -> Detections:
     input = interface.input
     query, label, scores = _most_likely(logits, options, interface.classes)
-    unit = [input.width, input.height] * 2 if options.coordinates == "fractions" else [1] * 4
+    unit = [input.width, input.height] * 2 if options["coordinates"] == "fractions" else [1] * 4
     pixels = corners(boxes * np.array(unit, np.float32))
     return ranked(pixels[query], label, scores, options, input)
 
 
-def _most_likely(logits: Floats, options: DetrOptions, classes: Sequence[str]) -> tuple[Indices, Indices, Floats]:
+def _most_likely(logits: Floats, options: Options, classes: Sequence[str]) -> tuple[Indices, Indices, Floats]:
     """Queries, classes and scores."""
-    if options.activation == "softmax":
-        return _exclusive(logits, np.array(class_of_label(options.labels, classes), np.int64))
-    scores = of_classes(logits, class_channels(options.labels, classes), 1)
-    if options.activation == "sigmoid":
+    if options["activation"] == "softmax":
+        return _exclusive(logits, np.array(class_of_label(options["labels"], classes), np.int64))
+    scores = of_classes(logits, channels_of_classes(options["labels"], classes), 1)
+    if options["activation"] == "sigmoid":
         scores = sigmoid(scores).astype(np.float32)
-    query, label = np.nonzero(scores >= options.score_min)
+    query, label = np.nonzero(scores >= options["score_min"])
     return query, label, scores[query, label]
 
 

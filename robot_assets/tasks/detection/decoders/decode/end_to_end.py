@@ -14,8 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.tasks.detection.decoders.decode.candidates import ranked
-from robot_assets.tasks.detection.decoders.decode.reading import checked
-from robot_assets.tasks.detection.decoders.end_to_end import COLUMNS, Column, NmsOptions
+from robot_assets.tasks.detection.decoders.decode.reading import Options, checked
+from robot_assets.tasks.detection.decoders.end_to_end import COLUMNS
 from robot_assets.tasks.detection.decoders.labels import class_of_label
 
 if TYPE_CHECKING:
@@ -39,20 +39,20 @@ def decode_nms(outputs: Sequence[NDArray[Any]], interface: Interface) -> list[De
     Raises:
         ValueError: The outputs are not those of the interface.
     """
-    options = NmsOptions.model_validate(interface.options)
+    options = interface.options
     read = checked(outputs, interface)
     images = _joined(read[0], options) if len(read) == 1 else _separate(read, interface)
     with np.errstate(invalid="ignore", over="ignore"):  # outputs that are not finite, which are dropped
         return [_image(rows, options, interface) for rows in images]
 
 
-def _image(rows: _Rows, options: NmsOptions, interface: Interface) -> Detections:
-    boxes = rows.boxes[:, [1, 0, 3, 2]] if options.order == "yx" else rows.boxes
-    if options.coordinates == "fractions":
+def _image(rows: _Rows, options: Options, interface: Interface) -> Detections:
+    boxes = rows.boxes[:, [1, 0, 3, 2]] if options["order"] == "yx" else rows.boxes
+    if options["coordinates"] == "fractions":
         boxes = boxes * np.array([interface.input.width, interface.input.height] * 2, np.float32)
-    known = np.array(class_of_label(options.labels, interface.classes), np.int64)
+    known = np.array(class_of_label(options["labels"], interface.classes), np.int64)
     # An integer as float32 is exact; anything else is no class.
-    index = np.where(np.isfinite(rows.classes), rows.classes, -1) - options.first_class
+    index = np.where(np.isfinite(rows.classes), rows.classes, -1) - options["first_class"]
     is_class = (index >= 0) & (index < len(known)) & (index == np.rint(index))
     labels = np.where(is_class, known[np.where(is_class, index, 0).astype(np.int64)], -1)
     return ranked(boxes, labels, rows.scores, options, interface.input)
@@ -69,14 +69,14 @@ def _separate(read: Sequence[Floats], interface: Interface) -> list[_Rows]:
     ]
 
 
-def _joined(output: Floats, options: NmsOptions) -> list[_Rows]:
-    column = {name: index for index, name in enumerate(options.columns)}
+def _joined(output: Floats, options: Options) -> list[_Rows]:
+    column = {name: index for index, name in enumerate(options["columns"])}
     images = output.reshape(len(output), -1, output.shape[-1])
     if "image" in column:
         return [_rows(image[image[:, column["image"]] >= 0], column) for image in images]
     return [_rows(image, column) for image in images]
 
 
-def _rows(image: Floats, column: Mapping[Column, int]) -> _Rows:
+def _rows(image: Floats, column: Mapping[str, int]) -> _Rows:
     boxes = image[:, [column[name] for name in COLUMNS[:4]]]
     return _Rows(boxes, image[:, column["score"]], image[:, column["class"]])

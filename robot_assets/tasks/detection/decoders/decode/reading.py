@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,11 @@ if TYPE_CHECKING:
     from robot_assets.tasks.interface import Interface
 
 Floats = NDArray[np.float32]
+Options = Mapping[str, Any]
+"""Options of a decoder, as they are in the interface: complete, and valid since it was written.
+
+Their classes are no part of the code of a decoder, so that another text of an error makes no engine refuse its robot.
+"""
 
 
 def checked(outputs: Sequence[NDArray[Any]], interface: Interface) -> list[Floats]:

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from robot_assets.tasks.comparison import sigmoid
 from robot_assets.tasks.detection.decoders.decode.candidates import best, corners, of_classes, suppressed
-from robot_assets.tasks.detection.decoders.decode.reading import anchors_first, checked
-from robot_assets.tasks.detection.decoders.labels import class_channels, label_count
-from robot_assets.tasks.detection.decoders.yolo import Yolov5Options, Yolov8Options, YoloxOptions
+from robot_assets.tasks.detection.decoders.decode.reading import Options, anchors_first, checked
+from robot_assets.tasks.detection.decoders.labels import channels_of_classes, label_count
 
 if TYPE_CHECKING:
     from robot_assets.tasks.detection.predictions import Detections
@@ -38,7 +37,7 @@ def decode_yolov5(outputs: Outputs, interface: Interface) -> list[Detections]:
     Raises:
         ValueError: The outputs are not those of the interface.
     """
-    options = Yolov5Options.model_validate(interface.options)
+    options = interface.options
     (output,) = checked(outputs, interface)
     with np.errstate(invalid="ignore", over="ignore"):  # outputs that are not finite, which are dropped
         return [_yolov5_image(image, options, interface) for image in output]
@@ -50,7 +49,7 @@ def decode_yolov8(outputs: Outputs, interface: Interface) -> list[Detections]:
     Raises:
         ValueError: The outputs are not those of the interface.
     """
-    options = Yolov8Options.model_validate(interface.options)
+    options = interface.options
     (output,) = checked(outputs, interface)
     with np.errstate(invalid="ignore", over="ignore"):
         return [_yolov8_image(image, options, interface) for image in output]
@@ -62,55 +61,54 @@ def decode_yolox(outputs: Outputs, interface: Interface) -> list[Detections]:
     Raises:
         ValueError: The outputs are not those of the interface.
     """
-    options = YoloxOptions.model_validate(interface.options)
+    options = interface.options
     (output,) = checked(outputs, interface)
     with np.errstate(invalid="ignore", over="ignore"):
         return [_yolox_image(image, options, interface) for image in output]
 
 
-def _yolov5_image(image: Floats, options: Yolov5Options, interface: Interface) -> Detections:
+def _yolov5_image(image: Floats, options: Options, interface: Interface) -> Detections:
     image = anchors_first(image, interface.heads[0].layout)
     # No class has a score above 1, so that a low objectness alone is a reason to drop a row.
-    rows = image[np.flatnonzero(image[:, 4] >= options.score_min)]
+    rows = image[np.flatnonzero(image[:, 4] >= options["score_min"])]
     objectness, classes = rows[:, 4:5], _classes(rows, options, interface)
-    candidates = best(objectness if options.scores == "objectness" else objectness * classes, options)
+    candidates = best(objectness if options["scores"] == "objectness" else objectness * classes, options)
     return suppressed(corners(rows[candidates.anchors, :4]), candidates, options, interface.input)
 
 
-def _yolov8_image(image: Floats, options: Yolov8Options, interface: Interface) -> Detections:
+def _yolov8_image(image: Floats, options: Options, interface: Interface) -> Detections:
     layout = interface.heads[0].layout
-    scores = slice(4, 4 + label_count(options.labels, interface.classes))
     # Scores stay in the layout of the graph: it takes three times as long to read them across.
     axis = 0 if layout == "NCA" else 1
-    own = of_classes(
-        image[scores] if axis == 0 else image[:, scores], class_channels(options.labels, interface.classes), axis
-    )
+    stop = 4 + label_count(options["labels"], interface.classes)
+    scores = image[4:stop] if axis == 0 else image[:, 4:stop]
+    own = of_classes(scores, channels_of_classes(options["labels"], interface.classes), axis)
     candidates = best(own, options, axis)
     boxes = anchors_first(image, layout)[candidates.anchors, :4]
     return suppressed(corners(boxes), candidates, options, interface.input)
 
 
-def _yolox_image(image: Floats, options: YoloxOptions, interface: Interface) -> Detections:
+def _yolox_image(image: Floats, options: Options, interface: Interface) -> Detections:
     image = anchors_first(image, interface.heads[0].layout)
     objectness = _scores(image[:, 4], options)
-    cells = np.flatnonzero(objectness >= options.score_min)
+    cells = np.flatnonzero(objectness >= options["score_min"])
     rows = image[cells]
     scores = _scores(_classes(rows, options, interface), options) * objectness[cells, None]
     candidates = best(scores, options)
     cells, rows = cells[candidates.anchors], rows[candidates.anchors]
-    corner, stride = _cells(interface.input.height, interface.input.width, options.strides)
+    corner, stride = _cells(interface.input.height, interface.input.width, tuple(options["strides"]))
     boxes = _from_cells(rows[:, :4], corner[cells], stride[cells])
     return suppressed(corners(boxes), candidates, options, interface.input)
 
 
-def _scores(values: Floats, options: YoloxOptions) -> Floats:
-    return sigmoid(values).astype(np.float32) if options.logits else values
+def _scores(values: Floats, options: Options) -> Floats:
+    return sigmoid(values).astype(np.float32) if options["logits"] else values
 
 
-def _classes(rows: Floats, options: Yolov5Options | YoloxOptions, interface: Interface) -> Floats:
+def _classes(rows: Floats, options: Options, interface: Interface) -> Floats:
     """Of rows with a box and the objectness before them."""
-    stop = 5 + label_count(options.labels, interface.classes)
-    return of_classes(rows[:, 5:stop], class_channels(options.labels, interface.classes), 1)
+    stop = 5 + label_count(options["labels"], interface.classes)
+    return of_classes(rows[:, 5:stop], channels_of_classes(options["labels"], interface.classes), 1)
 
 
 def _from_cells(raw: Floats, corner: Floats, stride: Floats) -> Floats:
