@@ -1,15 +1,20 @@
 """The rewrite keeps the arithmetic of a Q/DQ graph and moves it to ONNX Runtime's int8 kernels."""
 
 import copy
+from collections import Counter
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from robot_assets.engines.onnxruntime.layers import optimized_layers
 from robot_assets.engines.onnxruntime.rewrite import rewrite
+from robot_assets.tasks.interface import Preprocessing
 from tests.detector_chain import whole
+from tests.engines.qdq_graphs import CHANNELS, SHAPE, Graph, run
+
+PLAIN = Preprocessing()
 
 
 @pytest.fixture(scope="module")
@@ -20,15 +25,8 @@ def original() -> onnx.ModelProto:
 @pytest.fixture
 def rewritten(original) -> onnx.ModelProto:
     model = copy.deepcopy(original)
-    rewrite(model)
+    rewrite(model, PLAIN)
     return model
-
-
-def run(model: onnx.ModelProto, images: np.ndarray) -> list[np.ndarray]:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, {"images": images})
 
 
 def test_the_rewritten_graph_is_valid(rewritten):
@@ -72,8 +70,8 @@ def test_heads_are_close_to_those_of_the_original(original, rewritten):
 
 def test_rewriting_twice_from_the_same_graph_gives_the_same_bytes(original):
     one, other = copy.deepcopy(original), copy.deepcopy(original)
-    rewrite(one)
-    rewrite(other)
+    rewrite(one, PLAIN)
+    rewrite(other, PLAIN)
     assert one.SerializeToString(deterministic=True) == other.SerializeToString(deterministic=True)
 
 
@@ -95,6 +93,168 @@ def test_values_inside_the_grid_of_a_shifted_pair_are_unchanged():
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     images = np.random.default_rng(0).uniform(-40, 40, shape).astype(np.float32)
     before = run(model, images)[0]
-    found = rewrite(model)
+    found = rewrite(model, PLAIN)
     assert (found.from_zero, found.shifted) == (0, 1)
     assert np.array_equal(run(model, images)[0], before)
+
+
+def silu(graph: Graph, source: str) -> str:
+    return graph.node("Mul", source, graph.node("Sigmoid", source))
+
+
+def depthwise(graph: Graph, x: str) -> str:
+    return graph.quantized(graph.node("Relu", graph.convolution(x, group=CHANNELS)))
+
+
+def with_silu(graph: Graph, x: str) -> str:
+    return graph.quantized(graph.convolution(graph.quantized(silu(graph, graph.convolution(x)))))
+
+
+def with_relu6(graph: Graph, x: str) -> str:
+    bounds = graph.constant(np.float32(0)), graph.constant(np.float32(1.5))
+    return graph.quantized(graph.node("Clip", graph.convolution(x), *bounds), 1.6)
+
+
+def with_one_bound(graph: Graph, x: str) -> str:
+    return graph.quantized(graph.node("Clip", graph.convolution(x), "", graph.constant(np.float32(0.5))))
+
+
+def averaged(graph: Graph, x: str) -> str:
+    pooled = graph.node("AveragePool", x, kernel_shape=[2, 2], strides=[2, 2])
+    return graph.quantized(graph.convolution(graph.quantized(pooled, 3.0)))
+
+
+def gated(graph: Graph, x: str) -> str:
+    """Squeeze and excitation."""
+    pooled = graph.quantized(graph.node("GlobalAveragePool", x), 1.0)
+    gate = graph.quantized(graph.node("Sigmoid", pooled), 1.0)
+    return graph.quantized(graph.convolution(graph.quantized(graph.node("Mul", x, gate))))
+
+
+def concatenated(graph: Graph, x: str) -> str:
+    """One part that can be negative, one that cannot, at scales of their own."""
+    parts = graph.quantized(graph.convolution(x), 3.0), graph.quantized(graph.node("Relu", graph.convolution(x)), 5.0)
+    return graph.quantized(graph.convolution(graph.quantized(graph.node("Concat", *parts, axis=1)), 2 * CHANNELS))
+
+
+def transposed(graph: Graph, x: str) -> str:
+    return graph.quantized(graph.node("ConvTranspose", x, graph.weights((CHANNELS, 8, 2, 2), axis=1), strides=[2, 2]))
+
+
+def multiplied(graph: Graph, x: str) -> str:
+    flat = graph.quantized(graph.node("Flatten", graph.node("GlobalAveragePool", x)), 1.0)
+    return graph.node("MatMul", flat, graph.weights((CHANNELS, 10), axis=1))
+
+
+def with_linear_layer(graph: Graph, x: str) -> str:
+    flat = graph.quantized(graph.node("Flatten", graph.node("GlobalAveragePool", x)), 1.0)
+    return graph.node("Gemm", flat, graph.weights((10, CHANNELS)), graph.constant(np.ones(10, np.float32)), transB=1)
+
+
+def pooled(graph: Graph, x: str) -> str:
+    first = graph.quantized(graph.convolution(x))
+    return graph.quantized(graph.convolution(graph.node("MaxPool", first, kernel_shape=[2, 2], strides=[2, 2])))
+
+
+def integers_moved(graph: Graph, x: str) -> str:
+    """A node between QuantizeLinear and DequantizeLinear sees the integers."""
+    scale = graph.constant(np.float32(0.05))
+    steps = graph.node("QuantizeLinear", graph.convolution(x), scale, "zero")
+    return graph.node("DequantizeLinear", graph.node("Transpose", steps, perm=[0, 1, 3, 2]), scale, "zero")
+
+
+def two_scales(graph: Graph, x: str) -> str:
+    convolved = graph.convolution(x)
+    return graph.node("Add", graph.quantized(convolved, 2.0), graph.quantized(convolved, 3.0))
+
+
+def quantized_in_the_graph(graph: Graph, x: str) -> str:
+    return graph.quantized(graph.node("Relu", graph.convolution(x, in_graph=True)))
+
+
+def overshooting(graph: Graph, x: str) -> str:
+    """Cubic interpolation of what cannot be negative can be."""
+    scales = graph.constant(np.array([1, 1, 2, 2], np.float32))
+    return graph.quantized(graph.node("Resize", graph.node("Relu", x), "", scales, mode="cubic"))
+
+
+CASES = {
+    depthwise: {"QLinearConv": 1},
+    with_silu: {"QLinearConv": 1, "Conv": 1},
+    with_relu6: {"QLinearConv": 1},
+    with_one_bound: {"QLinearConv": 1},
+    averaged: {"QLinearConv": 1, "QLinearAveragePool": 1},
+    gated: {"QLinearConv": 1, "QLinearMul": 1, "QLinearGlobalAveragePool": 1},
+    concatenated: {"QLinearConv": 3, "QLinearConcat": 1},
+    transposed: {"ConvTranspose": 1},
+    multiplied: {"MatMulIntegerToFloat": 1},
+    with_linear_layer: {"Gemm": 1},
+    pooled: {"QLinearConv": 2},
+    integers_moved: {},
+    two_scales: {"QLinearAdd": 0},
+    quantized_in_the_graph: {"QLinearConv": 1},
+    overshooting: {},
+}
+
+
+@pytest.mark.parametrize("build", CASES, ids=lambda build: build.__name__)
+def test_any_operator_gives_the_answers_of_the_graph_as_written(build, tmp_path):
+    graph = Graph()
+    model = graph.model(build(graph, graph.quantized(graph.node("Neg", "images"))))
+    images = np.random.default_rng(1).normal(0, 1.3, SHAPE).astype(np.float32)
+    [before] = run(model, images)
+    rewrite(model, Preprocessing(mean=(0.5, 0.5, 0.5)))
+    [after] = run(model, images, is_optimized=True)
+    step = np.ptp(before) / 255
+    assert np.abs(after - before).mean() <= 0.5 * step
+    assert np.abs(after - before).max() <= 4 * step
+    (tmp_path / "engine.onnx").write_bytes(model.SerializeToString())
+    kernels = Counter(layer.kind for layer in optimized_layers(tmp_path / "engine.onnx"))
+    assert {kind: kernels[kind] for kind in CASES[build]} == CASES[build]
+
+
+def quantizers_of(model: onnx.ModelProto, source: str) -> list[int]:
+    """Zero points of the QuantizeLinear nodes that read ``source``."""
+    tensors = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    nodes = [node for node in model.graph.node if node.op_type == "QuantizeLinear" and node.input[0] == source]
+    return [int(tensors[node.input[2]]) for node in nodes]
+
+
+def test_every_convolution_of_the_images_reads_them_as_they_are():
+    graph = Graph((1, 3, 12, 12))
+    images = graph.quantized("images", 1.0)
+    first, second = (graph.convolution(images, 3) for _ in range(2))
+    model = graph.model(graph.quantized(first), graph.quantized(second))
+    found = rewrite(model, PLAIN)
+    assert found.float_convolutions == 2
+    assert quantizers_of(model, "images") == []
+    assert [node.input[0] for node in model.graph.node if node.op_type == "Conv"] == ["images", "images"]
+
+
+@pytest.mark.parametrize(
+    ("mean", "zero_point"), [((0.0, 0.0, 0.0), 0), ((-0.5, 0.0, 0.0), 0), ((0.485, 0.456, 0.406), 128)]
+)
+def test_images_that_no_convolution_reads_stay_quantized_by_their_sign(mean, zero_point):
+    graph = Graph((1, 3, 12, 12))
+    images = graph.quantized("images", 3.0)
+    model = graph.model(graph.quantized(graph.node("MaxPool", images, kernel_shape=[2, 2], strides=[2, 2]), 3.0))
+    pixels = np.random.default_rng(0).random((1, 3, 12, 12), np.float32)
+    images = (pixels - np.float32(mean).reshape(1, 3, 1, 1)).astype(np.float32)
+    [before] = run(model, images)
+    rewrite(model, Preprocessing(mean=mean))
+    assert quantizers_of(model, "images") == [zero_point]
+    assert np.array_equal(run(model, images, is_optimized=True)[0], before)
+
+
+def test_bounds_of_a_clipping_are_those_of_its_quantization():
+    graph = Graph()
+    x = graph.quantized(graph.node("Neg", "images"))
+    bounds = graph.constant(np.float32(0)), graph.constant(np.float32(1.5))
+    model = graph.model(graph.quantized(graph.node("Clip", graph.convolution(x), *bounds), 1.6))
+    rewrite(model, PLAIN)
+    onnx.checker.check_model(model, full_check=True)
+    tensors = {one.name: numpy_helper.to_array(one) for one in model.graph.initializer}
+    clip = next(node for node in model.graph.node if node.op_type == "Clip")
+    lower, upper = (tensors[name] for name in clip.input[1:])
+    assert lower.dtype == upper.dtype == np.uint8
+    assert (int(lower), int(upper)) == (128, 128 + round(1.5 * 127 / 1.6))

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 from robot_assets.core.errors import EngineError
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.engines.kind import BuildSummary
-from robot_assets.engines.onnx_artifact import manifest_fields, read_export
-from robot_assets.engines.onnxruntime.layers import count_kernels
+from robot_assets.engines.onnx_artifact import interface_of, manifest_fields, read_export
+from robot_assets.engines.onnxruntime.layers import count_kernels, unfused_weights
 from robot_assets.engines.onnxruntime.manifest import ENGINE, OnnxRuntimeManifest
-from robot_assets.engines.onnxruntime.rewrite import rewrite
+from robot_assets.engines.onnxruntime.rewrite import rewrite, store_in_float
 from robot_assets.runtime.manifest import save_manifest
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from onnx import ModelProto
+
     from robot_assets.engines.onnxruntime.spec import OnnxRuntimeTarget
 
 
@@ -27,27 +31,43 @@ def build_engine(onnx: Path, target: OnnxRuntimeTarget, out: Path) -> BuildSumma
         out: Directory to publish: ``engine.onnx`` and ``manifest.json``.
 
     Raises:
-        EngineError: The graph does not load, or ONNX Runtime runs none of its convolutions in int8.
+        EngineError: The graph does not load, or has no quantized layer.
     """
     card, model = read_export(onnx)
-    rewritten = rewrite(model)
+    if all(node.op_type != "QuantizeLinear" for node in model.graph.node):
+        raise EngineError(
+            f"nothing in {onnx} is quantized",
+            needed="a graph with Q/DQ nodes around its layers",
+            fix="export a quantized model; this looks like a float one",
+        )
+    rewritten = rewrite(model, interface_of(onnx, card).input)
     with publishing_directory(out) as staging:
         path = staging / ENGINE
-        path.write_bytes(model.SerializeToString(deterministic=True))
-        kernels = count_kernels(path, target.threads)
-        if not kernels.int8_convolutions:
-            raise EngineError(
-                f"none of the {kernels.float_convolutions} convolutions of {onnx} runs in int8",
-                needed="a graph with Q/DQ nodes around its convolutions",
-                fix="export a quantized model; this looks like a float one",
-            )
+        _write(model, path, target.threads)
         manifest = OnnxRuntimeManifest(
             kind=target.kind,
             **manifest_fields(onnx, card, path),
             threads=target.threads,
-            kernels=kernels,
+            kernels=count_kernels(path, target.threads),
             activations_from_zero=rewritten.from_zero,
             activations_shifted=rewritten.shifted,
         )
         save_manifest(staging, manifest)
-    return BuildSummary(manifest)
+    return BuildSummary(manifest, tuple(_notes(manifest)))
+
+
+def _write(model: ModelProto, path: Path, threads: int) -> None:
+    """Write the graph with the weights in float that ONNX Runtime would dequantize at every inference."""
+    path.write_bytes(model.SerializeToString(deterministic=True))
+    if unfused := unfused_weights(path, threads):
+        readers = {node.output[0] for node in model.graph.node if node.input[0] in unfused}
+        store_in_float(model.graph, readers)
+        path.write_bytes(model.SerializeToString(deterministic=True))
+
+
+def _notes(manifest: OnnxRuntimeManifest) -> Iterator[str]:
+    if not manifest.kernels.int8_convolutions and manifest.kernels.float_convolutions:
+        yield (
+            f"no convolution runs in int8: ONNX Runtime has int8 kernels only for convolutions whose output is "
+            f"quantized, directly or after ReLU; the {manifest.kernels.float_convolutions} of this graph run in float"
+        )

@@ -6,22 +6,38 @@ import re
 import tempfile
 from collections import Counter
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robot_assets.engines.onnxruntime.run import open_session
 from robot_assets.runtime.manifest import Arithmetic, Kernels, Layer
+
+if TYPE_CHECKING:
+    from onnx import NodeProto
 
 _DATA_MOVEMENT = frozenset(
     {
         "Cast",
         "Concat",
+        "DepthToSpace",
         "DequantizeLinear",
+        "Expand",
+        "Flatten",
+        "Gather",
+        "Identity",
         "QuantizeLinear",
         "ReorderInput",
         "ReorderOutput",
+        "Reshape",
         "Resize",
+        "Slice",
+        "SpaceToDepth",
+        "Split",
+        "Squeeze",
         "Transpose",
+        "Unsqueeze",
     }
 )
+_CONVERSIONS = frozenset({"Cast", "DequantizeLinear"})
 
 
 def count_kernels(path: Path, threads: int = 1) -> Kernels:
@@ -47,19 +63,46 @@ def optimized_layers(path: Path, threads: int = 1) -> tuple[Layer, ...]:
         open_session(path, threads, optimized)
         import onnx  # after ONNX Runtime: where both are missing, its extra is the one to install
 
-        nodes = onnx.load(optimized).graph.node
-    return tuple(
-        # fused nodes end in a running number, which differs from one session to the next
-        Layer(
-            name=re.sub(r"_token_\d+$", "", node.name or node.output[0]),
-            kind=node.op_type,
-            arithmetic=_arithmetic(node.op_type),
-        )
-        for node in nodes
-    )
+        graph = onnx.load(optimized).graph
+    quantized: set[str] = set()
+    return tuple(_layer(node, quantized) for node in graph.node)
 
 
-def _arithmetic(operator: str) -> Arithmetic:
+def unfused_weights(path: Path, threads: int = 1) -> set[str]:
+    """Names of the int8 constants that are still dequantized at every inference, after all optimizations.
+
+    Raises:
+        EngineError: ONNX Runtime refuses the file.
+    """
+    with tempfile.TemporaryDirectory() as scratch:
+        optimized = Path(scratch, "optimized.onnx")
+        open_session(path, threads, optimized)
+        import onnx
+
+        graph = onnx.load(optimized).graph
+    constants = {tensor.name for tensor in graph.initializer}
+    return {node.input[0] for node in graph.node if node.op_type == "DequantizeLinear"} & constants
+
+
+def _layer(node: NodeProto, quantized: set[str]) -> Layer:
+    """One node; ``quantized`` are the tensors of integers so far, and gets its own."""
+    arithmetic = _arithmetic(node, quantized)
+    moves_integers = arithmetic == "data_movement" and node.op_type not in _CONVERSIONS and _reads(node, quantized)
+    computes_integers = arithmetic == "int8" and not node.op_type.endswith("ToFloat")
+    if moves_integers or computes_integers or node.op_type == "QuantizeLinear":
+        quantized.update(node.output)
+    # fused nodes end in a running number, which differs from one session to the next
+    name = re.sub(r"_token_\d+$", "", node.name or node.output[0])
+    return Layer(name=name, kind=node.op_type, arithmetic=arithmetic)
+
+
+def _arithmetic(node: NodeProto, quantized: set[str]) -> Arithmetic:
+    operator = node.op_type
     if operator in _DATA_MOVEMENT:
         return "data_movement"
-    return "int8" if operator.startswith("QLinear") or operator.endswith("Integer") else "float32"
+    is_int8 = operator.startswith(("QLinear", "QGemm")) or "Integer" in operator or _reads(node, quantized)
+    return "int8" if is_int8 else "float32"
+
+
+def _reads(node: NodeProto, quantized: set[str]) -> bool:
+    return bool(node.input) and node.input[0] in quantized
