@@ -38,7 +38,8 @@ class Choice:
         return {
             "method": self.method,
             "because": self.because,
-            f"{self.metric.key}_val": self.scores,
+            "metric": self.metric.key,
+            "scores_val": self.scores,
             "qat_gain_points": round(self.qat_gain_points, 4),
             "tie_points": TIE_POINTS,
         }

@@ -66,25 +66,6 @@ def differences(heads: Sequence[Head], ours: Sequence[Floats], theirs: Sequence[
             yield Difference(part.meaning, np.abs(a - b))
 
 
-def differing_share(heads: Sequence[Head], ours: Sequence[Floats], theirs: Sequence[Floats]) -> float:
-    """Share of values that differ by more than the tolerance of their meaning."""
-    return share_of(list(differences(heads, ours, theirs)))
-
-
-def share_of(found: Sequence[Difference]) -> float:
-    """Share of the values of some differences that are beyond their tolerance."""
-    return sum(one.beyond for one in found) / max(1, sum(one.values.size for one in found))
-
-
-def largest(found: Sequence[Difference]) -> dict[str, float]:
-    """The largest difference by meaning."""
-    maxima: dict[str, float] = {}
-    for one in found:
-        if one.values.size:
-            maxima[one.meaning] = max(maxima.get(one.meaning, 0.0), float(one.values.max()))
-    return maxima
-
-
 def comparable(part: Part, values: Floats) -> Floats:
     """Values in the unit in which they are compared: logits as scores, exclusive ones as probabilities."""
     if part.meaning == "logits":

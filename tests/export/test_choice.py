@@ -35,4 +35,4 @@ def test_the_record_contains_the_gain_and_the_float_metrics(qat, method):
     record = choose(*models(0.5, qat), METRIC).as_json()
     assert record["method"] == method
     assert record["qat_gain_points"] == pytest.approx(100 * (qat - 0.5), abs=1e-4)
-    assert record["map50_val"] == {"checkpoint": 0.5, "ptq": 0.5, "qat": qat, "fp32_control": 0.6}
+    assert record["scores_val"] == {"checkpoint": 0.5, "ptq": 0.5, "qat": qat, "fp32_control": 0.6}

@@ -50,7 +50,7 @@ def test_the_card_contains_the_choice_and_its_reason():
     card = json.loads((whole().onnx / "model.json").read_bytes())
     assert card["interface"] == INTERFACE.model_dump(mode="json")
     assert card["choice"]["method"] in ("ptq", "qat")
-    assert set(card["choice"]["map50_val"]) == {"checkpoint", "ptq", "qat", "fp32_control"}
+    assert set(card["choice"]["scores_val"]) == {"checkpoint", "ptq", "qat", "fp32_control"}
     assert card["choice"]["because"]
 
 
