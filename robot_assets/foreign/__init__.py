@@ -1,1 +1,1 @@
-"""ONNX graphs that were trained elsewhere: reading, conversion, post-training quantization, the artifact ``MODEL/onnx``."""
+"""ONNX graphs that were trained elsewhere: reading, conversion, post-training quantization, the artifact."""

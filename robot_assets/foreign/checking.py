@@ -42,7 +42,7 @@ def type_of(value: ValueInfoProto) -> str:
     """The element type of a tensor, such as ``float32``."""
     from onnx import TensorProto
 
-    name = TensorProto.DataType.Name(value.type.tensor_type.elem_type).lower()
+    name = str(TensorProto.DataType.Name(value.type.tensor_type.elem_type)).lower()
     return {"float": "float32", "double": "float64"}.get(name, name)
 
 
@@ -64,7 +64,8 @@ def _names(graph: GraphProto) -> Iterator[str]:
     given = {value.name for value in graph.input}
     for name, count in (made + constants).items():
         if count > 1 or (name in made and name in given):
-            yield f"tensor {name!r} is made {'by a node and given as an input' if count == 1 else plural(count, 'time')}"
+            how = "by a node and given as an input" if count == 1 else plural(count, "time")
+            yield f"tensor {name!r} is made {how}"
     known = {*made, *constants, *given, ""}
     for node in graph.node:
         for name in node.input:
@@ -78,7 +79,8 @@ def _names(graph: GraphProto) -> Iterator[str]:
 def _inputs(graph: GraphProto) -> Iterator[str]:
     inputs = inputs_of(graph)
     if len(inputs) != 1:
-        yield f"{plural(len(inputs), 'input')}{': ' if inputs else ''}{listed(value.name for value in inputs)}; needed 1"
+        names = f": {listed(value.name for value in inputs)}" if inputs else ""
+        yield f"{plural(len(inputs), 'input')}{names}; needed 1"
     for value in inputs[:1]:
         kind, shape = type_of(value), shape_of(value)
         if kind != "float32":
@@ -155,7 +157,7 @@ def _cycle(graph: GraphProto) -> Iterator[str]:
 
 
 def sorted_nodes(graph: GraphProto) -> tuple[list[NodeProto], list[NodeProto]]:
-    """The nodes in an order in which each follows what it reads, stable where it is one; and those on or after a cycle."""
+    """The nodes, each after what it reads, and those on or after a cycle. An order that is one already is kept."""
     ready = {value.name for value in graph.input} | {tensor.name for tensor in graph.initializer} | {""}
     waiting, done = list(graph.node), []
     while waiting:

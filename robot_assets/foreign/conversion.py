@@ -1,25 +1,23 @@
 """Converts a graph that was made elsewhere to the form of our own exports.
 
-The result has one input, float32 (1, 3, height, width), fixed shapes, opset 17, IR 8 and no inner graphs. A float graph is
-simplified by ONNX Runtime: constants folded, batch norms folded into convolutions, Identity and Dropout removed. The
-quantization of a Q/DQ graph is left as it is; only its constants become initializers. Every change is listed, and the
-import compares the answers of the graph before and after.
+The result has one input, float32 (1, 3, height, width), fixed shapes, opset 17, IR 8 and no inner graphs. A float
+graph is simplified by ONNX Runtime: constants folded, batch norms folded into convolutions, Identity and Dropout
+removed. The quantization of a Q/DQ graph is left as it is; only its constants become initializers. Every change is
+listed, and the import compares the answers of the graph before and after.
 """
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from robot_assets.core.errors import ExportError
 from robot_assets.core.text import listed, plural
 from robot_assets.export.preflight import IR_VERSION, OPSET, name_of
 from robot_assets.foreign.checking import CONTROL_FLOW, inputs_of, problems_of, shape_of, shown, sorted_nodes
+from robot_assets.foreign.constants import bypass, constants_to_initializers, quantize_constants, remove_unread
 from robot_assets.foreign.errors import refused
 from robot_assets.foreign.opset import to_opset
+from robot_assets.foreign.simplification import simplified
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -73,7 +71,7 @@ def convert(given: ModelProto, origin: str, height: int | None = None, width: in
     if is_quantized:
         _tidy_quantized(model.graph, changes)
     else:
-        model = _simplified(model, origin, changes)
+        model = simplified(model, origin, changes)
     _normalize(model)
     model = _with_shapes(model, origin)
     _refuse(origin, _left_over(model))
@@ -174,43 +172,6 @@ def _at_opset(model: ModelProto, origin: str, changes: list[str]) -> ModelProto:
     return converted
 
 
-def constants_to_initializers(graph: GraphProto) -> None:
-    """Store the tensors of Constant nodes as initializers."""
-    from onnx import helper, numpy_helper
-
-    kept = []
-    for node in graph.node:
-        tensor = _constant(node) if node.op_type == "Constant" else None
-        if tensor is None:
-            kept.append(node)
-        else:
-            graph.initializer.append(numpy_helper.from_array(tensor, node.output[0]))
-    outputs = {value.name for value in graph.output}
-    if any(tensor.name in outputs for tensor in graph.initializer):
-        names = {tensor.name: f"{tensor.name}_constant" for tensor in graph.initializer if tensor.name in outputs}
-        for tensor in graph.initializer:
-            tensor.name = names.get(tensor.name, tensor.name)
-        kept += [helper.make_node("Identity", [made], [name]) for name, made in names.items()]
-    del graph.node[:]
-    graph.node.extend(kept)
-
-
-def _constant(node: Any) -> Any:
-    """The value of a Constant node; None where its attribute is no number."""
-    import numpy as np
-    from onnx import numpy_helper
-
-    (attribute,) = node.attribute
-    readers: dict[str, Callable[[Any], Any]] = {
-        "value": lambda one: numpy_helper.to_array(one.t),
-        "value_float": lambda one: np.float32(one.f).reshape(()),
-        "value_int": lambda one: np.int64(one.i).reshape(()),
-        "value_floats": lambda one: np.array(one.floats, np.float32),
-        "value_ints": lambda one: np.array(one.ints, np.int64),
-    }
-    return readers[attribute.name](attribute) if attribute.name in readers else None
-
-
 def _transpose_input(graph: GraphProto, shape: Shape, changes: list[str]) -> None:
     from onnx import helper
 
@@ -231,103 +192,11 @@ def _transpose_input(graph: GraphProto, shape: Shape, changes: list[str]) -> Non
 
 def _tidy_quantized(graph: GraphProto, changes: list[str]) -> None:
     """Store weights in int8: exporters of fake quantization leave them in float, with a QuantizeLinear after each."""
-    _bypass(graph, ("Identity", "Dropout"), changes)
-    count = _quantize_constants(graph)
+    bypass(graph, ("Identity", "Dropout"), changes)
+    count = quantize_constants(graph)
     if count:
         changes.append(f"{plural(count, 'float weight')} stored in int8, as the QuantizeLinear after each gives it")
     remove_unread(graph)
-
-
-def _quantize_constants(graph: GraphProto) -> int:
-    import numpy as np
-    from onnx import numpy_helper
-
-    constants = {tensor.name: tensor for tensor in graph.initializer}
-    kept, count = [], 0
-    for node in graph.node:
-        if node.op_type != "QuantizeLinear" or len(node.input) < 3 or any(one not in constants for one in node.input):
-            kept.append(node)
-            continue
-        values, scale, zero = (numpy_helper.to_array(constants[name]) for name in node.input)
-        if zero.dtype != np.int8 or not (scale > 0).all():
-            kept.append(node)
-            continue
-        axis = next((one.i for one in node.attribute if one.name == "axis"), 1)
-        shape = [-1 if place == axis % values.ndim else 1 for place in range(values.ndim)] if scale.size > 1 else []
-        rounded = np.rint(values / scale.reshape(shape)) + zero.reshape(shape if zero.size > 1 else [])
-        stored = np.clip(rounded, -128, 127).astype(np.int8)
-        graph.initializer.append(numpy_helper.from_array(stored, node.output[0]))
-        count += 1
-    del graph.node[:]
-    graph.node.extend(kept)
-    return count
-
-
-def _bypass(graph: GraphProto, operators: tuple[str, ...], changes: list[str]) -> None:
-    """Remove nodes that give their first input unchanged; one that makes an output of the graph stays."""
-    outputs = {value.name for value in graph.output}
-    source: dict[str, str] = {}
-    kept = []
-    for node in graph.node:
-        for position, name in enumerate(node.input):
-            node.input[position] = source.get(name, name)
-        if node.op_type in operators and outputs.isdisjoint(node.output):
-            source[node.output[0]] = node.input[0]
-        else:
-            kept.append(node)
-    if source:
-        changes.append(f"{plural(len(source), 'node')} removed: {' and '.join(operators)}")
-    del graph.node[:]
-    graph.node.extend(kept)
-
-
-def remove_unread(graph: GraphProto) -> None:
-    """Remove nodes and constants that no output needs."""
-    read = {value.name for value in graph.output}
-    kept = []
-    for node in reversed(graph.node):
-        if not read.isdisjoint(node.output):
-            kept.append(node)
-            read.update(node.input)
-    constants = [tensor for tensor in graph.initializer if tensor.name in read]
-    del graph.node[:], graph.initializer[:]
-    graph.node.extend(kept[::-1])
-    graph.initializer.extend(constants)
-
-
-def _simplified(model: ModelProto, origin: str, changes: list[str]) -> ModelProto:
-    """The graph after ONNX Runtime's basic optimizations, which write operators of ONNX alone."""
-    import onnx
-    import onnxruntime
-
-    before = len(model.graph.node)
-    norms = sum(node.op_type == "BatchNormalization" for node in model.graph.node)
-    with tempfile.TemporaryDirectory() as scratch:
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(Path(scratch, "simplified.onnx"))
-        options.log_severity_level = 4
-        try:
-            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime has a class of its own for each status
-            raise _not_runnable(origin, error) from None
-        simplified = onnx.load(options.optimized_model_filepath)
-    constants_to_initializers(simplified.graph)
-    remove_unread(simplified.graph)
-    left = sum(node.op_type == "BatchNormalization" for node in simplified.graph.node)
-    folded = f", {plural(norms - left, 'batch norm')} folded into convolutions" if norms > left else ""
-    if before != len(simplified.graph.node):
-        changes.append(f"{plural(before, 'node')} simplified to {len(simplified.graph.node)}{folded}")
-    return simplified
-
-
-def _not_runnable(origin: str, error: Exception) -> ExportError:
-    reason = str(error).strip().splitlines()[0][-300:]
-    return ExportError(
-        f"ONNX Runtime cannot load {origin}: {reason}",
-        needed="a graph that ONNX Runtime runs: it is calibrated and evaluated there",
-        fix="check the file where it was made: python -m onnxruntime.tools.check_onnx_model_mobile_usability FILE",
-    )
 
 
 def _normalize(model: ModelProto) -> None:
@@ -381,7 +250,7 @@ def _left_over(model: ModelProto) -> list[str]:
         shape = shape_of(value)
         if not problems and not (shape and all(isinstance(size, int) for size in shape)):
             problems.append(
-                f"output {value.name!r} has the shape {shown(shape)}, which depends on the image; needed a fixed number "
-                "of rows"
+                f"output {value.name!r} has the shape {shown(shape)}, which depends on the image; needed a fixed "
+                "number of rows"
             )
     return problems

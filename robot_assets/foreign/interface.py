@@ -12,7 +12,7 @@ from robot_assets.core.errors import ExportError, ParamsError
 from robot_assets.core.text import listed
 from robot_assets.core.validation import mistakes, unknown
 from robot_assets.foreign.checking import inputs_of, shape_of, type_of
-from robot_assets.foreign.conversion import remove_unread
+from robot_assets.foreign.constants import remove_unread
 from robot_assets.foreign.errors import refused
 from robot_assets.tasks.interface import Head, Input, Interface, Preprocessing
 

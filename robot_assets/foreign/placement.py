@@ -1,4 +1,4 @@
-"""Chooses the edges of a float graph that are quantized, as TensorRT fuses them (``robot_assets.quantization.quantizer``).
+"""Chooses the edges of a float graph that are quantized, as TensorRT fuses them.
 
 Quantized are
 
@@ -6,9 +6,10 @@ Quantized are
 - both inputs of every addition of two feature maps;
 - the inputs of pooling, resizing and concatenation before such a layer; their output has the scale of their inputs.
 
-In float stay the outputs of the graph and what computes them after the last layer (the decoding of boxes), a convolution
-that reads a softmax (the expectation over the bins of a box), matrix products of two activations, and the layers that
-params.yaml names.
+In float stay the outputs of the graph and what computes them after the last layer (the decoding of boxes), a
+convolution that reads a softmax (the expectation over the bins of a box), matrix products, and the layers that
+params.yaml names. ``robot_assets.quantization.quantizer`` has the same rules for networks that are trained here;
+docs/decisions/016 compares them with those of ONNX Runtime's quantizer.
 """
 
 from __future__ import annotations

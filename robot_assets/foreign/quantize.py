@@ -1,8 +1,8 @@
 """Post-training quantization of a float ONNX graph: symmetric int8 Q/DQ nodes with calibrated scales.
 
-The rules of the scales are those of networks that are trained here (``robot_assets.quantization.histogram``), and so is
-the arithmetic: weights ``max(abs(w)) / 127`` of each output channel, activations one scale a tensor, zero point 0, biases
-in float.
+The rules of the scales are those of networks that are trained here (``robot_assets.quantization.histogram``), and so
+is the arithmetic: weights ``max(abs(w)) / 127`` of each output channel, activations one scale a tensor, zero point 0,
+biases in float.
 """
 
 from __future__ import annotations
@@ -236,8 +236,8 @@ def channel_scales(weight: Floats, *, per_channel: bool = True) -> Floats:
     """The largest magnitude of each output channel (axis 0), or of all weights, divided by 127; 1 for zeros."""
     axes = tuple(range(1, weight.ndim)) if per_channel else None
     largest = np.abs(weight).max(axis=axes)
-    scale = np.asarray(largest, np.float32) / np.float32(LEVELS)
-    found: Floats = np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale).astype(np.float32)
+    scale: Floats = np.asarray(largest, np.float32) / np.float32(LEVELS)
+    found: Floats = np.where(scale < np.finfo(np.float32).tiny, np.float32(1), scale)
     return found
 
 

@@ -106,12 +106,11 @@ def _format_of(payload: bytes) -> tuple[str, str] | None:
 
 def _parsed(path: Path, payload: bytes) -> ModelProto:
     import onnx
-    from google.protobuf.message import DecodeError
 
     model = onnx.ModelProto()
     try:
         model.ParseFromString(payload)
-    except DecodeError:
+    except Exception:  # the library of protobuf that onnx has chosen has its own class for it
         raise ExportError(
             f"{path} ({plural(len(payload), 'byte')}) is truncated, damaged, or not an ONNX file",
             needed="a complete ONNX file",

@@ -13,8 +13,8 @@ from robot_assets.core.spec import Spec
 class OnnxSource(Spec):
     """An ONNX file that was trained elsewhere, referenced by a ``.dvc`` pointer in git.
 
-    ``decoder``, ``options`` and the size of the input are read by the import. ``trained_on`` and ``licence`` are what the
-    owner declares; nobody here can check them, and the records of all that is made of the file have them.
+    ``decoder``, ``options`` and the size of the input are read by the import. ``trained_on`` and ``licence`` are what
+    the owner declares; nobody here can check them, and the records of all that is made of the file have them.
     """
 
     kind: Literal["onnx"]
