@@ -145,7 +145,7 @@ def check_labels(dataset: Path, spec: DatasetSpec, name: str) -> Verdict:
     """
     format = label_format(spec.task)
     found = {split: _inspected(format, open_split(dataset, split), len(spec.classes)) for split in SPLITS}
-    faults = [f"{split}/annotations.json: {fault}" for split in SPLITS for fault in found[split].faults]
+    faults = [f"{split}/{fault}" for split in SPLITS for fault in found[split].faults]
     total = sum(one.count for one in found.values())
     noun, nouns = format.counted.noun, format.counted.plural
     facts: dict[str, object] = {nouns: total, "faults": faults[:_NAMED], "faults_count": len(faults)}

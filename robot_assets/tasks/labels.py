@@ -95,7 +95,7 @@ class Inspected:
 
     Attributes:
         count: Number of labels.
-        faults: One line for each that is invalid, with its image.
+        faults: One line for each that is invalid, with its file below the split, or its image.
     """
 
     count: int

@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.label_issues import BadItem
 from robot_assets.data.images import decode_rgb, inspect_image
 from robot_assets.data.importing.importer import import_dataset
-from robot_assets.core.label_issues import BadItem
 from tests.data.image_sources import encoded_image, read_labels, write_coco, write_yolo
 
 JPEG, PNG = encoded_image("any"), encoded_image("any", format="PNG")

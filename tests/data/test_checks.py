@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from robot_assets.data.checks import check_labels, check_classes, check_leakage
+from robot_assets.data.checks import check_classes, check_labels, check_leakage
 from robot_assets.data.packed import open_split
 from robot_assets.data.spec import DatasetSpec
 from tests.data.image_sources import read_labels, write_labels

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_assets.data.checks import check_labels, check_classes, check_leakage
+from robot_assets.data.checks import check_classes, check_labels, check_leakage
 from robot_assets.data.dataset import DatasetSummary, build_dataset
 from robot_assets.data.importing.importer import import_dataset
 from robot_assets.data.packed import open_split

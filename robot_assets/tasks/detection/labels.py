@@ -138,7 +138,7 @@ def _faults(document: Mapping[str, Any], classes: int) -> Iterator[str]:
         fault = "duplicate box" if key in seen else _fault(annotation, width, height, classes)
         seen.add(key)
         if fault:
-            yield f"annotation {annotation['id']} of {file_name}: {fault}"
+            yield f"annotations.json: annotation {annotation['id']} of {file_name}: {fault}"
 
 
 def _fault(annotation: Mapping[str, Any], width: int, height: int, classes: int) -> str:

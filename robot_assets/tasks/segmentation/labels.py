@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 IGNORED = 255
 """Value of pixels that are neither trained on nor scored."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_END = b"IEND\xaeB`\x82"
+"""The last chunk of a PNG with its checksum. Pillow decodes a file without it, and its last pixels may be missing."""
 _LFS = b"version https://git-lfs"
 _GREY, _PALETTE = 0, 3
 _KINDS = {_GREY: "grey", 2: "RGB", _PALETTE: "palette", 4: "grey with alpha", 6: "RGBA"}
@@ -218,6 +220,8 @@ def _checked(encoded: bytes, place: str, size: tuple[int, int]) -> tuple[NDArray
         values = decoded_mask(encoded)
     except _DECODER_ERRORS as error:
         raise BadItem(place, f"the mask is damaged ({error})", _AGAIN) from None
+    if _END not in encoded:
+        raise BadItem(place, "the mask is damaged (it ends early)", _AGAIN)
     if values.shape != (height, width):
         raise BadItem(place, f"the mask is damaged (it decodes to {values.shape})", _AGAIN)
     return values, kind == _GREY
