@@ -12,7 +12,6 @@ from robot_assets.core.digests import md5_of
 from robot_assets.core.errors import ExportError
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
-from robot_assets.core.spec import Spec
 from robot_assets.export.parity import DIFFERING_SHARE_MAX, Parity, parity_of, reference_indices
 from robot_assets.export.preflight import OPSET, graph_problems, quantization_problems
 from robot_assets.foreign.artifact import FLOAT, GIVEN, ForeignSummary, Given, Made, write_artifact
@@ -23,10 +22,9 @@ from robot_assets.foreign.placement import place
 from robot_assets.foreign.quantize import collect_histograms, float_weights, merged, quantized
 from robot_assets.foreign.reading import find_file, read_model
 from robot_assets.foreign.running import answers, evaluated, runner
-from robot_assets.foreign.spec import OnnxSource
+from robot_assets.foreign.spec import ForeignSpec
 from robot_assets.quantization.calibration import best_of, scales_of
-from robot_assets.quantization.spec import PtqSpec
-from robot_assets.tasks.interface import Interface, Preprocessing
+from robot_assets.tasks.interface import Interface
 from robot_assets.tasks.registry import task_of
 
 if TYPE_CHECKING:
@@ -36,16 +34,6 @@ if TYPE_CHECKING:
     from robot_assets.tasks.metrics import Metrics
 
     Heads = list[NDArray[Any]]
-
-
-class ForeignSpec(Spec):
-    """What the import reads of params.yaml."""
-
-    task: str
-    source: OnnxSource
-    input: Preprocessing = Preprocessing()
-    ptq: PtqSpec = PtqSpec()
-    float_layers: tuple[str, ...] = ()
 
 
 def import_onnx(source: Path, dataset: Path, spec: ForeignSpec, out: Path) -> ForeignSummary:

@@ -8,6 +8,8 @@ from typing import Any, Literal
 from pydantic import Field, field_validator
 
 from robot_assets.core.spec import Spec
+from robot_assets.quantization.spec import PtqSpec
+from robot_assets.tasks.interface import Preprocessing
 
 
 class OnnxSource(Spec):
@@ -49,3 +51,20 @@ class OnnxSource(Spec):
     def declaration(self) -> dict[str, Any]:
         """What the owner declares, without what is not declared."""
         return {key: value for key in ("licence", "trained_on") if (value := getattr(self, key)) is not None}
+
+
+class ForeignSpec(Spec):
+    """What the import reads of params.yaml."""
+
+    task: str
+    source: OnnxSource
+    input: Preprocessing = Preprocessing()
+    ptq: PtqSpec = PtqSpec()
+    float_layers: tuple[str, ...] = ()
+
+    @property
+    def read(self) -> dict[str, Any]:
+        """The part that decides what is made, JSON-serializable: not what the owner declares, nor where the file is."""
+        given = self.model_dump(mode="json")
+        declared = {"kind", "pointer", *self.source.declaration}
+        return {**given, "source": {key: value for key, value in given["source"].items() if key not in declared}}

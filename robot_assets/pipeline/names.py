@@ -89,6 +89,7 @@ PLATFORM = NamePattern("platform/{target}")
 CHECKPOINT = NamePattern.of_model("checkpoint")
 PTQ = NamePattern.of_model("ptq")
 QAT = NamePattern.of_model("qat")
+SOURCE = NamePattern.of_model("source")
 ONNX = NamePattern.of_model("onnx")
 SENSITIVITY = NamePattern.of_model("sensitivity")
 ENGINE = NamePattern("{model}/engine/{target}")
@@ -128,6 +129,11 @@ def ptq(model: str) -> str:
 def qat(model: str) -> str:
     """Asset of the quantization-aware training."""
     return QAT.fill(model=model)
+
+
+def source(model: str) -> str:
+    """Observed asset of an ONNX file that was trained elsewhere."""
+    return SOURCE.fill(model=model)
 
 
 def onnx(model: str) -> str:
