@@ -59,6 +59,8 @@ def produced_asset(stage: Stage, kind: StageKind, name: AssetName, place: Mappin
 
 
 def _produce(run: StageRun, production: Production) -> Iterator[object]:
+    if production.precheck is not None:
+        production.precheck(run.step)
     summary = production.run(run.step)
     yield run.materialized(production, summary)
     yield _page(run, production, summary)

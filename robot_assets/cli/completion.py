@@ -16,6 +16,11 @@ def datasets(incomplete: str) -> list[str]:
     return _completed(incomplete, lambda project: _section(project, "datasets"))
 
 
+def models(incomplete: str) -> list[str]:
+    """Names of models in params.yaml."""
+    return _completed(incomplete, lambda project: _section(project, "models"))
+
+
 def targets(incomplete: str) -> list[str]:
     """Entries of ``targets`` in params.yaml."""
     return _completed(incomplete, lambda project: _section(project, "targets"))

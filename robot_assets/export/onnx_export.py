@@ -17,7 +17,7 @@ from robot_assets.core.errors import ExportError
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.export.choice import Choice, choose
-from robot_assets.export.opset import lower_opset, not_convertible
+from robot_assets.export.opset import lower_opset, modules_of, not_convertible
 from robot_assets.export.parity import (
     CARD,
     DIFFERING_SHARE_MAX,
@@ -108,8 +108,13 @@ def export_float(checkpoint: Path, path: Path) -> None:
     save_onnx(to_onnx(network, config.interface), path)
 
 
-def to_onnx(module: nn.Module, interface: Interface) -> ModelProto:
+def to_onnx(module: nn.Module, interface: Interface, modules: dict[str, str] | None = None) -> ModelProto:
     """Convert ``module`` (images float32 (1, 3, H, W) -> heads) to ONNX; the same module gives the same bytes.
+
+    Args:
+        module: The network.
+        interface: Names of its input and heads.
+        modules: Gets the path of the module of each node, by the name of the node, where given.
 
     Raises:
         ExportError: The exporter returned no model, or an operator has no equivalent in ONNX.
@@ -135,6 +140,8 @@ def to_onnx(module: nn.Module, interface: Interface) -> ModelProto:
     if program is None:
         raise ExportError("torch.onnx.export returned no program", needed="an ONNX program", fix="make setup")
     model: ModelProto = program.model_proto
+    if modules is not None:
+        modules.update(modules_of(model))
     lower_opset(model)
     _normalize(model, interface.task)
     return model

@@ -6,6 +6,7 @@ opset 18 has their axes as an input, opset 17 as an attribute. TensorRT 8.6 read
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     Constants = dict[str, NDArray[Any]]
 
 _FROM, _TO = 18, 17
+_SCOPES = "pkg.torch.onnx.name_scopes"
 _REDUCTIONS = (
     "ReduceL1",
     "ReduceL2",
@@ -54,6 +56,16 @@ def lower_opset(model: ModelProto) -> None:
     model.graph.node.extend(nodes)
     _remove_unread(model)
     opset.version = _TO
+
+
+def modules_of(model: ModelProto) -> dict[str, str]:
+    """Path of the module of each node of a graph as torch exports it, by the name of the node; such as ``stem.0``."""
+    found = {}
+    for node in model.graph.node:
+        scopes = next((one.value for one in node.metadata_props if one.key == _SCOPES), "[]")
+        path = [str(scope) for scope in ast.literal_eval(scopes)][-2:-1]
+        found[node.name or node.output[0]] = path[0] if path else ""
+    return found
 
 
 def _lowered(node: NodeProto, constants: Constants) -> Iterable[NodeProto]:

@@ -96,6 +96,7 @@ class Production:
         page: What is measured and drawn once the artifact is stored and recorded. A page that fails is a warning.
         judge: The verdict of each gate that is asked for, by name; None for a kind without gates.
         is_signed: Whether each version gets signed provenance, and a check that its lineage is intact.
+        precheck: Raises what would end a long ``run`` late, and makes nothing: so it is no part of the code version.
     """
 
     description: str
@@ -106,6 +107,7 @@ class Production:
     page: Callable[[Step, Any], Page]
     judge: Callable[[GateStep], Mapping[str, Verdict]] | None = None
     is_signed: bool = False
+    precheck: Callable[[Step], Any] | None = None
 
 
 @dataclass(frozen=True)

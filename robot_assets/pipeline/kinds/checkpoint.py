@@ -15,7 +15,7 @@ from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
 from robot_assets.pipeline.models import trained
-from robot_assets.tasks.networks import NetworkDefinition, network_code
+from robot_assets.tasks.networks import NetworkDefinition, OwnNetwork, interface_of, network_code
 from robot_assets.tasks.registry import task_of
 from robot_assets.training.spec import TrainingSpec
 from robot_assets.weights.spec import LoadingRules
@@ -69,8 +69,37 @@ def run(step: Step) -> TrainingSummary:
     from robot_assets.training.loop import train
 
     spec = step.spec
-    dataset = step.inputs[next(name for name in step.stage.inputs if names.DATASET.parse(name))]
-    return train(dataset, spec.definition, spec.training, step.output, step.scratch, _start(step))
+    return train(_dataset(step), spec.definition, spec.training, step.output, step.scratch, _start(step))
+
+
+def precheck(step: Step) -> None:
+    """Run the smoke test of a network of one's own, unless a killed run has got beyond it.
+
+    Raises:
+        RobotAssetsError: With the layer that cannot be trained, quantized or exported.
+    """
+    definition = step.spec.definition
+    if step.scratch.exists() or not isinstance(definition.network, OwnNetwork):
+        return  # the networks of this package are tested with it
+    from robot_assets.data.packed import open_split
+    from robot_assets.smoke import check
+
+    dataset = _dataset(step)
+    interface = interface_of(
+        task_of(definition.task), definition.network, definition.input, open_split(dataset, "train").classes
+    )
+    check(
+        definition,
+        interface,
+        dataset=dataset,
+        initialize=_start(step),
+        seed=step.spec.training.seed,
+        on_step=lambda done: step.note(f"smoke test: {done.name}, {done.seconds:.1f} s: {done.found}"),
+    )
+
+
+def _dataset(step: Step) -> Path:
+    return step.inputs[next(name for name in step.stage.inputs if names.DATASET.parse(name))]
 
 
 def _start(step: Step) -> StartingWeights | None:
@@ -107,7 +136,7 @@ def page(step: Step, summary: TrainingSummary) -> Page:
     """Training curves, accuracy of each class, and predictions on unseen images."""
     from robot_assets.figures.curves import training_curves
 
-    dataset = step.inputs[next(name for name in step.stage.inputs if names.DATASET.parse(name))]
+    dataset = _dataset(step)
     history = json.loads((step.output / "history.json").read_text())["epochs"]
     val, test = summary.val, summary.test
     metric = test.metric
@@ -169,6 +198,7 @@ KIND = StageKind(
         policy="manual",
         tools=("pytorch",),
         run=run,
+        precheck=precheck,
         facts=facts,
         page=page,
     ),
