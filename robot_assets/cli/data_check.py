@@ -212,7 +212,7 @@ def _assumed(raw: RawData) -> DatasetSpec:
 def _judged(target: _Target, raw: RawData, outlook: Forecast) -> tuple[str, dict[str, Verdict]]:
     """Why the packed data set is not judged, or its gates, by the names that they have as assets' gates."""
     from robot_assets.data.origin import other_origin
-    from robot_assets.pipeline.kinds.dataset import gates_of
+    from robot_assets.pipeline.kinds.dataset import gates_of, judged
 
     if target.packed is None or target.spec is None or not target.packed.is_dir():
         return "", {}
@@ -220,7 +220,7 @@ def _judged(target: _Target, raw: RawData, outlook: Forecast) -> tuple[str, dict
     if origin:
         return origin, {}
     arguments = (target.packed, target.spec, target.name)
-    return "", {gate.name: gate.judged(*arguments) for gate in gates_of(target.spec)}
+    return "", {gate.name: judged(gate, *arguments) for gate in gates_of(target.spec)}
 
 
 def _proposals(raw: RawData) -> tuple[Proposal, ...]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from robot_assets.tasks.detection.boxes import Box
 from robot_assets.tasks.labels import DEFAULT_TASK
 from robot_assets.tasks.registry import task_of
+from robot_assets.tasks.task import loaded
 
 if TYPE_CHECKING:
     from robot_assets.tasks.labels import LabelFormat
@@ -28,7 +29,8 @@ def label_format(task: str) -> LabelFormat:
     Raises:
         ParamsError: There is no such task.
     """
-    return task_of(task).load_labels()
+    found: LabelFormat = loaded(task_of(task).labels)
+    return found
 
 
 def sum_of(counts: Iterable[Counter[int]]) -> Counter[int]:

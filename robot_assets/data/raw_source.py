@@ -156,7 +156,7 @@ def _named_task(document: dict[str, Any]) -> str:
 def _task_by_folder(tree: Tree) -> str:
     """The task with a folder that is there; empty for none."""
     folders = {name.partition("/")[0] for name in tree.files if "/" in name and not name.startswith(IMAGES)}
-    return next((name for name, one in tasks().items() if folders and one.load_labels().folder in folders), "")
+    return next((name for name in tasks() if folders and label_format(name).folder in folders), "")
 
 
 def _refuse_other_task(raw: Path, tree: Tree, document: dict[str, Any], task: str, name: str) -> None:

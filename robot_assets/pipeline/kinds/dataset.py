@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot_assets.core.dispatch import chosen_by_params
 from robot_assets.core.page import Facts, Page, Picture
 from robot_assets.core.verdict import Verdict
 from robot_assets.lineage.graph import AssetTraits, Gate, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
 from robot_assets.tasks.registry import task_of
+from robot_assets.tasks.task import loaded
 
 if TYPE_CHECKING:
     from robot_assets.data.dataset import DatasetSummary
@@ -23,69 +22,39 @@ if TYPE_CHECKING:
     from robot_assets.pipeline.params import Params
 
 
-@dataclass(frozen=True)
-class DatasetGate:
-    """One gate of a data set.
-
-    Attributes:
-        name: Of the gate.
-        description: One sentence.
-        check: Name of its function in ``robot_assets.data.checks``.
-        code: Entry points of the parts of the task that it uses.
-    """
-
-    name: str
-    description: str
-    check: str
-    code: tuple[str, ...] = ()
-
-    def judged(self, artifact: Path, spec: DatasetSpec, name: str) -> Verdict:
-        """Its verdict on a packed data set; it reads the packed bytes for itself.
-
-        Args:
-            artifact: Folder of the data set.
-            spec: Its parameters.
-            name: Its name in params.yaml.
-
-        Raises:
-            DataError: The data set cannot be read.
-        """
-        from robot_assets.data import checks
-
-        found: Verdict = getattr(checks, self.check)(artifact, spec, name)
-        return found
-
-
-def gates_of(spec: DatasetSpec) -> tuple[DatasetGate, ...]:
-    """The gates of a data set: two of every task, and that of its label format."""
-    task = task_of(spec.task)
-    labels = task.load_labels().gate
-    return (
-        DatasetGate(
-            "no_leakage", "No recording session and no near-duplicate image is in two splits.", "check_leakage"
-        ),
-        DatasetGate(
-            "classes_in_every_split",
-            "Every class is in every split, but for those that params.yaml exempts.",
-            "check_classes",
-            (task.labels,),
-        ),
-        DatasetGate(labels.name, labels.description, "check_labels", (task.labels, labels.inspect)),
-    )
-
-
 def stages(params: Params) -> Iterator[Stage]:
     """One for each data set."""
     for name, dataset in params.datasets.items():
         read = dataset.model_dump(mode="json", exclude={"source"})
-        gates = tuple(
-            Gate(
-                gate.name, gate.description, (entry(judge), f"robot_assets.data.checks:{gate.check}", *gate.code), read
-            )
-            for gate in gates_of(dataset)
-        )
-        code = (entry(run), task_of(dataset.task).labels)
-        yield Stage(names.dataset(name), KIND.name, code, read, (names.raw(name),), gates, spec=dataset)
+        code, inputs = (entry(run), task_of(dataset.task).labels), (names.raw(name),)
+        yield Stage(names.dataset(name), KIND.name, code, read, inputs, gates_of(dataset), spec=dataset)
+
+
+def gates_of(dataset: DatasetSpec) -> tuple[Gate, ...]:
+    """The gates of a data set: two of every task, and that of its label format."""
+    task = task_of(dataset.task)
+    labels = task.load_labels().gate
+    read = dataset.model_dump(mode="json", exclude={"source"})
+    return (
+        Gate(
+            "no_leakage",
+            "No recording session and no near-duplicate image is in two splits.",
+            (entry(judge), "robot_assets.data.checks:check_leakage"),
+            read,
+        ),
+        Gate(
+            "classes_in_every_split",
+            "Every class is in every split, but for those that params.yaml exempts.",
+            (entry(judge), "robot_assets.data.checks:check_classes", task.labels),
+            read,
+        ),
+        Gate(
+            labels.name,
+            labels.description,
+            (entry(judge), "robot_assets.data.checks:check_labels", task.labels, labels.inspect),
+            read,
+        ),
+    )
 
 
 def run(step: Step) -> DatasetSummary:
@@ -96,15 +65,25 @@ def run(step: Step) -> DatasetSummary:
     return build_dataset(raw, step.spec, step.output, step.name.dataset)
 
 
-@chosen_by_params
 def judge(step: GateStep) -> Mapping[str, Verdict]:
-    """Each gate reads the packed bytes for itself; its check is an entry point of its code."""
-    asked = {gate.name for gate in step.gates}
-    return {
-        gate.name: gate.judged(step.artifact, step.stage.spec, step.name.dataset)
-        for gate in gates_of(step.stage.spec)
-        if gate.name in asked
-    }
+    """Each gate reads the packed bytes for itself."""
+    return {gate.name: judged(gate, step.artifact, step.stage.spec, step.name.dataset) for gate in step.gates}
+
+
+def judged(gate: Gate, artifact: Path, spec: DatasetSpec, name: str) -> Verdict:
+    """The verdict of one of :func:`gates_of`: its check is the second entry point of its code.
+
+    Args:
+        gate: The gate.
+        artifact: Folder of the packed data set.
+        spec: Its parameters.
+        name: Its name in params.yaml.
+
+    Raises:
+        DataError: The data set cannot be read.
+    """
+    found: Verdict = loaded(gate.code[1])(artifact, spec, name)
+    return found
 
 
 def facts(summary: DatasetSummary) -> Facts:
