@@ -98,10 +98,12 @@ def _check_classes(channels: int, options: DetrOptions, classes: tuple[str, ...]
     count = label_count(options.labels, classes)
     if channels == count + options.surplus:
         return
-    needed = f"{plural(count, 'class', 'classes')}" + (" and a last one for no object" if options.surplus else "")
     if options.surplus and channels == count:
-        needed += "; where there is none, activation is sigmoid, or none"
-    found = wrong_count(channels - options.surplus, options.labels, classes)
+        needed = f"{count} + 1 channels of logits, the last one for no object"
+        found = "where there is none, activation is sigmoid, or none"
+        raise refused("detr", known, needed, input, found=found)
+    needed = plural(count, "class", "classes") + (" and a last one for no object" if options.surplus else "")
+    found = f"the logits have {wrong_count(channels - options.surplus, options.labels, classes)}"
     raise refused("detr", known, needed, input, count, found)
 
 

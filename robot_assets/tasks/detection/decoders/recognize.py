@@ -13,6 +13,9 @@ Outputs = Mapping[str, Shape]
 QUERIES_MAX = 1000
 """Most rows of a detector that gives a fixed number of queries or detections; grids of anchors have more."""
 
+EXTRA_COLUMNS: Mapping[int, int] = {6: 0, 6 + 32: 32, 6 + 51: 51}
+"""Columns of a row with its suppression in the graph -> those after the class: 32 mask coefficients, 17 key points."""
+
 
 @dataclass(frozen=True)
 class Proposal:
@@ -81,8 +84,10 @@ def _in_graph(outputs: Outputs) -> Iterator[Proposal]:
             columns = ["image", "class", "score", "x1", "y1", "x2", "y2"]
             options = {"columns": columns, "coordinates": "fractions", "first_class": 1}
             yield Proposal("nms", f"{name} (1, 1, {shape[2]}, 7): rows of image, class, score and box", options)
-        elif len(shape) == 3 and shape[2] == 6 and shape[1] <= QUERIES_MAX:
-            yield Proposal("nms", f"{name} (1, {shape[1]}, 6): rows of x1, y1, x2, y2, score, class")
+        elif len(shape) == 3 and shape[2] in EXTRA_COLUMNS and shape[1] <= QUERIES_MAX:
+            extra = EXTRA_COLUMNS[shape[2]]
+            text = f"{name} (1, {shape[1]}, {shape[2]}): rows of x1, y1, x2, y2, score, class"
+            yield Proposal("nms", text, {"extra": extra} if extra else {})
 
 
 def _flat(outputs: Outputs, boxes: Shape) -> list[str]:

@@ -160,13 +160,14 @@ def _class_axis(
     for axis in (2, 1):
         if len(shape) == 3 and shape[axis] == channels and shape[3 - axis] == anchors:
             return axis
-    needed = f"{plural(count, 'class', 'classes')}" + (" and the background" if options.surplus else "")
     if len(shape) != 3 or anchors not in shape[1:]:
         raise refused("ssd", known, f"scores (1, {anchors}, {channels})", input)
     found = (shape[2] if shape[1] == anchors else shape[1]) - options.surplus
-    if found == count + 1:
-        raise refused("ssd", known, f"{needed}; with one more, background is first or last", input)
-    raise refused("ssd", known, needed, input, count, wrong_count(found, options.labels, classes))
+    needed = f"scores of {plural(count, 'class', 'classes')}" + (" and the background" if options.surplus else "")
+    if found == count + 1 and not options.surplus:
+        raise refused("ssd", known, needed, input, found="one channel more is the background: first, or last")
+    wrong = f"the scores have {wrong_count(found, options.labels, classes)}"
+    raise refused("ssd", known, needed, input, count, wrong)
 
 
 SSD = Decoder(

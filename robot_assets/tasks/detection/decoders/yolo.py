@@ -7,7 +7,7 @@ from typing import Literal, NamedTuple
 
 from pydantic import Field, field_validator
 
-from robot_assets.core.text import plural
+from robot_assets.core.text import escaped, plural
 from robot_assets.tasks.detection.decoders.labels import class_channels, label_count, wrong_count
 from robot_assets.tasks.detection.decoders.matching import Shape, one_image, refused
 from robot_assets.tasks.detection.decoders.options import SuppressionOptions
@@ -117,8 +117,12 @@ def yolox_heads(
     head = _head(form, input, options, classes, outputs)
     cells, found = cell_count(input, options.strides), head.shape[1 if head.layout == "NAC" else 2]
     if found != cells:
-        needed = f"{cells} cells at strides {', '.join(map(str, options.strides))}, found {found}"
-        raise refused("yolox", outputs, needed, input)
+        strides = ", ".join(map(str, options.strides))
+        raise ValueError(
+            f"output {escaped(head.name)} has {plural(found, 'cell')}; decoder yolox needs {cells} for an input of "
+            f"{input.height} x {input.width} pixels with strides of {strides}"
+            + ("; three boxes a cell are those of decoder yolov5" if found == 3 * cells else "")
+        )
     return (head,)
 
 

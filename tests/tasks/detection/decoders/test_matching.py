@@ -78,7 +78,11 @@ def test_names_from_the_graph_are_shown_without_control_characters(decoder: str)
 
 
 def test_the_grid_of_yolox_has_to_cover_the_input() -> None:
-    assert "8400 cells at strides 8, 16, 32, found 3549" in refusal("yolox", {"output": (1, 3549, 8)})
+    assert refusal("yolox", {"output": (1, 3549, 8)}) == (
+        "output output has 3549 cells; decoder yolox needs 8400 for an input of 640 x 640 pixels with strides of 8, 16, "
+        "32"
+    )
+    assert refusal("yolox", {"o": (1, 25200, 8)}).endswith("; three boxes a cell are those of decoder yolov5")
     assert "no multiple of the stride 32" in refusal("yolox", {"output": (1, 3549, 8)}, size=(420, 420))
 
 
@@ -95,13 +99,16 @@ def test_mask_coefficients_are_suspected_where_the_graph_gives_masks() -> None:
 
 def test_logits_without_a_last_class_need_another_activation() -> None:
     shapes = {"logits": (1, 300, 3), "boxes": (1, 300, 4)}
-    assert "where there is none, activation is sigmoid, or none" in refusal("detr", shapes)
+    assert refusal("detr", shapes).endswith(
+        "decoder detr needs 3 + 1 channels of logits, the last one for no object; where there is none, activation is "
+        "sigmoid, or none"
+    )
     assert interface_of("detr", shapes, activation="sigmoid").head_names == ("logits", "boxes")
 
 
 def test_one_class_more_may_be_the_background() -> None:
     shapes = {"boxes": (1, 4420, 4), "scores": (1, 4420, 4)}
-    assert "with one more, background is first or last" in refusal("ssd", shapes)
+    assert "; one channel more is the background: first, or last" in refusal("ssd", shapes)
     assert interface_of("ssd", shapes, background="first").head_names == ("boxes", "scores")
 
 

@@ -28,6 +28,7 @@ EXPORTS: dict[str, tuple[dict[str, Shape], tuple[int, int], str, int | None]] = 
     "raw": ({"raw_detection_boxes": (1, 510, 4), "raw_detection_scores": (1, 510, 4)}, (96, 96), "ssd", 3),
     "torchvision": ({"bbox_regression": (1, 8732, 4), "cls_logits": (1, 8732, 91)}, (300, 300), "ssd", 91),
     "YOLOv10": ({"output0": (1, 300, 6)}, (640, 640), "nms", None),
+    "key points end to end": ({"output0": (1, 300, 57)}, (640, 640), "nms", None),
     "EfficientNMS_TRT": (
         {"num_dets": (1, 1), "det_boxes": (1, 100, 4), "det_scores": (1, 100), "det_classes": (1, 100)},
         (640, 640),

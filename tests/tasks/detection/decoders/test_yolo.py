@@ -244,6 +244,34 @@ def test_a_box_far_outside_does_not_change_the_suppression_of_the_others() -> No
     np.testing.assert_allclose(found.boxes, [[0, 0, 96, 64], [18, 18, 22, 22], [21, 18, 25, 22]])
 
 
+def test_two_boxes_whose_overlap_is_the_limit_are_both_kept() -> None:
+    rows = np.zeros((1, 7, 2), np.float32)
+    rows[0, :5] = np.array([[20, 20, 8, 8, 0.9], [20, 22, 8, 4, 0.8]], np.float32).T  # half of the first one
+    (found,) = decoded(interface_of("yolov8", shapes_of(o=rows), iou_max=0.5), rows)
+    assert len(found.scores) == 2
+    (found,) = decoded(interface_of("yolov8", shapes_of(o=rows), iou_max=0.499), rows)
+    assert len(found.scores) == 1
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [20, 20, 0, 5],
+        [20, 20, 5, 0],
+        [20, 20, -5, 5],
+        [20, 20, 5, -5],
+        [-5, 20, 10, 5],
+        [101, 20, 10, 5],
+        [20, -5, 10, 10],
+        [20, 69, 10, 10],
+    ],
+)
+def test_a_box_without_a_part_inside_the_input_is_no_detection(box: list[float]) -> None:
+    rows = np.array([[*box, 0.9, 0, 0], [20, 20, 8, 8, 0, 0.5, 0]], np.float32).T[None]
+    (found,) = decoded(interface_of("yolov8", shapes_of(o=rows)), rows)
+    assert found.labels.tolist() == [1]
+
+
 def test_outputs_of_another_shape_are_refused_by_name() -> None:
     interface = interface_of("yolov8", {"output0": (1, 7, CELLS)})
     with pytest.raises(ValueError, match=r"output output0 has shape \(1, 7, 10\), needed \(1, 7, 126\)"):
