@@ -1,15 +1,16 @@
 """Lists the layers of a Q/DQ graph, and leaves some of them in float. Needs onnx, not torch.
 
-A *layer* is a node that computes with quantized inputs: a convolution with its weights, or an addition. Nodes that
-preserve values (resizing, pooling, concatenation) are no layers: they run in the precision of their readers. A layer
-in float reads its inputs before they are quantized, and its weights as they were trained.
+A *layer* is a node that computes with quantized inputs: a convolution with its weights, a matrix product, an addition.
+Nodes that preserve values (resizing, max pooling, concatenation) are no layers: they run in the precision of their
+readers. A layer in float reads its inputs before they are quantized, and its weights as they were trained.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,8 +22,17 @@ if TYPE_CHECKING:
 
     Weights = Mapping[str, NDArray[Any]]
 
+WEIGHTS = "model.safetensors"
+"""File with float weights, in the directory of a quantized model."""
+
 _PAIRS = ("QuantizeLinear", "DequantizeLinear")
-_VALUE_PRESERVING = ("Concat", "Identity", "MaxPool", "Reshape", "Resize", "Slice", "Split", "Transpose")
+_VALUE_PRESERVING = frozenset(
+    {
+        "Concat", "DepthToSpace", "Expand", "Flatten", "Gather", "GlobalMaxPool", "Identity", "MaxPool", "Reshape",
+        "Resize", "Slice", "SpaceToDepth", "Split", "Squeeze", "Tile", "Transpose", "Unsqueeze",
+    }
+)  # fmt: skip
+_WEIGHTED = ("Conv", "ConvTranspose", "Gemm", "MatMul")
 _ROUNDING_MAX = 0.501
 """Largest distance of a weight from its quantized value, in steps of the int8 grid."""
 
@@ -32,8 +42,8 @@ class Layer:
     """A node that computes with quantized inputs.
 
     Attributes:
-        name: The module of its bias, such as ``heads.s8.cls``; for an addition that of the convolution before it, such
-            as ``stage4.1.second.add``; otherwise the name of the node.
+        name: The module of its bias, such as ``heads.s8.cls``; for an addition that of the layer with weights before
+            it, such as ``stage4.1.second.add``; otherwise the name of the node.
         operator: Operator of the node.
     """
 
@@ -83,11 +93,12 @@ def keep_quantized(model: ModelProto, layers: Collection[str], weights: Weights 
 
 
 def float_weights(model: ModelProto, tensors: Weights) -> dict[str, NDArray[Any]]:
-    """The trained weights of each convolution of ``model``, by layer.
+    """The trained weights of each layer of ``model`` that has weights, by layer.
 
     Args:
         model: A Q/DQ graph as exported.
-        tensors: The folded weights and biases that it was exported from, by their name in the network.
+        tensors: The folded weights and biases that it was exported from, by any name. A weight is found by the name of
+            the bias of its layer, otherwise by its value, also transposed.
 
     Raises:
         ExportError: A weight is missing, or does not round to the int8 weight of the graph.
@@ -96,17 +107,18 @@ def float_weights(model: ModelProto, tensors: Weights) -> dict[str, NDArray[Any]
     return {
         name: _trained(name, node, index, tensors)
         for name, node in _layer_nodes(index).items()
-        if node.op_type == "Conv"
+        if node.op_type in _WEIGHTED and index.is_quantized_constant(node.input[1])
     }
 
 
 def _trained(name: str, node: NodeProto, index: _Index, tensors: Weights) -> NDArray[Any]:
-    """The weights of one convolution: found by the name of its bias; without a bias, by their quantized values."""
+    """The weights of one layer: found by the name of its bias, otherwise by their quantized values."""
     owner, _, leaf = (node.input[2] if len(node.input) > 2 else "").rpartition(".")
     key = f"{owner}.{leaf.replace('bias', 'weight')}" if owner else "weight"
     candidates = [tensors[key]] if key in tensors else list(tensors.values())
-    matching = [tensor for tensor in candidates if index.rounds_to(tensor, node.input[1])]
-    if not matching:
+    turned = [tensor.T for tensor in candidates if tensor.ndim == 2]
+    matching = (tensor for tensor in (*candidates, *turned) if index.rounds_to(tensor, node.input[1]))
+    if (found := next(matching, None)) is None:
         raise ExportError(
             f"{key} of the quantized model does not round to the weights of layer {name}"
             if key in tensors
@@ -114,11 +126,11 @@ def _trained(name: str, node: NodeProto, index: _Index, tensors: Weights) -> NDA
             needed="the weights that the graph was exported from",
             fix="rebuild the onnx asset, then sensitivity",
         )
-    return matching[0]
+    return found
 
 
 def multiply_accumulates(model: ModelProto) -> dict[str, int]:
-    """Multiply-accumulates of one inference, by the output of each convolution. Shapes must be fixed."""
+    """Multiply-accumulates of one inference, by the output of each convolution and matrix product. Shapes are fixed."""
     import onnx
 
     graph = onnx.shape_inference.infer_shapes(model).graph
@@ -127,13 +139,25 @@ def multiply_accumulates(model: ModelProto) -> dict[str, int]:
         for value in (*graph.value_info, *graph.input, *graph.output)
     }
     shapes |= {tensor.name: list(tensor.dims) for tensor in graph.initializer}
-    counts = {}
-    for node in graph.node:
-        if node.op_type == "Conv":
-            _, channels, height, width = shapes[node.output[0]]
-            _, *window = shapes[node.input[1]]
-            counts[node.output[0]] = channels * height * width * window[0] * window[1] * window[2]
-    return counts
+    return {
+        node.output[0]: prod(shapes[node.output[0]]) * _products(node, shapes)
+        for node in graph.node
+        if node.op_type in _WEIGHTED and {node.output[0], *node.input[:2]} <= shapes.keys()
+    }
+
+
+def _products(node: NodeProto, shapes: Mapping[str, Sequence[int]]) -> int:
+    """Multiply-accumulates of one value of the output, for a transposed convolution on average."""
+    data, weights = (shapes[name] for name in node.input[:2])
+    if node.op_type == "Conv":
+        return prod(weights[1:])
+    if node.op_type == "ConvTranspose":
+        return prod(data) * prod(weights[1:]) // prod(shapes[node.output[0]])
+    return data[-2] if _attribute(node, "transA", 0) else data[-1]
+
+
+def _attribute(node: NodeProto, name: str, default: int) -> int:
+    return next((attribute.i for attribute in node.attribute if attribute.name == name), default)
 
 
 class _Index:
@@ -152,10 +176,23 @@ class _Index:
         producer = self.producers.get(name)
         return producer is not None and producer.op_type == "DequantizeLinear"
 
+    def is_quantized_constant(self, name: str) -> bool:
+        """Whether ``name`` is dequantized from an int8 constant."""
+        return self.is_dequantized(name) and self.producers[name].input[0] in self.constants
+
     def origin(self, name: str) -> str:
-        """The tensor before the quantize/dequantize pairs of ``name``; for weights, the int8 constant."""
-        while (producer := self.producers.get(name)) is not None and producer.op_type in _PAIRS:
-            name = producer.input[0]
+        """The tensor before the quantize/dequantize pairs of ``name``; for weights, the constant.
+
+        Integers that another node has moved before they are dequantized stay as they are.
+        """
+        while self.is_dequantized(name):
+            integers: str = self.producers[name].input[0]
+            maker = self.producers.get(integers)
+            if integers in self.constants:
+                return integers
+            if maker is None or maker.op_type != "QuantizeLinear":
+                break
+            name = maker.input[0]
         return name
 
     def in_float(self, name: str, trained: NDArray[Any] | None) -> str:
@@ -163,7 +200,7 @@ class _Index:
         from onnx import numpy_helper
 
         source = self.origin(name)
-        if source == name or source not in self.constants:
+        if not self.is_quantized_constant(name):
             return source
         added = f"{name}_float"
         if added not in self.constants:
@@ -192,7 +229,7 @@ class _Index:
 
         node = self.producers[name]
         values, scale = (numpy_helper.to_array(self.constants[one]) for one in node.input[:2])
-        axis = next((attribute.i for attribute in node.attribute if attribute.name == "axis"), 1)
+        axis = _attribute(node, "axis", 1)
         if scale.ndim:
             scale = scale.reshape([-1 if dimension == axis else 1 for dimension in range(values.ndim)])
         return values, scale
@@ -228,24 +265,24 @@ def _layer_nodes(index: _Index) -> dict[str, NodeProto]:
     ]
     named: dict[str, NodeProto] = {}
     for node in nodes:
-        name = _name(node, index)
-        named[name if name and name not in named else node.name or node.output[0]] = node
+        names = (_name(node, index), node.name, node.output[0], f"output {node.output[0]}")
+        named[next(name for name in names if name and name not in named)] = node
     return named
 
 
 def _name(node: NodeProto, index: _Index) -> str:
-    if node.op_type == "Conv":
+    if node.op_type in _WEIGHTED:
         return _module(node)
     for name in reversed(node.input):
         before = index.producers.get(index.origin(name))
-        if before is not None and before.op_type == "Conv" and (module := _module(before)):
+        if before is not None and before.op_type in _WEIGHTED and (module := _module(before)):
             return f"{module}.{node.op_type.lower()}"
     return ""
 
 
-def _module(convolution: NodeProto) -> str:
-    """The module of the bias of a convolution, without the index 0 that it has in its ``Sequential``."""
-    bias = convolution.input[2] if len(convolution.input) > 2 else ""
+def _module(node: NodeProto) -> str:
+    """The module of the bias of a layer with weights, without the index 0 that it has in its ``Sequential``."""
+    bias: str = node.input[2] if len(node.input) > 2 else ""
     return bias.rpartition(".")[0].removesuffix(".0")
 
 
@@ -264,7 +301,7 @@ def _remove_unread(graph: GraphProto) -> None:
 
 
 def load_weights(folder: Path) -> dict[str, NDArray[Any]]:
-    """Read the folded float weights of a quantized model's directory, by their name in the network, without torch.
+    """Read the float weights in the directory of a quantized model, by their name in the network, without torch.
 
     Raises:
         ExportError: The file is missing or damaged.
@@ -272,12 +309,12 @@ def load_weights(folder: Path) -> dict[str, NDArray[Any]]:
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
-    path = folder / "model.safetensors"
+    path = folder / WEIGHTS
     try:
         return dict(load(path.read_bytes()))
     except (OSError, SafetensorError) as error:
         raise ExportError(
             f"{path} does not load ({type(error).__name__}: {error})",
             needed="the weights that quantization wrote",
-            fix="rebuild ptq and qat",
+            fix="rebuild the asset that quantized the model",
         ) from None

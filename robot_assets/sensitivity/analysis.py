@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +24,11 @@ from robot_assets.core.digests import md5_of
 from robot_assets.core.documents import write_json
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
-from robot_assets.engines.onnx_artifact import read_export
-from robot_assets.export.parity import CARD, MODEL, REFERENCE, plain_session, read_input, scores_of
+from robot_assets.engines.onnx_artifact import interface_of, read_export
+from robot_assets.export.parity import CARD, MODEL, REFERENCE, plain_session, read_input, runner
 from robot_assets.export.preflight import preflight
 from robot_assets.export.qdq_layers import (
+    WEIGHTS,
     Layer,
     float_weights,
     keep_quantized,
@@ -36,20 +38,26 @@ from robot_assets.export.qdq_layers import (
 )
 from robot_assets.sensitivity.search import SearchResult, search
 from robot_assets.sensitivity.spec import SensitivitySpec
-from robot_assets.tasks.detection.spec import NetworkSpec
+from robot_assets.tasks.comparison import channels_of, comparable
+from robot_assets.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
     from onnxruntime import InferenceSession
 
     from robot_assets.data.packed import PackedSplit
+    from robot_assets.tasks.interface import Head, Interface, Preprocessing
+    from robot_assets.tasks.metrics import Metric
 
 SENSITIVITY = "sensitivity.json"
-_FORMAT = 1
+_FORMAT = 2
 _POINTS_DIGITS = 1
-"""Losses are compared in tenths of a point of mAP, below which is noise; ties are ordered by the output error."""
+"""Losses are compared in tenths of a point, below which is noise; ties are ordered by the output error."""
 
-Heads = list[NDArray[np.floating[Any]]]
+_HEADS_BYTES_MAX = 2**29
+"""Memory for the float heads that others are compared with."""
+
+Heads = list[NDArray[Any]]
 
 
 @dataclass(frozen=True)
@@ -58,9 +66,9 @@ class LayerLoss:
 
     Attributes:
         layer: The layer.
-        drop_points: mAP@50 points (of 100) below float; negative for a gain.
-        output_error: Root mean square of the difference to the float heads, relative to that of the float heads, with
-            logits as scores; mean over the heads.
+        drop_points: Points (of 100) of the metric below float; negative for a gain.
+        output_error: Root mean square of the difference to the float heads, relative to that of the float heads, each
+            part in the unit in which it is compared (logits as scores); mean over the parts of the heads.
         cost: Share of all multiply-accumulates that run in float on the CPU target if this layer does.
     """
 
@@ -72,28 +80,30 @@ class LayerLoss:
 
 @dataclass(frozen=True)
 class Sensitivity:
-    """The result of the analysis; mAP@50 on val, in [0, 1].
+    """The result of the analysis; scores are the metric of the task on val, in [0, 1].
 
     Attributes:
+        metric: The metric of the task.
         layers: The loss of each layer of the graph, in execution order.
-        float_map50: mAP@50 with no layer quantized.
-        int8_map50: mAP@50 with all layers quantized.
+        float_score: Score with no layer quantized.
+        int8_score: Score with all layers quantized.
         chosen: The layers to leave in float, and the trials of the search.
-        bound: mAP@50 points that may be lost against float.
+        bound: Points of the metric that may be lost against float.
         images: Number of images of val.
     """
 
+    metric: Metric
     layers: tuple[LayerLoss, ...]
-    float_map50: float
-    int8_map50: float
+    float_score: float
+    int8_score: float
     chosen: SearchResult
     bound: float
     images: int
 
     @property
     def int8_drop_points(self) -> float:
-        """mAP@50 points lost with all layers quantized."""
-        return 100 * (self.float_map50 - self.int8_map50)
+        """Points lost with all layers quantized."""
+        return 100 * (self.float_score - self.int8_score)
 
     @property
     def worst(self) -> LayerLoss:
@@ -106,7 +116,8 @@ class Sensitivity:
             "format": _FORMAT,
             "images": self.images,
             "split": "val",
-            "map50": {"float": round(self.float_map50, 6), "int8": round(self.int8_map50, 6)},
+            "metric": self.metric.key,
+            "scores": {"float": round(self.float_score, 6), "int8": round(self.int8_score, 6)},
             "drop_points": {
                 "int8": round(self.int8_drop_points, 4),
                 "chosen": round(self.chosen.best.drop_points, 4),
@@ -135,15 +146,15 @@ class Sensitivity:
 
 
 def find_sensitive_layers(
-    onnx: Path, ptq: Path, qat: Path, dataset: Path, spec: SensitivitySpec, out: Path
+    onnx: Path, weights: Mapping[str, Path], dataset: Path, spec: SensitivitySpec, out: Path
 ) -> Sensitivity:
     """Measure each layer, and search for a cheap set of layers in float with which the loss is within the bound.
 
     Args:
-        onnx: A directory that ``export_onnx`` wrote.
-        ptq: The directory that ``ptq`` wrote. The float weights are read from it or from ``qat``, whichever the graph
-            was exported from.
-        qat: The directory that ``qat`` wrote.
+        onnx: A directory that ``export_onnx`` or ``import_onnx`` wrote.
+        weights: By the method that the graph may have been quantized with (``ptq``, ``qat``): the directory that wrote
+            the float weights. For any other method they are in the ONNX artifact; a graph that came with its Q/DQ nodes
+            has none, and its layers in float get their int8 weights as floats.
         dataset: A packed data set; its val split is read.
         spec: Parameters, with a bound.
         out: Directory to publish: ``sensitivity.json``, and a complete ONNX artifact (``model.onnx``, ``model.json``,
@@ -157,9 +168,9 @@ def find_sensitive_layers(
     if spec.drop_points_max is None:
         raise ValueError("a spec without drop_points_max; robot_assets.sensitivity.entry.resolved sets it")
     card, model = read_export(onnx)
-    method = card["choice"]["method"]
-    weights = float_weights(model, load_weights({"ptq": ptq, "qat": qat}[method]))
-    variants = _Variants(model, weights, NetworkSpec.model_validate(card["network"]), dataset, spec.images)
+    interface = interface_of(onnx, card)
+    trained = _trained_weights(model, weights.get(card["choice"]["method"], onnx))
+    variants = _Variants(model, trained, interface, dataset, spec.images)
     losses = tuple(variants.loss_of(layer) for layer in variants.layers)
     chosen = search(
         [
@@ -172,30 +183,41 @@ def find_sensitive_layers(
         spec.max_float_layers,
     )
     result = Sensitivity(
+        metric=task_of(interface.task).metric,
         layers=losses,
-        float_map50=variants.map50(frozenset()),
-        int8_map50=variants.map50(variants.names),
+        float_score=variants.score(frozenset()),
+        int8_score=variants.score(variants.names),
         chosen=chosen,
         bound=spec.drop_points_max,
         images=variants.images,
     )
     with publishing_directory(out) as staging:
-        _write_artifact(staging, onnx, dataset, card, variants.graph(frozenset(chosen.best.layers)), result)
+        _write_artifact(staging, card, variants.graph(frozenset(chosen.best.layers)), result)
+        _write_reference(staging, onnx, dataset, interface)
     return result
 
 
-def float_share(model: ModelProto, counts: Mapping[str, int]) -> float:
+def _trained_weights(model: ModelProto, folder: Path) -> dict[str, NDArray[Any]]:
+    """Float weights by layer, from a folder that may have none."""
+    if not (folder / WEIGHTS).exists():
+        return {}
+    return float_weights(model, load_weights(folder))
+
+
+def float_share(model: ModelProto, input: Preprocessing, counts: Mapping[str, int]) -> float:
     """Share of the multiply-accumulates that the CPU target runs in float.
 
     Args:
         model: A Q/DQ graph.
-        counts: Multiply-accumulates by output of each convolution.
+        input: Preprocessing of its images.
+        counts: Multiply-accumulates by output of each convolution and matrix product.
     """
-    from robot_assets.engines.onnxruntime.rewrite import float_convolutions, rewrite
+    from robot_assets.engines.onnxruntime.rewrite import float_layers, rewrite
 
     rewritten = deepcopy(model)
-    rewrite(rewritten)
-    return sum(counts[node.output[0]] for node in float_convolutions(rewritten.graph)) / sum(counts.values())
+    rewrite(rewritten, input)
+    in_float = sum(counts.get(node.output[0], 0) for node in float_layers(rewritten.graph))
+    return in_float / max(1, sum(counts.values()))
 
 
 def _severity(loss: LayerLoss) -> tuple[float, float]:
@@ -221,37 +243,44 @@ class _Variants:
         self,
         model: ModelProto,
         weights: Mapping[str, NDArray[Any]],
-        network: NetworkSpec,
+        interface: Interface,
         dataset: Path,
         images: int,
     ) -> None:
-        self._model, self._weights, self._network = model, weights, network
+        self._model, self._weights, self._interface = model, weights, interface
         self.layers = layers_of(model)
         self.names = frozenset(layer.name for layer in self.layers)
         self._split = _sample_val(dataset, images)
         self._counts = multiply_accumulates(model)
         self._costs: dict[frozenset[str], float] = {}
-        self._map50: dict[frozenset[str], float] = {}
-        self._float_heads = self._run(frozenset())
+        self._scores: dict[frozenset[str], float] = {}
+        self._float_heads: list[Heads] = []
+        self._run(frozenset(), self._keep)
 
     @property
     def images(self) -> int:
         return len(self._split)
 
-    def map50(self, quantized: frozenset[str]) -> float:
-        """mAP@50 with only the layers ``quantized`` quantized."""
-        if quantized not in self._map50:
-            self._run(quantized)
-        return self._map50[quantized]
+    def score(self, quantized: frozenset[str]) -> float:
+        """Score with only the layers ``quantized`` quantized."""
+        if quantized not in self._scores:
+            self._run(quantized, lambda index, heads: None)
+        return self._scores[quantized]
 
     def loss_of(self, layer: Layer) -> LayerLoss:
         """The loss with only ``layer`` quantized."""
         only = frozenset({layer.name})
-        heads = self._run(only)
+        error = _OutputError(self._interface.heads)
+
+        def compare(index: int, heads: Heads) -> None:
+            if index < len(self._float_heads):
+                error.add(self._float_heads[index], heads)
+
+        self._run(only, compare)
         return LayerLoss(
             layer=layer,
             drop_points=self._drop(only),
-            output_error=_output_error(self._float_heads, heads),
+            output_error=error.value,
             cost=self.cost_with_in_float(only) - self.cost_with_in_float(frozenset()),
         )
 
@@ -262,7 +291,7 @@ class _Variants:
     def cost_with_in_float(self, in_float: frozenset[str]) -> float:
         """Share of the multiply-accumulates in float on the CPU target with ``in_float`` in float."""
         if in_float not in self._costs:
-            self._costs[in_float] = float_share(self.graph(in_float), self._counts)
+            self._costs[in_float] = float_share(self.graph(in_float), self._interface.input, self._counts)
         return self._costs[in_float]
 
     def graph(self, in_float: frozenset[str]) -> ModelProto:
@@ -270,22 +299,27 @@ class _Variants:
         return keep_quantized(self._model, self.names - in_float, self._weights)
 
     def _drop(self, quantized: frozenset[str]) -> float:
-        return 100 * (self.map50(frozenset()) - self.map50(quantized))
+        return 100 * (self.score(frozenset()) - self.score(quantized))
 
-    def _run(self, quantized: frozenset[str]) -> list[Heads]:
-        """Evaluate a variant and return its heads of each image."""
+    def _keep(self, index: int, heads: Heads) -> None:
+        """Keep the float heads of as many images as fit into memory; output errors are of these."""
+        if (index + 1) * sum(head.nbytes for head in heads) <= _HEADS_BYTES_MAX:
+            self._float_heads.append(heads)
+
+    def _run(self, quantized: frozenset[str], see: Callable[[int, Heads], None]) -> None:
+        """Evaluate a variant; ``see`` gets the index in the sample and the heads of each image."""
         from robot_assets.training.evaluate import evaluate
 
-        session = _open_session(keep_quantized(self._model, quantized, self._weights))
-        outputs: list[Heads] = []
+        graph = keep_quantized(self._model, quantized, self._weights)
+        run, numbers = runner(_open_session(graph), self._interface), count()
 
         def infer(images: NDArray[np.float32]) -> Heads:
-            outputs.append(session.run(None, {"images": images}))
-            return outputs[-1]
+            heads = run(images)
+            see(next(numbers), heads)
+            return heads
 
-        self._map50[quantized] = evaluate(infer, self._split, self._network).map50
-        report("sensitivity", len(self._map50), max(len(self._map50), len(self.layers) + 2))
-        return outputs
+        self._scores[quantized] = evaluate(infer, self._split, self._interface).score
+        report("sensitivity", len(self._scores), max(len(self._scores), len(self.layers) + 2))
 
 
 def _sample_val(dataset: Path, images: int) -> PackedSplit:
@@ -306,22 +340,29 @@ def _open_session(model: ModelProto) -> InferenceSession:
         return plain_session(path)
 
 
-def _output_error(ours: Sequence[Heads], theirs: Sequence[Heads]) -> float:
-    """Relative error of ``theirs`` against ``ours``: scores for class heads (even positions), cells for boxes (odd)."""
-    errors = []
-    for position in range(len(ours[0])):
-        difference, size = 0.0, 0.0
-        for one, other in zip(ours, theirs, strict=True):
-            a, b = ((scores_of(head) if position % 2 == 0 else head) for head in (one[position], other[position]))
-            difference += float(np.square(b - a, dtype=np.float64).sum())
-            size += float(np.square(a, dtype=np.float64).sum())
-        errors.append((difference / size) ** 0.5 if size else 0.0)
-    return float(np.mean(errors))
+class _OutputError:
+    """The relative error of some heads against others, mean over the parts of the heads."""
+
+    def __init__(self, heads: Sequence[Head]) -> None:
+        self._parts = [(position, part) for position, head in enumerate(heads) for part in head.parts]
+        self._sums = np.zeros((len(self._parts), 2))
+
+    def add(self, ours: Heads, theirs: Heads) -> None:
+        """Add the heads of one image."""
+        for number, (position, part) in enumerate(self._parts):
+            a, b = (
+                np.asarray(comparable(part, channels_of(part, heads[position])), np.float64) for heads in (ours, theirs)
+            )
+            self._sums[number] += np.square(b - a).sum(), np.square(a).sum()
+
+    @property
+    def value(self) -> float:
+        """The mean error so far."""
+        difference, size = self._sums.T
+        return float(np.sqrt(difference / np.where(size > 0, size, np.inf)).mean())
 
 
-def _write_artifact(
-    staging: Path, onnx: Path, dataset: Path, card: Mapping[str, Any], model: ModelProto, result: Sensitivity
-) -> None:
+def _write_artifact(staging: Path, card: Mapping[str, Any], model: ModelProto, result: Sensitivity) -> None:
     """Write an ONNX artifact of ``model`` as ``export_onnx`` does, and ``sensitivity.json``."""
     import onnx as onnx_library
 
@@ -336,18 +377,16 @@ def _write_artifact(
     }
     write_json(staging / CARD, {**card, **changes})
     write_json(staging / SENSITIVITY, result.as_json())
-    _write_reference(staging, onnx, dataset, NetworkSpec.model_validate(card["network"]))
 
 
-def _write_reference(staging: Path, onnx: Path, dataset: Path, network: NetworkSpec) -> None:
-    """Record the outputs of the graph on the images on which the exported graph was compared with torch."""
+def _write_reference(staging: Path, onnx: Path, dataset: Path, interface: Interface) -> None:
+    """Record the outputs of the graph on the images on which the exported graph was compared with its model."""
     from safetensors.numpy import load, save_file
 
     from robot_assets.data.packed import open_split
-    from robot_assets.tasks.detection.decode import output_names
 
-    session, val = plain_session(staging / MODEL), open_split(dataset, "val")
+    infer, val = runner(plain_session(staging / MODEL), interface), open_split(dataset, "val")
     indices = load((onnx / REFERENCE).read_bytes())["indices"]
-    rows = [session.run(None, {"images": read_input(val, int(index), network)}) for index in indices]
-    heads = {name: np.concatenate([row[at] for row in rows]) for at, name in enumerate(output_names(network))}
+    rows = [infer(read_input(val, int(index), interface.input)) for index in indices]
+    heads = {name: np.concatenate([row[at] for row in rows]) for at, name in enumerate(interface.head_names)}
     save_file({**heads, "indices": indices}, str(staging / REFERENCE))

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robot_assets.engines.benchmark import Latencies, interleave
-from robot_assets.engines.onnx_artifact import read_export
+from robot_assets.engines.onnx_artifact import interface_of, read_export
 from robot_assets.engines.onnxruntime.run import open_session
 from robot_assets.export.qdq_layers import keep_quantized, layers_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
+
+    from robot_assets.tasks.interface import Input
 
 _INT8, _CHOSEN, _FLOAT = "(all int8)", "(chosen in float)", "(all float)"
 
@@ -68,14 +70,14 @@ def measure_variants(
         EngineError: The ONNX artifact is incomplete, or ONNX Runtime rejects a variant.
     """
     card, model = read_export(onnx)
-    [shape] = card["inputs"].values()
-    images = np.random.default_rng(0).random(shape, dtype=np.float32)
+    input = interface_of(onnx, card).input
+    images = np.random.default_rng(0).random(input.shape, dtype=np.float32)
     names = [layer.name for layer in layers_of(model)]
     variants = {_INT8: (), _CHOSEN: tuple(in_float), _FLOAT: tuple(names), **{name: (name,) for name in names}}
     calls: dict[str, Callable[[], object]] = {}
     for name, layers in variants.items():
-        session = _open_session(keep_quantized(model, set(names) - set(layers)), threads)
-        calls[name] = lambda session=session: session.run(None, {"images": images})  # type: ignore[misc]
+        session = _open_session(keep_quantized(model, set(names) - set(layers)), input, threads)
+        calls[name] = lambda session=session: session.run(None, {input.name: images})  # type: ignore[misc]
     timed = interleave(calls, inferences, warmup)
     return VariantLatencies(timed[_INT8], timed[_CHOSEN], timed[_FLOAT], {name: timed[name] for name in names})
 
@@ -84,10 +86,10 @@ def _fastest(latencies: Latencies) -> float:
     return min(latencies.milliseconds)
 
 
-def _open_session(model: ModelProto, threads: int) -> Any:
+def _open_session(model: ModelProto, input: Input, threads: int) -> Any:
     from robot_assets.engines.onnxruntime.rewrite import rewrite
 
-    rewrite(model)
+    rewrite(model, input)
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch, "variant.onnx")
         path.write_bytes(model.SerializeToString(deterministic=True))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from robot_assets.core.spec import Spec
 
-Metric = Literal["map50", "output_error"]
+Metric = Literal["score", "output_error"]
 
 
 class SensitivitySpec(Spec):
@@ -16,14 +16,21 @@ class SensitivitySpec(Spec):
 
     images: int = Field(default=256, ge=8, description="images of the val split, evenly spaced; at most all of them")
     metric: Metric = Field(
-        default="map50",
-        description="ranks layers by their loss of mAP@50, or by the error of the heads; the second also "
-        "distinguishes layers whose loss is below the noise of mAP",
+        default="score",
+        description="ranks layers by their loss of the metric of the task, or by the error of the heads; the second "
+        "also distinguishes layers whose loss is below the noise of the metric",
     )
     max_float_layers: int = Field(default=4, ge=1, le=32, description="limit of layers in float")
     drop_points_max: float | None = Field(
         default=None,
         ge=0,
-        description="mAP@50 points (of 100) on val that may be lost against float; if None, as many as the strictest "
-        "of the model's targets allows its engine",
+        description="points (of 100) of the metric of the task on val that may be lost against float; if None, as many "
+        "as the strictest of the model's targets allows its engine",
     )
+
+    @field_validator("metric", mode="before")
+    @classmethod
+    def _is_renamed(cls, metric: object) -> object:
+        if metric == "map50":
+            raise ValueError("map50 is called score now, for every task; needed score or output_error")
+        return metric

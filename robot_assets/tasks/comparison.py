@@ -62,7 +62,7 @@ def differences(heads: Sequence[Head], ours: Sequence[Floats], theirs: Sequence[
     """
     for head, one, other in zip(heads, ours, theirs, strict=True):
         for part in head.parts:
-            a, b = (comparable(part, _channels(part, values)) for values in (one, other))
+            a, b = (comparable(part, channels_of(part, values)) for values in (one, other))
             yield Difference(part.meaning, np.abs(a - b))
 
 
@@ -86,7 +86,8 @@ def softmax(logits: Floats, axis: int) -> Floats:
     return probabilities
 
 
-def _channels(part: Part, values: Floats) -> Floats:
+def channels_of(part: Part, values: Floats) -> Floats:
+    """The channels of ``part`` in the values of its head."""
     if part.start == 0 and part.stop is None:
         return values
     return np.take(values, range(part.start, part.stop or values.shape[part.axis]), axis=part.axis)

@@ -91,10 +91,10 @@ def rewrite(model: ModelProto, input: Preprocessing) -> Rewritten:
     return Rewritten(counts[0], counts[_SHIFT], left)
 
 
-def float_convolutions(graph: GraphProto) -> list[NodeProto]:
-    """The convolutions of a Q/DQ graph that ONNX Runtime runs in float, in the order they run."""
+def float_layers(graph: GraphProto) -> list[NodeProto]:
+    """The convolutions and matrix products of a graph that ONNX Runtime runs in float, in the order they run."""
     uses = _Uses(graph)
-    return [node for node in graph.node if node.op_type == "Conv" and not _runs_in_int8(node, uses)]
+    return [node for node in graph.node if node.op_type in _WEIGHTED and not _runs_in_int8(node, uses)]
 
 
 class _Uses:
@@ -226,8 +226,7 @@ def _bounds(clip: NodeProto, uses: _Uses) -> tuple[float, float] | None:
 
 def _dequantize_float_weights(graph: GraphProto) -> int:
     """Store the weights of layers that ONNX Runtime will run in float as float; return the number of convolutions."""
-    uses = _Uses(graph)
-    left = [node for node in graph.node if node.op_type in _WEIGHTED and not _runs_in_int8(node, uses)]
+    left = float_layers(graph)
     store_in_float(graph, {node.input[1] for node in left})
     return sum(node.op_type == "Conv" for node in left)
 
