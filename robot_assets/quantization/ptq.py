@@ -23,6 +23,8 @@ class PtqSummary:
         scores: Score with each calibrator.
         checkpoint_score: Score of the float checkpoint.
         tensors: Number of quantized activations.
+        layers: Number of quantized layers.
+        in_float: Operators that stay in float: (layer, operator, reason), without activations, which are fused.
     """
 
     calibrator: str
@@ -30,6 +32,8 @@ class PtqSummary:
     scores: dict[str, float]
     checkpoint_score: float
     tensors: int
+    layers: int
+    in_float: tuple[tuple[str, str, str], ...]
 
     @property
     def score(self) -> float:
@@ -56,7 +60,7 @@ def ptq(checkpoint: Path, dataset: Path, spec: PtqSpec, out: Path, float_layers:
         QuantizationError: There are no calibration images, or activations are not finite.
         TrainingError: The checkpoint does not load.
     """
-    from robot_assets.quantization.graph import prepare
+    from robot_assets.quantization.graph import float_operators, prepare, quantized_layers
     from robot_assets.tasks.checkpoint import load_network
 
     network, config = load_network(checkpoint)
@@ -83,4 +87,6 @@ def ptq(checkpoint: Path, dataset: Path, spec: PtqSpec, out: Path, float_layers:
         scores=scores,
         checkpoint_score=quantization.score_of("checkpoint"),
         tensors=len(scales[best]),
+        layers=len(quantized_layers(prepared)),
+        in_float=tuple((one.name, one.operator, one.reason) for one in float_operators(prepared)),
     )

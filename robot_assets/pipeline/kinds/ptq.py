@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from robot_assets.cluster.spec import TRAINING
-from robot_assets.core.page import Facts, Page, Picture
+from robot_assets.core.page import Facts, Page, Picture, Table
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
@@ -62,18 +62,22 @@ def facts(summary: PtqSummary) -> Facts:
             f"{summary.metric.key}_val": summary.score,
             "drop_points": summary.drop_points,
             "quantized_activations": summary.tensors,
+            "quantized_layers": summary.layers,
+            "operators_in_float": len(summary.in_float),
         },
     )
 
 
 def page(step: Step, summary: PtqSummary) -> Page:
-    """FP32 and each calibrator side by side."""
+    """FP32 and each calibrator side by side, and what stays in float."""
     from robot_assets.figures.comparison import variant_comparison
 
     values = {"FP32 checkpoint": summary.checkpoint_score}
     values |= {f"PTQ {name}": value for name, value in summary.scores.items()}
     drawn = variant_comparison(values, f"PTQ {summary.calibrator}", measure=summary.metric.name)
-    return Page((Picture(drawn, f"{summary.metric.name} on val, side by side"),))
+    pictures = (Picture(drawn, f"{summary.metric.name} on val, side by side"),)
+    rows = {layer: {"operator": operator, "stays in float because": why} for layer, operator, why in summary.in_float}
+    return Page((*pictures, Table("layer", rows)) if rows else pictures)
 
 
 KIND = StageKind(
