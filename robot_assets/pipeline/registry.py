@@ -25,6 +25,7 @@ from robot_assets.pipeline.kinds import (
     qat,
     raw,
     sensitivity,
+    source,
     weights,
 )
 from robot_assets.pipeline.names import AssetName
@@ -36,6 +37,7 @@ STAGE_KINDS: tuple[StageKind, ...] = (
     weights.KIND,
     dataset.KIND,
     platform.KIND,
+    source.KIND,
     checkpoint.KIND,
     ptq.KIND,
     qat.KIND,

@@ -59,7 +59,7 @@ def _imported(name: str, model: OnnxModel) -> Stage:
         (entry(run), "robot_assets.foreign.onnx_stage:import_onnx", *scoring),
         spec.read,
         (names.source(name), dataset),
-        (_parity(dataset, scoring),),
+        (_parity(dataset, scoring), _original(dataset)),
         spec=spec,
     )
 
@@ -69,7 +69,17 @@ def _parity(dataset: str, scoring: tuple[str, ...]) -> Gate:
     return Gate(
         "parity",
         "The ONNX graph answers as the model that it was made from.",
-        (entry(judge), *scoring),
+        (entry(judge), "robot_assets.export.parity:check_parity", *scoring),
+        inputs=(dataset,),
+    )
+
+
+def _original(dataset: str) -> Gate:
+    """The gate of imported graphs: nothing else shows that a conversion has kept what the file computes."""
+    return Gate(
+        "original",
+        "The graph in float answers as the file that was given, before any conversion.",
+        (entry(judge), "robot_assets.foreign.gate:check_original"),
         inputs=(dataset,),
     )
 
@@ -88,12 +98,15 @@ def run(step: Step) -> ExportSummary | ForeignSummary:
     return export_onnx(checkpoint, post, aware, dataset, step.output)
 
 
+@chosen_by_params
 def judge(step: GateStep) -> Mapping[str, Verdict]:
-    """Hold the graph against the answers that PyTorch gave."""
+    """Compare the graph with recorded answers: those of its model, and those of the file that it was imported from."""
     from robot_assets.export.parity import check_parity
+    from robot_assets.foreign.gate import check_original
 
     (dataset,) = step.inputs.values()
-    return {"parity": check_parity(step.artifact, dataset)}
+    checks = {"parity": check_parity, "original": check_original}
+    return {gate.name: checks[gate.name](step.artifact, dataset) for gate in step.gates}
 
 
 def facts(summary: ExportSummary | ForeignSummary) -> Facts:
@@ -164,7 +177,7 @@ KIND = StageKind(
     traits=AssetTraits(role="ONNX"),
     stages=stages,
     production=Production(
-        description="One ONNX file with Q/DQ nodes (opset 17, IR 8): the better of PTQ and QAT, or made of a given file.",
+        description="One Q/DQ ONNX file (opset 17, IR 8): the better of PTQ and QAT, or made of a given file.",
         policy="auto",
         tools=("onnx",),
         run=run,

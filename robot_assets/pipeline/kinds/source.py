@@ -1,6 +1,7 @@
 """``<model>/source``: the ONNX file of a model that was trained elsewhere, observed by its pointer in git.
 
-Its lineage ends here: data, code and weights of its training are unknown, but for what its owner declares in params.yaml.
+Its lineage ends here: data, code and weights of its training are unknown, but for what its owner declares in
+params.yaml.
 """
 
 from __future__ import annotations
