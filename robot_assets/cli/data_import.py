@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 import shlex
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -228,12 +229,14 @@ def _refuse_task(request: _Request, chosen: _Task, is_mask_source: bool, known: 
 
 
 @contextmanager
-def _naming(name: str) -> Iterator[None]:
-    """Fill the name of the data set in the commands that correct another choice of format or layout."""
+def _completing(request: _Request) -> Iterator[None]:
+    """Complete the commands that correct a request: the name of the data set, and what "the same command" is."""
+    same = request.command(request.sessions)
     try:
         yield
     except DataError as error:
-        error.fix = error.fix.replace("--name NAME", f"--name {name}")
+        error.fix = error.fix.replace("--name NAME", f"--name {request.name}")
+        error.fix = re.sub(r"^run the same command with (?=--)", lambda _: f"{same} ", error.fix)
         error.args = (f"{error.found}\n  needed: {error.needed}\n  fix: {error.fix}",)
         raise
 
@@ -248,7 +251,7 @@ def _imported(project: Project, request: _Request, task: _Task) -> tuple[ImportS
     out = project.raw(request.name)
     refuse_other_files(out, "annotations.json")
     options = SegmentationOptions(request.classes, request.ignore, request.background)
-    with _naming(request.name):
+    with _completing(request):
         summary = import_dataset(
             request.format,
             request.source,

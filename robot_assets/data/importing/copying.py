@@ -121,7 +121,7 @@ class Copier:
         except OSError as error:
             found = f"its labels cannot be read ({error.strerror or error})"
             raise BadItem(entry.file_name, found, "correct the permissions, or copy the labels again") from None
-        require_class_pixels(labels, entry.file_name, bool(self.painted_from))
+        require_class_pixels(labels, entry.place or entry.file_name, bool(self.painted_from))
         return labels
 
     def _written(self, files: Mapping[str, bytes]) -> dict[str, Written]:

@@ -160,7 +160,7 @@ def _refuse_options(polygons: str | None, unlabelled: str | None, options: Segme
         raise DataError(
             f"--unlabelled {unlabelled} without the class of that background",
             needed="--background NAME: a segmentation has a class for every pixel",
-            fix="add --background NAME, or leave out --unlabelled",
+            fix="run the same command with --background NAME, or leave out --unlabelled",
         )
 
 

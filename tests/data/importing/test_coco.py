@@ -10,10 +10,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from robot_assets.core.errors import DataError
-from robot_assets.tasks.detection.boxes import SMALLEST_PX, fault_of, make_box
 from robot_assets.data.importing.coco.boxes import BoxReader
 from robot_assets.data.importing.coco.shapes import are_fractions
 from robot_assets.data.importing.importer import ImportSummary, import_dataset
+from robot_assets.tasks.detection.boxes import SMALLEST_PX, fault_of, make_box
 from tests.data.image_sources import (
     CLASSES,
     encoded_image,

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 
-from robot_assets.data.importing.importer import ImportRefused, import_dataset, quarantine_path
 from robot_assets.core.label_issues import (
     CAUSE,
     CONSEQUENCE,
@@ -15,6 +14,7 @@ from robot_assets.core.label_issues import (
     grouped,
     printable,
 )
+from robot_assets.data.importing.importer import ImportRefused, import_dataset, quarantine_path
 from tests.data.image_sources import encoded_image, write_yolo
 
 

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from robot_assets.core.label_issues import BadItem
 from robot_assets.data.dataset import build_dataset
 from robot_assets.data.images import FOREIGN_SUFFIXES, MAX_MEGAPIXELS, SUFFIXES, decode_rgb, inspect_image
 from robot_assets.data.importing.headers import size_of
 from robot_assets.data.importing.importer import ImportRefused, import_dataset
-from robot_assets.core.label_issues import BadItem
 from robot_assets.data.packed import open_split
 from robot_assets.data.spec import DatasetSpec
 from tests.data.image_sources import GOOD_LABEL, encoded_image, write_yolo

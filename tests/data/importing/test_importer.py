@@ -9,13 +9,13 @@ import pytest
 
 from robot_assets.core import progress
 from robot_assets.core.errors import DataError, StoreError
+from robot_assets.core.label_issues import explaining_disk_errors
 from robot_assets.core.os_errors import mount_of
-from robot_assets.tasks.detection.boxes import Box
 from robot_assets.data.importing import importer
 from robot_assets.data.importing.importer import ImportRefused, import_dataset, quarantine_path
-from robot_assets.core.label_issues import explaining_disk_errors
 from robot_assets.data.labels import LabelWriter
 from robot_assets.store import Store, open_store
+from robot_assets.tasks.detection.boxes import Box
 from tests.data.image_sources import GOOD_LABEL, read_labels, tree_bytes, write_yolo
 
 

@@ -11,10 +11,10 @@ from typer.testing import CliRunner
 
 from robot_assets.cli.data import app
 from robot_assets.core.errors import DataError
+from robot_assets.core.label_issues import BadItem
 from robot_assets.data.importing.coco.layouts import LAYOUTS as COCO_LAYOUTS
 from robot_assets.data.importing.yolo.layouts import LAYOUTS
 from robot_assets.data.importing.yolo.reader import read_yolo
-from robot_assets.core.label_issues import BadItem
 from robot_assets.data.source import Source
 from tests.data.image_sources import GOOD_LABEL, encoded_image
 

@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 
 from robot_assets.core.errors import DataError
-from robot_assets.tasks.detection.boxes import Box
+from robot_assets.core.label_issues import BadItem
 from robot_assets.data.importing.importer import import_dataset
 from robot_assets.data.importing.yolo.reader import read_yolo
 from robot_assets.data.importing.yolo.rows import RowRules, read_rows
-from robot_assets.core.label_issues import BadItem
+from robot_assets.tasks.detection.boxes import Box
 from tests.data.image_sources import read_labels, write_coco, write_labels, write_yolo
 
 BOXES_OF_POLYGONS = RowRules(("ball", "human"), enclosing=True)

@@ -15,9 +15,9 @@ from typing import Any
 import pytest
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.label_issues import BadItem, LabelIssue
 from robot_assets.data.images import inspect_image
 from robot_assets.data.importing.importer import ImportRefused, ImportSummary, import_dataset, quarantine_path
-from robot_assets.core.label_issues import BadItem, LabelIssue
 from tests.data.image_sources import CLASSES, encoded_image, read_labels, write_coco, write_labels
 
 MUTATIONS = int(os.environ.get("MUTATIONS", "300"))

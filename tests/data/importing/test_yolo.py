@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from robot_assets.core.errors import DataError
-from robot_assets.tasks.detection.boxes import Box, fault_of, make_box
+from robot_assets.core.label_issues import BadItem
 from robot_assets.data.importing.importer import import_dataset, quarantine_path
 from robot_assets.data.importing.yolo.reader import read_yolo
 from robot_assets.data.importing.yolo.rows import RowRules, read_rows
-from robot_assets.core.label_issues import BadItem
+from robot_assets.tasks.detection.boxes import Box, fault_of, make_box
 from tests.data.image_sources import CLASSES, GOOD_LABEL, encoded_image, read_labels, tree_bytes, write_yolo
 
 

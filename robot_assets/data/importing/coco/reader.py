@@ -276,7 +276,8 @@ class _Reader:
         path = self.tree.files[record.name or ""]
         if isinstance(reader, MaskReader):
             read = partial(reader.read, record.row, record.place, own)
-            return MaskEntry(record.target, path, no_box, read_mask=read)
+            place = f"{record.shown} in {record.place}"
+            return MaskEntry(record.target, path, no_box, place=place, read_mask=read)
         return Entry(record.target, path, partial(reader.read, record.row, record.place, own))
 
     def _unlisted(self, listed: Container[str | None]) -> list[str]:

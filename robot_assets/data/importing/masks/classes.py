@@ -50,7 +50,7 @@ def legend_of(tree: Tree, layout: str, options: SegmentationOptions, sample: Seq
             raise _no_classes(tree, sample)
         legend = found
     coloured = [raster for raster in sample if raster.colours is not None and not raster.is_grey]
-    if coloured and not legend.has_colours:
+    if len(coloured) > len(sample) / 2 and not legend.has_colours:  # of a few, each is named when it is imported
         colours = np.unique(np.concatenate([np.unique(raster.as_colours) for raster in coloured]))
         raise _no_colours(tree, legend.place, colours.tolist())
     return legend
@@ -116,8 +116,8 @@ def refuse_binary(sample: Sequence[Raster], rules: PixelRules, source: Path) -> 
             f"the masks of {printable(str(source))} have only the values 0 and 255, and 255 is ignored by default: are "
             "these masks of one object?",
             needed="what the two values mean",
-            fix=f"run the same command with --classes {shlex.quote(f'{names[0]}=0,{names[1]}=255')}; if 255 is to be "
-            "ignored, with --ignore 255",
+            fix=f"run the same command with --classes {shlex.quote(f'{names[0]}=0,{names[1]}=255')}   # or with "
+            "--ignore 255",
         )
 
 

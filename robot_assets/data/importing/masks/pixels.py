@@ -30,8 +30,8 @@ _GREY = 0
 _SCALES = {2: 85, 4: 17}
 """What Pillow multiplies the values of grey PNGs of 2 and of 4 bits by."""
 _UNKNOWN = CLASSES_MAX
-_SMOOTHED = 64
-"""More colours than these are of a mask that was scaled or compressed with loss."""
+_SMOOTHED = 24
+"""More unknown values than these are of a mask that was scaled or compressed with loss, or has instances."""
 _SHOWN = 4
 _DECODER_ERRORS = (OSError, SyntaxError, ValueError, TypeError, EOFError, OverflowError, struct.error, zlib.error)
 LOSSY = "a JPEG mask: its compression changes values along every edge"
@@ -211,23 +211,22 @@ class PixelRules:
         if not is_unknown.any():
             return mask
         unknown = np.unique(keys[is_unknown])
-        pixels = plural(int(is_unknown.sum()), "pixel")
         if len(unknown) > _SMOOTHED:
             kind = "colours" if are_colours else "values"
-            found = f"{len(unknown)} {kind} of no class, in {pixels}: a mask that was smoothed or compressed with loss"
-            raise BadItem(place, found, "export the masks again, as PNG and without anti-aliasing")
-        raise BadItem(place, *self._about_unknown(unknown, pixels, are_colours))
+            found = f"{len(unknown)} {kind} of no class: smoothed, compressed with loss, or ids of instances"
+            raise BadItem(place, found, "export masks of classes, as PNG and without anti-aliasing")
+        raise BadItem(place, *self._about_unknown(unknown, are_colours))
 
-    def _about_unknown(self, unknown: NDArray[Any], pixels: str, are_colours: bool) -> tuple[str, str]:
+    def _about_unknown(self, unknown: NDArray[Any], are_colours: bool) -> tuple[str, str]:
         first, where = int(unknown[0]), self.legend.place
         if are_colours:
             noun = "colour" if len(unknown) == 1 else "colours"
-            found = f"the {noun} {_some(unknown, True)} in {pixels}, which {where} does not have"
+            found = f"the {noun} {_some(unknown, True)}, which {where} does not have"
             fix = f"add a class with this colour to {where}, or ignore it: --ignore '{shown_key(first, True)}'"
         else:
             noun = "class id" if len(unknown) == 1 else "class ids"
-            known = f"{len(self.legend.names)} classes" if len(self.legend.names) > 1 else "1 class"
-            found = f"{noun} {_some(unknown, False)} in {pixels}, beyond the {known} of {where} ({self._ids()})"
+            known = plural(len(self.legend.names), "class", "classes")
+            found = f"{noun} {_some(unknown, False)}, beyond the {known} of {where} ({self._ids()})"
             fix = f"add the class, or ignore it: --ignore {first}"
         return found, fix
 
@@ -275,7 +274,7 @@ def colour_fix(colours: Sequence[int] | NDArray[Any]) -> str:
     """How to give the classes of these colours."""
     found = np.unique(np.asarray(colours))[: _SHOWN * 4].tolist()
     pairs = ",".join(f"NAME_{number}={shown_key(colour, True)}" for number, colour in enumerate(found))
-    return f"give the classes of the colours: --classes '{pairs}'   # or --classes labelmap.txt"
+    return f"run the same command with --classes '{pairs}'   # your names; or --classes labelmap.txt"
 
 
 def _some(keys: NDArray[Any], are_colours: bool) -> str:

@@ -47,6 +47,7 @@ def read_masks(
         DataError: No folder, an unknown layout, no image, no or contradictory classes.
     """
     options = options or SegmentationOptions()
+    _refuse_background(unlabelled, options)
     require_folder(source)
     tree = walk(source)
     if not tree.images():
@@ -80,6 +81,15 @@ def read_masks(
     )
 
 
+def _refuse_background(unlabelled: str | None, options: SegmentationOptions) -> None:
+    if options.background is not None and unlabelled is None:
+        raise DataError(
+            f"--background {options.background!r}, and masks have a value for every pixel",
+            needed="--background with polygons, or with --unlabelled background for images without a mask",
+            fix="leave out --background, or run the same command with --unlabelled background",
+        )
+
+
 def _is_loss(issue: LabelIssue) -> bool:
     return issue.found != EMPTY_FOLDER
 
@@ -105,7 +115,7 @@ def _no_images(tree: Tree) -> DataError:
 def _raster(tree: Tree, name: str) -> Raster | None:
     """A mask of the sample; None for a faulty one, which is named when its image is imported."""
     try:
-        return decoded_raster(read_bytes(tree.files[name], name), name)
+        return decoded_raster(_bytes(tree.files[name], name), name)
     except BadItem:
         return None
 
@@ -113,16 +123,24 @@ def _raster(tree: Tree, name: str) -> Raster | None:
 def _entry(tree: Tree, image: str, name: str, mask: str | None, rules: PixelRules, fill: int | None) -> Entry:
     path = tree.files[image]
     if mask is not None:
-        return MaskEntry(name, path, no_box, read_mask=partial(_read, tree.files[mask], mask, rules))
+        return MaskEntry(name, path, no_box, place=mask, read_mask=partial(_read, tree.files[mask], mask, rules))
     if fill is not None:
         return MaskEntry(name, path, no_box, read_mask=partial(filled, fill))
     return MaskEntry(name, path, no_box, read_mask=partial(_refuse_missing, image))
 
 
 def _read(path: Path, place: str, rules: PixelRules, width: int, height: int) -> MaskLabels:
-    raster = decoded_raster(read_bytes(path, place), place)
+    raster = decoded_raster(_bytes(path, place), place)
     require_size(raster, place, width, height)
     return MaskLabels(rules.mask(raster, place))
+
+
+def _bytes(path: Path, place: str) -> bytes:
+    try:
+        return read_bytes(path, place)
+    except BadItem as bad:
+        issue = bad.issue
+        raise BadItem(issue.place, issue.found.replace("the image", "the mask"), issue.fix) from None
 
 
 def _refuse_missing(image: str, width: int, height: int) -> MaskLabels:

@@ -75,8 +75,10 @@ class MaskEntry(Entry):
 
     Attributes:
         read_mask: Called with (width, height) of the image in pixels; raises BadItem.
+        place: The file that has its labels, for messages; "" for the image itself.
     """
 
+    place: str = field(default="", kw_only=True)
     read_mask: Callable[[int, int], MaskLabels] = field(kw_only=True)
 
 

@@ -24,6 +24,7 @@ from robot_assets.data.importing.yolo.rows import (
 )
 
 _BOX_COLUMNS = 5
+_FORM = "class x1 y1 x2 y2 x3 y3 ..."
 _CORRECT = "correct or remove that line"
 
 
@@ -47,12 +48,12 @@ def read_polygons(data: bytes, place: str, rules: RowRules, classes: Classes, wi
 
 
 def _shape(place: str, columns: list[str], rules: RowRules, classes: Classes, width: int, height: int) -> Shape:
-    refuse_other_text(place, columns)
+    refuse_other_text(place, columns, _FORM)
     category = category_of(place, columns[0], rules)
     values = numbers_of(place, columns[1:])
     if len(columns) == _BOX_COLUMNS:
         fix = "export polygons (segmentation), or run the same command with --task detection"
-        raise BadItem(place, "a box row, needed a polygon: class x1 y1 x2 y2 x3 y3 ...", fix)
+        raise BadItem(place, f"a box row, needed a polygon: {_FORM}", fix)
     if rules.key_points or key_points_in(columns):
         raise BadItem(
             place, "a box with key points (pose estimation), needed a polygon", "export polygons (segmentation)"

@@ -151,7 +151,7 @@ class _Reader:
         if self.classes is not None:
             read = partial(_read_mask, place, label, self.rules, self.classes)
             absent = partial(filled, self.classes.rest) if self.is_background else partial(_refuse_missing, label)
-            return MaskEntry(name, path, no_box, read_mask=read if is_there else absent)
+            return MaskEntry(name, path, no_box, place=label, read_mask=read if is_there else absent)
         if is_there:
             return Entry(name, path, partial(_read_boxes, place, label, self.rules))
         return Entry(name, path, no_boxes if self.is_background else partial(_refuse_missing, label))

@@ -27,6 +27,7 @@ _KEY_POINT_FLAGS = (0.0, 1.0, 2.0)
 """Absent, hidden, visible."""
 _DOTA_HEADERS = ("imagesource:", "gsd:")
 CONVERT = "convert the labels to YOLO or COCO, or export them so from the annotation tool"
+_FORM = "class cx cy w h"
 _DECIMAL_COMMA = re.compile(r"-?\d*,\d+")
 
 
@@ -138,7 +139,7 @@ def polygon_rows(data: bytes) -> int:
 
 def _row(place: str, columns: list[str], rules: RowRules, size: tuple[int, int]) -> Box:
     """One row, with every check."""
-    refuse_other_text(place, columns)
+    refuse_other_text(place, columns, _FORM)
     if format := _other_format(columns):
         raise BadItem(place, f"a row of {format}, needed class cx cy w h", CONVERT)
     has_points = len(columns) != 5 and _has_points(place, columns, rules)
@@ -158,8 +159,13 @@ def _row(place: str, columns: list[str], rules: RowRules, size: tuple[int, int])
     return make_box(category, rectangle, size)
 
 
-def refuse_other_text(place: str, columns: list[str]) -> None:
+def refuse_other_text(place: str, columns: list[str], form: str) -> None:
     """Refuse a pointer of Git LFS, and values that are separated by commas or semicolons.
+
+    Args:
+        place: The row.
+        columns: Its columns.
+        form: What a row has to be.
 
     Raises:
         BadItem: The row is one of these.
@@ -167,14 +173,14 @@ def refuse_other_text(place: str, columns: list[str]) -> None:
     if " ".join(columns).startswith(LFS_POINTER):
         raise BadItem(place, "a pointer of Git LFS, not a label", "git lfs pull   # in the repository of the source")
     if any("," in column or ";" in column for column in columns):
-        raise _wrong_separator(place, columns)
+        raise _wrong_separator(place, columns, form)
 
 
-def _wrong_separator(place: str, columns: list[str]) -> BadItem:
+def _wrong_separator(place: str, columns: list[str], form: str) -> BadItem:
     if len(columns) == 5 and all(_DECIMAL_COMMA.fullmatch(column) for column in columns[1:]):
         return BadItem(place, "decimal commas, needed decimal points", "replace the commas by points")
     name = "commas" if any("," in column for column in columns) else "semicolons"
-    found = f"values separated by {name}, needed blanks: class cx cy w h"
+    found = f"values separated by {name}, needed blanks: {form}"
     return BadItem(place, found, f"replace the {name} by blanks")
 
 
