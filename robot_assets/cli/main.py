@@ -9,7 +9,18 @@ from typing import Annotated
 
 import typer
 
-from robot_assets.cli import data, engine, init, inspection, model, platform, profile, provenance, streams
+from robot_assets.cli import (
+    data,
+    engine,
+    init,
+    inspection,
+    model,
+    model_inspection,
+    platform,
+    profile,
+    provenance,
+    streams,
+)
 from robot_assets.cli.edge import DEBUG_VARIABLE, PROGRAM, is_debugging, readable_errors
 from robot_assets.cli.plugins import ExtensibleGroup
 from robot_assets.cli.usage import options, refuse_empty
@@ -31,6 +42,7 @@ app.command()(provenance.verify)
 engine.app.command()(profile.profile)
 engine.app.command()(inspection.inspect)
 engine.app.command()(inspection.compare)
+model.app.command()(model_inspection.inspect)
 app.add_typer(engine.app, name="engine")
 app.add_typer(model.app, name="model")
 app.add_typer(platform.app, name="platform")

@@ -211,13 +211,14 @@ class _Writer:
         """The weights of a layer; those of a fully connected one with the output channels first."""
         from onnx import helper
 
-        weight = self.constants[node.input[1]]
+        weight: Floats = self.constants[node.input[1]]
         if node.op_type != "Gemm" or any(one.name == "transB" and one.i for one in node.attribute):
             return weight
         kept = [one for one in node.attribute if one.name != "transB"]
         del node.attribute[:]
         node.attribute.extend([*kept, helper.make_attribute("transB", 1)])
-        return np.ascontiguousarray(weight.T)
+        rows: Floats = np.ascontiguousarray(weight.T)
+        return rows
 
     def _add_constant(self, name: str, value: NDArray[Any]) -> str:
         from onnx import numpy_helper
