@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from robot_assets.figures.style import CARD, INK, MUTED, image_png, rgb_colour
-from robot_assets.figures.text import draw_text, shortened
+from robot_assets.figures.style import CARD, INK, MUTED, Colour, image_png, rgb_colour
+from robot_assets.figures.text import draw_text, shortened, text_width
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -18,6 +18,8 @@ _MARGIN = 12
 _GAP = 10
 _LINE = 20
 _TEXT_SIZE = 12
+_SWATCH = 12
+_ENTRY_GAP = 14
 
 
 def contact_sheet(
@@ -26,6 +28,7 @@ def contact_sheet(
     captions: Sequence[str] | None = None,
     *,
     note: str = "",
+    legend: Sequence[tuple[str, Colour]] = (),
     width: int = 840,
     size_bytes_max: int | None = 150_000,
 ) -> bytes:
@@ -36,6 +39,7 @@ def contact_sheet(
         columns: Images per row.
         captions: One line below each image; long ones are shortened.
         note: One line above all images, such as a legend.
+        legend: Names and their colours, above all images and below the note.
         width: Width of the sheet in pixels.
         size_bytes_max: Limit of the size of the PNG; see ``style.image_png``.
 
@@ -53,10 +57,13 @@ def contact_sheet(
     resized = [_fitted(image, cell) for image in images]
     rows = [resized[i : i + columns] for i in range(0, len(resized), columns)]
     below = _LINE if captions else 0
-    top = _MARGIN + (_LINE + 4 if note or not images else 0)
+    keys = _legend_lines(legend, width - 2 * _MARGIN)
+    first = _MARGIN + (_LINE + 4 if note or not images else 0)
+    top = first + _LINE * len(keys) + (4 if keys else 0)
     heights = [max(image.height for image in row) + below for row in rows]
     sheet = Images.new("RGB", (width, top + sum(heights) + _GAP * max(0, len(rows) - 1) + _MARGIN), CARD)
     _draw_line(sheet, (_MARGIN, _MARGIN - 3), note if images else "No images.", width - 2 * _MARGIN, MUTED)
+    _draw_legend(sheet, keys, first)
     y = top
     for number, (row, height) in enumerate(zip(rows, heights, strict=True)):
         for column, image in enumerate(row):
@@ -99,3 +106,27 @@ def _fitted(image: npt.NDArray[np.uint8], width: int) -> Image:
 
 def _draw_line(sheet: Image, corner: tuple[int, int], text: str, width: int, colour: str) -> None:
     draw_text(sheet, corner, shortened(text, width, _TEXT_SIZE), _TEXT_SIZE, rgb_colour(colour))
+
+
+def _legend_lines(legend: Sequence[tuple[str, Colour]], width: int) -> list[list[tuple[int, str, Colour]]]:
+    """The entries of a legend in lines of a width, each with its left edge; a name has at most half a line."""
+    lines: list[list[tuple[int, str, Colour]]] = []
+    right = width + 1
+    for name, colour in legend:
+        text = shortened(name, width / 2, _TEXT_SIZE)
+        size = _SWATCH + 6 + round(text_width(text, _TEXT_SIZE))
+        if right + size > width:
+            lines.append([])
+            right = 0
+        lines[-1].append((right, text, colour))
+        right += size + _ENTRY_GAP
+    return lines
+
+
+def _draw_legend(sheet: Image, lines: Sequence[Sequence[tuple[int, str, Colour]]], top: int) -> None:
+    for number, line in enumerate(lines):
+        y = top + _LINE * number
+        for left, text, colour in line:
+            x = _MARGIN + left
+            sheet.paste(colour, (x, y, x + _SWATCH, y + _SWATCH))
+            draw_text(sheet, (x + _SWATCH + 6, y - 2), text, _TEXT_SIZE, rgb_colour(INK))

@@ -92,7 +92,7 @@ def _lovasz(probability: Tensor, is_class: Tensor, known: Tensor) -> Tensor:
         # The gradient is computed for the sorted errors and put back in their order: errors that are sorted themselves
         # would be scattered in the backward pass.
         gradient = torch.empty_like(errors)
-        gradient[order] = _jaccard_steps(is_class[order])
+        gradient[order] = _jaccard_steps(is_class[order]).to(errors.dtype)
     return (errors * gradient).sum()
 
 
@@ -102,4 +102,4 @@ def _jaccard_steps(is_class: Tensor) -> Tensor:
     right = total - is_class.cumsum(0)
     union = total + (~is_class).cumsum(0)
     loss = 1 - right.double() / union.double()
-    return torch.diff(loss, prepend=loss.new_zeros(1)).float()
+    return torch.diff(loss, prepend=loss.new_zeros(1))
