@@ -186,3 +186,41 @@ class LabelFormat(Protocol):
     def unpacked_counts(self, split: Any, index: int) -> Counter[int]:
         """:meth:`scored_counts` of image ``index`` of a packed split."""
         ...
+
+
+class AnnotationFormat:
+    """A base of formats whose labels are entries of ``annotations`` alone, all of which the metric counts.
+
+    What is left to define: ``counted``, ``gate``, ``read``, ``counts``, ``renumbered``, ``annotations``, ``unpacked``.
+    """
+
+    folder = ""
+    suffix = ""
+
+    def counts(self, labels: Any) -> Counter[int]:
+        """How many of each class index."""
+        raise NotImplementedError
+
+    def scored_counts(self, labels: Any) -> Counter[int]:
+        """All."""
+        return self.counts(labels)
+
+    def amounts(self, labels: Any) -> Counter[int]:
+        """Their number."""
+        return self.counts(labels)
+
+    def payload(self, labels: Any, side: bytes | None) -> bytes:
+        """Empty: all labels are in the COCO document."""
+        return b""
+
+    def shown(self, labels: Any, side: bytes | None) -> Any:
+        """The labels."""
+        return labels
+
+    def unpacked(self, split: Any, index: int) -> Any:
+        """The labels of image ``index`` of a packed split."""
+        raise NotImplementedError
+
+    def unpacked_counts(self, split: Any, index: int) -> Counter[int]:
+        """How many of each class index image ``index`` has, of those that the metric counts."""
+        return self.scored_counts(self.unpacked(split, index))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.label_issues import BadItem
 from robot_assets.tasks.detection.boxes import ROUNDING_PX, SMALLEST_PX, Box, fault_of, make_box
-from robot_assets.tasks.labels import Counted, Inspected, LabelGate, RawImage
+from robot_assets.tasks.labels import AnnotationFormat, Counted, Inspected, LabelGate, RawImage
 
 if TYPE_CHECKING:
     from robot_assets.tasks.task import Split
@@ -17,12 +17,10 @@ if TYPE_CHECKING:
 _CORRECT = "correct or remove it"
 
 
-class BoxFormat:
+class BoxFormat(AnnotationFormat):
     """Labels are a tuple of :class:`Box`, crowd regions included; see :class:`LabelFormat`."""
 
     counted = Counted(noun="box", plural="boxes", amount="boxes", removal="remove these boxes from the source")
-    folder = ""
-    suffix = ""
     gate = LabelGate(
         name="boxes_sane",
         description="Every box is finite, inside its image, and there once.",
@@ -44,10 +42,6 @@ class BoxFormat:
         """The same without crowd regions, which the metric ignores."""
         return Counter([box.category for box in labels if not box.crowd])
 
-    def amounts(self, labels: tuple[Box, ...]) -> Counter[int]:
-        """Number of boxes by class index."""
-        return self.counts(labels)
-
     def renumbered(self, labels: tuple[Box, ...], numbers: Mapping[int, int]) -> tuple[Box, ...]:
         """The boxes of the classes in ``numbers``."""
         return tuple(box._replace(category=numbers[box.category]) for box in labels if box.category in numbers)
@@ -56,22 +50,10 @@ class BoxFormat:
         """The boxes as COCO annotations."""
         return [_annotation(box) for box in labels]
 
-    def payload(self, labels: tuple[Box, ...], side: bytes | None) -> bytes:
-        """Empty: boxes are in the COCO document."""
-        return b""
-
-    def shown(self, labels: tuple[Box, ...], side: bytes | None) -> tuple[Box, ...]:
-        """The boxes."""
-        return labels
-
     def unpacked(self, split: Split, index: int) -> tuple[Box, ...]:
         """The boxes of image ``index``."""
         rows = [(one["category_id"] - 1, *one["bbox"], bool(one["iscrowd"])) for one in split.annotations(index)]
         return tuple(Box(*row) for row in rows)
-
-    def unpacked_counts(self, split: Split, index: int) -> Counter[int]:
-        """Number of boxes of image ``index`` by class index, without crowd regions."""
-        return Counter([one["category_id"] - 1 for one in split.annotations(index) if not one["iscrowd"]])
 
 
 BOXES = BoxFormat()
