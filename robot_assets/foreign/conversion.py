@@ -126,25 +126,39 @@ def _fix_shape(
     (value,) = inputs_of(graph)
     found = shape_of(value)
     is_nhwc = found[1] != 3
-    places = (1, 2) if is_nhwc else (2, 3)
-    sizes, problems = [], []
-    for place, name, given in zip(places, ("input_height", "input_width"), (height, width), strict=True):
-        size = found[place]
-        if isinstance(size, int) and given is not None and given != size:
-            problems.append(f"{name} is {given}, and input {value.name!r} has the shape {shown(found)}")
-        elif not isinstance(size, int) and given is None:
-            problems.append(f"input {value.name!r} has the shape {shown(found)}, which leaves {name} open")
-        sizes.append(size if isinstance(size, int) else given or 0)
-    if problems:
-        fix = (
-            "write models.M.source.input_height and input_width in params.yaml: the size of the images it was made for"
-        )
-        raise refused(origin, problems, needed="one fixed size of the input", fix=fix)
+    rows, columns = found[1:3] if is_nhwc else found[2:4]
+    sizes = [_size(rows, height), _size(columns, width)]
+    _refuse_size(origin, f"input {value.name!r} has the shape {shown(found)}", (rows, columns), (height, width))
     fixed = [1, *sizes, 3] if is_nhwc else [1, 3, *sizes]
     if fixed != found:
         changes.append(f"input {value.name!r} {shown(found)} fixed to {shown(fixed)}")
     _set_shape(graph, value.name, fixed)
     return is_nhwc, (1, 3, sizes[0], sizes[1])
+
+
+def _size(found: int | str, given: int | None) -> int:
+    return found if isinstance(found, int) else given or 0
+
+
+def _refuse_size(
+    origin: str, shape: str, found: tuple[int | str, int | str], given: tuple[int | None, int | None]
+) -> None:
+    """Refuse a size that is open, and one that params.yaml contradicts."""
+    names = ("input_height", "input_width")
+    pairs = list(zip(names, found, given, strict=True))
+    problems = [
+        f"{name} is {needed}, and {shape}"
+        for name, size, needed in pairs
+        if isinstance(size, int) and needed not in (None, size)
+    ]
+    if any(not isinstance(size, int) and needed is None for _, size, needed in pairs):
+        problems.append(f"{shape}, which leaves its size open")
+    if problems:
+        fix = (
+            "write input_height and input_width of models.M.source in params.yaml; `robot-assets model inspect` has "
+            "--height and --width"
+        )
+        raise refused(origin, problems, needed="one fixed size of the input", fix=fix)
 
 
 def _set_shape(graph: GraphProto, name: str, shape: list[int]) -> None:
