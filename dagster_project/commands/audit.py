@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from dagster_project.commands.carriers import find_carriers
 from robot_assets.cli import completion
+from robot_assets.cli.usage import CommandLineError
 from robot_assets.core.errors import StoreError
 from robot_assets.core.extras import require
 from robot_assets.pipeline.project import Project, find_project
@@ -31,14 +33,22 @@ class Format(StrEnum):
 
 def audit(
     what: Annotated[
-        str,
+        str | None,
         typer.Argument(
             metavar="ASSET|ENGINE_FILE|HASH",
             help="An asset (its latest version), an engine file or its directory, or a data version or the md5 of an "
             "engine file: all of it, or at least 6 digits.",
             autocompletion=completion.assets,
         ),
-    ],
+    ] = None,
+    find: Annotated[
+        str | None,
+        typer.Option(
+            metavar="weights=NAME|ASSET[@DIGITS]",
+            help="List the engines that are made of these weights, or of any other asset; after an @ the first digits "
+            "of its version.",
+        ),
+    ] = None,
     format: Annotated[
         Format,
         typer.Option(help="html is one self-contained page; intoto prints the signed statements, one a line."),
@@ -50,9 +60,15 @@ def audit(
     Exit code 1 when something is missing, uncommitted or failed, or when files are not exactly what was built.
 
     Example: robot-assets audit sidewalk_detector/engine/cpu --format html --out audit.html
+
+    Example: robot-assets audit --find weights=resnet18
     """
     require("dagster")
     project = find_project()
+    if what is None or find is not None:
+        _refuse_both(what, find)
+        find_carriers(project, find or "", format.value)
+        return
     chain, note = _chain(project, what)
     if note:
         print(f"note: {note}", file=sys.stderr)
@@ -62,6 +78,15 @@ def audit(
         _write(_text_of(chain, format, project), out, chain)
     if chain.problems or note:
         raise typer.Exit(1)
+
+
+def _refuse_both(what: str | None, find: str | None) -> None:
+    if (what is None) == (find is None):
+        raise CommandLineError(
+            "ASSET and --find together" if find else "neither an asset nor --find",
+            needed="one of the two",
+            fix="robot-assets audit MODEL/engine/TARGET   # or: robot-assets audit --find weights=NAME",
+        )
 
 
 def _chain(project: Project, what: str) -> tuple[Chain, str]:

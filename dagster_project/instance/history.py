@@ -12,9 +12,10 @@ same bytes, so a gate that ran on an older one counts. Of several evaluations th
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 import dagster as dg
 from pydantic import ValidationError
@@ -22,9 +23,9 @@ from pydantic import ValidationError
 from dagster_project.instance import event_log
 from dagster_project.instance.reader import latest_data_version
 from dagster_project.keys import asset_key, asset_name
-from dagster_project.observing.observations import latest_observed_version
+from dagster_project.observing.observations import facts_of, latest_observed_version
 from robot_assets.lineage.audit import READ_FACT, Materialization
-from robot_assets.lineage.chain import GateRecord
+from robot_assets.lineage.chain import DECLARATIONS, GateRecord
 from robot_assets.lineage.errors import LineageError
 from robot_assets.lineage.record import Record
 
@@ -85,6 +86,15 @@ class InstanceHistory:
     def first_observed(self, asset: str, version: str) -> str | None:
         found = event_log.events_of_version(self.instance, asset, version, event_log.OBSERVATION)
         return found[-1][1].isoformat(timespec="seconds") if found else None
+
+    def declared(self, asset: str, version: str) -> Mapping[str, Any]:
+        found = event_log.events_of_version(self.instance, asset, version, event_log.OBSERVATION)
+        if not found:
+            return {}
+        wanted = dg.AssetRecordsFilter(asset_key(asset), storage_ids=[found[0][0]])
+        events = self.instance.fetch_observations(wanted, limit=1).records
+        facts = facts_of(events[0].asset_observation if events else None) or {}
+        return {name: facts[name] for name in DECLARATIONS if name in facts}
 
     def gates(self, asset: str, version: str) -> Sequence[GateRecord]:
         evaluations = event_log.evaluations_of_version(self.instance, asset, version)

@@ -65,14 +65,15 @@ def transition(sighting: Sighting, before: dg.AssetObservation | None) -> str:
 
 def changes(sighting: Sighting, before: dg.AssetObservation | None) -> list[str]:
     """The changed facts since the last observation, one a line; empty when that one has no facts."""
-    old, new = _facts(before), sighting.facts
+    old, new = facts_of(before), sighting.facts
     if old is None:
         return []
     names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
     return [f"{name}: {_text(old.get(name))} -> {_text(new.get(name))}" for name in names]
 
 
-def _facts(observation: dg.AssetObservation | None) -> Mapping[str, Any] | None:
+def facts_of(observation: dg.AssetObservation | None) -> Mapping[str, Any] | None:
+    """The facts of an observation; None when it has none."""
     value = observation.metadata.get(FACTS_KEY) if observation else None
     facts = value.value if isinstance(value, dg.JsonMetadataValue) else None
     return facts if isinstance(facts, dict) else None

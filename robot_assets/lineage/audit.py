@@ -11,7 +11,7 @@ import heapq
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Any, Protocol
 
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.lineage.chain import Chain, GateRecord, Link
@@ -60,6 +60,9 @@ class History(Protocol):
 
     def first_observed(self, asset: str, version: str) -> str | None:
         """When ``asset`` was first observed at this version, UTC, ISO 8601; None when it never was."""
+
+    def declared(self, asset: str, version: str) -> Mapping[str, Any]:
+        """What the latest observation of ``asset`` at this version has of :data:`DECLARATIONS`."""
 
     def gates(self, asset: str, version: str) -> Sequence[GateRecord]:
         """The last evaluation of every blocking check on exactly this version of ``asset``."""
@@ -147,6 +150,7 @@ def _link(
         holds_bytes=traits.holds_bytes,
         record=step.record,
         observed_at=step.observed_at,
+        declared=dict(history.declared(step.asset, step.version)) if step.observed_at is not None else {},
         gates=gates,
         expected_gates=expected,
         problems=(

@@ -12,6 +12,9 @@ from pydantic import Field
 from robot_assets.core.spec import Spec
 from robot_assets.lineage.record import Record
 
+DECLARATIONS = ("licence", "source", "trained_on")
+"""What the owner of an observed asset may declare of it, as facts of its observation."""
+
 
 class GateRecord(Spec):
     """One evaluation of a blocking check on exactly the version that a link names.
@@ -43,6 +46,7 @@ class Link(Spec):
         holds_bytes: Whether the version has bytes that a store keeps; the fingerprint of a device has none.
         record: The record of its materialization; None for an observed asset, or when there is no such record.
         observed_at: For an observed asset: when this version was first seen. UTC, ISO 8601.
+        declared: For an observed asset: what its owner declares, such as ``licence`` and ``source``.
         gates: Blocking checks that were evaluated on this version, by name.
         expected_gates: Names of the gates that params.yaml describes now.
         problems: What is missing, dirty or wrong, one sentence each.
@@ -54,6 +58,7 @@ class Link(Spec):
     holds_bytes: bool = True
     record: Record | None = None
     observed_at: str | None = None
+    declared: dict[str, Any] = Field(default_factory=dict)
     gates: tuple[GateRecord, ...] = ()
     expected_gates: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()

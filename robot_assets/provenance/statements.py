@@ -135,6 +135,8 @@ def _artifact(link: Link) -> Json:
         }
     if link.observed_at is not None:
         annotations["observedOn"] = _utc(link.observed_at)
+    if link.declared:
+        annotations["declared"] = link.declared
     return {
         "name": link.asset,
         "uri": f"urn:robot-assets:asset:{link.asset}@{link.version}",

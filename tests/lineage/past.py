@@ -73,6 +73,7 @@ class Past:
     seen: dict[tuple[str, str], datetime] = field(default_factory=dict)
     latest: dict[str, str] = field(default_factory=dict)
     judged: dict[tuple[str, str], dict[str, GateRecord]] = field(default_factory=dict)
+    declarations: dict[tuple[str, str], dict[str, Any]] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
 
     def build(
@@ -151,6 +152,9 @@ class Past:
     def first_observed(self, asset: str, version: str) -> str | None:
         time = self.seen.get((asset, version))
         return time.isoformat() if time else None
+
+    def declared(self, asset: str, version: str) -> Mapping[str, Any]:
+        return self.declarations.get((asset, version), {})
 
     def gates(self, asset: str, version: str) -> Sequence[GateRecord]:
         return list(self.judged.get((asset, version), {}).values())

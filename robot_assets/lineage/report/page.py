@@ -145,6 +145,7 @@ def _template() -> Template:
             "state_of_code",
             "verdict",
             "when",
+            "declaration",
         )
     }
     environment.globals |= {**words, "plural": plural}

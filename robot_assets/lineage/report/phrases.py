@@ -52,6 +52,11 @@ def when(time: str | None) -> str:
     return f"{moment:%Y-%m-%d %H:%M:%S} UTC"
 
 
+def declaration(value: Any) -> str:
+    """What an owner declares: text as it is, anything else as JSON."""
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+
+
 def span(seconds: float) -> str:
     """A duration."""
     if round(seconds, 1) < 60:

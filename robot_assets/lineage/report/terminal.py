@@ -9,6 +9,7 @@ from robot_assets.core.text import plural
 from robot_assets.lineage.chain import Chain, GateRecord, Link
 from robot_assets.lineage.record import Record
 from robot_assets.lineage.report.phrases import (
+    declaration,
     leaves,
     missing_gates,
     outcome,
@@ -129,6 +130,7 @@ def _details(link: Link) -> Table:
     rows.append(("data version", _text(link.version)))
     if link.record is None:
         rows.append(("observed", _text(f"first at {when(link.observed_at)}" if link.observed_at else "never")))
+        rows += [(name, _text(declaration(value))) for name, value in link.declared.items()]
     else:
         rows += _record_rows(link.record)
     rows += [("gates", _gate(gate)) for gate in link.gates]
