@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,19 @@ Outputs = Mapping[str, Shape]
 
 QUERIES_MAX = 1000
 """Most rows of a detector that gives a fixed number of queries or detections; grids of anchors have more."""
+
+PYRAMIDS = ((8, 16, 32), (8, 16, 32, 64), (4, 8, 16, 32), (16, 32))
+"""Strides of the grids of detectors."""
+
+METADATA_MAX = 100_000
+"""Characters of a list of names that are read."""
+
+YOLOX: Mapping[str, Any] = {"channels": "bgr", "std": (1 / 255,) * 3, "fit": "letterbox_top_left"}
+"""A value is the pixel itself."""
+
+IMAGENET: Mapping[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225), "fit": "stretch"}
+
+STRETCHED: Mapping[str, Any] = {"fit": "stretch"}
 
 EXTRA_COLUMNS: Mapping[int, int] = {6: 0, 6 + 32: 32, 6 + 51: 51}
 """Columns of a row with its suppression in the graph -> those after the class: 32 mask coefficients, 17 key points."""
@@ -26,12 +40,14 @@ class Proposal:
         reason: What in the outputs speaks for it.
         options: Options that have to differ from their defaults.
         classes: Number of classes that the export then has; None: the shapes do not show it.
+        input: Keys of ``input`` in params.yaml, as such exports usually need them; empty: the defaults.
     """
 
     decoder: str
     reason: str
     options: Mapping[str, Any] = field(default_factory=dict)
     classes: int | None = None
+    input: Mapping[str, Any] = field(default_factory=dict)
 
 
 def proposals(outputs: Outputs, size: tuple[int, int] | None = None) -> tuple[Proposal, ...]:
@@ -79,11 +95,13 @@ def _in_graph(outputs: Outputs) -> Iterator[Proposal]:
         if len(shape) == 3 and shape[2] in (4, 5) and (flat := _flat(outputs, shape)):
             is_of_tensorflow = any(other.startswith(("detection_", "num_detections")) for other in outputs)
             options = {"coordinates": "fractions", "order": "yx", "first_class": 1} if is_of_tensorflow else {}
-            yield Proposal("nms", f"{name} with {', '.join(flat)}: boxes after suppression in the graph", options)
+            text = f"{name} with {', '.join(flat)}: boxes after suppression in the graph"
+            yield Proposal("nms", text, options, input=STRETCHED if is_of_tensorflow else {})
         elif len(shape) == 4 and shape[1] == 1 and shape[3] == 7:
             columns = ["image", "class", "score", "x1", "y1", "x2", "y2"]
             options = {"columns": columns, "coordinates": "fractions", "first_class": 1}
-            yield Proposal("nms", f"{name} (1, 1, {shape[2]}, 7): rows of image, class, score and box", options)
+            text = f"{name} (1, 1, {shape[2]}, 7): rows of image, class, score and box"
+            yield Proposal("nms", text, options, input=STRETCHED)
         elif len(shape) == 3 and shape[2] in EXTRA_COLUMNS and shape[1] <= QUERIES_MAX:
             extra = EXTRA_COLUMNS[shape[2]]
             text = f"{name} (1, {shape[1]}, {shape[2]}): rows of x1, y1, x2, y2, score, class"
@@ -123,10 +141,14 @@ def _boxes_and_scores(boxes: str, scores: str, rows: int, classes: int) -> Itera
         # COCO has 80 classes, or 91 category ids; DETR has another one for no object.
         has_sigmoid = classes in (80, 91)
         options = {"activation": "sigmoid"} if has_sigmoid else {}
-        yield Proposal("detr", f"{pair}, one row a query", options, classes if has_sigmoid else classes - 1)
+        count = classes if has_sigmoid else classes - 1
+        # RT-DETR and D-FINE, with 80 classes, take values in [0, 1].
+        usual = STRETCHED if classes == 80 else IMAGENET
+        yield Proposal("detr", f"{pair}, one row a query", options, count, usual)
     is_of_tensorflow = boxes.startswith("raw_detection")
     options = {"order": "yx", "background": "first"} if is_of_tensorflow else {}
-    yield Proposal("ssd", f"{pair}, one row an anchor", options, classes - 1 if is_of_tensorflow else classes)
+    count = classes - 1 if is_of_tensorflow else classes
+    yield Proposal("ssd", f"{pair}, one row an anchor", options, count, STRETCHED)
 
 
 def _one_head(outputs: Outputs, size: tuple[int, int] | None) -> Iterator[Proposal]:
@@ -134,28 +156,50 @@ def _one_head(outputs: Outputs, size: tuple[int, int] | None) -> Iterator[Propos
         if len(shape) != 3 or min(shape[1:]) < 5:
             continue
         _, first, second = shape
-        if first < second:
-            yield Proposal("yolov8", f"{name} (1, {first}, {second}): 4 + classes for each anchor", {}, first - 4)
-        else:
+        if first >= second:
             yield from _rows(name, first, second, size)
+        elif size is None or _is_pyramid(second, size, 1):
+            yield Proposal("yolov8", f"{name} (1, {first}, {second}): 4 + classes for each anchor", {}, first - 4)
 
 
 def _rows(name: str, rows: int, channels: int, size: tuple[int, int] | None) -> Iterator[Proposal]:
     text = f"{name} (1, {rows}, {channels})"
     yolov5 = Proposal("yolov5", f"{text}: 4 + objectness + classes for each anchor", {}, channels - 5)
     yolov8 = Proposal("yolov8", f"{text}: 4 + classes for each anchor, transposed", {}, channels - 4)
-    if rows <= QUERIES_MAX and not _is_pyramid(rows, size, 1) and not _is_pyramid(rows, size, 3):
-        yield Proposal("detr", f"{text}: box and scores of each query", {"activation": "none"}, channels - 4)
-    elif channels > 5 and _is_pyramid(rows, size, 1) and not (size is None and _is_pyramid(rows, size, 3)):
-        yield Proposal("yolox", f"{text}: one row for each cell of strides 8, 16, 32", {}, channels - 5)
-        yield from (yolov8, yolov5)
-    else:
-        yield from (yolov5, yolov8) if channels > 5 else (yolov8,)
+    yolox = Proposal(
+        "yolox", f"{text}: 4 + objectness + classes for each cell of strides 8, 16, 32", {}, channels - 5, input=YOLOX
+    )
+    has_objectness = channels > 5
+    if has_objectness and _is_pyramid(rows, size, 3):
+        yield yolov5
+    elif _is_pyramid(rows, size, 1):
+        yield from (yolox, yolov8, yolov5) if has_objectness else (yolov8,)
+    elif rows <= QUERIES_MAX:
+        # The scores of a network that has both in one output are in the graph.
+        options = {"activation": "none"}
+        yield Proposal("detr", f"{text}: box and scores of each query", options, channels - 4, input=STRETCHED)
 
 
 def _is_pyramid(rows: int, size: tuple[int, int] | None, anchors: int) -> bool:
-    """Whether there are so many cells at strides 8, 16 and 32, or 64 too; each 32 x 32 pixels have 16 + 4 + 1."""
+    """Whether there are as many rows as cells of the usual strides; 32 x 32 pixels have 16 + 4 + 1 from stride 8."""
     if size is None:
         return rows % (21 * anchors) == 0
-    cells = [(size[0] // stride) * (size[1] // stride) for stride in (8, 16, 32, 64)]
-    return rows in (anchors * sum(cells[:3]), anchors * sum(cells))
+    counts = [sum((size[0] // stride) * (size[1] // stride) for stride in strides) for strides in PYRAMIDS]
+    return rows in [anchors * count for count in counts]
+
+
+def labels_in(metadata: Mapping[str, str]) -> tuple[str, ...] | None:
+    """Names of the classes in the metadata of an export, for the option ``labels``; None: it has none.
+
+    Args:
+        metadata: ``metadata_props`` of an ONNX file. Exports of the YOLO family have ``names``, a Python literal
+            such as ``{0: 'person', 1: 'car'}`` or ``['person', 'car']``.
+    """
+    try:
+        names = ast.literal_eval(metadata.get("names", "")[:METADATA_MAX])
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return None
+    if isinstance(names, dict) and sorted(names, key=str) == sorted(range(len(names)), key=str):
+        names = [names[index] for index in range(len(names))]
+    is_list = isinstance(names, list | tuple) and len(names) > 0 and all(isinstance(name, str) for name in names)
+    return tuple(names) if is_list else None

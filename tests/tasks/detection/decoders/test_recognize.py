@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from robot_assets.tasks.detection.decoders.recognize import proposals
+from robot_assets.tasks.detection.decoders.recognize import labels_in, proposals
 from robot_assets.tasks.detection.task import TASK
 from robot_assets.tasks.interface import Input
 
@@ -17,6 +17,8 @@ EXPORTS: dict[str, tuple[dict[str, Shape], tuple[int, int], str, int | None]] = 
     "YOLOv8n": ({"output0": (1, 84, 8400)}, (640, 640), "yolov8", 80),
     "YOLO11 with masks": ({"output0": (1, 116, 8400), "output1": (1, 32, 160, 160)}, (640, 640), "yolov8", 112),
     "YOLOv8 of one class": ({"output0": (1, 5, 8400)}, (640, 640), "yolov8", 1),
+    "YOLOv8 with a finer grid": ({"output0": (1, 84, 34000)}, (640, 640), "yolov8", 80),
+    "PP-YOLOE": ({"boxes": (1, 8400, 4), "scores": (1, 80, 8400)}, (640, 640), "ssd", 80),
     "YOLOX-s": ({"output": (1, 8400, 85)}, (640, 640), "yolox", 80),
     "YOLOX-tiny": ({"output": (1, 3549, 85)}, (416, 416), "yolox", 80),
     "DETR": ({"logits": (1, 100, 92), "pred_boxes": (1, 100, 4)}, (800, 1066), "detr", 91),
@@ -63,7 +65,7 @@ def test_the_first_proposal_reads_the_outputs(shapes: dict[str, Shape], size: tu
     best = proposals(shapes, size)[0]
     declared = TASK.decoder(best.decoder)
     classes = tuple(f"class {index}" for index in range(best.classes or 3))
-    input = Input(height=size[0] // 32 * 32 if best.decoder == "yolox" else size[0], width=size[1])
+    input = Input(height=size[0], width=size[1], **best.input)
     heads = declared.heads(input, declared.options.model_validate(dict(best.options)), classes, shapes)
     assert {head.name for head in heads} <= set(shapes)
 
@@ -91,6 +93,8 @@ def test_a_detection_model_of_tensorflow_is_recognized_with_its_options() -> Non
         {},
         {"logits": (1, 19, 128, 128)},
         {"features": (1, 512)},
+        {"characters": (1, 40, 6625)},
+        {"last_hidden_state": (1, 197, 768)},
         {"output0": (4, 84, 8400)},
         {"output0": (1, -1, 85)},
         {"scalar": ()},
@@ -100,3 +104,26 @@ def test_a_detection_model_of_tensorflow_is_recognized_with_its_options() -> Non
 )
 def test_other_outputs_are_not_recognized(shapes: dict[str, Shape]) -> None:
     assert proposals(shapes, (640, 640)) == ()
+
+
+@pytest.mark.parametrize(
+    ("names", "labels"),
+    [
+        ("{0: 'person', 1: 'traffic light'}", ("person", "traffic light")),
+        ("{1: 'b', 0: 'a'}", ("a", "b")),
+        ("['person', \"car's\"]", ("person", "car's")),
+        ("{0: 'a', 2: 'c'}", None),
+        ("{'0': 'a'}", None),
+        ("{0: 1}", None),
+        ("[]", None),
+        ("{}", None),
+        ("7", None),
+        ("", None),
+        ("__import__('os').getcwd()", None),
+        ("[" * 5000, None),
+        ("{0: 'a'", None),
+    ],
+)
+def test_names_of_classes_are_read_from_the_metadata_of_an_export(names: str, labels: tuple[str, ...] | None) -> None:
+    assert labels_in({"names": names, "stride": "32"}) == labels
+    assert labels_in({}) is None
