@@ -219,15 +219,17 @@ def test_equal_scores_are_in_the_order_of_anchors_and_classes_in_both_layouts() 
     assert_same(first, second)
 
 
-def test_candidates_beyond_the_limit_are_those_with_the_lowest_scores() -> None:
+@pytest.mark.parametrize("limit", [1, 20, 377, 378, 379])
+def test_candidates_beyond_the_limit_are_those_with_the_lowest_scores(limit: int) -> None:
     random = np.random.default_rng(0)
-    rows = np.concatenate([random_boxes(random, CELLS), random.uniform(0.1, 1, (CELLS, 3))], axis=1).astype(np.float32)
+    boxes = np.concatenate([random.uniform(10, 50, (CELLS, 2)), random.uniform(2, 9, (CELLS, 2))], axis=1)
+    rows = np.concatenate([boxes, random.uniform(0.1, 1, (CELLS, 3))], axis=1).astype(np.float32)
     output = np.ascontiguousarray(rows.T[None])
 
-    (found,) = decoded(interface_of("yolov8", shapes_of(o=output), candidates_max=20, iou_max=1.0), output)
+    interface = interface_of("yolov8", shapes_of(o=output), candidates_max=limit, iou_max=1.0, detections_max=400)
+    (found,) = decoded(interface, output)
 
-    best = np.sort(rows[:, 4:].ravel())[::-1][:20]
-    assert set(found.scores.tolist()) <= set(best.tolist())
+    assert found.scores.tolist() == np.sort(rows[:, 4:].ravel())[::-1][:limit].tolist()
 
 
 def test_a_box_far_outside_does_not_change_the_suppression_of_the_others() -> None:
