@@ -163,7 +163,8 @@ def _findings(target: _Target) -> _Findings:
     from robot_assets.data.raw import load_raw
     from robot_assets.data.raw_source import task_of_raw
 
-    raw = load_raw(target.raw, task=target.spec.task if target.spec else task_of_raw(target.raw), name=target.name)
+    task, name = (target.spec.task, target.name) if target.spec else (task_of_raw(target.raw), "")
+    raw = load_raw(target.raw, task=task, name=name)
     if not raw.frames:
         return _Findings(raw, None, (), _drift(target, raw), "", {})
     spec = target.spec or _assumed(raw)

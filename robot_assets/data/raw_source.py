@@ -165,7 +165,7 @@ def _refuse_other_task(raw: Path, tree: Tree, document: dict[str, Any], task: st
     Raises:
         DataError: The labels name another task, have its folder, or have no folder of this one.
     """
-    key = f"datasets.{name}.task" if name else "task"
+    key = f"datasets.{name}.task" if name else "info.task of its labels"
     named, folder = _named_task(document), label_format(task).folder
     other = named or ("" if folder else _task_by_folder(tree))
     if other and other != task:
@@ -178,7 +178,7 @@ def _refuse_other_task(raw: Path, tree: Tree, document: dict[str, Any], task: st
         raise DataError(
             f"{raw} has no files in {folder}/, and {key} is {task}",
             needed=f"{folder}/SESSION/STEM{label_format(task).suffix} for each images/SESSION/FILE",
-            fix=f"add the {label_format(task).counted.plural}, or set {key} in params.yaml to the task of the labels",
+            fix=f"add the {label_format(task).counted.plural}, or set {key} to the task of the labels",
         )
 
 

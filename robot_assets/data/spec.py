@@ -118,7 +118,7 @@ class DatasetSpec(Spec):
     @classmethod
     def _is_task(cls, task: str) -> str:
         if task not in tasks():
-            raise ValueError(f"{unknown('task', task, tasks())}; needed one of {', '.join(tasks())}")
+            raise ValueError(unknown("task", task, tasks()))
         return task
 
     @model_validator(mode="after")

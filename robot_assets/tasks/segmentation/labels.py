@@ -209,7 +209,8 @@ def _checked(encoded: bytes, place: str, size: tuple[int, int]) -> tuple[NDArray
     kind, depth, width, height = _header(encoded, place)
     if kind not in (_GREY, _PALETTE):
         found = f"the mask is {_KINDS.get(kind, f'of colour type {kind}')}, needed grey or a palette"
-        raise BadItem(place, found, "import it with a colour map: robot-assets data import --help")
+        fix = "import it with the colours of the classes: robot-assets data import masks SOURCE --classes NAME=#RRGGBB,..."
+        raise BadItem(place, found, fix)
     if kind == _GREY and depth != 8:
         found = f"the mask has {plural(depth, 'bit')} a pixel, needed 8"
         raise BadItem(place, found, "export it as 8-bit grey with the class index of each pixel")
@@ -252,7 +253,9 @@ def _refuse_values(pixels: Mapping[int, int], image: RawImage) -> None:
     unknown = [value for value in pixels if value >= known and value != IGNORED]
     if unknown:
         values = listed([str(value) for value in unknown], 5)
-        found = f"class {values}, and there {'is' if known == 1 else 'are'} {plural(known, 'category', 'categories')}"
+        found = (
+            f"class index {values}, and there {'is' if known == 1 else 'are'} {plural(known, 'category', 'categories')}"
+        )
         fix = f"use 0 to {known - 1}, or {IGNORED} for pixels that are ignored; or add the categories"
         raise BadItem(image.side_name, found, fix)
     if pixels.keys() == {IGNORED}:
