@@ -209,7 +209,7 @@ def _checked(encoded: bytes, place: str, size: tuple[int, int]) -> tuple[NDArray
     kind, depth, width, height = _header(encoded, place)
     if kind not in (_GREY, _PALETTE):
         found = f"the mask is {_KINDS.get(kind, f'of colour type {kind}')}, needed grey or a palette"
-        fix = "import it with the colours of the classes: robot-assets data import masks SOURCE --classes NAME=#RRGGBB,..."
+        fix = "import the source with its colours: robot-assets data import masks SOURCE --classes NAME=#RRGGBB,..."
         raise BadItem(place, found, fix)
     if kind == _GREY and depth != 8:
         found = f"the mask has {plural(depth, 'bit')} a pixel, needed 8"
