@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.extras import require
 from robot_assets.core.gc_pause import paused_gc
 from robot_assets.core.label_issues import LabelIssue, explaining_disk_errors, first_issues, printable
 from robot_assets.core.publishing import publishing_directory, publishing_file
@@ -121,6 +122,7 @@ def import_dataset(
     Raises:
         ImportRefused: Too many items are bad.
         DataError: The source cannot be read, or the disk is full.
+        MissingLibrary: Polygons are painted by a library of the extra ``engines``.
         StoreError: The disk of the store is full or broken.
     """
     reader = READERS.get(format)
@@ -130,6 +132,8 @@ def import_dataset(
     _refuse_options(polygons, unlabelled, options)
     if format == "coco" and has_masks(format, source):
         reader = read_masks
+    if options and reader is not read_masks:
+        require("faster_coco_eval")  # paints polygons
     with explaining_disk_errors(out), paused_gc():
         found = _without_shared_masks(
             regrouped(reader(source, layout, polygons, unlabelled, options), sessions or FOLDER)
