@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +11,7 @@ import typer
 from robot_assets.cli.console import JsonOption, answer, console
 from robot_assets.core.extras import require
 from robot_assets.core.text import escaped, listed, plural
+from robot_assets.tasks.detection.decoders.coco import COCO
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -48,7 +49,10 @@ def _print(data: dict[str, Any]) -> None:
                 _line(f"  {line}")
             if len(lines) > _SHOWN:
                 _line(f"  and {len(lines) - _SHOWN} more; --json has all")
-    _line("\nin params.yaml:" if data["decoders"] else "\nno decoder is known for these outputs (docs/decoders.md)")
+    unknown = (
+        f"no decoder is known for these outputs (docs/decoders.md){'; ' if data['remark'] else ''}{data['remark']}"
+    )
+    _line("\nin params.yaml:" if data["decoders"] else f"\n{unknown}")
     for line in _entry(data) if data["decoders"] else ():
         _line(f"  {line}")
 
@@ -110,18 +114,30 @@ def _entry(data: dict[str, Any]) -> Iterator[str]:
     yield "      kind: onnx"
     yield "      pointer: data/onnx/NAME.dvc   # dvc add data/onnx/NAME"
     yield f"      decoder: {best['decoder']}"
-    if best["options"]:
-        yield f"      options: {{{', '.join(f'{key}: {_yaml(value)}' for key, value in best['options'].items())}}}"
+    if options := _options(best, data["labels"]):
+        yield f"      options: {_mapping(options)}"
     given = next(iter(data["inputs"].values()))["shape"]
     if not all(isinstance(size, int) for size in given[1:]):
         yield f"      input_height: {data['input']['shape'][2]}"
         yield f"      input_width: {data['input']['shape'][3]}"
     yield "      licence: LICENCE"
     yield "      trained_on: DATA, CODE, URL"
-    yield "    input: {channels: rgb, mean: [0, 0, 0], std: [1, 1, 1], fit: letterbox}   # as in its training"
+    usual = {"channels": "rgb", "mean": [0, 0, 0], "std": [1, 1, 1], "fit": "letterbox", **best["input"]}
+    yield f"    input: {_mapping(usual)}   # as in its training"
+
+
+def _options(best: dict[str, Any], labels: Sequence[str] | None) -> dict[str, Any]:
+    """Options of a decoder, with the names of the classes where the file has them."""
+    if best["task"] != "detection" or labels is None or best["classes"] not in (None, len(labels)):
+        return dict(best["options"])
+    return {"labels": next((name for name, of in COCO.items() if of == tuple(labels)), list(labels)), **best["options"]}
+
+
+def _mapping(values: Mapping[str, Any]) -> str:
+    return f"{{{', '.join(f'{key}: {_yaml(value)}' for key, value in values.items())}}}"
 
 
 def _yaml(value: Any) -> str:
     import json
 
-    return json.dumps(value)
+    return value if isinstance(value, str) and value.isidentifier() else json.dumps(value, ensure_ascii=False)

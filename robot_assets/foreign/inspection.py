@@ -15,7 +15,7 @@ from robot_assets.foreign.conversion import convert
 from robot_assets.foreign.interface import outputs_of
 from robot_assets.foreign.placement import place
 from robot_assets.foreign.reading import find_file, read_model
-from robot_assets.tasks.detection.decoders.recognize import proposals
+from robot_assets.tasks.detection.decoders.recognize import labels_in, proposals, remark
 
 Outputs = Mapping[str, tuple[int, ...]]
 
@@ -30,6 +30,7 @@ class Fit:
         reason: What in the outputs suggests it.
         options: Options that have to differ from their defaults.
         classes: Number of classes that the outputs have; None: the shapes do not show it.
+        input: Keys of ``input`` in params.yaml, as such exports usually need them.
     """
 
     task: str
@@ -37,6 +38,7 @@ class Fit:
     reason: str
     options: Mapping[str, Any] = field(default_factory=dict)
     classes: int | None = None
+    input: Mapping[str, Any] = field(default_factory=dict)
 
 
 def inspect_onnx(source: Path, height: int | None = None, width: int | None = None) -> dict[str, Any]:
@@ -73,6 +75,8 @@ def inspect_onnx(source: Path, height: int | None = None, width: int | None = No
         "quantized_layers": len(placement.weighted) if placement else None,
         "float_layers": dict(placement.in_float) if placement else {},
         "decoders": [_as_json(fit) for fit in fits_of(outputs, (converted.shape[2], converted.shape[3]))],
+        "labels": labels_in({entry.key: entry.value for entry in given.metadata_props}),
+        "remark": remark(outputs),
     }
 
 
@@ -84,7 +88,8 @@ def fits_of(outputs: Outputs, size: tuple[int, int]) -> tuple[Fit, ...]:
         size: Height and width of the input in pixels.
     """
     detection = (
-        Fit("detection", one.decoder, one.reason, one.options, one.classes) for one in proposals(outputs, size)
+        Fit("detection", one.decoder, one.reason, one.options, one.classes, one.input)
+        for one in proposals(outputs, size)
     )
     found = tuple(detection)
     return found or tuple(_maps(outputs, size))
@@ -120,6 +125,11 @@ def _as_json(fit: Fit) -> dict[str, Any]:
         "task": fit.task,
         "decoder": fit.decoder,
         "reason": fit.reason,
-        "options": {key: list(value) if isinstance(value, tuple) else value for key, value in fit.options.items()},
+        "options": _listed(fit.options),
         "classes": fit.classes,
+        "input": _listed(fit.input),
     }
+
+
+def _listed(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items()}
