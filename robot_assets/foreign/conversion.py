@@ -17,7 +17,7 @@ from robot_assets.foreign.checking import CONTROL_FLOW, inputs_of, problems_of, 
 from robot_assets.foreign.constants import bypass, constants_to_initializers, quantize_constants, remove_unread
 from robot_assets.foreign.errors import refused
 from robot_assets.foreign.opset import to_opset
-from robot_assets.foreign.simplification import simplified
+from robot_assets.foreign.simplification import run_once, simplified
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto
@@ -75,6 +75,7 @@ def convert(given: ModelProto, origin: str, height: int | None = None, width: in
     _normalize(model)
     model = _with_shapes(model, origin)
     _refuse(origin, _left_over(model))
+    run_once(model, origin, shape)
     return Converted(model, tuple(changes), is_quantized, is_nhwc, shape)
 
 

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_assets.core.errors import ExportError
-from robot_assets.core.text import escaped
 from robot_assets.export.parity import read_input, reference_indices
+from robot_assets.foreign.simplification import not_runnable
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -41,11 +40,14 @@ def runner(model: ModelProto, interface: Interface, *, is_nhwc: bool = False) ->
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # ONNX Runtime has a class of its own for each status
-        raise _not_runnable(error) from None
+        raise not_runnable("the graph", error) from None
 
     def run(images: NDArray[np.float32]) -> Heads:
         pixels = np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if is_nhwc else images
-        heads: Heads = session.run(list(interface.head_names), {interface.input.name: pixels})
+        try:
+            heads: Heads = session.run(list(interface.head_names), {interface.input.name: pixels})
+        except Exception as error:  # as above
+            raise not_runnable("the graph", error) from None
         return heads
 
     return run
@@ -61,12 +63,3 @@ def evaluated(model: ModelProto, split: PackedSplit, interface: Interface) -> Me
     from robot_assets.training.evaluate import evaluate
 
     return evaluate(runner(model, interface), split, interface)
-
-
-def _not_runnable(error: Exception) -> ExportError:
-    reason = str(error).strip().splitlines()[0][-300:]
-    return ExportError(
-        escaped(f"ONNX Runtime cannot load the graph: {reason}"),
-        needed="a graph that ONNX Runtime runs: it is calibrated and evaluated there",
-        fix="export the network again for ONNX Runtime, then: dvc add FILE",
-    )

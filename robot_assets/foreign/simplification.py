@@ -15,7 +15,11 @@ if TYPE_CHECKING:
 
 
 def simplified(model: ModelProto, origin: str, changes: list[str]) -> ModelProto:
-    """The graph after ONNX Runtime's basic optimizations, which write operators of ONNX alone."""
+    """The graph after these optimizations; what changed is added to ``changes``.
+
+    Raises:
+        ExportError: ONNX Runtime does not load it.
+    """
     import onnx
     import onnxruntime
 
@@ -29,7 +33,7 @@ def simplified(model: ModelProto, origin: str, changes: list[str]) -> ModelProto
         try:
             onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         except Exception as error:  # ONNX Runtime has a class of its own for each status
-            raise _not_runnable(origin, error) from None
+            raise not_runnable(origin, error) from None
         simplified = onnx.load(options.optimized_model_filepath)
     constants_to_initializers(simplified.graph)
     remove_unread(simplified.graph)
@@ -40,10 +44,30 @@ def simplified(model: ModelProto, origin: str, changes: list[str]) -> ModelProto
     return simplified
 
 
-def _not_runnable(origin: str, error: Exception) -> ExportError:
+def run_once(model: ModelProto, origin: str, shape: tuple[int, ...]) -> None:
+    """Run ``model`` on zeros: shapes that do not fit each other are found by running alone.
+
+    Raises:
+        ExportError: It fails.
+    """
+    import numpy as np
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+        session.run(None, {model.graph.input[0].name: np.zeros(shape, np.float32)})
+    except Exception as error:  # ONNX Runtime has a class of its own for each status
+        raise not_runnable(origin, error) from None
+
+
+def not_runnable(origin: str, error: Exception) -> ExportError:
+    """The error for a graph that ONNX Runtime does not load or run."""
     reason = str(error).strip().splitlines()[0][-300:]
     return ExportError(
-        f"ONNX Runtime cannot load {origin}: {reason}",
+        escaped(f"ONNX Runtime cannot run {origin}: {reason}"),
         needed="a graph that ONNX Runtime runs: it is calibrated and evaluated there",
-        fix="check the file where it was made: python -m onnxruntime.tools.check_onnx_model_mobile_usability FILE",
+        fix="run the file in onnxruntime where it was made; export it again, then: dvc add FILE",
     )
