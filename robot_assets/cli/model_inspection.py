@@ -49,9 +49,8 @@ def _print(data: dict[str, Any]) -> None:
                 _line(f"  {line}")
             if len(lines) > _SHOWN:
                 _line(f"  and {len(lines) - _SHOWN} more; --json has all")
-    unknown = (
-        f"no decoder is known for these outputs (docs/decoders.md){'; ' if data['remark'] else ''}{data['remark']}"
-    )
+    remark = f"; {data['remark']}" if data["remark"] else ""
+    unknown = f"no decoder is known for these outputs (docs/decoders.md){remark}"
     _line("\nin params.yaml:" if data["decoders"] else f"\n{unknown}")
     for line in _entry(data) if data["decoders"] else ():
         _line(f"  {line}")
@@ -105,16 +104,17 @@ def _shape(shape: list[Any]) -> str:
 def _entry(data: dict[str, Any]) -> Iterator[str]:
     """The entry of params.yaml with the decoder that fits best; capitals are to be filled in."""
     best = data["decoders"][0]
+    options = _options(best, data["labels"])
     yield "models:"
     yield "  NAME:"
     yield f"    task: {best['task']}"
-    yield "    dataset: DATASET" + (f"   # of {plural(best['classes'], 'class', 'classes')}" if best["classes"] else "")
+    yield f"    dataset: DATASET{_classes(best, options)}"
     yield "    targets: [TARGET]"
     yield "    source:"
     yield "      kind: onnx"
     yield "      pointer: data/onnx/NAME.dvc   # dvc add data/onnx/NAME"
     yield f"      decoder: {best['decoder']}"
-    if options := _options(best, data["labels"]):
+    if options:
         yield f"      options: {_mapping(options)}"
     given = next(iter(data["inputs"].values()))["shape"]
     if not all(isinstance(size, int) for size in given[1:]):
@@ -124,6 +124,12 @@ def _entry(data: dict[str, Any]) -> Iterator[str]:
     yield "      trained_on: DATA, CODE, URL"
     usual = {"channels": "rgb", "mean": [0, 0, 0], "std": [1, 1, 1], "fit": "letterbox", **best["input"]}
     yield f"    input: {_mapping(usual)}   # as in its training"
+
+
+def _classes(best: dict[str, Any], options: dict[str, Any]) -> str:
+    if "labels" in options:
+        return "   # its classes are among the labels"
+    return f"   # of {plural(best['classes'], 'class', 'classes')}" if best["classes"] else ""
 
 
 def _options(best: dict[str, Any], labels: Sequence[str] | None) -> dict[str, Any]:
