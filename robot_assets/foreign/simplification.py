@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_assets.core.errors import ExportError
-from robot_assets.core.text import plural
+from robot_assets.core.text import escaped, plural
 from robot_assets.foreign.constants import constants_to_initializers, remove_unread
 
 if TYPE_CHECKING:

@@ -251,7 +251,7 @@ def test_another_input_is_named(inputs, text):
         (helper.make_node("Relu", ["conv0"], ["conv0"], name="act"), "tensor 'conv0' is made 2 times"),
         (
             helper.make_node("Relu", ["conv0"], ["images"], name="act"),
-            "'images' is made by a node and given as an input",
+            "made by a node and given as an input",
         ),
     ],
 )

@@ -88,7 +88,7 @@ def test_a_truncated_file_is_refused(tmp_path, share):
 @pytest.mark.parametrize("payload", [b"hello, this is text", bytes(range(256)), b"\x08\x08"])
 def test_bytes_of_nothing_known_are_refused(tmp_path, payload):
     (tmp_path / "net.onnx").write_bytes(payload)
-    with pytest.raises(ExportError, match="net.onnx"):
+    with pytest.raises(ExportError, match=r"net\.onnx"):
         read_model(tmp_path)
 
 
@@ -101,7 +101,7 @@ def test_a_file_above_the_limit_is_refused_before_it_is_read(tmp_path):
 
 
 def test_a_missing_file_and_a_folder_without_one_are_named(tmp_path):
-    with pytest.raises(ExportError, match="no .*absent"):
+    with pytest.raises(ExportError, match=r"no .*absent"):
         read_model(tmp_path / "absent")
     with pytest.raises(ExportError, match=r"has 0 files ending in \.onnx"):
         read_model(tmp_path)
@@ -117,9 +117,7 @@ def test_a_folder_with_two_files_names_both(tmp_path):
 def test_missing_external_data_names_the_tensor_and_the_file(tmp_path):
     path = saved(tmp_path, external="net.data")
     (tmp_path / "net.data").unlink()
-    with pytest.raises(
-        ExportError, match=r"'layer0.weight': its data is in another file, 'net.data', which is missing"
-    ):
+    with pytest.raises(ExportError, match=r"'layer0.weight': its data is in another file, 'net.data'"):
         read_model(path)
 
 
