@@ -46,10 +46,10 @@ def run(
     engine: EngineArgument,
     images: Annotated[list[Path], typer.Argument(help="Image files, and folders whose images are taken.")],
     out: Annotated[Path, typer.Option("--out", help="Directory for the drawn images.")],
-    score: Annotated[float, typer.Option(min=0.01, max=1.0, help="Lowest score that is drawn.")] = 0.3,
+    score: Annotated[float, typer.Option(min=0.01, max=1.0, help="Lowest score that is drawn, of detections.")] = 0.3,
     as_json: JsonOption = False,
 ) -> None:
-    """Detect objects in IMAGES and draw them. Nothing is drawn unless all images can be read.
+    """Run an engine on IMAGES and draw what it finds. Nothing is drawn unless all images can be read.
 
     Example: robot-assets engine run sidewalk_detector/engine/cpu street.jpg --out drawn
     """
@@ -62,7 +62,7 @@ def run(
     for path in paths:
         _read(path)
     out.mkdir(parents=True, exist_ok=True)
-    rows = [_detect(loaded, path, out / f"{path.stem}.png", score) for path in paths]
+    rows = [_predict(loaded, path, out / f"{path.stem}.png", score) for path in paths]
     answer({"images": rows}, as_json, lambda: _print_rows(rows))
 
 
@@ -270,33 +270,25 @@ def _refuse_file(out: Path) -> None:
         )
 
 
-def _detect(engine: Engine, path: Path, out: Path, score: float) -> dict[str, Any]:
+def _predict(engine: Engine, path: Path, out: Path, score: float) -> dict[str, Any]:
     from PIL import Image
 
     from robot_assets.core.publishing import publishing_file
-    from robot_assets.figures.detections import draw_detections
+    from robot_assets.tasks.registry import task_of
 
-    pixels = _read(path)
-    found = engine.detect(pixels, score)
-    classes = engine.manifest.classes
-    drawn = draw_detections(pixels, found.boxes, found.labels, found.scores, classes)
+    pixels, interface = _read(path), engine.manifest.interface
+    drawing = task_of(interface.task).load_drawing()
+    found = engine.predict(pixels)
+    drawn = drawing.drawn(pixels, found, interface.classes, score)
     with publishing_file(out) as staging:
         Image.fromarray(drawn).save(staging, format="PNG")
-    detections = [
-        {
-            "class": classes[int(label)],
-            "score": round(float(value), 4),
-            "box": [round(float(edge), 1) for edge in box],
-        }
-        for box, label, value in zip(found.boxes, found.labels, found.scores, strict=True)
-    ]
-    return {"image": str(path), "drawn": str(out), "detections": detections}
+    return {"image": str(path), "drawn": str(out), "findings": drawing.findings(found, interface.classes, score)}
 
 
 def _read(path: Path) -> NDArray[np.uint8]:
     """The pixels of an image that a person named."""
-    from robot_assets.data.images import SUFFIXES, decode_rgb, inspect_image, read_bytes
     from robot_assets.core.label_issues import BadItem
+    from robot_assets.data.images import SUFFIXES, decode_rgb, inspect_image, read_bytes
 
     quoted = shlex.quote(str(path))
     if not path.exists():
@@ -328,8 +320,13 @@ def _print_get(data: dict[str, Any]) -> None:
 
 def _print_rows(rows: list[dict[str, Any]]) -> None:
     for row in rows:
-        found = ", ".join(f"{one['class']} {one['score']:.2f}" for one in row["detections"]) or "nothing"
+        found = ", ".join(map(_in_words, row["findings"])) or "nothing"
         console().print(escaped(f"{row['drawn']}: {found}"), highlight=False, markup=False, soft_wrap=True)
+
+
+def _in_words(finding: dict[str, Any]) -> str:
+    shown = f"{finding['score']:.2f}" if "score" in finding else f"{finding['share']:.0%}"
+    return f"{finding['class']} {shown}"
 
 
 def _print_bench(data: dict[str, Any]) -> None:

@@ -34,7 +34,7 @@ def variant_comparison(
     *,
     reference: str | None = None,
     drop_points_max: float | None = None,
-    measure: str = "mAP@50",
+    measure: str,
     split: str = "validation",
 ) -> bytes:
     """Draw each variant as a dot, with its difference to the reference in points (hundredths).

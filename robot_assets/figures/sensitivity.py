@@ -38,7 +38,7 @@ def layer_losses(
     in_float: Collection[str],
     latency_added: Mapping[str, float],
     images: int,
-    measure: str = "mAP@50",
+    measure: str,
 ) -> bytes:
     """Draw a bar for each layer: the points that are lost when it alone is quantized.
 

@@ -100,6 +100,17 @@ class Drawing(Protocol):
         """Images with their labels, and with what a network says of them, in pixels of the image."""
         ...
 
+    def drawn(self, image: Any, prediction: Any, classes: Sequence[str], score_min: float) -> Any:
+        """An image uint8 (H, W, 3) with what a network says of it, in pixels of the image.
+
+        ``score_min`` is the lowest score that is shown, where predictions have scores.
+        """
+        ...
+
+    def findings(self, prediction: Any, classes: Sequence[str], score_min: float) -> list[dict[str, Any]]:
+        """The same as plain data: dictionaries with ``class``, with ``score`` or ``share``, and others of the task."""
+        ...
+
 
 @dataclass(frozen=True, kw_only=True)
 class Decoder:

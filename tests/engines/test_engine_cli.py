@@ -29,7 +29,7 @@ def test_run_draws_what_it_finds(street, tmp_path):
     done = invoke("run", whole().engine, street, "--out", tmp_path / "drawn", "--score", "0.2", "--json")
     assert done.exit_code == 0
     [row] = json.loads(done.stdout)["images"]
-    assert "red" in {one["class"] for one in row["detections"]}
+    assert "red" in {one["class"] for one in row["findings"]}
     drawn = np.asarray(Image.open(tmp_path / "drawn" / "street.png"))
     assert drawn.shape[2] == 3
     assert drawn.shape[0] % 64 == 0

@@ -5,17 +5,12 @@ import os
 import sys
 import threading
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from hypothesis.extra.numpy import arrays
 
 from robot_assets.data.packed import open_split
-from robot_assets.engines.evaluation import INFERENCES_MIN, WARMUP, evaluate_engine, to_input
+from robot_assets.engines.evaluation import INFERENCES_MIN, WARMUP, evaluate_engine
 from robot_assets.engines.helper_pool import HelperPool
 from robot_assets.engines.load import load_engine
-from robot_assets.runtime import preprocess
 from robot_assets.training.evaluate import evaluate
 from tests.detector_chain import whole
 
@@ -24,7 +19,7 @@ from tests.detector_chain import whole
 def expected():
     chain = whole()
     with load_engine(chain.engine) as engine:
-        return evaluate(engine.infer, open_split(chain.dataset, "test"), engine.manifest.network)
+        return evaluate(engine.infer, open_split(chain.dataset, "test"), engine.manifest.interface)
 
 
 @pytest.mark.parametrize("helpers", [0, 1, 2])
@@ -58,11 +53,6 @@ def test_helpers_leave_threads_and_the_interpreter_as_they_were():
 def test_helpers_take_only_cores_that_the_engine_leaves():
     found = evaluate_engine(whole().engine, whole().dataset, is_scored=False)
     assert found.helpers == min(2, len(os.sched_getaffinity(0)) - 1)
-
-
-@given(arrays(np.uint8, st.tuples(st.integers(1, 9), st.integers(1, 9), st.just(3))))
-def test_the_input_is_that_of_training_to_the_last_bit(image):
-    assert np.array_equal(to_input(image), preprocess.to_input([image]))
 
 
 @pytest.mark.parametrize("helpers", [0, 1, 3])

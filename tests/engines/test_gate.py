@@ -64,7 +64,7 @@ def evaluation() -> Evaluation:
 
 def accuracy(checkpoint, **changes) -> Verdict:
     chain = whole()
-    found = check_engine(chain.engine, gate(**changes), ["accuracy"], dataset=chain.dataset, checkpoint=checkpoint)
+    found = check_engine(chain.engine, gate(**changes), ["accuracy"], dataset=chain.dataset, baseline=checkpoint)
     return found["accuracy"]
 
 
@@ -84,7 +84,7 @@ def test_an_engine_within_its_accuracy_budget_passes():
 def test_an_engine_that_lost_too_much_fails_with_both_figures_and_a_fix(tmp_path):
     verdict = accuracy(checkpoint_with(0.99, tmp_path / "checkpoint"))
     assert not verdict.passed
-    assert "checkpoint 99.00" in verdict.summary
+    assert "float 99.00" in verdict.summary
     assert "params.yaml" in verdict.fix
 
 
@@ -108,7 +108,7 @@ def test_one_evaluation_serves_every_gate_and_facts_are_plain_data():
         gate(accuracy_drop_points_max=8.0),
         GATES,
         dataset=chain.dataset,
-        checkpoint=chain.checkpoint,
+        baseline=chain.checkpoint,
         onnx=chain.onnx,
     )
     assert list(found) == ["accuracy", "parity", "latency", "resources"]

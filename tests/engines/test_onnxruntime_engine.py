@@ -12,9 +12,10 @@ from robot_assets.core.errors import EngineError
 from robot_assets.engines.load import load_engine, load_manifest
 from robot_assets.engines.onnxruntime.build import build_engine
 from robot_assets.export.onnx_export import export_float
+from robot_assets.runtime.decoding import decoder_code
 from robot_assets.runtime.manifest import save_manifest
 from tests.alter import flip_bit
-from tests.detector_chain import CLASSES, NETWORK, TARGET, whole
+from tests.detector_chain import CLASSES, INTERFACE, TARGET, whole
 
 
 @pytest.fixture
@@ -42,7 +43,8 @@ def test_the_manifest_describes_the_engine():
     assert manifest.onnx_md5 == md5_of(chain.onnx / "model.onnx")
     assert manifest.engine_md5 == md5_of(chain.engine / "engine.onnx")
     assert manifest.classes == CLASSES
-    assert manifest.network == NETWORK
+    assert manifest.interface == INTERFACE
+    assert manifest.decoder_code == decoder_code(INTERFACE)
     assert manifest.input.shape == (1, 3, 64, 96)
     assert not {key for key in json.loads((chain.engine / "manifest.json").read_bytes()) if "ms" in key.split("_")}
 
@@ -58,7 +60,7 @@ def test_it_detects_drawn_boxes_in_an_image_of_another_size():
     pixels = np.random.default_rng(3).integers(0, 90, (64, 96, 3), dtype=np.uint8)
     pixels[15:40, 30:55] = (220, 40, 40)
     large = pixels.repeat(4, axis=0).repeat(4, axis=1)
-    found = load_engine(whole().engine).detect(large, 0.2)
+    found = load_engine(whole().engine).predict(large)
     assert CLASSES[found.labels[0]] == "red"
     assert np.abs(found.boxes[0] - np.array([120, 60, 220, 160])).max() < 24
 
@@ -72,7 +74,7 @@ def test_one_changed_byte_of_the_engine_is_refused_with_both_hashes(engine):
     assert load_manifest(engine).engine_md5 in caught.value.found
 
 
-@pytest.mark.parametrize("changes", [{"threads": 64}, {"classes": ["a", "b", "c"]}, {"engine_md5": "0" * 32}])
+@pytest.mark.parametrize("changes", [{"threads": 64}, {"decoder_code": "0" * 32}, {"engine_md5": "0" * 32}])
 def test_an_edited_manifest_is_refused(engine, changes):
     rewrite_manifest(engine, **changes)
     with pytest.raises(EngineError, match="digest"):
@@ -117,7 +119,7 @@ def test_a_graph_without_quantization_is_refused(tmp_path):
     export_float(chain.checkpoint, path)
     card = json.loads((tmp_path / "onnx" / "model.json").read_bytes()) | {"md5": md5_of(path)}
     (tmp_path / "onnx" / "model.json").write_text(json.dumps(card))
-    with pytest.raises(EngineError, match="runs in int8"):
+    with pytest.raises(EngineError, match="is quantized"):
         build_engine(tmp_path / "onnx", TARGET, tmp_path / "engine")
     assert not (tmp_path / "engine").exists()
 
@@ -142,6 +144,44 @@ def test_engines_load_and_run_without_torch():
         "from robot_assets.engines.load import load_engine\n"
         "from robot_assets.engines import benchmark, gate\n"
         f"engine = load_engine(Path({str(whole().engine)!r}))\n"
-        "engine.detect(np.zeros((64, 96, 3), np.uint8))\n"
+        "engine.predict(np.zeros((64, 96, 3), np.uint8))\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_an_engine_of_another_decoder_predicts_nothing_and_both_versions_are_named(engine):
+    manifest = load_manifest(engine)
+    save_manifest(engine, manifest.model_copy(update={"decoder_code": "0" * 32}))
+    with load_engine(engine) as loaded, pytest.raises(EngineError) as caught:
+        loaded.predict(np.zeros((64, 96, 3), np.uint8))
+    assert manifest.decoder_code in caught.value.found
+    assert "0" * 32 in caught.value.needed
+    assert "build the engine again" in caught.value.fix
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"), [({"task": "depth"}, "'depth'"), ({"decoder": "yolo99"}, "'yolo99'")], ids=["task", "decoder"]
+)
+def test_a_task_or_decoder_that_is_not_installed_here_is_named(engine, changes, named):
+    manifest = load_manifest(engine)
+    interface = manifest.interface.model_copy(update=changes)
+    save_manifest(engine, manifest.model_copy(update={"interface": interface}))
+    with load_engine(engine) as loaded, pytest.raises(EngineError, match=named):
+        loaded.predict(np.zeros((64, 96, 3), np.uint8))
+
+
+def test_a_manifest_of_an_earlier_format_is_refused_with_both(engine):
+    rewrite_manifest(engine, format=1)
+    with pytest.raises(EngineError, match="has format 1") as caught:
+        load_engine(engine)
+    assert caught.value.needed == "format 2"
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((64, 96), np.uint8), np.zeros((64, 96, 4), np.uint8), np.zeros((64, 96, 3), np.float32)],
+    ids=["grey", "RGBA", "float"],
+)
+def test_an_image_that_is_not_rgb_bytes_is_refused(image):
+    with load_engine(whole().engine) as loaded, pytest.raises(EngineError, match=r"image (uint8|float32) \(64, 96"):
+        loaded.predict(image)

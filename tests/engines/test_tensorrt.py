@@ -25,14 +25,14 @@ from robot_assets.platforms.probe import probe
 from robot_assets.runtime.manifest import save_manifest
 from robot_assets.store import Store
 from tests.alter import flip_bit
-from tests.detector_chain import CLASSES, NETWORK, whole
+from tests.detector_chain import CLASSES, INTERFACE, whole
 from tests.tensorrt_api.use import VERSIONS, absent, standin
 
 BUNDLE = ["build.log", "engine.plan", "layers.json", "manifest.json"]
 
 
 def images(count: int = 1) -> np.ndarray:
-    return np.random.default_rng(5).random((count, 3, NETWORK.input_height, NETWORK.input_width), dtype=np.float32)
+    return np.random.default_rng(5).random((count, 3, INTERFACE.input_height, INTERFACE.input_width), dtype=np.float32)
 
 
 def heads_of_onnx(path: Path, batch: np.ndarray) -> list[np.ndarray]:
@@ -138,7 +138,7 @@ def test_the_manifest_describes_the_engine(trt, tmp_path):
     assert manifest.engine_md5 == md5_of(tmp_path / "engine" / "engine.plan")
     assert manifest.layers_md5 == md5_of(tmp_path / "engine" / "layers.json")
     assert manifest.build_log_md5 == md5_of(tmp_path / "engine" / "build.log")
-    assert (manifest.classes, manifest.network) == (CLASSES, NETWORK)
+    assert (manifest.classes, manifest.interface) == (CLASSES, INTERFACE)
     assert (manifest.gpu.name, manifest.gpu.compute_capability) == ("Orin (stand-in)", "8.7")
     assert manifest.kernels.int8_convolutions == 23
     assert {layer.arithmetic for layer in manifest.layers} <= {"int8", "data_movement"}
@@ -158,7 +158,7 @@ def test_the_gates_judge_such_an_engine(trt, tmp_path):
     build_engine(chain.onnx, TensorRTTarget(), tmp_path / "engine")
     gate = GateSpec(accuracy_drop_points_max=8, latency_ms_p95_max=10_000, parity_differing_share_max=0.2)
     verdicts = check_engine(
-        tmp_path / "engine", gate, GATES, dataset=chain.dataset, checkpoint=chain.checkpoint, onnx=chain.onnx
+        tmp_path / "engine", gate, GATES, dataset=chain.dataset, baseline=chain.checkpoint, onnx=chain.onnx
     )
     assert {name: verdict.passed for name, verdict in verdicts.items()} == dict.fromkeys(GATES, True)
     assert verdicts["accuracy"].facts["map50"] > 0.2
@@ -182,7 +182,7 @@ def test_it_detects_drawn_boxes_in_an_image_of_another_size(trt, tmp_path):
     pixels = np.random.default_rng(3).integers(0, 90, (64, 96, 3), dtype=np.uint8)
     pixels[15:40, 30:55] = (220, 40, 40)
     with load_engine(tmp_path / "engine") as loaded:
-        found = loaded.detect(pixels.repeat(4, axis=0).repeat(4, axis=1), 0.2)
+        found = loaded.predict(pixels.repeat(4, axis=0).repeat(4, axis=1))
     assert CLASSES[found.labels[0]] == "red"
 
 

@@ -67,7 +67,7 @@ def _latencies():
 
 CHARTS = {
     "curves": lambda: training_curves(HISTORY, NAMES),
-    "variants": lambda: variant_comparison(VARIANTS, "QAT", drop_points_max=1.0),
+    "variants": lambda: variant_comparison(VARIANTS, "QAT", drop_points_max=1.0, measure="mIoU"),
     "classes": lambda: per_class_comparison(AP, ["ball", "human", "parking"]),
     "latency": lambda: latency_histogram(_latencies(), 40.0, condition="2 cores"),
     "balance": lambda: class_balance(COUNTS),
@@ -78,16 +78,17 @@ CHARTS = {
         in_float=["heads.s8.cls"],
         latency_added={"stem": 0.001, "heads.s8.cls": 0.061},
         images=200,
+        measure="mIoU",
     ),
 }
 NOTHING = {
     "curves": lambda: training_curves([], NAMES),
-    "variants": lambda: variant_comparison({}, None),
+    "variants": lambda: variant_comparison({}, None, measure="mIoU"),
     "classes": lambda: per_class_comparison({}, []),
     "latency": lambda: latency_histogram({}, None),
     "balance": lambda: class_balance({}),
     "sessions": lambda: session_split({}),
-    "layers": lambda: layer_losses({}, errors={}, in_float=[], latency_added={}, images=200),
+    "layers": lambda: layer_losses({}, errors={}, in_float=[], latency_added={}, images=200, measure="mIoU"),
 }
 
 
@@ -154,7 +155,7 @@ class TestStyle:
 class TestLayers:
     def draw(self, **changes):
         given = {"errors": ERRORS, "in_float": [], "latency_added": {}, "images": 200, **changes}
-        return layer_losses(LOSSES, **given)
+        return layer_losses(LOSSES, measure="mIoU", **given)
 
     def test_layers_left_in_float_have_the_colour_of_float(self, pixels):
         grey, green = variant_colour("FP32"), variant_colour("INT8")
@@ -167,7 +168,9 @@ class TestLayers:
         with pytest.raises(ValueError, match="no layer 'neck'; there are stem"):
             self.draw(in_float=["neck"])
         with pytest.raises(ValueError, match="not finite"):
-            layer_losses({"a": float("nan")}, errors={"a": 0.0}, in_float=[], latency_added={}, images=8)
+            layer_losses(
+                {"a": float("nan")}, errors={"a": 0.0}, in_float=[], latency_added={}, images=8, measure="mIoU"
+            )
 
 
 class TestCurves:
@@ -202,23 +205,23 @@ class TestCurves:
 
 class TestComparison:
     def test_each_variant_has_a_dot_in_its_colour(self, pixels):
-        image = pixels(variant_comparison(VARIANTS, "QAT"))
+        image = pixels(variant_comparison(VARIANTS, "QAT", measure="mIoU"))
         assert all(count(image, variant_colour(name)) > 30 for name in VARIANTS)
 
     def test_the_chosen_variant_is_highlighted(self, pixels):
         colour = variant_colour("PTQ mse")
-        with_choice = count(pixels(variant_comparison(VARIANTS, "PTQ mse")), colour)
-        assert with_choice > count(pixels(variant_comparison(VARIANTS, None)), colour) + 60
+        with_choice = count(pixels(variant_comparison(VARIANTS, "PTQ mse", measure="mIoU")), colour)
+        assert with_choice > count(pixels(variant_comparison(VARIANTS, None, measure="mIoU")), colour) + 60
 
     def test_equal_values_and_values_that_are_not_measured_are_drawn(self):
-        assert variant_comparison({"FP32": 0.5, "QAT": 0.5}, "QAT")
-        assert variant_comparison({"FP32": None, "QAT": float("nan"), "PTQ": 0.4}, "QAT")
-        assert variant_comparison({"FP32": None}, "FP32")
+        assert variant_comparison({"FP32": 0.5, "QAT": 0.5}, "QAT", measure="mIoU")
+        assert variant_comparison({"FP32": None, "QAT": float("nan"), "PTQ": 0.4}, "QAT", measure="mIoU")
+        assert variant_comparison({"FP32": None}, "FP32", measure="mIoU")
 
     @pytest.mark.parametrize(("chosen", "reference"), [("INT4", None), (None, "FP64")])
     def test_an_unknown_variant_is_refused(self, chosen, reference):
         with pytest.raises(ValueError, match="there are FP32 checkpoint"):
-            variant_comparison(VARIANTS, chosen, reference=reference)
+            variant_comparison(VARIANTS, chosen, reference=reference, measure="mIoU")
 
     def test_a_class_that_is_not_measured_keeps_its_row(self, pixels):
         two = pixels(per_class_comparison(AP, ["ball", "human"]))

@@ -102,13 +102,18 @@ CHARTS = {
     "one class": lambda names: class_balance({"train": {names[0]: 3}}),
     "sessions": lambda names: session_split({"train": dict.fromkeys(names, 9), "test": {names[0]: 2}}),
     "classes": lambda names: per_class_comparison({names[0]: dict.fromkeys(names, 0.5)}, names),
-    "variants": lambda names: variant_comparison(dict.fromkeys(names, 0.5), names[1]),
+    "variants": lambda names: variant_comparison(dict.fromkeys(names, 0.5), names[1], measure="mIoU"),
     "curves": lambda names: training_curves(
         [{"epoch": 1, f"loss_{names[0]}": 0.5, "val_map50": 0.1}], {"val_map50": names[0]}
     ),
     "latency": lambda names: latency_histogram({name: [1.0 + i] for i, name in enumerate(names)}, 4.0),
     "layers": lambda names: layer_losses(
-        dict.fromkeys(names, 1.5), errors=dict.fromkeys(names, 0.1), in_float=names[:1], latency_added={}, images=1
+        dict.fromkeys(names, 1.5),
+        errors=dict.fromkeys(names, 0.1),
+        in_float=names[:1],
+        latency_added={},
+        images=1,
+        measure="mIoU",
     ),
 }
 HOSTILE = ["$x_1$ ${", "a_b^c \\frac", "line\nbreak\ttab", "\x1b[31mred\x07", "\u202eright", "\ud800", "", " "]

@@ -19,11 +19,16 @@ from robot_assets.sensitivity.latency import measure_variants
 from robot_assets.sensitivity.search import SearchResult, Trial
 from robot_assets.sensitivity.spec import SensitivitySpec
 from robot_assets.sensitivity.summary import headline
+from robot_assets.tasks.detection.task import METRIC
 from robot_assets.training.evaluate import evaluate
-from tests.detector_chain import NETWORK, TARGET, whole
+from tests.detector_chain import INTERFACE, TARGET, whole
 from tests.synthetic.corrupted import corrupt_scale
 
 SPEC = SensitivitySpec(images=8, drop_points_max=1.0)
+
+
+def weights_of(chain) -> dict[str, Path]:
+    return {"ptq": chain.ptq, "qat": chain.qat}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +40,7 @@ def bad_scale(tmp_path_factory) -> Path:
 def found(bad_scale, tmp_path_factory):
     out = tmp_path_factory.mktemp("found") / "sensitivity"
     chain = whole()
-    return find_sensitive_layers(bad_scale, chain.ptq, chain.qat, chain.dataset, SPEC, out), out
+    return find_sensitive_layers(bad_scale, weights_of(chain), chain.dataset, SPEC, out), out
 
 
 def test_the_layer_with_the_wrong_scale_has_the_largest_loss(found):
@@ -57,12 +62,12 @@ def test_that_layer_alone_in_float_restores_the_accuracy(found):
 def test_an_engine_of_the_artifact_is_accurate_again(found, bad_scale, tmp_path):
     _, out = found
     val = open_split(whole().dataset, "val")
-    map50 = {}
+    scores = {}
     for name, source in (("wrong", bad_scale), ("mixed", out), ("exported", whole().onnx)):
         build_engine(source, TARGET, tmp_path / name)
-        map50[name] = evaluate(load_engine(tmp_path / name).infer, val, NETWORK).map50
-    assert map50["wrong"] < map50["exported"] - 0.1
-    assert map50["mixed"] > map50["exported"] - 0.02
+        scores[name] = evaluate(load_engine(tmp_path / name).infer, val, INTERFACE).score
+    assert scores["wrong"] < scores["exported"] - 0.1
+    assert scores["mixed"] > scores["exported"] - 0.02
     gate = GateSpec(latency_ms_p95_max=1000)
     [parity] = check_engine(tmp_path / "mixed", gate, ["parity"], dataset=whole().dataset, onnx=out).values()
     assert parity.passed, parity.summary
@@ -71,7 +76,7 @@ def test_an_engine_of_the_artifact_is_accurate_again(found, bad_scale, tmp_path)
 def test_the_same_inputs_give_the_same_bytes(found, bad_scale, tmp_path):
     _, out = found
     chain = whole()
-    find_sensitive_layers(bad_scale, chain.ptq, chain.qat, chain.dataset, SPEC, tmp_path / "again")
+    find_sensitive_layers(bad_scale, weights_of(chain), chain.dataset, SPEC, tmp_path / "again")
     names = sorted(path.name for path in out.iterdir())
     assert names == ["model.json", "model.onnx", "reference.safetensors", "sensitivity.json"]
     assert all((out / name).read_bytes() == (tmp_path / "again" / name).read_bytes() for name in names)
@@ -80,7 +85,7 @@ def test_the_same_inputs_give_the_same_bytes(found, bad_scale, tmp_path):
 def test_a_graph_within_the_bound_is_not_changed(tmp_path):
     chain = whole()
     spec = SensitivitySpec(images=8, drop_points_max=100.0)
-    sensitivity = find_sensitive_layers(chain.onnx, chain.ptq, chain.qat, chain.dataset, spec, tmp_path / "out")
+    sensitivity = find_sensitive_layers(chain.onnx, weights_of(chain), chain.dataset, spec, tmp_path / "out")
     assert sensitivity.chosen.best.layers == ()
     assert (tmp_path / "out" / "model.onnx").read_bytes() == (chain.onnx / "model.onnx").read_bytes()
 
@@ -92,8 +97,9 @@ def test_weights_of_another_model_are_refused(bad_scale, tmp_path):
 
     path = tmp_path / "other" / "model.safetensors"
     save_file({name: 2 * value for name, value in load_file(path).items()}, str(path))
+    other = dict.fromkeys(("ptq", "qat"), tmp_path / "other")
     with pytest.raises(ExportError, match="does not round to the weights of layer stem"):
-        find_sensitive_layers(bad_scale, tmp_path / "other", tmp_path / "other", chain.dataset, SPEC, tmp_path / "out")
+        find_sensitive_layers(bad_scale, other, chain.dataset, SPEC, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -113,7 +119,7 @@ def test_the_headline_names_the_worst_layer_and_the_choice(found):
 
 def result(losses: dict[str, float], best: Trial, holds: bool, int8: float) -> Sensitivity:
     layers = tuple(LayerLoss(Layer(name, "Conv"), loss, 0.01, 0.1) for name, loss in losses.items())
-    return Sensitivity(layers, 0.7, 0.7 - int8 / 100, SearchResult(best, holds, (best,)), 1.0, 200)
+    return Sensitivity(METRIC, layers, 0.7, 0.7 - int8 / 100, SearchResult(best, holds, (best,)), 1.0, 200)
 
 
 @pytest.mark.parametrize(

@@ -8,20 +8,23 @@ from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.page import Facts, Page
 from robot_assets.core.verdict import Verdict
-from robot_assets.engines.budgets import BUDGETS
+from robot_assets.engines.budgets import BUDGETS, GateSpec, of_foreign_graph
 from robot_assets.engines.registry import engine_kind
 from robot_assets.lineage.graph import AssetTraits, Gate, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
 from robot_assets.pipeline.kinds.platform import require_this_device
+from robot_assets.pipeline.models import OnnxModel
+from robot_assets.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from robot_assets.pipeline.kind import GateStep, Step
-    from robot_assets.pipeline.params import ModelSpec, Params
+    from robot_assets.pipeline.models import ModelSpec
+    from robot_assets.pipeline.params import Params
     from robot_assets.pipeline.targets import TargetEntry
 
 _GATES = {
-    "accuracy": "The engine loses no more mAP@50 against its checkpoint than the target allows.",
+    "accuracy": "The engine loses no more {metric} against its network in float than the target allows.",
     "parity": "The engine answers as the ONNX graph does that it was built from.",
     "latency": "The engine keeps the latency and throughput budgets of its target.",
     "resources": "The engine keeps the target's budgets of load time, memory, size, power and temperature.",
@@ -47,40 +50,58 @@ class _Target:
     """What the engines of a target have in common: read once, since a fleet has thousands of them."""
 
     entry: TargetEntry
+    entry_for_foreign_graphs: TargetEntry
     build_code: tuple[str, ...]
     judge_code: tuple[str, ...]
     read: Mapping[str, Any]
-    budgets: Mapping[str, Mapping[str, float]]
 
     @classmethod
     def of(cls, given: TargetEntry) -> _Target:
         kind = engine_kind(given.kind)
         return cls(
             given,
+            given.model_copy(update={"gate": of_foreign_graph(given.gate)}),
             (entry(run), *kind.build_code),
             (entry(judge), *kind.run_code),
             {"target": kind.slice(given)},
-            {gate: given.gate.of(gate) for gate in BUDGETS},
         )
 
 
 def _stage(name: str, model: ModelSpec, target: str, common: _Target, source: str) -> Stage:
-    dataset = names.dataset(model.dataset)
-    read = {"accuracy": (names.checkpoint(name), dataset), "parity": (source, dataset)}
-    gates = tuple(
-        Gate(gate, _GATES[gate], common.judge_code, budget, read.get(gate, (dataset,)))
-        for gate, budget in common.budgets.items()
-    )
+    spec = common.entry_for_foreign_graphs if isinstance(model, OnnxModel) else common.entry
+    decoder = task_of(model.task).decoder(decoder_of(model))
     return Stage(
         names.engine(name, target),
         KIND.name,
-        common.build_code,
+        (*common.build_code, *decoder.code),
         common.read,
         (source, names.platform(target)),
-        gates,
+        _gates(name, model, source, spec.gate, common.judge_code),
         pool=target,
         fleet=source,
-        spec=common.entry,
+        spec=spec,
+    )
+
+
+def decoder_of(model: ModelSpec) -> str:
+    """Name of the decoder of a model: declared with a graph that was trained elsewhere, else the task's own one."""
+    return model.source.decoder if isinstance(model, OnnxModel) else task_of(model.task).own_decoder.name
+
+
+def _gates(name: str, model: ModelSpec, source: str, gate: GateSpec, code: tuple[str, ...]) -> tuple[Gate, ...]:
+    task, dataset = task_of(model.task), names.dataset(model.dataset)
+    baseline = names.onnx(name) if isinstance(model, OnnxModel) else names.checkpoint(name)
+    read = {"accuracy": (baseline, dataset), "parity": (source, dataset)}
+    codes = {"accuracy": (*code, *task.scoring_code(decoder_of(model)))}
+    return tuple(
+        Gate(
+            one,
+            _GATES[one].format(metric=task.metric.name),
+            codes.get(one, code),
+            gate.of(one),
+            read.get(one, (dataset,)),
+        )
+        for one in BUDGETS
     )
 
 
@@ -108,7 +129,7 @@ def judge(step: GateStep) -> Mapping[str, Verdict]:
         step.stage.spec.gate,
         gates,
         dataset=dataset,
-        checkpoint=read["checkpoint"],
+        baseline=read["baseline"],
         onnx=read["onnx"],
     )
 
@@ -116,8 +137,8 @@ def judge(step: GateStep) -> Mapping[str, Verdict]:
 def _read_by_role(step: GateStep) -> dict[str, str]:
     """What the gates of an engine read, by what it is to them."""
     read = {gate.name: gate.inputs for gate in step.stage.gates}
-    checkpoint, dataset = read["accuracy"]
-    return {"checkpoint": checkpoint, "dataset": dataset, "onnx": read["parity"][0]}
+    baseline, dataset = read["accuracy"]
+    return {"baseline": baseline, "dataset": dataset, "onnx": read["parity"][0]}
 
 
 def facts(summary: Any) -> Facts:

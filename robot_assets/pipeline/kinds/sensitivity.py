@@ -10,7 +10,10 @@ from robot_assets.core.page import Facts, Page, Picture
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
+from robot_assets.pipeline.kinds.engine import decoder_of
+from robot_assets.pipeline.models import OnnxModel
 from robot_assets.sensitivity.summary import headline
+from robot_assets.tasks.registry import task_of
 
 if TYPE_CHECKING:
     from robot_assets.pipeline.kind import Step
@@ -19,26 +22,29 @@ if TYPE_CHECKING:
 
 
 def stages(params: Params) -> Iterator[Stage]:
-    """One for each model that asks for it."""
+    """One for each model that asks for it. The float weights of an imported graph are in its ONNX artifact."""
     for name, model in params.models.items():
         spec = params.sensitivity_of(name)
-        if spec is not None:
-            yield Stage(
-                names.sensitivity(name),
-                KIND.name,
-                (entry(run),),
-                {"sensitivity": spec.model_dump(mode="json")},
-                (names.onnx(name), names.ptq(name), names.qat(name), names.dataset(model.dataset)),
-                spec=spec,
-            )
+        if spec is None:
+            continue
+        quantized = () if isinstance(model, OnnxModel) else (names.ptq(name), names.qat(name))
+        yield Stage(
+            names.sensitivity(name),
+            KIND.name,
+            (entry(run), *task_of(model.task).scoring_code(decoder_of(model))),
+            {"sensitivity": spec.model_dump(mode="json")},
+            (names.onnx(name), *quantized, names.dataset(model.dataset)),
+            spec=spec,
+        )
 
 
 def run(step: Step) -> Sensitivity:
     """Quantize each layer alone, then look for the fewest layers in float that hold the bound."""
     from robot_assets.sensitivity.analysis import find_sensitive_layers
 
-    exported, post, aware, dataset = step.inputs.values()
-    return find_sensitive_layers(exported, post, aware, dataset, step.spec, step.output)
+    exported, *quantized, dataset = step.inputs.values()
+    weights = dict(zip(("ptq", "qat"), quantized, strict=False))
+    return find_sensitive_layers(exported, weights, dataset, step.spec, step.output)
 
 
 def facts(found: Sensitivity) -> Facts:
@@ -72,6 +78,7 @@ def page(step: Step, found: Sensitivity) -> Page:
         in_float=best.layers,
         latency_added={name: timed.added(name) for name in losses},
         images=found.images,
+        measure=found.metric.name,
     )
     return Page(
         (Picture(drawn, "What each layer loses"),),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,6 +39,25 @@ def prediction_sheet(
         seen = found.above(SHOWN_SCORE_MIN)
         samples.append(Sample(image, *_arrays(boxes), seen.boxes, seen.labels, seen.scores))
     return pictures.prediction_sheet(samples, classes)
+
+
+def drawn(image: Pixels, prediction: Detections, classes: Sequence[str], score_min: float) -> Pixels:
+    """An image uint8 (H, W, 3) with its detections of at least ``score_min``; small images are enlarged."""
+    seen = prediction.above(score_min)
+    return pictures.draw_detections(image, seen.boxes, seen.labels, seen.scores, classes)
+
+
+def findings(prediction: Detections, classes: Sequence[str], score_min: float) -> list[dict[str, Any]]:
+    """Class, score and box (xyxy in pixels) of each detection of at least ``score_min``."""
+    seen = prediction.above(score_min)
+    return [
+        {
+            "class": classes[int(label)],
+            "score": round(float(score), 4),
+            "box": [round(float(edge), 1) for edge in box],
+        }
+        for box, label, score in zip(seen.boxes, seen.labels, seen.scores, strict=True)
+    ]
 
 
 def _arrays(boxes: Sequence[Box]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
