@@ -161,3 +161,10 @@ def test_one_class_decodes() -> None:
     (found,) = decoded(interface, logits, boxes)
     np.testing.assert_allclose(found.scores, [sigmoid(2)], rtol=1e-6)
     np.testing.assert_allclose(found.boxes, [[24, 16, 72, 48]])
+
+
+def test_boxes_in_pixels_are_read_as_they_are() -> None:
+    scores, boxes = np.array([[[0.5, 0, 0]]], np.float32), np.array([[[20, 30, 10, 8]]], np.float32)
+    interface = interface_of("detr", shapes_of(logits=scores, boxes=boxes), activation="none", coordinates="pixels")
+    (found,) = decoded(interface, scores, boxes)
+    assert found.boxes.tolist() == [[15, 26, 25, 34]]
