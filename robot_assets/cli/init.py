@@ -60,4 +60,4 @@ def _print(made: Created) -> None:
         print(f"  cd {here}")
     if os.environ.get(PROJECT_VARIABLE):
         print(f"  unset {PROJECT_VARIABLE}   # it names {os.environ[PROJECT_VARIABLE]}")
-    print("  robot-assets data import yolo FOLDER --name NAME --write   # or: coco")
+    print("  robot-assets data import yolo FOLDER --name NAME --write   # or: coco, masks")

@@ -28,7 +28,7 @@ _PARAMS = """\
 store:
   url: {url}   # artifacts: a folder, or s3://bucket/prefix. .dvc/config has the same place for dvc
 
-# robot-assets data import yolo FOLDER --name NAME --write    adds a data set, and a model on it
+# robot-assets data import yolo FOLDER --name NAME --write    adds a data set, and a model on it (or: coco, masks)
 datasets: {{}}
 
 models: {{}}

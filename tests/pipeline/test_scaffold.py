@@ -220,3 +220,21 @@ def test_the_model_is_on_the_targets_that_this_machine_builds(tmp_path):
     orin = "  orin: {kind: tensorrt, platform: reported, gate: {latency_ms_p95_max: 8}}\n"
     after, _ = add(tmp_path, "store: {url: s}\n" + TARGETS + orin)
     assert read(after)["models"]["yard_detector"]["targets"] == ["cpu"]
+
+
+def test_masks_get_a_data_set_with_its_task_and_a_segmenter(tmp_path):
+    figures = scaffold.Figures(("road", "kerb"), (640, 480), 60, 4, "segmentation")
+    scaffold.write(project(tmp_path, TEXTS["empty mappings"]), "yard", figures)
+    params = load_params(tmp_path / "params.yaml")
+    assert params.datasets["yard"].task == params.models["yard_segmenter"].task == "segmentation"
+    assert scaffold.model_name(Project(tmp_path), "street", "segmentation") == "street_segmenter"
+
+
+def test_a_data_set_of_another_task_is_named_and_not_changed(tmp_path):
+    figures = scaffold.Figures(("ball", "goal post"), (640, 480), 60, 4)
+    scaffold.write(project(tmp_path, TEXTS["empty mappings"]), "yard", figures)
+    before = (tmp_path / "params.yaml").read_bytes()
+    masks = scaffold.Figures(("ball", "goal post"), (640, 480), 60, 4, "segmentation")
+    said = scaffold.write(Project(tmp_path), "yard", masks)
+    assert any("datasets.yard.task in params.yaml is detection" in line for line in said)
+    assert (tmp_path / "params.yaml").read_bytes() == before
