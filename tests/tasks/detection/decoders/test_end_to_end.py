@@ -123,6 +123,12 @@ def test_rows_with_the_index_of_the_image_end_at_minus_one() -> None:
     assert_equal(found, reference(boxes, scores, classes, count=25))
 
 
+def test_rows_of_several_lists_are_refused() -> None:
+    columns = ["image", "class", "score", "x1", "y1", "x2", "y2"]
+    with pytest.raises(ValueError, match="decoder nms needs"):
+        interface_of("nms", {"detection_out": (1, 2, ROWS, 7)}, columns=columns)
+
+
 def test_columns_after_the_named_ones_are_ignored() -> None:
     output = np.array([[[1, 2, 30, 40, 0.9, 2, 7, 7, 7]]], np.float32)
     (found,) = decoded(interface_of("nms", shapes_of(output0=output), extra=3), output)

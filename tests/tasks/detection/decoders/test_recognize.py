@@ -68,6 +68,13 @@ def test_the_first_proposal_reads_the_outputs(shapes: dict[str, Shape], size: tu
     input = Input(height=size[0], width=size[1], **best.input)
     heads = declared.heads(input, declared.options.model_validate(dict(best.options)), classes, shapes)
     assert {head.name for head in heads} <= set(shapes)
+    for head in heads:
+        axis = head.parts[0].axis
+        parts = [(part.start, part.stop or head.shape[axis]) for part in head.parts if part.axis == axis]
+        assert len(parts) == len(head.parts)
+        assert [channel for start, stop in sorted(parts) for channel in range(start, stop)] == [
+            *range(head.shape[axis])
+        ]
 
 
 def test_a_detection_model_of_tensorflow_is_recognized_with_its_options() -> None:
