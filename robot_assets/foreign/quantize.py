@@ -145,16 +145,18 @@ class _Writer:
 
         self.graph, self.placement, self.scales = graph, placement, scales
         self.constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self.taken = {*self.constants, *(name for node in graph.node for name in (*node.input, *node.output))}
+        self.dequantized: dict[str, str] = {}
+        self.zero_point = self._add_constant("int8_zero_point", np.zeros((), np.int8))
         self.nodes: list[NodeProto] = []
-        self.dequantized: dict[str, int] = {}
 
     def write(self) -> None:
-        self._add_constant("int8_zero_point", np.zeros((), np.int8))
-        quantized_first = {value.name for value in self.graph.input} & set(self.placement.groups)
-        for name in quantized_first:
-            self._quantize(name)
+        for value in self.graph.input:
+            if value.name in self.placement.groups:
+                self._quantize(value.name)
         for node in list(self.graph.node):
-            self._read(node)
+            for position in self.placement.edges.get(node.name, ()):
+                node.input[position] = self.dequantized[node.input[position]]
             if node.name in self.placement.weighted:
                 self._quantize_weights(node)
             self.nodes.append(node)
@@ -165,26 +167,18 @@ class _Writer:
         self.graph.node.extend(self.nodes)
         self._drop_unread_constants()
 
-    def _read(self, node: NodeProto) -> None:
-        """Let the quantized inputs of ``node`` be dequantized, by a node of their own."""
-        for position in self.placement.edges.get(node.name, ()):
-            node.input[position] = self._dequantize(node.input[position])
-
     def _quantize(self, name: str) -> None:
+        """Write the pair of a tensor; all of its quantized readers share it."""
         from onnx import helper
 
         scale = self._add_constant(f"{name}_scale", np.array(self.scales[name], np.float32))
-        inputs = [name, scale, "int8_zero_point"]
-        self.nodes.append(helper.make_node("QuantizeLinear", inputs, [f"{name}_int8"], name=f"{name}_quantize"))
-
-    def _dequantize(self, name: str) -> str:
-        from onnx import helper
-
-        number = self.dequantized[name] = self.dequantized.get(name, -1) + 1
-        output = f"{name}_dequantized_{number}"
-        inputs = [f"{name}_int8", f"{name}_scale", "int8_zero_point"]
-        self.nodes.append(helper.make_node("DequantizeLinear", inputs, [output], name=f"{name}_dequantize_{number}"))
-        return output
+        rest = [scale, self.zero_point]
+        integers, floats = self._new(f"{name}_int8"), self._new(f"{name}_dequantized")
+        self.dequantized[name] = floats
+        self.nodes += [
+            helper.make_node("QuantizeLinear", [name, *rest], [integers], name=f"{name}_quantize"),
+            helper.make_node("DequantizeLinear", [integers, *rest], [floats], name=f"{name}_dequantize"),
+        ]
 
     def _quantize_weights(self, node: NodeProto) -> None:
         """Store the weights of a layer as int8, named like the layer, and its bias beside them."""
@@ -199,7 +193,7 @@ class _Writer:
         inputs = [stored, self._add_constant(f"{layer}.weight_scale", scale)]
         inputs.append(self._add_constant(f"{layer}.weight_zero_point", np.zeros(scale.shape, np.int8)))
         axis = {"axis": 0} if scale.ndim else {}
-        output = f"{layer}.weight_dequantized"
+        output = self._new(f"{layer}.weight_dequantized")
         made = helper.make_node("DequantizeLinear", inputs, [output], name=f"{layer}.weight_dequantize", **axis)
         self.nodes.append(made)
         node.input[1] = output
@@ -223,7 +217,15 @@ class _Writer:
     def _add_constant(self, name: str, value: NDArray[Any]) -> str:
         from onnx import numpy_helper
 
+        name = self._new(name)
         self.graph.initializer.append(numpy_helper.from_array(value, name))
+        return name
+
+    def _new(self, name: str) -> str:
+        """The name of a tensor to add, with a stroke where the graph has one of this name already."""
+        while name in self.taken:
+            name += "_"
+        self.taken.add(name)
         return name
 
     def _drop_unread_constants(self) -> None:
