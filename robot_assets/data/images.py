@@ -73,6 +73,7 @@ _DECODER_ERRORS = (
     TypeError,
     EOFError,
     OverflowError,
+    LookupError,
     struct.error,
     zlib.error,
 )

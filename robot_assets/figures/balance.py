@@ -167,6 +167,8 @@ def _draw_class(axes: Axes, row: int, count: int, share: float) -> None:
 
 
 def _percent(share: float) -> str:
+    if 0 < share < 0.0005:
+        return "<0.1%"
     return f"{share:.0%}" if share >= 0.095 else f"{share:.1%}"
 
 

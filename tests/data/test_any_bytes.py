@@ -12,7 +12,10 @@ from robot_assets.core.errors import DataError
 from robot_assets.core.label_issues import BadItem
 from robot_assets.data.images import decode_rgb, inspect_image
 from robot_assets.data.importing.importer import import_dataset
-from tests.data.image_sources import encoded_image, read_labels, write_coco, write_yolo
+from robot_assets.tasks.labels import RawImage
+from robot_assets.tasks.segmentation.labels import MASKS
+from tests.data.image_sources import HEIGHT, WIDTH, encoded_image, read_labels, write_coco, write_yolo
+from tests.data.mask_sources import GROUND, chunk, mask, palette_png, png
 
 JPEG, PNG = encoded_image("any"), encoded_image("any", format="PNG")
 # All examples share the folder of the test: each overwrites what it reads.
@@ -38,6 +41,25 @@ def test_a_mutated_image_is_decoded_or_refused(good: bytes, data: st.DataObject)
     except BadItem:
         return
     assert decode_rgb(bytes(mutated)).shape == (facts.height, facts.width, 3)
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data())
+def test_a_mutated_mask_is_read_or_refused(data: st.DataObject) -> None:
+    mutated = bytearray(data.draw(st.sampled_from([png(mask("any")), palette_png(mask("any"))])))
+    kind = data.draw(st.sampled_from([b"", b"IHDR", b"PLTE", b"tRNS", b"iCCP", b"acTL", b"eXIf", b"zTXt"]))
+    if kind:
+        mutated[33:33] = chunk(kind, data.draw(st.binary(max_size=13)))
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(mutated) - 1))
+        mutated[at : at + data.draw(st.integers(0, 3))] = data.draw(st.binary(max_size=3))
+        mutated = mutated or bytearray(b"x")
+    image = RawImage("a.jpg", WIDTH, HEIGHT, (), {1: 0}, GROUND, "masks/a.png", bytes(mutated))
+    try:
+        labels = MASKS.read(image)
+    except BadItem:
+        return
+    assert MASKS.shown(labels, image.side).shape == (HEIGHT, WIDTH)
 
 
 @shared_folder

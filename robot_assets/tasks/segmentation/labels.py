@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from robot_assets.core.label_issues import BadItem
 from robot_assets.core.text import listed, plural
 from robot_assets.store.parallel import map_in_groups
 from robot_assets.tasks.labels import Counted, Inspected, LabelGate, RawImage
+from robot_assets.tasks.segmentation.classes import CLASSES_MAX, IGNORED
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from robot_assets.tasks.task import Split
 
-IGNORED = 255
-"""Value of pixels that are neither trained on nor scored."""
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _END = b"IEND\xaeB`\x82"
 """The last chunk of a PNG with its checksum. Pillow decodes a file without it, and its last pixels may be missing."""
@@ -37,7 +35,6 @@ _GREY, _PALETTE = 0, 3
 _KINDS = {_GREY: "grey", 2: "RGB", _PALETTE: "palette", 4: "grey with alpha", 6: "RGBA"}
 """Colour types of PNG (W3C PNG 1.2, section 4.1.1)."""
 _AGAIN = "export it again, or remove it with its image"
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError, TypeError, EOFError, OverflowError, struct.error, zlib.error)
 _GROUP = 16
 """Masks per task: decoding one takes about a millisecond."""
 
@@ -137,7 +134,7 @@ class MaskFormat:
         """
         try:
             return decoded_mask(split.payload(index))
-        except _DECODER_ERRORS as error:
+        except ValueError as error:
             raise DataError(
                 f"the mask of image {split.image_ids[index]} of a packed split is damaged ({error})",
                 needed="a split of a data set built by robot-assets",
@@ -165,13 +162,16 @@ def decoded_mask(encoded: bytes) -> NDArray[np.uint8]:
     """Values of an 8-bit grey PNG, or indices of one with a palette: uint8 (H, W).
 
     Raises:
-        OSError: It is damaged, or no PNG.
+        ValueError: It is damaged, or no PNG.
     """
     import numpy as np
     from PIL import Image
 
-    with IGNORED_WARNINGS, Image.open(io.BytesIO(encoded), formats=("PNG",)) as image:
-        return np.array(image, dtype=np.uint8)
+    try:
+        with IGNORED_WARNINGS, Image.open(io.BytesIO(encoded), formats=("PNG",)) as image:
+            return np.array(image, dtype=np.uint8)
+    except Exception as error:  # whatever Pillow raises on damaged bytes: an IndexError is among it
+        raise ValueError(str(error) or type(error).__name__) from None
 
 
 def inspect_masks(split: Split, classes: int) -> Inspected:
@@ -219,7 +219,7 @@ def _checked(encoded: bytes, place: str, size: tuple[int, int]) -> tuple[NDArray
         raise BadItem(place, found, "export the mask at the size of the image, without interpolation")
     try:
         values = decoded_mask(encoded)
-    except _DECODER_ERRORS as error:
+    except ValueError as error:
         raise BadItem(place, f"the mask is damaged ({error})", _AGAIN) from None
     if _END not in encoded:
         raise BadItem(place, "the mask is damaged (it ends early)", _AGAIN)
@@ -249,7 +249,7 @@ def _pixels(values: NDArray[np.uint8]) -> dict[int, int]:
 
 
 def _refuse_values(pixels: Mapping[int, int], image: RawImage) -> None:
-    known = min(len(image.classes), IGNORED)
+    known = min(len(image.classes), CLASSES_MAX)
     unknown = [value for value in pixels if value >= known and value != IGNORED]
     if unknown:
         values = listed([str(value) for value in unknown], 5)
