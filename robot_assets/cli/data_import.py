@@ -314,7 +314,8 @@ def _labels(summary: ImportSummary) -> dict[str, Any]:
     """Number of boxes by class; of a segmentation, number of masks that have the class, and shares of pixels."""
     if summary.task == "detection":
         return {"boxes": summary.classes}
-    return {"masks": summary.classes, "pixels": {name: round(share, 4) for name, share in summary.pixels.items()}}
+    pixels = {name: round(share, 4) for name, share in summary.pixels.items()}
+    return {"masks": summary.classes, "pixels": pixels, "ignored_pixels": round(summary.ignored, 4)}
 
 
 def _shown_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -323,6 +324,8 @@ def _shown_facts(facts: dict[str, Any]) -> Iterator[tuple[str, Any]]:
     for key, value in facts.items():
         if key == "pixels":
             yield "pixels", {name: f"{share:.1%}" for name, share in value.items() if share}
+        elif key == "ignored_pixels" and value:
+            yield key, f"{value:.1%}"
         elif key == "masks":
             yield "masks", {name: count for name, count in value.items() if count}
         elif key not in hidden and value:

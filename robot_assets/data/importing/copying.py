@@ -18,12 +18,12 @@ from robot_assets.data.importing.segmentation.labels import (
     SUFFIX,
     MaskEntry,
     MaskLabels,
-    encoded_mask,
     require_class_pixels,
 )
 from robot_assets.data.source import Entry, checked_boxes
 from robot_assets.store.receiving import Receiver, Written
 from robot_assets.tasks.detection.boxes import Box
+from robot_assets.tasks.segmentation.labels import encoded_mask
 
 IMAGES = "images"
 

@@ -56,6 +56,22 @@ def size_of(encoded: bytes) -> Size | None:
     return (width, height) if is_allowed else None
 
 
+def is_intact_png(encoded: bytes) -> bool:
+    """Whether all chunks of a PNG up to its end are there, with their checksums: Pillow decodes some that are not."""
+    view, at = memoryview(encoded), len(_PNG_START)
+    try:
+        while True:
+            length, kind = struct.unpack_from(">I4s", encoded, at)
+            (checksum,) = struct.unpack_from(">I", encoded, at + 8 + length)
+            if zlib.crc32(view[at + 4 : at + 8 + length]) != checksum:
+                return False
+            if kind == b"IEND":
+                return encoded.startswith(_PNG_START)
+            at += 12 + length
+    except struct.error:
+        return False
+
+
 def _reader_of(encoded: bytes) -> Callable[[bytes], Size] | None:
     if encoded.startswith(_JPEG_START):
         return _jpeg

@@ -24,7 +24,7 @@ from robot_assets.data.importing.coco.reader import read_coco
 from robot_assets.data.importing.copying import IMAGES, Copied, Copier, MaskFacts, mask_name
 from robot_assets.data.importing.masks.reader import read_masks
 from robot_assets.data.importing.outcome import Outcome, outcome_of
-from robot_assets.data.importing.segmentation.figures import about_shapes, pixel_shares
+from robot_assets.data.importing.segmentation.figures import IGNORED_PIXELS, about_shapes, pixel_shares
 from robot_assets.data.importing.segmentation.labels import MaskEntry, SegmentationOptions
 from robot_assets.data.importing.sessions.grouping import FOLDER, SessionRule, regrouped
 from robot_assets.data.importing.yolo.reader import read_yolo
@@ -62,7 +62,8 @@ class ImportSummary:
         notes: What a person should know of, one line each.
         written: The images and masks by their path below the result, for ``Store.add``.
         task: The task that the labels are of.
-        pixels: Of a segmentation: share of the pixels by class name, and of those that are ignored.
+        pixels: Of a segmentation: share of the pixels by class name; without those that are ignored.
+        ignored: Of a segmentation: share of the pixels that are ignored.
     """
 
     images: int
@@ -79,6 +80,7 @@ class ImportSummary:
     written: Mapping[str, Written] = field(default_factory=dict, repr=False, compare=False)
     task: str = DEFAULT_TASK
     pixels: Mapping[str, float] = field(default_factory=dict)
+    ignored: float = 0.0
 
 
 class ImportRefused(DataError):
@@ -212,6 +214,7 @@ def _import(
     if left_out or not _is_raw_data(source, out):  # an import of the result itself keeps the list of its source
         _write_quarantine(left_out, out)
     masks = [one.mask for one in good if one.mask]
+    shares = pixel_shares(masks, found.categories) if options else {}
     return ImportSummary(
         images=writer.images,
         annotations=writer.annotations,
@@ -226,7 +229,8 @@ def _import(
         notes=(*found.notes, *_shape_notes(masks, copier.painted_from, options)),
         written={name: one for image in good for name, one in image.written.items()} if copier.receiver else {},
         task=task,
-        pixels=pixel_shares(masks, found.categories) if options else {},
+        ignored=shares.pop(IGNORED_PIXELS, 0.0),
+        pixels=shares,
     )
 
 

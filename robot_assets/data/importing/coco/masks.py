@@ -14,7 +14,7 @@ from robot_assets.data.coco_document import is_int, is_number, json_type
 from robot_assets.data.importing.coco.annotation_reader import CORRECT, AnnotationReader, BadField
 from robot_assets.data.importing.coco.annotations import Rows
 from robot_assets.data.importing.coco.shapes import decoded_runs
-from robot_assets.data.importing.segmentation.labels import IGNORE, Classes, MaskLabels
+from robot_assets.data.importing.segmentation.labels import Classes, MaskLabels
 from robot_assets.data.importing.segmentation.painting import (
     Area,
     Shape,
@@ -24,6 +24,7 @@ from robot_assets.data.importing.segmentation.painting import (
     polygon,
     runs,
 )
+from robot_assets.tasks.segmentation.classes import IGNORED
 
 _FIELD = "segmentation"
 _ONLY_A_BOX = "export polygons or masks, or run the same command with --task detection"
@@ -54,7 +55,7 @@ class MaskReader(AnnotationReader):
 
     def _shape(self, index: int, row: Mapping[str, Any], width: int, height: int) -> Shape:
         value = self.classes.numbers[self.category(index, row)]
-        value = IGNORE if self.is_ignored(index, row) else value
+        value = IGNORED if self.is_ignored(index, row) else value
         try:
             return Shape(value, *_area(row, width, height))
         except _NoShape as bad:

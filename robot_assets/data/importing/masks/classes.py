@@ -19,10 +19,11 @@ from robot_assets.data.importing.masks import published
 from robot_assets.data.importing.masks.layouts import has_train_ids
 from robot_assets.data.importing.masks.legend import Key, Legend, key_of
 from robot_assets.data.importing.masks.pixels import PixelRules, Raster, colour_fix
-from robot_assets.data.importing.segmentation.labels import IGNORE, SegmentationOptions, classes_of
+from robot_assets.data.importing.segmentation.labels import SegmentationOptions, classes_of
 from robot_assets.data.tree import Tree
+from robot_assets.tasks.segmentation.classes import IGNORED
 
-_BINARY = {0, IGNORE}
+_BINARY = {0, IGNORED}
 _VOC_LAYOUTS = ("voc", "cvat-masks")
 
 
@@ -74,7 +75,7 @@ def _no_classes(tree: Tree, sample: Sequence[Raster]) -> DataError:
         found = np.unique(np.concatenate([np.unique(raster.as_colours) for raster in coloured]))
         return _no_colours(tree, "", found.tolist())
     values = _values(sample)
-    ids = [value for value in values if value != IGNORE]
+    ids = [value for value in values if value != IGNORED]
     pairs = [f"NAME_{value}" if ids == list(range(len(ids))) else f"NAME_{value}={value}" for value in ids]
     if set(values) == _BINARY:
         pairs = ["background=0", "OBJECT=255"]
@@ -108,9 +109,9 @@ def refuse_binary(sample: Sequence[Raster], rules: PixelRules, source: Path) -> 
     """
     plain = [raster for raster in sample if raster.palette is None and (raster.values is not None or raster.is_grey)]
     legend = rules.legend
-    if not plain or len(plain) < len(sample) or legend.has_colours or IGNORE in legend.keys:
+    if not plain or len(plain) < len(sample) or legend.has_colours or IGNORED in legend.keys:
         return
-    if set(_values(plain)) == _BINARY and IGNORE not in rules.ignored_values:
+    if set(_values(plain)) == _BINARY and IGNORED not in rules.ignored_values:
         names = [*legend.names, "OBJECT"][:2]
         raise DataError(
             f"the masks of {printable(str(source))} have only the values 0 and 255, and 255 is ignored by default: are "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import struct
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,12 +12,15 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_assets.core.ignored_warnings import IGNORED_WARNINGS
 from robot_assets.core.label_issues import BadItem
 from robot_assets.core.text import listed, plural
 from robot_assets.data.images import MAX_MEGAPIXELS
+from robot_assets.data.importing.headers import is_intact_png
 from robot_assets.data.importing.masks.legend import Key, Legend, shown_key
 from robot_assets.data.importing.masks.published import VOC_VOID
-from robot_assets.data.importing.segmentation.labels import CLASSES_MAX, IGNORE, Classes, Mask
+from robot_assets.data.importing.segmentation.labels import CLASSES_MAX, Classes, Mask
+from robot_assets.tasks.segmentation.classes import IGNORED
 
 Keys: TypeAlias = NDArray[np.uint32]
 """Value or colour (0xRRGGBB) of each pixel, (H, W)."""
@@ -33,7 +35,6 @@ _UNKNOWN = CLASSES_MAX
 _SMOOTHED = 24
 """More unknown values than these are of a mask that was scaled or compressed with loss, or has instances."""
 _SHOWN = 4
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError, TypeError, EOFError, OverflowError, struct.error, zlib.error)
 LOSSY = "a JPEG mask: its compression changes values along every edge"
 _AS_PNG = "export the masks as PNG; a conversion of the JPEG does not restore them"
 _SIZE = "export the masks in the size of the images; scale them by nearest neighbour only"
@@ -89,10 +90,12 @@ def decoded_raster(encoded: bytes, place: str) -> Raster:
     from PIL import Image
 
     try:
-        with Image.open(io.BytesIO(encoded), formats=("PNG",)) as image:
+        with IGNORED_WARNINGS, Image.open(io.BytesIO(encoded), formats=("PNG",)) as image:
             image.load()
-    except _DECODER_ERRORS as error:
-        raise BadItem(place, f"the mask is damaged ({error})", "copy it again, or export it again") from None
+    except Exception as error:  # whatever Pillow raises on damaged bytes: an IndexError is among it
+        raise _damaged(place, str(error) or type(error).__name__) from None
+    if not is_intact_png(encoded):
+        raise _damaged(place, "a chunk with a wrong checksum, or no end")
     if image.mode in ("LA", "PA", "RGBA"):
         image = _opaque(image, place)
     if image.mode == "RGB":
@@ -104,6 +107,10 @@ def decoded_raster(encoded: bytes, place: str) -> Raster:
     return Raster(values, None, _palette(image) if image.mode == "P" else None)
 
 
+def _damaged(place: str, why: str) -> BadItem:
+    return BadItem(place, f"the mask is damaged ({why})", "copy it again, or export it again")
+
+
 def _checked_header(encoded: bytes, place: str) -> tuple[int, int]:
     """Bits per channel and colour type of a PNG."""
     if encoded.startswith(_JPEG_START):
@@ -111,7 +118,7 @@ def _checked_header(encoded: bytes, place: str) -> tuple[int, int]:
     if not encoded.startswith(_PNG_START):
         raise BadItem(place, "a mask that is not PNG", "export or convert the masks as PNG, without loss")
     if len(encoded) < _HEADER_BYTES:
-        raise BadItem(place, "the mask is damaged (no header)", "copy it again, or export it again")
+        raise _damaged(place, "no header")
     width, height, depth, colour = struct.unpack_from(">IIBB", encoded, 16)
     if width * height > MAX_MEGAPIXELS * 1_000_000:
         found = f"a mask of {width}x{height} px; at most {MAX_MEGAPIXELS} megapixels are decoded"
@@ -201,8 +208,8 @@ class PixelRules:
     def _of_palette(self, values: NDArray[np.uint8], palette: Keys, place: str) -> Mask:
         """A mask with a palette by the colours of its indices: the same colour may be of several."""
         table = self._by_colour[palette]
-        if palette[IGNORE] == VOC_VOID or table[IGNORE] == _UNKNOWN:
-            table[IGNORE] = IGNORE
+        if palette[IGNORED] == VOC_VOID or table[IGNORED] == _UNKNOWN:
+            table[IGNORED] = IGNORED
         return self._checked(table[values], palette[values], True, place)
 
     def _checked(self, mask: Mask, keys: Keys, are_colours: bool, place: str) -> Mask:
@@ -232,7 +239,7 @@ class PixelRules:
 
     def _ids(self) -> str:
         table = self._by_index if self.legend.has_colours else self._by_value
-        ids = [value for value in range(256) if table[value] != _UNKNOWN and value != IGNORE]
+        ids = [value for value in range(256) if table[value] != _UNKNOWN and value != IGNORED]
         if len(ids) > 2 and ids == list(range(ids[0], ids[-1] + 1)):
             return f"{ids[0]} to {ids[-1]}"
         return listed(map(str, ids))
@@ -241,7 +248,7 @@ class PixelRules:
     def _by_value(self) -> Mask:
         """Class of each value."""
         table = np.full(256, _UNKNOWN, np.uint8)
-        table[[IGNORE, *self._ignored_below_256]] = IGNORE
+        table[[IGNORED, *self._ignored_below_256]] = IGNORED
         for key, index in self.legend.keys.items():
             table[key] = self.classes.numbers[index]
         return table
@@ -250,7 +257,7 @@ class PixelRules:
     def _by_index(self) -> Mask:
         """Class of each index of the legend."""
         table = np.full(256, _UNKNOWN, np.uint8)
-        table[[IGNORE, *self._ignored_below_256]] = IGNORE
+        table[[IGNORED, *self._ignored_below_256]] = IGNORED
         for index in range(len(self.legend.names)):
             table[index] = self.classes.numbers[index]
         return table
@@ -264,7 +271,7 @@ class PixelRules:
     def _by_colour(self) -> Mask:
         """Class of each colour, 16 MiB: looking up is several times as fast as sorting the pixels of each mask."""
         table = np.full(1 << 24, _UNKNOWN, np.uint8)
-        table[[VOC_VOID, *self.ignored_colours]] = IGNORE
+        table[[VOC_VOID, *self.ignored_colours]] = IGNORED
         for key, index in self.legend.keys.items():
             table[key] = self.classes.numbers[index]
         return table

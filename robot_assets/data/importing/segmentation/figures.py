@@ -7,22 +7,23 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from robot_assets.core.text import plural
-from robot_assets.data.importing.segmentation.labels import IGNORE
+from robot_assets.tasks.segmentation.classes import IGNORED
 
 if TYPE_CHECKING:
     from robot_assets.data.importing.copying import MaskFacts
 
-IGNORED = "ignored"
+IGNORED_PIXELS = ""
+"""Key of the share of ignored pixels: no class has this name."""
 
 
 def pixel_shares(masks: Sequence[MaskFacts], classes: Sequence[str]) -> dict[str, float]:
-    """Share of the pixels of all masks, by class name; first that of ignored ones, unless a class is named so."""
+    """Share of the pixels of all masks by class name, and that of ignored ones."""
     counts: Counter[int] = Counter()
     for mask in masks:
         counts.update(mask.pixels)
     total = max(1, sum(counts.values()))
     shares = {name: counts[index] / total for index, name in enumerate(classes)}
-    return {IGNORED: counts[IGNORE] / total} | shares
+    return shares | {IGNORED_PIXELS: counts[IGNORED] / total}
 
 
 def about_shapes(masks: Sequence[MaskFacts], background: str | None, has_runs: bool) -> Iterator[str]:
@@ -30,7 +31,7 @@ def about_shapes(masks: Sequence[MaskFacts], background: str | None, has_runs: b
     shapes, hidden, covered, clipped = (
         sum(getattr(mask, key) for mask in masks) for key in ("shapes", "hidden", "covered", "clipped")
     )
-    rest = f"are ignored ({IGNORE}); --background NAME makes them a class"
+    rest = f"are ignored ({IGNORED}); --background NAME makes them a class"
     rest = f"are of the class {background!r}" if background else rest
     nouns = ("polygon or mask", "polygons or masks") if has_runs else ("polygon", "polygons")
     yield f"{plural(shapes, *nouns)} painted; pixels that none covers {rest}"

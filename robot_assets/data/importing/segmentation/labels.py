@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
@@ -14,15 +13,14 @@ from robot_assets.core.errors import DataError
 from robot_assets.core.label_issues import BadItem
 from robot_assets.core.text import listed, near_misses
 from robot_assets.data.source import Entry
+from robot_assets.tasks.segmentation.classes import IGNORED
 
-IGNORE = 255
-"""Value of a pixel that training and evaluation leave out."""
 CLASSES_MAX = 254
 """Classes of a data set: a pixel is one byte, and one value marks what is unknown while a mask is read."""
 FOLDER, SUFFIX = "masks", ".png"
 
 Mask: TypeAlias = NDArray[np.uint8]
-"""Class index of each pixel, uint8 (H, W); ``IGNORE`` for none."""
+"""Class index of each pixel, uint8 (H, W); ``IGNORED`` for none."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class Classes:
 
     Attributes:
         names: Those that are kept, in the order of their index in the raw data.
-        numbers: Value of a pixel by class index of the source; ``IGNORE`` for those that are left out.
+        numbers: Value of a pixel by class index of the source; ``IGNORED`` for those that are left out.
         rest: Value of a pixel that nothing covers.
         notes: For people.
     """
@@ -119,8 +117,8 @@ def classes_of(names: Sequence[str], options: SegmentationOptions, ids: Mapping[
         kept.append(background)
         notes.append(f"--background {background!r} is a class of its own, the last one")
     _refuse_number(kept)
-    numbers = {index: kept.index(name) if index not in ignored else IGNORE for index, name in enumerate(names)}
-    rest = IGNORE if background is None else kept.index(background)
+    numbers = {index: kept.index(name) if index not in ignored else IGNORED for index, name in enumerate(names)}
+    rest = IGNORED if background is None else kept.index(background)
     return Classes(tuple(kept), numbers, rest, tuple(notes))
 
 
@@ -169,16 +167,7 @@ def require_class_pixels(labels: MaskLabels, place: str, is_painted: bool) -> No
     Raises:
         BadItem: It is such an image.
     """
-    if (labels.mask == IGNORE).all():
+    if (labels.mask == IGNORED).all():
         found = "every pixel is ignored: nothing is learned from it"
         fix = "label it, or remove the image"
         raise BadItem(place, found, f"{fix}; or run with --background NAME" if is_painted else fix)
-
-
-def encoded_mask(mask: Mask) -> bytes:
-    """A mask as PNG, grey with 8 bits."""
-    from PIL import Image
-
-    buffer = io.BytesIO()
-    Image.fromarray(mask).save(buffer, "PNG", compress_level=6)
-    return buffer.getvalue()

@@ -41,19 +41,17 @@ class Shape:
 
 def painted(shapes: Sequence[Shape], width: int, height: int, rest: int) -> MaskLabels:
     """The mask of an image; ``rest`` is the value of pixels that no shape covers."""
-    mask = np.full((height, width), rest, dtype=np.uint8)
-    owner = np.full((height, width), -1, dtype=np.int32)
+    owner = np.zeros((height, width), dtype=np.int32)
     claims = np.zeros((height, width), dtype=np.uint16)
-    for index in sorted(range(len(shapes)), key=lambda index: -int(shapes[index].area.sum())):
-        area = shapes[index].area
-        mask[area], owner[area] = shapes[index].value, index
-        claims += area
-    visible = np.unique(owner)
+    for index in sorted(range(len(shapes)), key=lambda index: -np.count_nonzero(shapes[index].area)):
+        owner[shapes[index].area] = index + 1
+        claims += shapes[index].area
+    values = np.array([rest, *(shape.value for shape in shapes)], dtype=np.uint8)
     return MaskLabels(
-        mask,
+        values[owner],
         shapes=len(shapes),
-        hidden=len(shapes) - int((visible >= 0).sum()),
-        covered=int((claims > 1).sum()),
+        hidden=len(shapes) - int(np.count_nonzero(np.bincount(owner.ravel(), minlength=len(shapes) + 1)[1:])),
+        covered=int(np.count_nonzero(claims > 1)),
         clipped=sum(shape.clipped for shape in shapes),
     )
 
