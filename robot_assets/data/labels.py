@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from robot_assets.tasks.labels import LabelFormat
 
 _text = json.JSONEncoder(ensure_ascii=False).encode
+_json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
 
 
 def label_format(task: str) -> LabelFormat:
@@ -128,7 +129,3 @@ def _annotation(box: Box, number: int, image_id: int) -> str:
 def write_json(path: Path, document: object) -> None:
     """Write JSON whose bytes depend on the content only."""
     path.write_text(_json(document) + "\n", "utf-8")
-
-
-def _json(document: object) -> str:
-    return json.dumps(document, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False)
