@@ -23,7 +23,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from robot_assets.core.dispatch import chosen_by_params, entry
+from robot_assets.core.errors import ParamsError
 from robot_assets.core.spec import Spec
+from robot_assets.core.validation import unknown
 from robot_assets.tasks.interface import Head, Input
 from robot_assets.tasks.metrics import Metric, Metrics
 
@@ -172,9 +174,16 @@ class Task:
         """One of its decoders.
 
         Raises:
-            KeyError: It has none of that name.
+            ParamsError: It has none of that name.
         """
-        return {one.name: one for one in self.decoders}[name]
+        known = {one.name: one for one in self.decoders}
+        if name not in known:
+            raise ParamsError(
+                f"source.decoder: {unknown('decoder', name, known)}",
+                needed=f"a decoder of the task {self.name}: {', '.join(known)}",
+                fix="robot-assets model inspect FILE   # lists the decoders that fit the outputs",
+            )
+        return known[name]
 
     @property
     def own_decoder(self) -> Decoder:

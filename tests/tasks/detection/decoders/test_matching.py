@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
+from robot_assets.core.errors import ParamsError
 from robot_assets.core.validation import mistakes
 from robot_assets.tasks.detection.decoders.coco import COCO
 from robot_assets.tasks.detection.decoders.labels import class_channels
@@ -278,3 +279,8 @@ def test_names_of_coco_are_in_both_orders() -> None:
         "toothbrush",
     )
     assert set(CLASSES) < set(by_position)
+
+
+def test_a_decoder_that_the_task_does_not_have_is_an_error_with_the_near_miss() -> None:
+    with pytest.raises(ParamsError, match=r"unknown decoder 'yolo8'; did you mean 'yolov8'\?"):
+        TASK.decoder("yolo8")
