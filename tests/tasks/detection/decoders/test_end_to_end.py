@@ -176,3 +176,17 @@ def test_outputs_without_telling_names_are_given_by_role() -> None:
     interface = interface_of("nms", shapes, outputs=names)
     assert interface.head_names == ("Identity", "Identity_2", "Identity_1", "Identity_3")
     assert [head.parts[0].meaning for head in interface.heads] == ["pixels", "scores", "labels", "counts"]
+
+
+@pytest.mark.parametrize(
+    ("shapes", "heads"),
+    [
+        ({"boxes": (1, 5, 4), "class_ids": (1, 5), "other": (1, 5)}, ("boxes", "other", "class_ids")),
+        ({"boxes": (1, 5, 4), "other": (1, 5), "confidence": (1, 5)}, ("boxes", "confidence", "other")),
+        ({"dets": (1, 5, 5), "other": (1, 5)}, ("dets", "other")),
+    ],
+)
+def test_the_output_that_is_left_has_the_role_that_is_left(
+    shapes: dict[str, tuple[int, ...]], heads: tuple[str, ...]
+) -> None:
+    assert interface_of("nms", shapes).head_names == heads
