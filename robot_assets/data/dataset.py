@@ -23,8 +23,7 @@ from robot_assets.core.publishing import publishing_directory
 from robot_assets.core.text import plural
 from robot_assets.data.duplicates import linked_groups, session_links
 from robot_assets.data.images import read_bytes
-from robot_assets.data.labels import LabelWriter, label_format, sum_of, write_json
-from robot_assets.data.packed import PAYLOAD, PAYLOAD_OFFSETS
+from robot_assets.data.labels import PAYLOAD, PAYLOAD_OFFSETS, LabelWriter, label_format, sum_of, write_json
 from robot_assets.data.raw import Frame, RawData, load_raw, md5_of, read_side
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS, Unit, split_units

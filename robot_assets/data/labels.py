@@ -20,6 +20,10 @@ from robot_assets.tasks.task import loaded
 if TYPE_CHECKING:
     from robot_assets.tasks.labels import LabelFormat
 
+PAYLOAD = "payload.bin"
+"""What label formats keep beside the COCO document of a packed split; absent where none does."""
+PAYLOAD_OFFSETS = "payload_offsets.npy"
+"""Where the payload of each image begins, and where the last one ends: int64 (n + 1,)."""
 _text = json.JSONEncoder(ensure_ascii=False).encode
 _json = json.JSONEncoder(sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=False).encode
 

@@ -15,13 +15,12 @@ import numpy as np
 
 from robot_assets.core.errors import DataError
 from robot_assets.data.images import decode_rgb
+from robot_assets.data.labels import PAYLOAD, PAYLOAD_OFFSETS
 from robot_assets.data.split import SPLITS
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 Floats = np.ndarray[Any, np.dtype[np.float32]]
 Integers = np.ndarray[Any, np.dtype[np.int64]]
-PAYLOAD = "payload.bin"
-PAYLOAD_OFFSETS = "payload_offsets.npy"
 
 
 class PackedSplit:

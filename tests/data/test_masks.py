@@ -14,9 +14,9 @@ from robot_assets.core.errors import DataError
 from robot_assets.data.checks import check_classes, check_labels, check_leakage
 from robot_assets.data.dataset import build_dataset
 from robot_assets.data.forecast import forecast
-from robot_assets.data.labels import LabelWriter
+from robot_assets.data.labels import PAYLOAD, PAYLOAD_OFFSETS, LabelWriter
 from robot_assets.data.origin import other_origin
-from robot_assets.data.packed import PAYLOAD, PAYLOAD_OFFSETS, open_calibration, open_split
+from robot_assets.data.packed import open_calibration, open_split
 from robot_assets.data.raw import load_raw
 from robot_assets.data.raw_sample import sample_raw
 from robot_assets.data.raw_source import task_of_raw
