@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.synthetic.own_images import write_cvat, write_flat, write_roboflow
+from tests.synthetic.own_images import write_cvat, write_cvat_masks, write_flat, write_polygons, write_roboflow
 from tests.terminal import Terminal
 
 PAGE = Path("docs") / "own_data.md"
@@ -39,10 +39,12 @@ def comparable(printed: str) -> str:
 
 
 def terminal_at(folder: Path) -> Terminal:
-    """A terminal in a folder with the three exports of the page."""
+    """A terminal in a folder with the exports of the page."""
     write_cvat(folder / "elsewhere" / "cvat")
     write_roboflow(folder / "elsewhere" / "roboflow")
     write_flat(folder / "elsewhere" / "flat")
+    write_cvat_masks(folder / "elsewhere" / "masks")
+    write_polygons(folder / "elsewhere" / "polygons")
     return Terminal(folder / "elsewhere", folder / "home")
 
 
@@ -53,7 +55,7 @@ def terminal(tmp_path: Path) -> Terminal:
 
 def test_the_terminal_prints_what_the_page_shows(terminal, repository):
     steps = [step for step in steps_of((repository / PAGE).read_text()) if not step[0].startswith(NOT_RUN)]
-    assert sum(" data import " in command for command, _ in steps) == 5
+    assert sum(" data import " in command for command, _ in steps) == 7
     for command, printed in steps:
         assert comparable(terminal.type(command)) == comparable(printed), command
 

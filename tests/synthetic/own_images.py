@@ -94,3 +94,47 @@ def write_flat(root: Path) -> Path:
             label(root / f"robot{session % 2 + 1}_2026110{session + 1}_{frame:03}.jpg", 100 * session + frame)
     (root / "classes.txt").write_text("".join(f"{name}\n" for name in CLASSES))
     return root
+
+
+def write_cvat_masks(root: Path) -> Path:
+    """A CVAT export (Segmentation mask 1.1): RGB masks beside the images, and the colours of the labels."""
+    names = []
+    (root / "SegmentationClass").mkdir(parents=True)
+    for session in range(4):
+        for frame in range(8):
+            names.append(f"2026110{session + 1}_{frame:03}")
+            boxes = draw(root / "JPEGImages" / f"{names[-1]}.jpg", 100 * session + frame)
+            mask = Image.new("RGB", (WIDTH, HEIGHT))
+            brush = ImageDraw.Draw(mask)
+            for category, x, y, width, height in boxes:
+                shape = brush.rectangle if category else brush.ellipse
+                shape((x, y, x + width, y + height), fill=((250, 50, 83), (51, 221, 255))[category])
+            mask.save(root / "SegmentationClass" / f"{names[-1]}.png")
+    colours = "background:0,0,0::\nball:250,50,83::\ngoal post:51,221,255::\n"
+    (root / "labelmap.txt").write_text(f"# label:color_rgb:parts:actions\n{colours}")
+    (root / "ImageSets" / "Segmentation").mkdir(parents=True)
+    (root / "ImageSets" / "Segmentation" / "default.txt").write_text("".join(f"{name}\n" for name in names))
+    return root
+
+
+def write_polygons(root: Path) -> Path:
+    """An Ultralytics data set of polygons: the balls as octagons."""
+    for session in range(4):
+        for frame in range(8):
+            name = f"2026110{session + 1}_{frame:03}"
+            boxes = draw(root / "images" / "train" / f"{name}.jpg", 100 * session + frame)
+            rows = "".join(map(polygon, boxes))
+            target = root / "labels" / "train" / f"{name}.txt"
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_text(rows)
+    (root / "data.yaml").write_text(f"train: images/train\nnames: [{', '.join(CLASSES)}]\n")
+    return root
+
+
+def polygon(box: tuple[int, float, float, float, float]) -> str:
+    """A line of a YOLO label file: an octagon in the box of a ball, the corners of another box."""
+    category, x, y, width, height = box
+    angles = np.arange(8) * np.pi / 4 if category == 0 else np.arange(4) * np.pi / 2 + np.pi / 4
+    scale = 0.5 if category == 0 else 0.5 * np.sqrt(2)
+    points = [(x + width * (0.5 + scale * np.cos(a)), y + height * (0.5 + scale * np.sin(a))) for a in angles]
+    return f"{category} {' '.join(f'{px / WIDTH:.5f} {py / HEIGHT:.5f}' for px, py in points)}\n"

@@ -8,6 +8,7 @@ import pytest
 from robot_assets.core.errors import DataError
 from robot_assets.data.importing.coco.reader import read_coco
 from robot_assets.data.importing.importer import import_dataset
+from robot_assets.data.importing.masks.layouts import LAYOUTS as MASK_LAYOUTS
 from robot_assets.data.importing.masks.published import voc_colours
 from robot_assets.data.importing.masks.reader import read_masks
 from robot_assets.data.importing.segmentation.labels import SegmentationOptions
@@ -278,3 +279,10 @@ def test_a_faulty_list_of_classes_is_named_with_its_line(tmp_path: Path, files: 
 
 def test_files_of_classes_that_differ_only_in_lines_agree(tmp_path: Path) -> None:
     assert read(tmp_path, {"d/_classes.csv": CSV, "e/_classes.csv": CSV.replace("\n", "\r\n")}).categories == CLASSES
+
+
+def test_the_documentation_has_every_layout() -> None:
+    text = (Path(__file__).parents[3] / "docs" / "layouts.md").read_text("utf-8").partition("## Masks")[2]
+    for layout in MASK_LAYOUTS:
+        assert f"| `{layout.name}` | {layout.title} | " in text
+        assert f"| {layout.looked_for} |" in text.replace("`", "")

@@ -2,7 +2,7 @@
 
 A pixel is of a polygon when its centre is inside, as in COCO's own tools: 0 and 1 are the edges of the first pixel.
 Where shapes overlap, the smaller one is on top, so that small objects stay visible; of equal ones, the later one.
-docs/decisions/016-masks-of-polygons.md compares rasterizers.
+docs/decisions/018-masks-of-polygons.md compares rasterizers.
 """
 
 from __future__ import annotations
