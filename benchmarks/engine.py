@@ -3,7 +3,7 @@
     python -m benchmarks.engine --model sidewalk_detector
     python -m benchmarks.engine --checkpoint DIR --engine DIR --dataset DIR
 
-Exit code 1 when the engine is less than 2x faster or loses more than 1.0 point of mAP@50.
+Exit code 1 when the engine is less than 2x faster or loses more than 1.0 point of its metric.
 """
 
 import argparse
@@ -17,6 +17,7 @@ from robot_assets.engines.gate import check_engine
 from robot_assets.engines.load import load_manifest
 from robot_assets.export.onnx_export import export_float
 from robot_assets.platforms.probe import probe
+from robot_assets.tasks.registry import task_of
 from tests.synthetic.built import built_versions
 
 SPEEDUP_MIN = 2.0
@@ -31,7 +32,7 @@ def main() -> int:
         export_float(checkpoint, float_onnx)
         timed = compare(engine, float_onnx, arguments.inferences)
     gate = GateSpec(accuracy_drop_points_max=DROP_POINTS_MAX, latency_ms_p95_max=1e6)
-    verdict = check_engine(engine, gate, ["accuracy"], dataset=dataset, checkpoint=checkpoint)["accuracy"]
+    verdict = check_engine(engine, gate, ["accuracy"], dataset=dataset, baseline=checkpoint)["accuracy"]
     manifest = load_manifest(engine)
     here = probe()
     shape = "x".join(str(size) for size in manifest.input.shape)
@@ -40,9 +41,10 @@ def main() -> int:
         end="",
     )
     print(f"{timed.runs_on}, {arguments.inferences} inferences, alternating\n")
-    print(f"{'':6}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{'mAP@50':>9}  convolutions")
+    metric = task_of(manifest.interface.task).metric
+    print(f"{'':6}{'p50 ms':>9}{'p95 ms':>9}{'p99 ms':>9}{metric.name:>9}  convolutions")
     floats, ours = timed.float32, timed.engine
-    before, after = verdict.facts["checkpoint_map50"], verdict.facts["map50"]
+    before, after = verdict.facts[f"float_{metric.key}"], verdict.facts[metric.key]
     kernels = manifest.kernels
     counts = f"{kernels.int8_convolutions} int8, {kernels.float_convolutions} float"
     print(f"{'FP32':6}{floats.p50:9.2f}{floats.p95:9.2f}{floats.p99:9.2f}{before:9.4f}")

@@ -18,12 +18,11 @@ from pathlib import Path
 
 from robot_assets.data.packed import open_split
 from robot_assets.engines.budgets import GateSpec
-from robot_assets.engines.evaluation import to_input
 from robot_assets.engines.gate import GATES, check_engine
 from robot_assets.engines.load import load_engine
 from robot_assets.pipeline.project import find_project
 from robot_assets.platforms.probe import probe
-from robot_assets.runtime.preprocess import letterbox
+from robot_assets.runtime.preprocess import fitted, to_input
 from tests.synthetic.built import built_versions
 
 RATIO_MAX = 1.2
@@ -54,11 +53,8 @@ def _measure(name: str, folders: Folders, rounds: int) -> float:
     split = open_split(folders.dataset, "test")
     bare, gate = [], []
     with load_engine(folders.engine) as engine:
-        network = engine.manifest.network
-        inputs = [
-            to_input(letterbox(split.image(index), network.input_height, network.input_width).image)
-            for index in range(len(split))
-        ]
+        given = engine.manifest.input
+        inputs = [to_input([fitted(split.image(index), given).image], given) for index in range(len(split))]
         for number in range(rounds + 1):
             started = time.perf_counter()
             for images in inputs:
@@ -69,7 +65,7 @@ def _measure(name: str, folders: Folders, rounds: int) -> float:
                 BUDGETS,
                 GATES,
                 dataset=folders.dataset,
-                checkpoint=folders.checkpoint,
+                baseline=folders.checkpoint,
                 onnx=folders.onnx,
             )
             if number:  # the first round imports

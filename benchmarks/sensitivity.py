@@ -5,7 +5,7 @@
 
 The graph is searched as it was exported, and with the input scale of one convolution made too large. Engines of both,
 and of what the search makes of the second, are measured on the test split, which the search has not seen. Exit code 1
-when another layer is chosen, or when the engine stays more than 1.0 point of mAP@50 below the unharmed one.
+when another layer is chosen, or when the engine stays more than 1.0 point of its metric below the unharmed one.
 """
 
 import argparse
@@ -38,15 +38,15 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         root = Path(scratch)
         bad = corrupt_scale(onnx, root / "bad", arguments.layer, arguments.factor)
-        found = {}
+        found, weights = {}, {"ptq": ptq, "qat": qat}
         for name, source in (("as exported", onnx), ("ruined", bad)):
             started = time.monotonic()
-            found[name] = find_sensitive_layers(source, ptq, qat, dataset, spec, root / f"{name} searched")
+            found[name] = find_sensitive_layers(source, weights, dataset, spec, root / f"{name} searched")
             _print(name, found[name], source, time.monotonic() - started)
         sources = {"as exported": onnx, "ruined": bad, "ruined, searched": root / "ruined searched"}
-        map50 = _measure(sources, root, dataset)
+        scores = _measure(sources, root, dataset)
     chosen = found["ruined"].chosen.best.layers
-    lost = 100 * (map50["as exported"] - map50["ruined, searched"])
+    lost = 100 * (scores["as exported"] - scores["ruined, searched"])
     print(f"\nin float: {', '.join(chosen) or 'none'}; {lost:+.2f} points against the unharmed engine")
     return 0 if chosen == (arguments.layer,) and lost <= DROP_POINTS_MAX else 1
 
@@ -55,7 +55,7 @@ def _print(name: str, found: Sensitivity, onnx: Path, seconds: float) -> None:
     timed = measure_variants(onnx, found.chosen.best.layers)
     print(f"{name}: {headline(found, timed.added_by_chosen)}")
     print(f"  {found.images} images of val, {len(found.chosen.trials)} sets tried, {seconds:.0f} s")
-    print(f"  mAP@50 float {found.float_map50:.4f}, int8 {found.int8_map50:.4f}")
+    print(f"  {found.metric.name} float {found.float_score:.4f}, int8 {found.int8_score:.4f}")
     worst = sorted(found.layers, key=lambda one: (-round(one.drop_points, 1), -one.output_error))[:6]
     for one in worst:
         added = 100 * timed.added(one.layer.name)
@@ -71,18 +71,18 @@ def _measure(sources: dict[str, Path], root: Path, dataset: Path) -> dict[str, f
         build_engine(source, TARGET, root / "engines" / name)
         engines[name] = load_engine(root / "engines" / name)
     test = open_split(dataset, "test")
-    map50 = {name: evaluate(one.infer, test, one.manifest.network).map50 for name, one in engines.items()}
+    scores = {name: evaluate(one.infer, test, one.manifest.interface).score for name, one in engines.items()}
     images = {name: one.manifest.input.shape for name, one in engines.items()}
     import numpy as np
 
     noise = np.random.default_rng(0).random(next(iter(images.values())), dtype=np.float32)
     timed = interleave({name: lambda one=one: one.infer(noise) for name, one in engines.items()}, 200, 20)
-    print(f"\n{'engine':20}{'p50 ms':>9}{'p95 ms':>9}{'mAP@50 on test':>17}  convolutions")
+    print(f"\n{'engine':20}{'p50 ms':>9}{'p95 ms':>9}{'score on test':>17}  convolutions")
     for name, one in engines.items():
         kernels = one.manifest.kernels
         counts = f"{kernels.int8_convolutions} int8, {kernels.float_convolutions} float"
-        print(f"{name:20}{timed[name].p50:9.2f}{timed[name].p95:9.2f}{map50[name]:17.4f}  {counts}")
-    return map50
+        print(f"{name:20}{timed[name].p50:9.2f}{timed[name].p95:9.2f}{scores[name]:17.4f}  {counts}")
+    return scores
 
 
 def _arguments() -> argparse.Namespace:

@@ -80,7 +80,7 @@ from robot_assets.engines.gate import GATES, check_engine
 
 engine, dataset, checkpoint, onnx = map(Path, sys.argv[1:])
 gate = params().targets["robot"].gate
-found = check_engine(engine, gate, GATES, dataset=dataset, checkpoint=checkpoint, onnx=onnx)
+found = check_engine(engine, gate, GATES, dataset=dataset, baseline=checkpoint, onnx=onnx)
 print(json.dumps({name: [verdict.passed, verdict.facts] for name, verdict in found.items()}))
 """
 

@@ -32,7 +32,7 @@ BUNDLE = ["build.log", "engine.plan", "layers.json", "manifest.json"]
 
 
 def images(count: int = 1) -> np.ndarray:
-    return np.random.default_rng(5).random((count, 3, INTERFACE.input_height, INTERFACE.input_width), dtype=np.float32)
+    return np.random.default_rng(5).random((count, 3, INTERFACE.input.height, INTERFACE.input.width), dtype=np.float32)
 
 
 def heads_of_onnx(path: Path, batch: np.ndarray) -> list[np.ndarray]:

@@ -4,10 +4,9 @@ import numpy as np
 import onnx
 
 from robot_assets.data.packed import open_split
-from robot_assets.export.parity import differing_share, plain_session, read_input
+from robot_assets.export.parity import parity_of, plain_session, read_input
 from robot_assets.export.strip_qdq import write_float_graph
-from robot_assets.tasks.detection.decode import output_names
-from tests.detector_chain import NETWORK, whole
+from tests.detector_chain import INTERFACE, whole
 
 
 def test_the_float_graph_has_the_same_nodes_without_quantization(tmp_path):
@@ -28,10 +27,10 @@ def test_the_float_graph_has_the_same_nodes_without_quantization(tmp_path):
 def test_the_float_graph_gives_nearly_the_outputs_of_the_quantized_one(tmp_path):
     chain = whole()
     write_float_graph(chain.onnx / "model.onnx", tmp_path / "float.onnx")
-    image = {"images": read_input(open_split(chain.dataset, "val"), 0, NETWORK)}
+    image = {"images": read_input(open_split(chain.dataset, "val"), 0, INTERFACE.input)}
     quantized, in_float = (
         plain_session(path).run(None, image) for path in (chain.onnx / "model.onnx", tmp_path / "float.onnx")
     )
     assert all(np.isfinite(head).all() for head in in_float)
-    assert differing_share(output_names(NETWORK), in_float, quantized) < 0.25
-    assert differing_share(output_names(NETWORK), [head + 1 for head in in_float], quantized) > 0.25
+    assert parity_of([(in_float, quantized)], INTERFACE.heads).differing_share < 0.25
+    assert parity_of([([head + 1 for head in in_float], quantized)], INTERFACE.heads).differing_share > 0.25

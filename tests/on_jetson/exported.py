@@ -87,12 +87,20 @@ def _write(folder: Path, graph: _Graph, heads: list[tuple[str, list[int]]]) -> N
     detector = helper.make_graph(graph.nodes, "detector", [images], list(values.values()), graph.constants)
     model = helper.make_model(detector, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.save(model, folder / "model.onnx")
-    card = {
+    interface = {
+        "task": "detection",
         "classes": list(CLASSES),
-        "network": {"input_height": HEIGHT, "input_width": WIDTH, "width": 8, "depth": 1, "finest_stride": 8},
-        "inputs": {"images": [1, 3, HEIGHT, WIDTH]},
-        "outputs": dict(heads),
-        "preprocessing": "letterbox on grey 114, RGB, float32 (1, 3, height, width) in [0, 1]",
+        "input": {"height": HEIGHT, "width": WIDTH},
+        "heads": [{"name": name, "shape": shape, "parts": [_part(name)]} for name, shape in heads],
+        "decoder": "grid",
+        "options": {"strides": [8, 16]},
+    }
+    card = {
+        "interface": interface,
         "md5": hashlib.md5((folder / "model.onnx").read_bytes(), usedforsecurity=False).hexdigest(),
     }
     (folder / "model.json").write_text(json.dumps(card))
+
+
+def _part(head: str) -> dict[str, str]:
+    return {"meaning": "logits" if head.startswith("cls") else "cells"}
