@@ -171,7 +171,8 @@ def _set_shape(graph: GraphProto, name: str, shape: list[int]) -> None:
     del graph.input[:], graph.value_info[:]
     graph.input.extend(kept if name not in constants else [])
     for value in graph.output:
-        value.type.tensor_type.ClearField("shape")
+        if value.type.HasField("tensor_type"):
+            value.type.tensor_type.ClearField("shape")
 
 
 def _at_opset(model: ModelProto, origin: str, changes: list[str]) -> ModelProto:

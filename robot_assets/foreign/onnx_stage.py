@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.core.digests import md5_of
@@ -87,6 +88,7 @@ class _Run:
         report("import", 0, 3, "reference answers")
         infer = runner(self.original, self.interface, is_nhwc=self.converted.is_nhwc)
         original = answers(infer, self.val, self.interface)
+        self._refuse_not_finite(original)
         moved = self._moved(original)
         unread = (f"output {name!r} removed: the decoder does not read it" for name in self.unread)
         return Given(
@@ -135,6 +137,15 @@ class _Run:
 
         report("import", 1 if split == "val" else 2, 3, split)
         return evaluated(self.model, open_split(self.dataset, split), self.interface)
+
+    def _refuse_not_finite(self, original: list[Heads]) -> None:
+        for name, values in zip(self.interface.head_names, zip(*original, strict=True), strict=True):
+            if not all(np.isfinite(one).all() for one in values):
+                raise ExportError(
+                    f"{self.origin}: output {name!r} has values that are not finite on images of val",
+                    needed="finite answers of the given file",
+                    fix="correct models.M.input in params.yaml: mean, std and channels have to be those of its training",
+                )
 
     def _moved(self, original: list[Heads]) -> Parity:
         """Compare the converted graph with the given one on the reference images."""

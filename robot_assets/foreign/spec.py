@@ -11,6 +11,9 @@ from robot_assets.core.spec import Spec
 from robot_assets.quantization.spec import PtqSpec
 from robot_assets.tasks.interface import Preprocessing
 
+DECLARED = ("licence", "trained_on")
+"""Keys that decide nothing of what is made."""
+
 
 class OnnxSource(Spec):
     """An ONNX file that was trained elsewhere, referenced by a ``.dvc`` pointer in git.
@@ -50,7 +53,7 @@ class OnnxSource(Spec):
     @property
     def declaration(self) -> dict[str, Any]:
         """What the owner declares, without what is not declared."""
-        return {key: value for key in ("licence", "trained_on") if (value := getattr(self, key)) is not None}
+        return {key: value for key in DECLARED if (value := getattr(self, key)) is not None}
 
 
 class ForeignSpec(Spec):
@@ -65,6 +68,4 @@ class ForeignSpec(Spec):
     @property
     def read(self) -> dict[str, Any]:
         """The part that decides what is made, JSON-serializable: not what the owner declares, nor where the file is."""
-        given = self.model_dump(mode="json")
-        declared = {"kind", "pointer", *self.source.declaration}
-        return {**given, "source": {key: value for key, value in given["source"].items() if key not in declared}}
+        return self.model_dump(mode="json", exclude={"source": {"kind", "pointer", *DECLARED}})
