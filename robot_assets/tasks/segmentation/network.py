@@ -27,7 +27,7 @@ class Segmenter(nn.Module):
         self.stem = ConvNorm(3, max(16, width // 2), stride=2)
         self.stage4 = stage(max(16, width // 2), width, spec.depth)
         self.stage8 = stage(width, 2 * width, spec.depth)
-        self.stage16 = stage(2 * width, 4 * width, 2 * spec.depth)
+        self.stage16 = stage(2 * width, 4 * width, 3 * spec.depth)
         self.lateral16 = ConvNorm(4 * width, 2 * width, 1)
         self.lateral8 = ConvNorm(2 * width, 2 * width, 1, linear=True)
         self.merge8 = ConvNorm(2 * width, width)

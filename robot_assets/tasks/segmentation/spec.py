@@ -25,7 +25,7 @@ class CompactSegmenter(NetworkBase):
         multiple_of=8,
         description="channels at stride 4; doubled at 8 and again at 16",
     )
-    depth: int = Field(default=1, ge=1, le=8, description="residual blocks per stage; twice as many at stride 16")
+    depth: int = Field(default=1, ge=1, le=8, description="residual blocks per stage; three times as many at stride 16")
 
     @property
     def heads(self) -> MapOptions:
