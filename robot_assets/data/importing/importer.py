@@ -21,7 +21,8 @@ from robot_assets.core.label_issues import LabelIssue, explaining_disk_errors, f
 from robot_assets.core.publishing import publishing_directory, publishing_file
 from robot_assets.core.text import plural
 from robot_assets.data.importing.coco.reader import read_coco
-from robot_assets.data.importing.copying import IMAGES, Copied, Copier, MaskFacts, mask_name
+from robot_assets.data.importing.copying import Copied, Copier, MaskFacts, mask_name
+from robot_assets.data.importing.masks.layouts import is_raw_segmentation
 from robot_assets.data.importing.masks.reader import read_masks
 from robot_assets.data.importing.outcome import Outcome, outcome_of
 from robot_assets.data.importing.segmentation.figures import IGNORED_PIXELS, about_shapes, pixel_shares
@@ -148,9 +149,8 @@ def import_dataset(
 
 
 def has_masks(format: str, source: Path) -> bool:
-    """Whether a source can only be of a segmentation: it has masks, or is raw data with masks."""
-    is_raw = (source / "annotations.json").is_file() and all((source / top).is_dir() for top in (IMAGES, MASKS))
-    return format == MASKS or (format == "coco" and is_raw)
+    """Whether a source can only be of a segmentation: it has masks, or is raw data of one."""
+    return format == MASKS or (format == "coco" and is_raw_segmentation(source))
 
 
 def _refuse_options(polygons: str | None, unlabelled: str | None, options: SegmentationOptions | None) -> None:

@@ -172,6 +172,34 @@ def test_the_label_ids_of_cityscapes_become_its_19_classes(tmp_path: Path) -> No
     assert np.array_equal(read_mask(tmp_path / "raw", "a_leftImg8bit"), expected)
 
 
+def test_names_that_differ_in_case_or_unicode_form_match_where_that_is_unambiguous(tmp_path: Path) -> None:
+    files = {
+        **images("images/IMG_1.JPG", "images/caf\u00e9.jpg", "images/B.jpg"),
+        **masks("masks/img_1.PNG", "masks/cafe\u0301_mask.png", "masks/b.png", "masks/b_mask.png"),
+        "classes.txt": NAMES,
+    }
+    found = read_masks(write(tmp_path / "s", files))
+    places = {entry.file_name: entry.place for entry in found.entries}
+    assert places["IMG_1.JPG"] == "masks/img_1.PNG"
+    assert places["caf\u00e9.jpg"] == "masks/cafe\u0301_mask.png"
+    assert [issue.place for issue in found.issues] == ["images/B.jpg"]
+
+
+def test_coco_labels_beside_masks_are_not_taken_for_raw_data(tmp_path: Path) -> None:
+    document = '{"images": [], "annotations": [], "categories": [{"id": 1, "name": "x"}], "info": {}}'
+    files = {**images("images/d/a.jpg"), **masks("masks/d/a.png"), "annotations.json": document, "classes.txt": NAMES}
+    found = read_masks(write(tmp_path / "s", files))
+    assert (found.layout, found.categories) == ("folder of images/ and masks/ with the same folders", CLASSES)
+    with pytest.raises(DataError):  # its labels list no image
+        import_dataset("coco", tmp_path / "s", tmp_path / "raw")
+
+
+def test_palettes_that_are_not_looked_at_are_a_note(tmp_path: Path) -> None:
+    files = {**PAIR, "masks/a.png": paletted(mask(), VOC_PALETTE), "classes.txt": NAMES}
+    found = read_masks(write(tmp_path / "s", files))
+    assert "masks with a palette are read by its indices: the classes have values and no colours" in found.notes
+
+
 def test_masks_without_images_are_one_error(tmp_path: Path) -> None:
     files = {name: content for name, content in CVAT.items() if not name.startswith("JPEGImages")}
     with pytest.raises(DataError, match="has masks and no images"):
@@ -260,7 +288,9 @@ def test_colours_of_a_table_are_read(tmp_path: Path) -> None:
         ({"_classes.csv": "Pixel Value, Class\nx, road\n"}, None, "_classes.csv: line 2: 'x,road'"),
         ({"_classes.csv": "Pixel Value, Class\n0, a\n0, b\n"}, None, "'b' has 0, as 'a' has"),
         ({"d/_classes.csv": CSV, "e/_classes.csv": CSV.replace("kerb", "curb")}, None, "2 is 'kerb' and 'curb'"),
-        ({"class_names.txt": "a\n\x1b[31m\n"}, None, "the name '\\x1b[31m'"),
+        ({"class_names.txt": "a\n\x1b[31m\n"}, None, "unprintable characters in the name '\\x1b[31m'"),
+        ({"class_names.txt": "0: a\n1: b\n"}, None, "numbers in front of the names, such as '0: a'"),
+        ({"class_names.txt": "a, b\n"}, None, "all names in one line"),
         ({}, "a,,b", "the name ''"),
         ({}, "a,b,a", "the name 'a' twice"),
         ({}, "a=0,b=#000001", "values and colours"),

@@ -230,6 +230,11 @@ def test_a_finding_about_unknown_values_has_the_option_that_ignores_them(tmp_pat
     assert line.endswith("add the class, or ignore it: --ignore 7")
 
 
+def test_a_value_one_above_the_last_has_the_command_for_values_from_1_on(tmp_path: Path) -> None:
+    (line,) = findings(grey(tmp_path / "s", **{"masks/d/000.png": png(np.minimum(mask(), 2) + np.uint8(1))}))
+    assert line.endswith("--ignore 3; if values start at 1: --classes sky=1,road=2,kerb=3")
+
+
 def test_missing_and_orphaned_masks_are_named(tmp_path: Path) -> None:
     source = grey(tmp_path / "s")
     (source / "masks/d/000.png").unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -146,3 +146,9 @@ def _text_of(key: Key, legend: Legend) -> str:
 
 def _without(ignore: Sequence[str], pixels: Sequence[str]) -> tuple[str, ...]:
     return tuple(one for one in ignore if one not in pixels)
+
+
+def about_palettes(sample: Sequence[Raster], legend: Legend) -> Iterator[str]:
+    """Palettes that are not looked at, since classes have values: some tools sort them anew."""
+    if any(raster.palette is not None for raster in sample) and not legend.has_colours:
+        yield "masks with a palette are read by its indices: the classes have values and no colours"

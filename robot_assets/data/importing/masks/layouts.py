@@ -9,14 +9,18 @@ files that this tool adds. The names of the mask and of the image are equal with
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
+from pathlib import Path
 
+from robot_assets.data.coco_document import NotJson, load_json
 from robot_assets.data.importing.layout import LabelFiles, Layout, split_folders
 from robot_assets.data.importing.masks.legend import LABEL_MAP, TABLES
 from robot_assets.data.tree import Tree, suffix_of
 
+_RAW_LABELS = "annotations.json"
 VOC_MASKS = ("segmentationclass", "segmentationclasspng")
 _IMAGE_FOLDERS = frozenset(
     ("images", "image", "imgs", "img", "img_dir", "jpegimages", "rgb", "photos", "leftimg8bit", "frames", "input")
@@ -53,13 +57,29 @@ def is_brush_export(tree: Tree) -> bool:
 
 
 def masks_by_label(tree: Tree, labels: Iterable[str]) -> Mapping[str, list[str]]:
-    """Masks by their path without suffix and without ending; those whose exact path an image has keep their ending."""
+    """Masks by the label that they are of: their path without suffix and without ending.
+
+    A mask whose exact path an image has keeps its ending. One that differs from the only image that has no mask in case
+    or Unicode form is of that image.
+    """
     wanted = set(labels)
     found: defaultdict[str, list[str]] = defaultdict(list)
     for name in sorted(candidates_of(tree)):
         stem = _stem(name)
         found[stem if stem in wanted else stem_of_mask(name)].append(name)
+    missing, free = _by_form(wanted.difference(found)), _by_form(set(found).difference(wanted))
+    for form, same in missing.items():
+        if len(same) == len(free.get(form, ())) == 1:
+            found[same[0]] = found.pop(free[form][0])
     return found
+
+
+def _by_form(paths: Iterable[str]) -> dict[str, list[str]]:
+    """Paths by what is equal on Windows and macOS: Unicode form NFC, case ignored."""
+    forms: defaultdict[str, list[str]] = defaultdict(list)
+    for path in paths:
+        forms[unicodedata.normalize("NFC", path).casefold()].append(path)
+    return forms
 
 
 def candidates_of(tree: Tree) -> set[str]:
@@ -185,8 +205,21 @@ def _always(tree: Tree, folders: Mapping[str, str]) -> bool:
     return bool(folders)
 
 
+def is_raw_segmentation(folder: Path) -> bool:
+    """Whether a folder is raw data of this project, of a segmentation: its labels name their task."""
+    path = folder / _RAW_LABELS
+    if not path.is_file() or not (folder / "masks").is_dir():
+        return False
+    try:
+        loaded = load_json(path)
+    except (NotJson, OSError):
+        return False
+    info = loaded.get("info") if isinstance(loaded, dict) else None
+    return isinstance(info, dict) and info.get("task") == "segmentation"
+
+
 def _find_raw(tree: Tree) -> LabelFiles | None:
-    if "annotations.json" not in tree.files or not _all_folders(tree) >= {"images", "masks"}:
+    if _RAW_LABELS not in tree.files or not is_raw_segmentation(tree.root):
         return None
     return _files(tree, _labels_of(tree, {f: m for f, m in pairs(tree).items() if f.split("/")[0] == "images"}))
 

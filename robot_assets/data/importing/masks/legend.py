@@ -17,6 +17,7 @@ from robot_assets.data.importing.yolo.class_names import (
     agreed_names,
     class_files_of,
     decoded,
+    names_of_lines,
     normalized,
     read_class_files,
 )
@@ -99,9 +100,8 @@ def of_file(path: Path, shown: str) -> Legend:
     lines = [line.strip() for line in _text(path).splitlines()]
     if name == LABEL_MAP or any(re.fullmatch(r"[^:]+:\d+,\d+,\d+(:.*)?", line) for line in lines):
         return _of_label_map(lines, shown)
-    names = [(line, f"line {number}") for number, line in enumerate(lines, start=1) if line]
-    names = names[1:] if names and names[0][0].lower() in _UNLABELLED else names
-    return of_names(_distinct(names, shown), shown)
+    is_marked = bool(lines) and lines[0].lower() in _UNLABELLED
+    return of_names(names_of_lines("\n".join(lines[is_marked:]), path), shown)
 
 
 def of_tree(tree: Tree) -> Legend | None:

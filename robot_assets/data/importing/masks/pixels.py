@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shlex
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -235,7 +236,13 @@ class PixelRules:
             known = plural(len(self.legend.names), "class", "classes")
             found = f"{noun} {_some(unknown, False)}, beyond the {known} of {where} ({self._ids()})"
             fix = f"add the class, or ignore it: --ignore {first}"
+            if unknown.tolist() == [len(self.legend.names)] and len(self.legend.names) == len(self.legend.keys):
+                fix += f"; if values start at 1: --classes {self._from_one()}"
         return found, fix
+
+    def _from_one(self) -> str:
+        pairs = ",".join(f"{name}={value}" for value, name in enumerate(self.legend.names, start=1))
+        return shlex.quote(pairs)
 
     def _ids(self) -> str:
         table = self._by_index if self.legend.has_colours else self._by_value

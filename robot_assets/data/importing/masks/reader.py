@@ -15,7 +15,7 @@ from robot_assets.core.label_issues import BadItem, LabelIssue, printable
 from robot_assets.data.images import read_bytes
 from robot_assets.data.importing.coco.layouts import LAYOUTS as COCO_LAYOUTS
 from robot_assets.data.importing.layout import recognize
-from robot_assets.data.importing.masks.classes import legend_of, refuse_binary, rules_of
+from robot_assets.data.importing.masks.classes import about_palettes, legend_of, refuse_binary, rules_of
 from robot_assets.data.importing.masks.layouts import LAYOUTS, is_brush_export
 from robot_assets.data.importing.masks.matching import Matching
 from robot_assets.data.importing.masks.pixels import PixelRules, Raster, decoded_raster, require_size
@@ -74,6 +74,7 @@ def read_masks(
         splits=files.splits,
         notes=(
             f"classes as in {legend.place}",
+            *about_palettes(sample, legend),
             *rules.classes.notes,
             *(about_background(absent, options.background) if unlabelled else ()),
             *match.notes(),

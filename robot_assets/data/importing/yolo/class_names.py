@@ -139,7 +139,7 @@ def _read(tree: Tree, name: str) -> ClassNames:
     text = _text(path)
     if suffix in _YAML_SUFFIXES:
         return _from_yaml(place, text, path)
-    return ClassNames(place, _from_lines(text, path))
+    return ClassNames(place, names_of_lines(text, path))
 
 
 def _text(path: Path) -> str:
@@ -172,7 +172,12 @@ def decoded(data: bytes) -> str:
     return text
 
 
-def _from_lines(text: str, path: Path) -> tuple[str, ...]:
+def names_of_lines(text: str, path: Path) -> tuple[str, ...]:
+    """Class names, one a line.
+
+    Raises:
+        DataError: They have another form, or a name is empty, unprintable or there twice.
+    """
     lines = [line.strip() for line in text.splitlines()]
     while lines and not lines[-1]:
         lines.pop()
