@@ -6,11 +6,13 @@ propagates. So a comparison counts the share of values beyond a tolerance (docs/
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
+
+from robot_assets.tasks.rows import paired
 
 if TYPE_CHECKING:
     from robot_assets.tasks.interface import Head, Part
@@ -39,6 +41,9 @@ SCALES = {
     "values": Scale("value", 0.05),
 }
 
+_SAME_CLASS = 1e-3
+"""Unit of values that must not differ: rows of another class are a thousand tolerances apart."""
+
 
 class Difference(NamedTuple):
     """The absolute differences of one part of one head, in the unit of its meaning."""
@@ -58,9 +63,9 @@ def differences(heads: Sequence[Head], ours: Sequence[Floats], theirs: Sequence[
     Args:
         heads: The heads.
         ours: Their values, (N, ...) each.
-        theirs: Those of another implementation.
+        theirs: Those of another implementation; their rows in no fixed order are compared with the nearest ones.
     """
-    for head, one, other in zip(heads, ours, theirs, strict=True):
+    for head, one, other in zip(heads, ours, _aligned(heads, ours, theirs), strict=True):
         for part in head.parts:
             a, b = (comparable(part, channels_of(part, values)) for values in (one, other))
             yield Difference(part.meaning, np.abs(a - b))
@@ -84,6 +89,29 @@ def softmax(logits: Floats, axis: int) -> Floats:
     powers = np.exp(logits - logits.max(axis=axis, keepdims=True))
     probabilities: Floats = powers / powers.sum(axis=axis, keepdims=True)
     return probabilities
+
+
+def _aligned(heads: Sequence[Head], ours: Sequence[Floats], theirs: Sequence[Floats]) -> list[Floats]:
+    """Values of another implementation with the rows in our order, where the heads have rows in no fixed order."""
+    axes = {index: head.layout.index("R") for index, head in enumerate(heads) if "R" in head.layout}
+    aligned = [values.copy() if index in axes else values for index, values in enumerate(theirs)]
+    for image in range(len(ours[0]) if axes else 0):
+        one, other = (_rows(heads, axes, values, image) for values in (ours, theirs))
+        order = paired(one, other)
+        for index, axis in axes.items():
+            aligned[index][image] = np.take(theirs[index][image], order, axis=axis - 1)
+    return aligned
+
+
+def _rows(heads: Sequence[Head], axes: Mapping[int, int], values: Sequence[Floats], image: int) -> Floats:
+    """Rows (rows, values) of one image with the values of all heads, in units of what may differ."""
+    columns = []
+    for index, axis in axes.items():
+        for part in heads[index].parts:
+            found = comparable(part, channels_of(part, values[index]))[image]
+            rows = np.moveaxis(found, axis - 1, 0).reshape(found.shape[axis - 1], -1)
+            columns.append(rows / max(SCALES[part.meaning].tolerance, _SAME_CLASS))
+    return np.concatenate(columns, axis=1)
 
 
 def channels_of(part: Part, values: Floats) -> Floats:

@@ -100,7 +100,8 @@ class Head(Spec):
         name: Of the output in the graph.
         shape: With its leading 1.
         dtype: ``float32``, or that of class indices and counts.
-        layout: Names of the axes, such as ``NCHW`` or ``NAC``.
+        layout: Names of the axes, such as ``NCHW`` or ``NAC``; R: rows in no fixed order, such
+            as those that a graph has selected by score.
         parts: What its numbers are, together all of its channels.
     """
 

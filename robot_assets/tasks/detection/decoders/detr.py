@@ -56,8 +56,8 @@ def detr_heads(
         raise refused("detr", outputs, needed, input)
     _check_classes(known[logits][2], options, classes, known, input)
     return (
-        Head(name=logits, shape=known[logits], layout="NQC", parts=(_score_part(options),)),
-        Head(name=boxes, shape=known[boxes], layout="NQ4", parts=(Part(meaning=options.coordinates, axis=2),)),
+        Head(name=logits, shape=known[logits], layout="NRC", parts=(_score_part(options),)),
+        Head(name=boxes, shape=known[boxes], layout="NR4", parts=(Part(meaning=options.coordinates, axis=2),)),
     )
 
 
@@ -91,7 +91,7 @@ def _alone(known: Outputs) -> str | None:
 def _joined(name: str, input: Input, options: DetrOptions, classes: tuple[str, ...], known: Outputs) -> Head:
     _check_classes(known[name][2] - 4, options, classes, known, input)
     parts = (Part(meaning=options.coordinates, axis=2, stop=4), _score_part(options, start=4))
-    return Head(name=name, shape=known[name], layout="NQC", parts=parts)
+    return Head(name=name, shape=known[name], layout="NRC", parts=parts)
 
 
 def _check_classes(channels: int, options: DetrOptions, classes: tuple[str, ...], known: Outputs, input: Input) -> None:

@@ -124,8 +124,9 @@ def _heads_of(known: Outputs, found: Mapping[str, str], options: NmsOptions) -> 
     for role, meaning in meanings.items():
         if role in found:
             shape = known[found[role]]
+            layout = "NR" if role != "count" else "N1"[: len(shape)]
             part = Part(meaning=meaning, axis=len(shape) - 1)
-            heads.append(Head(name=found[role], shape=shape, layout="NR" if len(shape) == 2 else "N", parts=(part,)))
+            heads.append(Head(name=found[role], shape=shape, layout=layout, parts=(part,)))
     return tuple(heads)
 
 
