@@ -58,8 +58,11 @@ def test_help_has_a_short_option_and_flags_without_types(words: tuple[str, ...])
 
 
 def test_names_of_the_project_are_completed(project: Path) -> None:
-    assert completed("data check s", project) == ["sidewalk"]
-    assert completed("engine bench s", project) == ["sidewalk_detector/engine/cpu"]
+    assert completed("data check s", project) == ["sidewalk", "sidewalk_ground"]
+    assert completed("engine bench s", project) == [
+        "sidewalk_detector/engine/cpu",
+        "sidewalk_segmenter/engine/cpu",
+    ]
     assert completed("plan robocup_detector/c", project) == ["robocup_detector/checkpoint"]
     assert "sidewalk_detector" in completed("build s", project)
     assert completed("platform report ", project) == ["cpu"]
