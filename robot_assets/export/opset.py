@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     Constants = dict[str, NDArray[Any]]
 
-_FROM, _TO = 18, 17
+_FROM, _TO = 18, 17  # a graph of any other opset is left to the preflight
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _REDUCTIONS = (
     "ReduceL1",
@@ -42,13 +42,13 @@ _ADDED_ATTRIBUTES = {
 
 
 def lower_opset(model: ModelProto) -> None:
-    """Rewrite ``model`` in opset 17, in place; nothing for a graph that is no graph of opset 18.
+    """Rewrite ``model`` in opset 17, in place. A graph that torch has lowered itself may still have new attributes.
 
     Raises:
         ExportError: A node has no equivalent in opset 17; with its name.
     """
     opset = next((one for one in model.opset_import if one.domain in ("", "ai.onnx")), None)
-    if opset is None or opset.version != _FROM:
+    if opset is None or opset.version not in (_FROM, _TO):
         return
     constants = _constants(model)
     nodes = [new for node in model.graph.node for new in _lowered(node, constants)]

@@ -177,13 +177,13 @@ class SymmetricQuantizer(Quantizer):  # type: ignore[misc, unused-ignore]
         ruled = {node: annotation for node in nodes if (annotation := _layer(node)) is not None}
         refuse_unmatched(self._float_layers, ruled)
         chosen = {node for node in ruled if not matching(node, self._float_layers)}
-        before = _before(nodes, chosen)
+        before, computed = _before(nodes, chosen), _computed(model)
         for node in nodes:
             annotation = ruled[node] if node in chosen else _before_layer(node) if node in before else None
             if annotation is not None:
                 node.meta[Q_ANNOTATION_KEY] = annotation
         self.layers = tuple(dict.fromkeys(layer_name(node) for node in nodes if node in chosen))
-        left = (node for node in nodes if node not in before and _is_worth(node, chosen))
+        left = (node for node in nodes if node in computed and node not in before and _is_worth(node, chosen))
         self.in_float = tuple(dict.fromkeys(self._float_operator(node) for node in left))
         return model
 
@@ -263,6 +263,15 @@ def _before(nodes: Sequence[Node], layers: set[Node]) -> set[Node]:
     return found
 
 
+def _computed(model: GraphModule) -> set[Node]:
+    """Nodes that depend on the input, and not on parameters alone."""
+    found: set[Node] = set()
+    for node in model.graph.nodes:
+        if node.op == "placeholder" or any(source in found for source in node.all_input_nodes):
+            found.add(node)
+    return found
+
+
 def _before_layer(node: Node) -> QuantizationAnnotation | None:
     """The annotation of an operator before a quantized layer."""
     if node.target in _CONCATENATIONS:
@@ -325,8 +334,7 @@ def _is_worth(node: Node, layers: set[Node]) -> bool:
     """Whether it is worth a line that a node stays in float: it computes with activations, and is not fused."""
     if node in layers or not _is_float(node) or _operator(node) in _FUSED:
         return False
-    is_constant = all(source.op == "get_attr" for source in node.all_input_nodes)
-    return not is_constant and node.target not in (*_MOVING, *_CONCATENATIONS, *_SPLITS, *_SELECTIONS)
+    return node.target not in (*_MOVING, *_CONCATENATIONS, *_SPLITS, *_SELECTIONS)
 
 
 def _reason(node: Node) -> str:

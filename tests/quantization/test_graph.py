@@ -15,8 +15,8 @@ from robot_assets.quantization.graph import (
     prepare,
     set_mode,
 )
-from robot_assets.tasks.detection.network import build_network
-from tests.detector_chain import NETWORK
+from tests.detector_chain import INTERFACE, NETWORK
+from tests.detectors import detector
 
 
 class SharedHead(nn.Module):
@@ -54,12 +54,12 @@ def images(count: int = 2) -> torch.Tensor:
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
-    return with_random_norms(build_network(NETWORK, 3))
+    return with_random_norms(detector(NETWORK))
 
 
 @pytest.fixture
 def calibrated(network):
-    prepared = prepare(network, NETWORK)
+    prepared = prepare(network, INTERFACE.input)
     names = activation_quantizers(prepared)
     apply_scales(prepared, dict.fromkeys(names, 0.05))
     set_mode(prepared, "quantize")
@@ -68,7 +68,7 @@ def calibrated(network):
 
 @torch.no_grad()
 def test_the_folded_graph_gives_the_outputs_of_the_network(network):
-    prepared = prepare(network, NETWORK)
+    prepared = prepare(network, INTERFACE.input)
     for ours, theirs in zip(prepared(images()), network(images()), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
     assert not any("running" in name for name in folded_weights(prepared))
@@ -77,7 +77,7 @@ def test_the_folded_graph_gives_the_outputs_of_the_network(network):
 @torch.no_grad()
 def test_a_head_that_two_levels_share_is_folded_once():
     network = with_random_norms(SharedHead())
-    prepared = prepare(network, NETWORK)
+    prepared = prepare(network, INTERFACE.input)
     for ours, theirs in zip(prepared(images()), network(images()), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
@@ -109,7 +109,7 @@ def test_every_convolution_and_addition_reads_quantized_tensors_and_no_head_is_q
 
 
 def test_the_output_of_upsampling_has_the_scale_of_its_input(network):
-    prepared = prepare(network, NETWORK)
+    prepared = prepare(network, INTERFACE.input)
     [resize] = [node for node in prepared.graph.nodes if "upsample" in str(node.target)]
     [after] = resize.users
     assert prepared.get_submodule(after.target) is prepared.get_submodule(resize.args[0].target)
