@@ -239,6 +239,7 @@ def _facts(target: _Target, found: _Findings) -> dict[str, Any]:
     from robot_assets.data.labels import label_format
 
     raw = found.raw
+    counted = label_format(raw.task).counted
     units = found.forecast.units if found.forecast else ()
     return {
         "passed": found.passed,
@@ -247,7 +248,8 @@ def _facts(target: _Target, found: _Findings) -> dict[str, Any]:
             "images": len(raw.frames),
             "sessions": len(raw.sessions),
             "task": raw.task,
-            label_format(raw.task).counted.plural: raw.counts,
+            counted.plural: raw.counts,
+            counted.amount: raw.amounts,
             "findings": [issue.as_json() for issue in raw.issues],
             "origin": found.drift[0] or None,
             "linked_sessions": [dataclasses.asdict(link) for unit in units for link in unit.links],

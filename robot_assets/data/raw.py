@@ -73,8 +73,14 @@ class RawData:
     @property
     def counts(self) -> dict[str, int]:
         """Number of labels, by category."""
-        counts = sum_of(label_format(self.task).counts(frame.labels) for frame in self.frames)
+        counts = sum_of(map(label_format(self.task).counts, [frame.labels for frame in self.frames]))
         return {name: counts[index] for index, name in enumerate(self.categories)}
+
+    @property
+    def amounts(self) -> dict[str, int]:
+        """What charts compare, by category: pixels of masks, for example."""
+        amounts = sum_of(map(label_format(self.task).amounts, [frame.labels for frame in self.frames]))
+        return {name: amounts[index] for index, name in enumerate(self.categories)}
 
 
 def load_raw(folder: Path, what: str = "check images", *, task: str = DEFAULT_TASK, name: str = "") -> RawData:

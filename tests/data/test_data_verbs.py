@@ -18,6 +18,7 @@ from robot_assets.core.errors import DataError, ParamsError, RobotAssetsError
 from robot_assets.store import open_store, read_pointer
 from tests.data.conftest import SESSIONS
 from tests.data.image_sources import CLASSES, encoded_image, read_labels, tree_bytes, write_coco, write_yolo
+from tests.data.mask_sources import GROUND, grey_png, write_masks
 
 PARAMS = {
     "store": {"url": ".robot_assets/store"},
@@ -472,3 +473,57 @@ def test_simulate_build_and_check_in_sequence(project: Path) -> None:
         found = run("check", "street", code=1)
         assert "data/raw/street was simulated with other parameters (" in found
         assert "fix: robot-assets data simulate street" in found
+
+
+@pytest.fixture
+def ground(project: Path) -> Path:
+    """Raw data with masks, and its data set in params.yaml."""
+    dataset = {**PARAMS["datasets"]["field"], "task": "segmentation", "classes": list(GROUND)}
+    datasets = {"ground": {**dataset, "source": {"kind": "dvc", "pointer": "data/raw/ground.dvc"}}}
+    (project / "params.yaml").write_text(yaml.safe_dump({**PARAMS, "datasets": datasets}))
+    return write_masks(project / "data" / "raw" / "ground", SESSIONS)
+
+
+def test_masks_are_checked_built_and_judged(project: Path, ground: Path) -> None:
+    found = run("check", "ground")
+    assert "30 good images in 7 sessions, 0 bad items" in found
+    assert re.search(r"^split +sessions +images +road +sidewalk +sky", found, re.MULTILINE)
+    answer = json.loads(run("build", "ground", "--json"))
+    assert {split: counts["road"] for split, counts in answer["masks"].items()} == answer["images"]
+    assert sum(answer["pixels"]["val"].values()) > 1000
+    found = run("check", "ground")
+    assert [line for line in found.splitlines() if "passed" in line] == [
+        "no_leakage: passed",
+        "classes_in_every_split: passed",
+        "masks_sane: passed",
+    ]
+    facts = json.loads(run("check", "ground", "--json"))["raw"]
+    assert (facts["task"], facts["masks"]) == ("segmentation", dict.fromkeys(GROUND, 30))
+    assert facts["pixels"].keys() == set(GROUND)
+
+
+def test_a_folder_of_masks_is_checked_without_params(project: Path, ground: Path) -> None:
+    shutil.move(ground, project / "elsewhere")
+    (project / "elsewhere" / "masks" / "d1" / "r1" / "000.png").write_bytes(grey_png(16))
+    found = run("check", "./elsewhere", code=1)
+    assert "29 good images in 7 sessions, 1 bad item" in found
+    assert "the mask has 16 bits a pixel, needed 8" in " ".join(found.split())
+
+
+def test_many_classes_of_masks_have_no_sum(project: Path) -> None:
+    classes = tuple(f"class{index}" for index in range(10))
+    write_masks(project / "many", SESSIONS, classes)
+    found = run("check", "./many")
+    assert re.search(r"^split +sessions +images *$", found, re.MULTILINE)
+    assert re.search(r"^class9 ", found, re.MULTILINE)
+
+
+def test_a_task_that_labels_do_not_have_is_named(project: Path, ground: Path) -> None:
+    text = (project / "params.yaml").read_text()
+    (project / "params.yaml").write_text(text.replace("task: segmentation", "task: detection"))
+    for verb in ("check", "build"):
+        error = refusal(DataError, verb, "ground")
+        assert "labels of the task segmentation, and datasets.ground.task is detection" in error.found
+    (project / "params.yaml").write_text(text.replace("task: segmentation", "task: segmentaton"))
+    error = refusal(ParamsError, "check", "ground")
+    assert "datasets.ground.task: unknown task 'segmentaton'; did you mean 'segmentation'?" in error.found

@@ -71,6 +71,7 @@ CHARTS = {
     "classes": lambda: per_class_comparison(AP, ["ball", "human", "parking"]),
     "latency": lambda: latency_histogram(_latencies(), 40.0, condition="2 cores"),
     "balance": lambda: class_balance(COUNTS),
+    "pixels": lambda: class_balance({"train": {"road": 93_000_000, "kerb": 12}, "val": {"road": 1}}, "pixels"),
     "sessions": lambda: session_split(SESSIONS),
     "layers": lambda: layer_losses(
         LOSSES,
