@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,6 +61,22 @@ def prediction_sheet(
         drawn += [small, overlaid(small, truth), overlaid(small, predicted)]
         captions += ["image", "ground truth", f"prediction, {_right(truth, predicted)}"]
     return _sheet(drawn, captions, [*labels[:SAMPLES_MAX], *found], classes)
+
+
+def drawn(image: Pixels, prediction: ClassMap, classes: Sequence[str], score_min: float) -> Pixels:
+    """An image uint8 (H, W, 3) under the colours of its classes; class maps have no scores."""
+    return overlaid(image, prediction.labels)
+
+
+def findings(prediction: ClassMap, classes: Sequence[str], score_min: float) -> list[dict[str, Any]]:
+    """Classes with their share of the pixels, the largest first; class maps have no scores."""
+    counts = np.bincount(prediction.labels.ravel(), minlength=len(classes))
+    order = np.argsort(-counts, kind="stable")
+    return [
+        {"class": classes[index], "share": round(float(counts[index] / prediction.labels.size), 4)}
+        for index in order
+        if counts[index]
+    ]
 
 
 def overlaid(image: Pixels, mask: Mask) -> Pixels:
