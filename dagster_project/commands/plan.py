@@ -47,7 +47,7 @@ def plan(
 
         status = observe_and_read(project, instance, select(project, defs, selection or []))
         steps = status.plan(instance)
-    answer(_as_json(status, steps), as_json, lambda: _print(status, steps))
+    answer(_as_json(status, steps), as_json, lambda: _print_all(status, steps))
     if drift := project.dvc_drift():
         print(drift, file=sys.stderr)
     if steps:
@@ -59,9 +59,23 @@ def _as_json(status: ProjectStatus, steps: Sequence[Step]) -> dict[str, Any]:
 
     return {
         "fresh": [name for name, found in status.found.items() if found.is_fresh],
+        "holes": _holes(status),
         "plan": {step.asset: step.as_json() for step in steps},
         "cost": {pool: cost.as_json() for pool, cost in costs(steps).items()},
     }
+
+
+def _holes(status: ProjectStatus) -> dict[str, str]:
+    """The assets at which the lineage of others ends and should not, with the reason."""
+    from robot_assets.pipeline.graph import traits
+
+    return {name: hole for name in status.found if (hole := traits(name).hole)}
+
+
+def _print_all(status: ProjectStatus, steps: Sequence[Step]) -> None:
+    _print(status, steps)
+    for name, hole in _holes(status).items():
+        print(f"hole in the lineage: {name} was {hole}")
 
 
 def _print(status: ProjectStatus, steps: Sequence[Step]) -> None:

@@ -43,6 +43,12 @@ class GateSpec(Spec):
         default=None, gt=0, description="degrees Celsius of the hottest part of the device while the engine runs"
     )
 
+    no_holes: bool = Field(
+        default=False,
+        description="whether every part of an engine has to be made here: no graph and no weights that were trained "
+        "elsewhere",
+    )
+
     @model_validator(mode="after")
     def _percentiles_in_order(self) -> GateSpec:
         """Refuse a budget that cannot be exceeded: p50 <= p95 <= p99 for any latencies."""

@@ -144,7 +144,7 @@ class _Run:
                 raise ExportError(
                     f"{self.origin}: output {name!r} has values that are not finite on images of val",
                     needed="finite answers of the given file",
-                    fix="correct models.M.input in params.yaml: mean, std and channels have to be those of its training",
+                    fix="correct models.M.input in params.yaml: mean, std and channels are those of its training",
                 )
 
     def _moved(self, original: list[Heads]) -> Parity:

@@ -151,6 +151,7 @@ def _link(
         record=step.record,
         observed_at=step.observed_at,
         declared=dict(history.declared(step.asset, step.version)) if step.observed_at is not None else {},
+        hole=traits.hole if step.record is None else "",
         gates=gates,
         expected_gates=expected,
         problems=(

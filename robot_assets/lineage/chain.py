@@ -47,6 +47,7 @@ class Link(Spec):
         record: The record of its materialization; None for an observed asset, or when there is no such record.
         observed_at: For an observed asset: when this version was first seen. UTC, ISO 8601.
         declared: For an observed asset: what its owner declares, such as ``licence`` and ``source``.
+        hole: Why the lineage ends at this link where it should not, such as ``trained elsewhere``; empty for none.
         gates: Blocking checks that were evaluated on this version, by name.
         expected_gates: Names of the gates that params.yaml describes now.
         problems: What is missing, dirty or wrong, one sentence each.
@@ -59,6 +60,7 @@ class Link(Spec):
     record: Record | None = None
     observed_at: str | None = None
     declared: dict[str, Any] = Field(default_factory=dict)
+    hole: str = ""
     gates: tuple[GateRecord, ...] = ()
     expected_gates: tuple[str, ...] = ()
     problems: tuple[str, ...] = ()
@@ -78,3 +80,8 @@ class Chain(Spec):
     def problems(self) -> tuple[str, ...]:
         """All problems, each with the asset that has it."""
         return tuple(f"{link.asset}: {problem}" for link in self.links for problem in link.problems)
+
+    @property
+    def holes(self) -> tuple[str, ...]:
+        """Where the lineage ends and should not, each with the reason."""
+        return tuple(f"{link.asset}: {link.hole}" for link in self.links if link.hole)

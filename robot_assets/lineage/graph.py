@@ -83,11 +83,13 @@ class AssetTraits:
         role: What a person calls this kind of asset, such as ``Checkpoint``.
         holds_bytes: Whether a version has bytes that a store keeps; the fingerprint of a device has none.
         files: Patterns of the files by which a person refers to a version, such as ``engine.*``.
+        hole: Why the lineage of the asset ends where it should not, such as ``trained elsewhere``; empty for none.
     """
 
     role: str = "Asset"
     holds_bytes: bool = True
     files: tuple[str, ...] = ()
+    hole: str = ""
 
 
 def with_ancestors(graph: Mapping[str, Stage], names: Iterable[str]) -> tuple[str, ...]:

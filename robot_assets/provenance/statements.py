@@ -137,6 +137,8 @@ def _artifact(link: Link) -> Json:
         annotations["observedOn"] = _utc(link.observed_at)
     if link.declared:
         annotations["declared"] = link.declared
+    if link.hole:
+        annotations["hole"] = link.hole
     return {
         "name": link.asset,
         "uri": f"urn:robot-assets:asset:{link.asset}@{link.version}",

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from rich.tree import Tree
 
 COLUMNS = 100
-_BAD, _GOOD, _QUIET = "bold red", "green", "dim"
+_BAD, _GOOD, _QUIET, _HOLE = "bold red", "green", "dim", "yellow"
 _NAMED_AT_MOST = 2
 
 
@@ -61,6 +61,9 @@ def _headline(chain: Chain) -> Group:
     from rich.text import Text
 
     head = Text.assemble((printable(chain.head.asset), "bold"), "  ", printable(chain.head.version))
+    if not chain.problems and chain.holes:
+        count = f"  {plural(len(chain.links), 'step')}, {plural(len(chain.holes), 'hole')}"
+        return Group(head, Text.assemble(("✔ clean, and not complete", f"bold {_HOLE}"), count))
     if not chain.problems:
         answer = Text.assemble(("✔ complete and clean", f"bold {_GOOD}"), f"  {plural(len(chain.links), 'step')}")
         return Group(head, answer)
@@ -114,6 +117,8 @@ def _node(link: Link) -> Text:
         text.append(f"  ? {printable(name)}", _BAD)
     if link.problems:
         text.append(f"  {plural(len(link.problems), 'problem')}", _BAD)
+    if link.hole:
+        text.append(f"  hole: {printable(link.hole)}", _HOLE)
     return text
 
 
@@ -130,6 +135,7 @@ def _details(link: Link) -> Table:
     rows.append(("data version", _text(link.version)))
     if link.record is None:
         rows.append(("observed", _text(f"first at {when(link.observed_at)}" if link.observed_at else "never")))
+        rows += [("hole", _text(link.hole, _HOLE))] if link.hole else []
         rows += [(name, _text(declaration(value))) for name, value in link.declared.items()]
     else:
         rows += _record_rows(link.record)

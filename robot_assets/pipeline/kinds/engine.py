@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.page import Facts, Page
+from robot_assets.core.text import listed
 from robot_assets.core.verdict import Verdict
 from robot_assets.engines.budgets import BUDGETS, GateSpec, of_foreign_graph
 from robot_assets.engines.registry import engine_kind
@@ -14,7 +15,7 @@ from robot_assets.lineage.graph import AssetTraits, Gate, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
 from robot_assets.pipeline.kinds.platform import require_this_device
-from robot_assets.pipeline.models import OnnxModel
+from robot_assets.pipeline.models import OnnxModel, TrainedModel
 from robot_assets.tasks.registry import task_of
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from robot_assets.pipeline.params import Params
     from robot_assets.pipeline.targets import TargetEntry
 
+_NO_HOLES = "no_holes"
 _GATES = {
     "accuracy": "The engine loses no more {metric} against its network in float than the target allows.",
     "parity": "The engine answers as the ONNX graph does that it was built from.",
@@ -93,7 +95,7 @@ def _gates(name: str, model: ModelSpec, source: str, gate: GateSpec, code: tuple
     baseline = names.onnx(name) if isinstance(model, OnnxModel) else names.checkpoint(name)
     read = {"accuracy": (baseline, dataset), "parity": (source, dataset)}
     codes = {"accuracy": (*code, *task.scoring_code(decoder_of(model)))}
-    return tuple(
+    measured = (
         Gate(
             one,
             _GATES[one].format(metric=task.metric.name),
@@ -103,6 +105,15 @@ def _gates(name: str, model: ModelSpec, source: str, gate: GateSpec, code: tuple
         )
         for one in BUDGETS
     )
+    return (*measured, _no_holes(name, model)) if gate.no_holes else tuple(measured)
+
+
+def _no_holes(name: str, model: ModelSpec) -> Gate:
+    """The gate of targets that take nothing that was trained elsewhere; params.yaml alone decides it."""
+    holes = [names.source(name)] if isinstance(model, OnnxModel) else []
+    if isinstance(model, TrainedModel) and model.network.weights is not None:
+        holes.append(names.weights(model.network.weights))
+    return Gate(_NO_HOLES, "No part of the engine was trained elsewhere.", (entry(_judge_holes),), {"holes": holes})
 
 
 def run(step: Step) -> Any:
@@ -116,14 +127,32 @@ def run(step: Step) -> Any:
 
 
 def judge(step: GateStep) -> Mapping[str, Verdict]:
-    """All gates by one evaluation on the test split."""
+    """All gates that measure something by one evaluation on the test split, and that on the lineage."""
+    measured = [gate.name for gate in step.gates if gate.name != _NO_HOLES]
+    verdicts = _measure(step, measured) if measured else {}
+    return {**verdicts, **{gate.name: _judge_holes(gate) for gate in step.gates if gate.name == _NO_HOLES}}
+
+
+def _judge_holes(gate: Gate) -> Verdict:
+    """Judge the holes that params.yaml gives the lineage of an engine."""
+    holes = gate.params["holes"]
+    if not holes:
+        return Verdict(True, "every part of the engine was made here", "", {"holes": holes})
+    return Verdict(
+        False,
+        f"trained elsewhere: {listed(holes)}",
+        "train the network here from random weights, or remove gate.no_holes of the target in params.yaml",
+        {"holes": holes},
+    )
+
+
+def _measure(step: GateStep, gates: list[str]) -> Mapping[str, Verdict]:
     from robot_assets.engines.gate import check_engine
 
     read = {role: step.inputs.get(name) for role, name in _read_by_role(step).items()}
     dataset = read["dataset"]
     if dataset is None:
         raise ValueError(f"{step.name}: needed the data set among the inputs of its gates")
-    gates = [gate.name for gate in step.gates]
     return check_engine(
         step.artifact,
         step.stage.spec.gate,

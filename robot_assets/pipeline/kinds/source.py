@@ -47,11 +47,10 @@ def observe(observer: Observer, name: AssetName) -> Sighting | None:
 
 def _declared(source: OnnxSource) -> dict[str, str]:
     """What the owner declares, as text; a mapping as JSON."""
-    stated = {
+    return {
         key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
         for key, value in source.declaration.items()
     }
-    return {"trained": "elsewhere", **stated}
 
 
 def require_available(project: Project, name: AssetName, version: str) -> None:
@@ -95,7 +94,7 @@ KIND = StageKind(
     name="source",
     pattern=names.SOURCE,
     group="{model}",
-    traits=AssetTraits(role="Foreign ONNX", files=("*.onnx",)),
+    traits=AssetTraits(role="Foreign ONNX", files=("*.onnx",), hole="trained elsewhere"),
     stages=stages,
     observation=Observation(
         description="An ONNX file that was trained elsewhere. The version is the hash in its pointer in git.",

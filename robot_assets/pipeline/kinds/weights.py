@@ -72,7 +72,7 @@ KIND = StageKind(
     name="weights",
     pattern=names.WEIGHTS,
     group="data",
-    traits=AssetTraits(role="Weights"),
+    traits=AssetTraits(role="Weights", hole="trained elsewhere"),
     stages=stages,
     observation=Observation(
         description="Weights that were trained elsewhere. The version is the hash in their pointer in git.",
