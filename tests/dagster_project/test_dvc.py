@@ -9,8 +9,10 @@ from tests.dagster_project.conftest import Checkout
 
 
 def test_dvc_repro_locks_the_hashes_of_dagster(copy_of_built: Checkout, repository, dvc_command):
-    stages = (repository / "dvc.yaml").read_text().replace("sidewalk", "small")
-    (copy_of_built.root / "dvc.yaml").write_text(stages)
+    document = yaml.safe_load((repository / "dvc.yaml").read_text())
+    document["stages"]["simulate"]["foreach"] = ["small"]
+    document["stages"]["dataset"]["foreach"] = {"small": document["stages"]["dataset"]["foreach"]["sidewalk"]}
+    (copy_of_built.root / "dvc.yaml").write_text(yaml.safe_dump(document))
     for dependency in ("robot_assets", ".dvc/config", ".dvcignore"):
         source, target = repository / dependency, copy_of_built.root / dependency
         target.parent.mkdir(parents=True, exist_ok=True)
