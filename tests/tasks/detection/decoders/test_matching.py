@@ -60,6 +60,8 @@ def test_a_decoder_that_does_not_fit_names_the_one_that_does(
         ({}, "the graph gives no outputs;"),
         ({"output0": (4, 84, 8400)}, "needed outputs of fixed shapes for a batch of one"),
         ({"output0": (1, 84, -1)}, "needed outputs of fixed shapes for a batch of one"),
+        ({"output0": (1, 7, -1), "output1": (1, -1, 8)}, "needed outputs of fixed shapes for a batch of one"),
+        ({"boxes": (1, -1, 4), "scores": (1, -1, 3), "classes": (1, -1)}, "needed outputs of fixed shapes for a batch"),
         ({f"p{s}": (1, 3, 640 // s, 640 // s, 85) for s in (8, 16, 32)}, "raw heads of YOLOv5 or YOLOv7; export"),
         ({"boxes": (1, 10, 4), "selected_indices": (9, 3)}, "end the graph at its inputs, for decoder ssd"),
     ],
@@ -82,7 +84,8 @@ def test_the_grid_of_yolox_has_to_cover_the_input() -> None:
     said = refusal("yolox", {"o": (1, 3549, 8)})
     assert said.startswith("output o has 3549 cells; decoder yolox needs 8400 for an input of 640 x 640 pixels")
     assert refusal("yolox", {"o": (1, 25200, 8)}).endswith("; three boxes a cell are those of decoder yolov5")
-    assert "no multiple of the stride 32" in refusal("yolox", {"output": (1, 3549, 8)}, size=(420, 420))
+    for size in ((416, 420), (420, 416)):
+        assert "no multiple of the stride 32" in refusal("yolox", {"output": (1, 3549, 8)}, size=size)
 
 
 def test_objectness_alone_is_the_score_of_one_class_only() -> None:
