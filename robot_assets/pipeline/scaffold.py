@@ -39,6 +39,8 @@ _FEW_SESSIONS = 6
 _LINE = 110
 _SUFFIXES = {"detection": "_detector", "segmentation": "_segmenter"}
 """Of the name of the model, by task."""
+_LOSSES = {"segmentation": {"loss": {"dice": 1.0}}}
+"""By task: Dice keeps classes of few pixels from being lost."""
 _NAME_MAX = 63
 TARGET = {"kind": "onnxruntime", "threads": 1, "gate": {"accuracy_drop_points_max": 2.0, "latency_ms_p95_max": 100}}
 """The target of a new project: this machine."""
@@ -181,6 +183,7 @@ def _model(dataset: str, targets: list[str], figures: Figures) -> dict[str, Any]
         "dataset": dataset,
         "targets": targets,
         "network": {"input_height": height, "input_width": width, "width": 24, "depth": 1},
+        **_LOSSES.get(figures.task, {}),
         "training": {"epochs": epochs, "batch_size": _BATCH, "learning_rate": 0.004, "evaluate_every": epochs // 4},
         "quantization": {
             "ptq": {"calibrators": ["mse", "percentile"]},
