@@ -258,6 +258,23 @@ def test_a_mask_in_a_format_that_is_not_read_is_named_once(tmp_path: Path) -> No
     assert line.startswith("masks/d/000.tif: a TIFF image, needed ")
 
 
+def test_the_mask_of_an_image_that_is_not_read_is_no_orphan(tmp_path: Path) -> None:
+    source = grey(tmp_path / "s", **{"images/d/000.tif": b"II*\0"})
+    (source / "images/d/000.jpg").unlink()
+    (source / "images/d/001.jpg").rename(source / "elsewhere.jpg")
+    (source / "images/d/001.jpg").symlink_to(source / "elsewhere.jpg")
+    places = [line.partition(":")[0] for line in findings(source)]
+    assert places == ["images/d/000.tif", "images/d/001.jpg"]
+
+
+def test_a_symlink_in_place_of_a_mask_is_named_once(tmp_path: Path) -> None:
+    source = grey(tmp_path / "s")
+    (source / "masks/d/000.png").unlink()
+    (source / "masks/d/000.png").symlink_to("/etc/hostname")
+    (line,) = findings(source)
+    assert line.startswith("masks/d/000.png: a symlink")
+
+
 def test_a_jpeg_in_the_folder_of_masks_is_named_and_no_image(tmp_path: Path) -> None:
     source = grey(tmp_path / "s", **{"masks/d/000.jpg": encoded_image("x")})
     (source / "masks/d/000.png").unlink()

@@ -61,11 +61,11 @@ class Matching:
                 yield image, name, masks[0] if masks else None
 
     def orphans(self) -> Iterator[LabelIssue]:
-        """Masks without an image, as in an incomplete copy."""
+        """Masks without an image, as in an incomplete copy. Where the image is not read, its own finding is enough."""
         used = {name for label in self.files.labels.values() for name in self.masks.get(label, ())}
-        foreign = {name[: name.rfind(".")] for name in self.tree.with_suffix(*FOREIGN_SUFFIXES)}
+        reported = {_base(label) for label in (*self._foreign, *self._refused)}
         for name in sorted(candidates_of(self.tree) - used):
-            if stem_of_mask(name) not in foreign:
+            if _base(stem_of_mask(name)) not in reported:
                 yield LabelIssue(name, "a mask without its image", "restore the image, or remove the mask")
 
     def strays(self) -> Iterator[LabelIssue]:
@@ -95,3 +95,7 @@ class Matching:
 def _is_second_ids(name: str) -> bool:
     """Whether a file is a mask of Cityscapes beside the one with train ids."""
     return name.endswith("_labelIds.png")
+
+
+def _base(path: str) -> str:
+    return path[path.rfind("/") + 1 :]
