@@ -22,7 +22,8 @@ ALARM = "#b3261e"
 
 # After Wong, "Points of view: Color blindness", Nature Methods 8 (2011): eight colours that are distinguishable with
 # every common colour deficiency. The first ones also contrast with a lawn, a road and a dark hall. Violet replaces
-# black, which is the colour of text, and yellow, which is invisible on white, is darker.
+# black, which is the colour of text, and yellow, which is invisible on white, is darker. Eight more follow for masks,
+# whose classes are often more: they differ from the first eight and from each other in lightness as well as in hue.
 _CLASSES: tuple[Colour, ...] = (
     (230, 159, 0),  # orange
     (86, 180, 233),  # sky blue
@@ -32,6 +33,14 @@ _CLASSES: tuple[Colour, ...] = (
     (0, 158, 115),  # bluish green
     (196, 182, 30),  # dark yellow
     (0, 114, 178),  # blue
+    (122, 30, 40),  # maroon
+    (246, 184, 206),  # pink
+    (30, 44, 110),  # navy
+    (166, 217, 106),  # light green
+    (128, 128, 128),  # grey
+    (120, 72, 32),  # brown
+    (226, 208, 168),  # sand
+    (40, 200, 210),  # turquoise
 )
 
 # Float is grey, post-training quantization blue, quantization-aware training vermilion.
@@ -53,7 +62,7 @@ def class_colour(index: int) -> Colour:
     """Colour of a class, determined by its index.
 
     Args:
-        index: Class index from 0. After eight classes the palette repeats, each time darker by a third.
+        index: Class index from 0. After sixteen classes the palette repeats, each time darker by a third.
 
     Returns:
         RGB in 0..255.
@@ -114,7 +123,7 @@ def image_png(image: Image, *, size_bytes_max: int | None = None) -> bytes:
     shrink = 1.0
     while shrink > 0.2:
         smaller = _resized(image, shrink)
-        for colours in (240, 120):
+        for colours in (232, 120):
             if len(data := _png(_with_few_colours(smaller, colours))) <= size_bytes_max:
                 return data
         shrink *= min(0.95, max(0.6, (size_bytes_max / len(data)) ** 0.5))
