@@ -14,7 +14,7 @@ import typer
 
 from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console, progress_bars
-from robot_assets.cli.data_import import print_proposals
+from robot_assets.cli.data_import import TASKS, print_proposals
 from robot_assets.cli.datasets import existing_raw, print_splits, quoted, shown, spec_of
 from robot_assets.core.errors import DataError, ParamsError
 from robot_assets.core.text import escaped, plural
@@ -229,6 +229,8 @@ def _proposals(raw: RawData) -> tuple[Proposal, ...]:
     from robot_assets.data.importing.sessions.proposals import SESSIONS_MIN, proposals, splits_among
 
     splits = splits_among(raw.sessions)
+    if raw.task not in TASKS:
+        return ()  # they are imports, and there is none of this task
     if len(raw.sessions) >= SESSIONS_MIN and not splits:
         return ()
     return proposals({frame.entry.file_name: frame.entry.path for frame in raw.frames}, splits)
@@ -285,14 +287,20 @@ def _print_forecast(target: _Target, found: _Findings) -> None:
         whose = f"params.yaml has no data set {target.name}" if target.project else "the folder is not in params.yaml"
         print(f"{whose}: its classes and calibration images are not judged")
     for error in outlook.refusals if outlook else ():
-        fix = "" if found.proposals and error.fix.startswith("robot-assets data check") else error.fix
-        _print_verdict("build", False, error.found, fix, needed=error.needed)
+        _print_verdict("build", False, error.found, _fix_of(error, found), needed=error.needed)
     if found.proposals:
         _print_proposals(target, found)
     if outlook and outlook.plan and not found.verdicts:
         _print_plan(outlook)
         if outlook.classes and not outlook.classes.passed:
             _print_verdict("classes_in_every_split", False, outlook.classes.summary, outlook.classes.fix)
+
+
+def _fix_of(error: DataError, found: _Findings) -> str:
+    """The fix of a refusal; that of too few sessions is this command, which prints proposals instead."""
+    if not error.fix.startswith("robot-assets data check"):
+        return error.fix
+    return "" if found.proposals else "move the images of each recording to a folder of its own below images/"
 
 
 def _print_proposals(target: _Target, found: _Findings) -> None:

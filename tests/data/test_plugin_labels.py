@@ -160,6 +160,22 @@ def test_a_bad_label_of_a_plugin_is_a_finding(project: Path, installed: Path) ->
     assert "remove one of the two" in checked.stdout
 
 
+def test_too_few_sessions_of_a_plugin_propose_no_import(project: Path, installed: Path) -> None:
+    raw = project / "data" / "raw" / "yard"
+    document = read_labels(raw)
+    for index, image in enumerate(document["images"]):
+        moved = raw / "images" / "all" / f"{index:03}.png"
+        moved.parent.mkdir(exist_ok=True)
+        (raw / "images" / image["file_name"]).rename(moved)
+        image["file_name"] = f"all/{index:03}.png"
+    write_labels(raw, document)
+    checked = run(project, installed, "data", "check", "yard")
+    assert checked.returncode == 1
+    assert "1 session: cannot be split" in checked.stdout
+    assert "fix: move the images of each recording to a folder of its own below images/" in checked.stdout
+    assert "data import" not in checked.stdout
+
+
 def test_a_task_that_is_not_installed_is_named_with_those_that_are(project: Path) -> None:
     checked = run(project, None, "data", "check", "yard")
     assert checked.returncode == 1
