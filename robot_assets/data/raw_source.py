@@ -30,6 +30,14 @@ if TYPE_CHECKING:
 LABELS = "annotations.json"
 IMAGES = "images/"
 _YOLO_FILES = {"obj.names", "obj.data", "classes.txt", "data.yaml", "dataset.yaml"}
+_MASK_FOLDERS = {"masks", "SegmentationClass"}
+_MASK_STEMS = ("_mask", "_labelIds", "_labelTrainIds")
+_TITLES = {
+    "yolo": "YOLO labels",
+    "coco": "COCO labels of another layout",
+    "masks": "masks of a segmentation",
+    "": "neither YOLO nor COCO labels, nor masks",
+}
 _CORRECT = "correct or remove it"
 _Labels = list[tuple[str, dict[str, Any]]]
 """Annotations of an image, each with its place."""
@@ -165,14 +173,14 @@ def _refuse_other_task(raw: Path, tree: Tree, document: dict[str, Any], task: st
     Raises:
         DataError: The labels name another task, have its folder, or have no folder of this one.
     """
-    key = f"datasets.{name}.task" if name else "info.task of its labels"
+    key = f"datasets.{name}.task" if name else "its task"
     named, folder = _named_task(document), label_format(task).folder
     other = named or ("" if folder else _task_by_folder(tree))
     if other and other != task:
         raise DataError(
             f"{raw} has labels of the task {printable(other)}, and {key} is {task}",
             needed="a data set of the task of its labels",
-            fix=f"set {key} to {printable(other)} in params.yaml, or import data with labels of the task {task}",
+            fix=f"set {key} to {printable(other)}, or import data with labels of the task {task}",
         )
     if folder and not any(file.partition("/")[0] == folder for file in (*tree.files, *_reported(tree))):
         raise DataError(
@@ -199,7 +207,7 @@ def not_raw_data(tree: Tree, shown: str, folder: str, name: str) -> DataError:
         name: Its name as a data set.
     """
     format = format_of(tree)
-    title = {"yolo": "YOLO labels", "coco": "COCO labels of another layout", "": "neither YOLO nor COCO labels"}[format]
+    title = _TITLES[format]
     raw = f"{name}_raw" if format else "NAME"
     return DataError(
         f"{shown} is not raw data: it has no {LABELS}, and it has {title}",
@@ -210,12 +218,18 @@ def not_raw_data(tree: Tree, shown: str, folder: str, name: str) -> DataError:
 
 
 def format_of(tree: Tree) -> str:
-    """The format of an export by the names of its files, "yolo" or "coco"; empty when it looks like neither."""
+    """The format of an export by the names of its files: "yolo", "coco" or "masks"; empty when it looks like none."""
     paths = [PurePosixPath(name) for name in tree.files]
     images = {path.with_suffix("") for path in map(PurePosixPath, tree.images())}
     if any(path.name in _YOLO_FILES or (path.suffix == ".txt" and path.with_suffix("") in images) for path in paths):
         return "yolo"
+    if any(path.suffix.lower() == ".png" and _is_mask(path) for path in paths):
+        return "masks"
     return "coco" if any(path.suffix == ".json" for path in paths) else ""
+
+
+def _is_mask(path: PurePosixPath) -> bool:
+    return path.stem.endswith(_MASK_STEMS) or not _MASK_FOLDERS.isdisjoint(path.parent.parts)
 
 
 def _load(path: Path) -> dict[str, Any]:
@@ -281,14 +295,18 @@ class _Reader:
 
     def unlisted(self) -> Iterator[LabelIssue]:
         """Issues about images that the labels do not list, and files of the label format without an image."""
-        noun, folder = self.format.counted.noun, f"{self.format.folder}/" if self.format.folder else None
+        noun, listed = self.format.counted.noun, {IMAGES + name for name in self.names}
+        fix = "list it, or remove it" if self.format.folder else "list it, without annotations if it has no object"
         for name in self.tree.images():
-            if not (folder and name.startswith(folder)) and name.removeprefix(IMAGES) not in self.names:
-                fix = "list it, without annotations if it has no object" if not folder else "list it, or remove it"
+            if not self._is_side(name) and name not in listed:
                 yield LabelIssue(name, "the labels do not list this image", fix)
-        for name in self.tree.files if folder else ():
-            if name.startswith(str(folder)) and name not in self.images_of:
+        for name in self.tree.files:
+            if self._is_side(name) and name not in self.images_of:
                 yield LabelIssue(name, f"no image has this {noun}", f"add its image and list it, or remove the {noun}")
+
+    def _is_side(self, name: str) -> bool:
+        """Whether a file is in the folder of the label format."""
+        return bool(self.format.folder) and name.startswith(f"{self.format.folder}/")
 
     def labels_by_image(self, issues: list[LabelIssue]) -> defaultdict[int, _Labels]:
         """Annotations by image id; those that point to no image are added to ``issues``."""

@@ -19,7 +19,7 @@ from robot_assets.data.origin import other_origin
 from robot_assets.data.packed import open_calibration, open_split
 from robot_assets.data.raw import load_raw
 from robot_assets.data.raw_sample import sample_raw
-from robot_assets.data.raw_source import task_of_raw
+from robot_assets.data.raw_source import read_raw, task_of_raw
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS
 from robot_assets.tasks.segmentation.labels import MASKS, decoded_mask, encoded_mask
@@ -290,8 +290,15 @@ def test_labels_of_another_task_are_refused_with_both(raw: Path, spec: DatasetSp
     with pytest.raises(DataError) as error:
         build_dataset(raw, boxes, tmp_path / "out", "ground")
     assert error.value.found == f"{raw} has labels of the task segmentation, and datasets.ground.task is detection"
-    assert error.value.fix.startswith("set datasets.ground.task to segmentation in params.yaml")
+    assert error.value.fix.startswith("set datasets.ground.task to segmentation, or import data with labels of the")
     assert task_of_raw(raw) == TASK
+
+
+def test_an_export_of_masks_is_named_with_the_command_that_imports_it(raw: Path) -> None:
+    (raw / "annotations.json").unlink()
+    with pytest.raises(DataError, match="it has masks of a segmentation") as error:
+        read_raw(raw, TASK)
+    assert error.value.fix.startswith(f"robot-assets data import masks {raw} --name raw_raw")
 
 
 def test_raw_data_without_masks_is_refused(raw: Path, spec: DatasetSpec, tmp_path: Path) -> None:

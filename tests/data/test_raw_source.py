@@ -67,6 +67,13 @@ def test_a_missing_and_an_unlisted_image_are_findings(raw: Path) -> None:
     assert source.issues[1].place == "images/d1/r1/moved.jpg"
 
 
+def test_an_image_outside_of_its_folder_is_a_finding(raw: Path) -> None:
+    shutil.copytree(raw / "images" / "d1", raw / "d1")
+    issues = read_raw(raw).issues
+    assert {issue.found for issue in issues} == {"the labels do not list this image"}
+    assert len(issues) == len(list((raw / "d1").rglob("*.jpg")))
+
+
 def test_a_file_that_the_walk_reports_is_reported_once(raw: Path) -> None:
     image = raw / "images" / "d1" / "r1" / "000.jpg"
     image.unlink()
