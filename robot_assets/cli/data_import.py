@@ -218,13 +218,20 @@ def _refuse_task(request: _Request, chosen: _Task, is_mask_source: bool, known: 
         fix = dataclasses.replace(request, classes=None).command(request.sessions)
         found = f"--classes, and {request.format.upper()} labels name their classes"
         raise CommandLineError(found, needed="--classes with masks only", fix=fix)
-    if chosen.name not in TASKS or (known is not None and known.task != chosen.name):
-        key, task = f"datasets.{request.name}.task", known.task if known else chosen.name
+    key = f"datasets.{request.name}.task in params.yaml"
+    if chosen.name not in TASKS:
+        other = dataclasses.replace(request, name=f"{request.name}_detection", task="detection")
         raise DataError(
-            f"{key} in params.yaml is {task!r}, and the import is of the task {chosen.name!r}",
-            needed="one task" if chosen.name in TASKS else "detection or segmentation: others have no import",
-            fix=dataclasses.replace(request, name=f"{request.name}_{chosen.name}").command(request.sessions)
-            + f"   # or correct {key}",
+            f"{key} is {chosen.name!r}, and labels of that task have no import",
+            needed="detection or segmentation",
+            fix=f"{other.command(request.sessions)}   # or write data/raw/{request.name} in the layout of that task",
+        )
+    if known is not None and known.task != chosen.name:
+        other = dataclasses.replace(request, name=f"{request.name}_{chosen.name}")
+        raise DataError(
+            f"{key} is {known.task!r}, and the import is of the task {chosen.name!r}",
+            needed="one task",
+            fix=f"{other.command(request.sessions)}   # or correct {key}",
         )
 
 

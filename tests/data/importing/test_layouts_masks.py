@@ -166,6 +166,7 @@ def test_the_label_ids_of_cityscapes_become_its_19_classes(tmp_path: Path) -> No
     files = {**images("leftImg8bit/a_leftImg8bit.png"), "gtFine/a_gtFine_labelIds.png": png(ids)}
     found = read_masks(write(tmp_path / "s", files))
     assert len(found.categories) == 19
+    assert found.notes[0] == "classes as in Cityscapes (labelId); its other ids are ignored"
     import_dataset("masks", tmp_path / "s", tmp_path / "raw")
     expected = np.array([0, 10, 13], np.uint8)[np.minimum(mask(), 2)]
     expected[mask() == 255] = 255

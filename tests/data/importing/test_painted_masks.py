@@ -216,6 +216,16 @@ def test_a_faulty_shape_of_coco_is_named_with_its_annotation(tmp_path: Path, row
     assert found in line
 
 
+def test_polygons_need_the_library_that_paints_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from robot_assets.core import extras
+
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    with pytest.raises(extras.MissingLibrary) as error:
+        imported("coco", coco(tmp_path / "s", [{"segmentation": [SQUARE]}]))
+    assert error.value.fix == "pip install 'robot-assets[engines]'"
+    assert not (tmp_path / "raw").exists()
+
+
 def test_polygons_of_yolo_become_masks(tmp_path: Path) -> None:
     source = yolo(tmp_path / "s", "0 0 0 1 0 1 0.5 0 0.5\n1 0.25 0.25 0.5 0.25 0.5 0.5 0.25 0.5\n")
     summary = imported("yolo", source, background="rest")

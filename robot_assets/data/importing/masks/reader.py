@@ -73,7 +73,7 @@ def read_masks(
         layout=recognized.title,
         splits=files.splits,
         notes=(
-            f"classes as in {legend.place}",
+            f"classes as in {legend.place}" + ("; its other ids are ignored" if legend.ignored else ""),
             *about_palettes(sample, legend),
             *rules.classes.notes,
             *(about_background(absent, options.background) if unlabelled else ()),

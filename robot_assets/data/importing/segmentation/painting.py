@@ -77,13 +77,13 @@ def fault_of_place(points: Sequence[float], width: int, height: int) -> str:
 
 def polygon(rings: Iterable[Sequence[float]], width: int, height: int) -> tuple[Area, bool]:
     """The pixels of polygons in pixels of the image, and whether one exceeded it. Rings have no fault."""
-    from faster_coco_eval import mask_api_new_cpp as rasterizer
+    from faster_coco_eval.core import mask as rasterizer
 
     rings = list(rings)
     is_clipped = any(_overshoot(ring, width, height) > ROUNDING_PX for ring in rings)
     inside = [_clipped(ring, width, height) for ring in rings]
-    areas = rasterizer.decode(rasterizer.frPoly(inside, height, width))
-    return areas.any(axis=2), is_clipped
+    area: Area = rasterizer.decode(rasterizer.merge(rasterizer.frPyObjects(inside, height, width))).astype(bool)
+    return area, is_clipped
 
 
 def _clipped(ring: Sequence[float], width: int, height: int) -> list[float]:
