@@ -17,7 +17,7 @@ from robot_assets.core.errors import ExportError
 from robot_assets.core.progress import report
 from robot_assets.core.publishing import publishing_directory
 from robot_assets.export.choice import Choice, choose
-from robot_assets.export.opset import lower_opset, modules_of, not_convertible
+from robot_assets.export.opset import EXPORTED, lower_opset, modules_of, not_convertible
 from robot_assets.export.parity import (
     CARD,
     DIFFERING_SHARE_MAX,
@@ -130,7 +130,7 @@ def to_onnx(module: nn.Module, interface: Interface, modules: dict[str, str] | N
                 (images,),
                 dynamo=True,
                 external_data=False,
-                opset_version=OPSET,
+                opset_version=EXPORTED,
                 input_names=[interface.input.name],
                 output_names=list(interface.head_names),
                 verbose=False,
@@ -182,17 +182,14 @@ def _normalize(model: ModelProto, name: str) -> None:
 @contextlib.contextmanager
 def _quiet_exporter() -> Iterator[None]:
     """Silence the exporter inside the block: it prints its steps and logs missing optional packages."""
-    # onnxscript logs a traceback where it cannot lower the opset, which ``lower_opset`` does then.
-    loggers = {logging.getLogger("torch.onnx"): logging.ERROR, logging.getLogger("onnxscript"): logging.CRITICAL}
-    before = {logger: logger.level for logger in loggers}
-    for logger, level in loggers.items():
-        logger.setLevel(level)
+    logger = logging.getLogger("torch.onnx")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             yield
     finally:
-        for logger, level in before.items():
-            logger.setLevel(level)
+        logger.setLevel(before)
 
 
 def _refuse_other_networks(own: CheckpointConfig, others: dict[str, CheckpointConfig]) -> None:

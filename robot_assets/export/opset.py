@@ -1,7 +1,7 @@
 """Rewrites a graph of opset 18, which torch exports, in the operators of opset 17. Needs onnx, not torch.
 
-torch exports at opset 18 and leaves the graph there when its own conversion fails, which happens for every reduction:
-opset 18 has their axes as an input, opset 17 as an attribute. TensorRT 8.6 reads opset 17.
+TensorRT 8.6 reads opset 17. The conversion of torch itself fails for every reduction, leaves new attributes at others,
+and loses which module a node is of.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     Constants = dict[str, NDArray[Any]]
 
-_FROM, _TO = 18, 17  # a graph of any other opset is left to the preflight
+EXPORTED = 18
+"""The opset that torch exports natively."""
+_TO = 17
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _REDUCTIONS = (
     "ReduceL1",
@@ -42,13 +44,13 @@ _ADDED_ATTRIBUTES = {
 
 
 def lower_opset(model: ModelProto) -> None:
-    """Rewrite ``model`` in opset 17, in place. A graph that torch has lowered itself may still have new attributes.
+    """Rewrite ``model`` in opset 17, in place; a graph of another opset than 18 is left to the preflight.
 
     Raises:
         ExportError: A node has no equivalent in opset 17; with its name.
     """
     opset = next((one for one in model.opset_import if one.domain in ("", "ai.onnx")), None)
-    if opset is None or opset.version not in (_FROM, _TO):
+    if opset is None or opset.version != EXPORTED:
         return
     constants = _constants(model)
     nodes = [new for node in model.graph.node for new in _lowered(node, constants)]
@@ -152,7 +154,7 @@ def _remove_unread(model: ModelProto) -> None:
 
 def _refused(node: NodeProto, what: str) -> ExportError:
     return ExportError(
-        f"node {node.name or node.output[0]!r}: {node.op_type} with {what} needs opset {_FROM}",
+        f"node {node.name or node.output[0]!r}: {node.op_type} with {what} needs opset {EXPORTED}",
         needed=f"operators of opset {_TO}, which every TensorRT from 8.6 reads",
         fix="replace the operation in the network",
     )
@@ -168,4 +170,5 @@ def not_convertible(error: Exception) -> ExportError:
         f"the network cannot be exported to ONNX: {escaped(found)}",
         needed="operators that torch exports to ONNX",
         fix="replace the operation in the network",
+        details={"operators": list(operators)},
     )

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -29,6 +29,7 @@ from robot_assets.quantization.graph import (
     set_mode,
 )
 from robot_assets.quantization.histogram import MagnitudeHistogram, mse_scale
+from robot_assets.quantization.naming import module_path
 from robot_assets.smoke.batch import SmokeBatch, read_batch
 from robot_assets.smoke.locating import first_not_finite, located
 from robot_assets.smoke.result import InFloat, SmokeResult, SmokeStep
@@ -178,7 +179,10 @@ class _Run:
         with self._step("export"), located(self.network, "export"):
             self.quantized = convert(self.prepared)
             modules: dict[str, str] = {}
-            self.model = to_onnx(self.quantized, self._interface, modules)
+            try:
+                self.model = to_onnx(self.quantized, self._interface, modules)
+            except ExportError as error:
+                raise _with_layers(error, self.quantized) from error.__cause__
             self._found = f"{plural(len(self.model.graph.node), 'node')}, opset {self.model.opset_import[0].version}"
         with self._step("operators"):
             _refuse_operators(self.model, modules)
@@ -268,6 +272,18 @@ def _refuse_operators(model: ModelProto, modules: dict[str, str]) -> None:
             needed="operators that every TensorRT from 8.6 supports",
             fix="replace the operation in that layer; robot_assets/export/preflight.py has those that are allowed",
         )
+
+
+def _with_layers(error: ExportError, graph: GraphModule) -> ExportError:
+    """The same error with the layers whose operators cannot be exported."""
+    given: Any = (error.details or {}).get("operators", ())
+    operators = {str(one).partition(".")[2].replace("_", "") for one in given}
+    calls = [node for node in graph.graph.nodes if node.op == "call_function"]
+    found = [module_path(node) for node in calls if str(node.target).split(".")[-2:][0].replace("_", "") in operators]
+    if not (layers := [path for path in dict.fromkeys(found) if path]):
+        return error
+    what = f"layer {layers[0]}" if len(layers) == 1 else f"layers {listed(layers, 4)}"
+    return ExportError(f"{what}: {error.found}", needed=error.needed, fix=error.fix, details=error.details)
 
 
 def _with_module(problem: str, modules: dict[str, str]) -> str:
