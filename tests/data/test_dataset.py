@@ -15,6 +15,7 @@ from robot_assets.data.dataset import build_dataset
 from robot_assets.data.packed import open_calibration, open_split
 from robot_assets.data.spec import DatasetSpec
 from robot_assets.data.split import SPLITS
+from robot_assets.tasks.detection.labels import BOXES
 from tests.data.conftest import SESSIONS
 from tests.data.image_sources import read_labels, tree_bytes, write_labels
 
@@ -83,6 +84,11 @@ def test_crowd_regions_are_used_by_evaluation_only(raw: Path, spec: DatasetSpec,
     split = open_split(tmp_path / "out", "train")
     assert 1 not in {label for i in range(len(split)) for label in split.labels(i).tolist()}
     assert sum(a["iscrowd"] for a in split.coco()["annotations"]) == len(split)
+    assert BOXES.unpacked_counts(split, 0).keys().isdisjoint({1})
+    boxes = BOXES.unpacked(split, 0)
+    assert [box.crowd for box in boxes] == [box.category == 1 for box in boxes]
+    counts = json.loads((tmp_path / "out" / "dataset.json").read_text())["splits"]["train"]["boxes"]
+    assert counts[spec.classes[1]] == len(split)
 
 
 def test_two_builds_have_the_same_bytes_independently_of_the_order_on_disk(

@@ -97,9 +97,7 @@ def _box(image: RawImage, place: str, annotation: Mapping[str, Any]) -> Box:
 
 def _is_number(value: object) -> bool:
     """Whether a JSON value is a number that a float represents exactly."""
-    return isinstance(value, float) or (
-        isinstance(value, int) and value is not True and value is not False and abs(value) < 2**53
-    )
+    return isinstance(value, float) or (isinstance(value, int) and not isinstance(value, bool) and abs(value) < 2**53)
 
 
 def _annotation(box: Box) -> dict[str, Any]:
