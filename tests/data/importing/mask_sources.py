@@ -12,7 +12,7 @@ from tests.data.image_sources import HEIGHT, WIDTH, encoded_image
 
 CLASSES = ("sky", "road", "kerb")
 COLOURS = ((0, 0, 0), (128, 64, 128), (196, 196, 196))
-LABEL_MAP = "# label:color_rgb:parts:actions\nroad:128,64,128::\nsky:0,0,0::\nkerb:196,196,196::\n"
+LABEL_MAP = "# label:color_rgb:parts:actions\nsky:0,0,0::\nroad:128,64,128::   # index 1\n\nkerb:196,196,196::\n"
 
 Array = NDArray[np.uint8]
 

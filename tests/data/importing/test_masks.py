@@ -132,11 +132,13 @@ def test_grey_values_saved_as_rgb_are_values(tmp_path: Path) -> None:
     assert np.array_equal(read_mask(tmp_path / "raw", "d/000"), mask())
 
 
-def test_colours_become_classes_and_black_is_the_first(tmp_path: Path) -> None:
+def test_colours_become_classes_in_the_order_of_the_lines(tmp_path: Path) -> None:
     masks = {f"masks/d/{number:03}.png": png(coloured(mask(number))) for number in range(4)}
-    summary = imported(grey(tmp_path / "s", **masks, **{"labelmap.txt": LABEL_MAP}))
-    assert list(summary.classes) == ["sky", "road", "kerb"]
-    assert np.array_equal(read_mask(tmp_path / "raw", "d/001"), np.where(mask(1) == 255, 0, mask(1)))
+    label_map = "road:128,64,128::\nsky:0,0,0::\nkerb:196,196,196::\n"
+    summary = imported(grey(tmp_path / "s", **masks, **{"labelmap.txt": label_map}))
+    assert list(summary.classes) == ["road", "sky", "kerb"]
+    expected = np.array([1, 0, 2])[np.where(mask(1) == 255, 0, mask(1))]
+    assert np.array_equal(read_mask(tmp_path / "raw", "d/001"), expected)
 
 
 def test_a_palette_is_read_by_its_colours_where_classes_have_colours(tmp_path: Path) -> None:
@@ -154,7 +156,7 @@ def test_a_palette_is_read_by_its_indices_where_classes_have_values(tmp_path: Pa
     assert np.array_equal(read_mask(tmp_path / "raw", "d/000"), mask())
 
 
-def test_grey_masks_of_classes_with_colours_have_their_indices_from_black_on(tmp_path: Path) -> None:
+def test_grey_masks_of_classes_with_colours_have_the_indices_of_their_lines(tmp_path: Path) -> None:
     imported(grey(tmp_path / "s", **{"labelmap.txt": LABEL_MAP}))
     assert np.array_equal(read_mask(tmp_path / "raw", "d/002"), mask(2))
 

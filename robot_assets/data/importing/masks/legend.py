@@ -30,7 +30,6 @@ NAME_FILES = ("class_names.txt", "label_names.txt", "labels.txt")
 """Of labelme and others."""
 _COLOUR = re.compile(r"#([0-9a-f]{6})", re.IGNORECASE)
 _MAX_BYTES = 1024 * 1024
-_BLACK = 0
 _UNLABELLED = ("__ignore__", "_ignore_")
 """What labelme writes in front of the names: the class of the pixels that are ignored."""
 
@@ -145,9 +144,10 @@ def key_of(text: str) -> tuple[Key, bool] | None:
 
 
 def _of_label_map(lines: Iterable[str], place: str) -> Legend:
-    """labelmap.txt of CVAT: ``label:color_rgb:parts:actions``, with # before comments. The class of black is the first.
+    """labelmap.txt of CVAT: ``label:color_rgb:parts:actions``, with # before comments.
 
-    Source: https://docs.cvat.ai/docs/manual/advanced/formats/format-smask/
+    Grey masks have the indices of the lines, whatever their colours. Source:
+    https://docs.cvat.ai/docs/dataset_management/formats/format-smask
     """
     pairs = []
     for number, line in enumerate(lines, start=1):
@@ -158,7 +158,6 @@ def _of_label_map(lines: Iterable[str], place: str) -> Legend:
         if len(levels) != 3 or not all(_is_level(level) for level in levels):
             raise _faulty(place, f"line {number}: {line[:80]!r}", "NAME:RED,GREEN,BLUE:: with levels from 0 to 255")
         pairs.append((name.strip(), _packed(levels), True, f"line {number}"))
-    pairs.sort(key=lambda pair: pair[1] != _BLACK)
     return _of_pairs(pairs, place)
 
 
