@@ -26,6 +26,7 @@ OUTSIDE: Mapping[str, str] = {
     "robot_assets.core.plugins": "finds the plug-ins of a dispatch point; what is chosen among them is an entry point",
     "robot_assets.lineage.code": "computes code versions, such as that of the decoder in the manifest of an engine",
     "robot_assets.pipeline.kind": "the properties of a step, which are its versioned parameters and inputs",
+    "robot_assets.tasks.task": "finds the parts of a task, which are entry points of whoever uses them",
     "robot_assets.store": "handed in by the caller; keeps bytes under their hash, and decides none",
 }
 """Modules that are outside of every code version, with everything that they call, and why."""
