@@ -185,6 +185,13 @@ def test_an_ignored_value_and_colour_need_no_class(tmp_path: Path) -> None:
     assert (read_mask(tmp_path / "raw", "d/000")[30:40, 10:30] == 255).all()
 
 
+def test_a_class_with_a_colour_is_ignored_by_its_name_its_colour_or_its_index(tmp_path: Path) -> None:
+    masks = {f"masks/d/{number:03}.png": png(coloured(mask(number))) for number in range(4)}
+    source = grey(tmp_path / "s", **masks, **{"labelmap.txt": LABEL_MAP})
+    for one in ("road", "#804080", "1"):
+        assert list(imported(source, ignore=(one,)).classes) == ["sky", "kerb"]
+
+
 def test_images_without_a_mask_are_of_the_background_when_a_person_says_so(tmp_path: Path) -> None:
     source = grey(tmp_path / "s")
     (source / "masks/d/001.png").unlink()
@@ -338,6 +345,7 @@ def test_label_studio_brush_files_are_named_for_what_they_are(tmp_path: Path) ->
     [
         ({"ignore": ("skye",)}, "--ignore 'skye' is no class of the labels; did you mean 'sky'?", "use --ignore 'sky'"),
         ({"ignore": CLASSES}, "no class is left", "leave out --ignore"),
+        ({"ignore": ("#808080",)}, "--ignore #808080 is a colour, and classes.txt has values", "correct --ignore"),
         ({"background": "void"}, "--background 'void', and masks have a value for every pixel", "leave out"),
         ({"unlabelled": "background"}, "--unlabelled background without the class", "--background NAME"),
         ({"polygons": "boxes"}, "--polygons boxes makes boxes, and the task is segmentation", "leave out --polygons"),

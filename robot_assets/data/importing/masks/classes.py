@@ -126,12 +126,20 @@ def rules_of(legend: Legend, options: SegmentationOptions) -> PixelRules:
     """How pixels become classes; ``--ignore`` is divided into classes, and values or colours that are no class.
 
     Raises:
-        DataError: An ignored class is unknown, none is left, or there are too many.
+        DataError: An ignored class is unknown or a colour of masks without colours, none is left, or there are too many.
     """
     ids = {_text_of(key, legend): index for key, index in legend.keys.items()}
+    if legend.has_colours:
+        ids |= {str(index): index for index in range(len(legend.names))}
     pixels = [one for one in options.ignore if one not in legend.names and one not in ids and key_of(one)]
     classes = classes_of(legend.names, replace(options, ignore=_without(options.ignore, pixels)), ids)
     found = [key for one in pixels if (key := key_of(one))]
+    if not legend.has_colours and any(is_colour for _, is_colour in found):
+        raise DataError(
+            f"--ignore {next(one for one in pixels if one.startswith('#'))} is a colour, and {legend.place} has values",
+            needed="a class, or a value from 0 to 255",
+            fix="correct --ignore, or leave it out",
+        )
     return PixelRules(
         legend,
         classes,
