@@ -25,7 +25,7 @@ from robot_assets.core.yaml_documents import YamlFault, composed, load_yaml, nod
 from robot_assets.data.entry import DatasetEntry
 from robot_assets.lineage.spec import RebuildSpec
 from robot_assets.pipeline.models import ModelSpec as ModelSpec
-from robot_assets.pipeline.models import TrainedModel, trained
+from robot_assets.pipeline.models import class_of, options_class, trained
 from robot_assets.pipeline.names import NAME
 from robot_assets.pipeline.registry import reserved_words, stage_kinds
 from robot_assets.pipeline.targets import TargetEntry
@@ -33,6 +33,7 @@ from robot_assets.profiling.spec import ProfileSpec
 from robot_assets.provenance.spec import ProvenanceSpec
 from robot_assets.sensitivity.entry import resolved
 from robot_assets.sensitivity.spec import SensitivitySpec
+from robot_assets.tasks.networks import OwnNetwork
 from robot_assets.weights.spec import WeightsEntry
 
 _SHOWN = 20
@@ -130,20 +131,20 @@ class Params(Spec):
                 yield f"models.{name}.network.weights: {unknown('entry', start, self.weights, 'weights')}"
 
     def _bad_models(self) -> Iterator[str]:
-        """Models that do not fit their data set, or whose heads do not fit their network."""
+        """Models that do not fit their data set, and options that do not fit their decoder or their classes."""
         for name, model in self.models.items():
             if (dataset := self.datasets.get(model.dataset)) is None:
                 continue
             if model.task != dataset.task:
                 yield (
                     f"models.{name}.task: is {model.task}, and its data set {model.dataset} is of {dataset.task}; "
-                    f"needed a data set with task: {model.task}, or task: {dataset.task} here"
+                    f"needed task: {model.task} in datasets.{model.dataset}, another data set, or task: {dataset.task}"
                 )
-            elif isinstance(model, TrainedModel):
-                try:
-                    model.interface(dataset.classes)
-                except ValueError as error:
-                    yield from (f"models.{name}.{line}" for line in str(error).splitlines())
+                continue
+            try:
+                model.check(dataset.classes)
+            except ValueError as error:
+                yield from (f"models.{name}.{line}" for line in str(error).splitlines())
 
     def _bad_profiles(self) -> Iterator[str]:
         for target, entry in self.targets.items():
@@ -228,7 +229,7 @@ def parse_params(document: Any, origin: str = "params.yaml", text: str | None = 
     try:
         params = Params.model_validate(document)
     except ValidationError as error:
-        found += [one for detail in error.errors(include_url=False) for one in _mistakes(detail)]
+        found += [one for detail in error.errors(include_url=False) for one in _mistakes(detail, document)]
     else:
         if not found:
             return params
@@ -266,11 +267,12 @@ def _located(mistake: _Mistake, root: yaml.Node | None) -> tuple[int | None, str
     place = ".".join(str(step) for step in mistake.steps)
     found = mistake.found
     needed = mistake.needed
-    if found and isinstance(node, yaml.ScalarNode) and node.value:
+    is_list_of_it = needed == "needed a list" and isinstance(node, yaml.ScalarNode) and node.tag.endswith(":str")
+    if (found or is_list_of_it) and isinstance(node, yaml.ScalarNode) and node.value:
         found = node.value if node.style is None and len(node.value) <= _LONGEST else shown_value(node.value)
     if mistake.is_untexted and found != "no value":
         needed += f": YAML reads {found} as another type; write it in quotes"
-    elif needed == "needed a list" and isinstance(node, yaml.ScalarNode) and node.tag.endswith(":str"):
+    elif is_list_of_it:
         needed += f", such as [{found}] (found {found})"
     elif found and (len(found) < 6 or found not in needed):
         needed += f" (found {found})"
@@ -282,7 +284,7 @@ def _booleans_for_numbers(document: Any) -> Iterator[tuple[tuple[int | str, ...]
     pending: list[tuple[tuple[int | str, ...], Any]] = [((), document)]
     seen = set()  # an anchor can have any number of aliases
     for steps, value in pending:
-        if isinstance(value, bool) and _needs_number(_annotations_at(steps)):
+        if isinstance(value, bool) and _needs_number(_annotations_at(steps, document)):
             yield steps, value
         elif isinstance(value, dict | list) and id(value) not in seen:
             seen.add(id(value))
@@ -295,7 +297,7 @@ def _needs_number(annotations: Sequence[Any]) -> bool:
     return bool(kinds & {int, float}) and not kinds & {bool, Any}
 
 
-def _mistakes(detail: Any) -> Iterator[_Mistake]:
+def _mistakes(detail: Any, document: Any) -> Iterator[_Mistake]:
     """The mistakes that pydantic found as one; those of references between sections are lines with their places."""
     steps = _steps(detail["loc"])
     if not steps:
@@ -305,39 +307,87 @@ def _mistakes(detail: Any) -> Iterator[_Mistake]:
         return
     if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
         return  # pydantic counts the valid entries alone; each of the others is a mistake of its own
-    needed = needed_of(detail)
-    if key := re.match(r"(kind|task|network\.kind|source|network|training|loss): ", needed):
-        yield _Mistake((*steps, *key[1].split(".")), needed[key.end() :])
+    needed, value = needed_of(detail), detail["input"]
+    if (kept := _without_alternatives(steps, detail["type"], document)) != steps:
+        if (detail["type"] == "string_type") == isinstance(value, dict | list):
+            return  # of the other alternative: the other one has the mistake
+        steps = kept
+    if key := _OF_A_KEY.match(needed):
+        found = shown_value(value[key[1]]) if isinstance(value, dict) and key[1] in ("mean", "std") else ""
+        yield _Mistake((*steps, *key[1].split(".")), needed[key.end() :], found)
     elif detail["type"] == "extra_forbidden":
-        yield _Mistake(steps, needed + _near_key(steps))
-    elif detail["type"] in ("missing", "invalid_key") or isinstance(detail["input"], dict):
+        yield _Mistake(steps, needed + _near_key(steps, document))
+    elif detail["type"] == "missing" and isinstance(steps[-1], int):
+        yield _Mistake(steps[:-1], f"needed {_length(steps[:-1], document)} entries", shown_value(value))
+    elif detail["type"] in ("missing", "invalid_key") or isinstance(value, dict):
         yield _Mistake(steps, needed)
     else:
-        value = detail["input"]
         is_untexted = detail["type"] == "string_type" and not isinstance(value, list | dict)
         yield _Mistake(steps, needed, shown_value(value), is_untexted=is_untexted)
 
 
-def _near_key(steps: tuple[int | str, ...]) -> str:
+_OF_A_KEY = re.compile(r"(kind|task|network\.kind|source|network|training|loss|mean|std): ")
+"""How validators of a whole section begin the message about one of its keys."""
+
+
+def _without_alternatives(steps: tuple[int | str, ...], kind: str, document: Any) -> tuple[int | str, ...]:
+    """A place without the names of alternatives: pydantic has ``trained_on.str`` where text or a mapping may be."""
+    kept: list[int | str] = []
+    holder = document
+    for step in steps:
+        is_index = isinstance(holder, list) and isinstance(step, int) and step < len(holder)
+        if is_index or (isinstance(holder, dict) and step in holder):
+            holder = holder[step]
+        elif kind != "missing" or step != steps[-1]:
+            continue
+        kept.append(step)
+    return tuple(kept)
+
+
+def _length(steps: tuple[int | str, ...], document: Any) -> int:
+    """The length that a list has to have."""
+    return max((len(get_args(annotation)) for annotation in _annotations_at(steps, document)), default=0)
+
+
+def _near_key(steps: tuple[int | str, ...], document: Any) -> str:
     """Words for an unknown key: the nearest of the keys at its place, else the key below which it is known."""
     key = str(steps[-1])
-    there = [model for annotation in _annotations_at(steps[:-1]) for model in _models_in(annotation)]
-    known = {name for model in there for name in model.model_fields}
+    there = [model for annotation in _annotations_at(steps[:-1], document) for model in _models_in(annotation)]
+    known = {name for model in there for name in model.model_fields} - {key}
     if (same := key.replace("-", "_")) in known:
         return f"; did you mean {same!r}?"
     below = (name for model in there for name, field in model.model_fields.items() if _has(field.annotation, key))
     if (place := next(below, None)) is not None:
         return f"; it belongs below {place}"
+    if OwnNetwork in there:
+        return "; parameters of the class are keys of arguments"
     near = nearest(same, known)
     return f"; did you mean {near!r}?" if near else ""
 
 
-def _annotations_at(steps: tuple[int | str, ...]) -> list[Any]:
+def _annotations_at(steps: tuple[int | str, ...], document: Any) -> list[Any]:
     """The types that the value at a place of params.yaml may have."""
     found: list[Any] = [Params]
+    if len(steps) > 1 and steps[0] == "models":
+        found, steps = _annotations_of_model(document["models"], steps[1], steps[2:])
     for step in steps:
         found = [inner for annotation in found for inner in _inside(annotation, step)]
     return found
+
+
+def _annotations_of_model(
+    models: Any, name: int | str, steps: tuple[int | str, ...]
+) -> tuple[list[Any], tuple[int | str, ...]]:
+    """The types at some place of an entry of ``models``, and the steps from there: what it has decides its class."""
+    entry = models[name]
+    try:
+        found = class_of(entry) if isinstance(entry, Mapping) else ModelSpec
+    except ValueError:
+        return [ModelSpec], steps
+    if len(steps) > 1 and steps[1] in ("heads", "options"):
+        options = options_class(found, entry, str(steps[0]))
+        return ([options], steps[2:]) if options else ([found], steps)
+    return [found], steps
 
 
 def _inside(annotation: Any, step: int | str) -> Iterator[Any]:

@@ -51,11 +51,11 @@ class Preprocessing(Spec):
     padding: int = Field(default=PADDING, ge=0, le=255, description="grey level of the border of a letterboxed image")
 
     @model_validator(mode="after")
-    def _is_finite(self) -> Preprocessing:
-        if not all(abs(value) < float("inf") for value in self.mean):
-            raise ValueError("mean: needed finite numbers")
-        if not all(1e-6 < value < float("inf") for value in self.std):
-            raise ValueError("std: needed finite numbers above 0")
+    def _is_of_shares(self) -> Preprocessing:
+        if not all(abs(value) <= 1 for value in self.mean):
+            raise ValueError("mean: needed finite numbers of at most 1; divide those of 0 to 255 by 255")
+        if not all(1e-6 < value <= 1 for value in self.std):
+            raise ValueError("std: needed numbers above 0 and of at most 1; divide those of 0 to 255 by 255")
         return self
 
     @property

@@ -151,7 +151,8 @@ class Task:
         decoders: Its decoders. The first one reads networks that are trained here; its options are
             ``network.heads`` in params.yaml.
         training: Entry point of targets and loss.
-        loss: Class of ``models.M.loss`` in params.yaml.
+        loss: Class of ``models.M.loss`` in params.yaml. Where it has a method ``check_classes(classes)``, params.yaml
+            is checked by it: it raises ValueError with one line for each mistake, which begins with the key.
         compact_spec: Class of ``network`` with ``kind: compact``, which has ``input_height``, ``input_width`` and
             ``heads``, the options of the first decoder; None: there is no network of this package.
         compact: Entry point of the function that builds it: ``(spec, classes) -> nn.Module``; None as before.

@@ -7,6 +7,7 @@ from typing import Annotated, TypeAlias
 from pydantic import Field
 
 from robot_assets.core.spec import Spec
+from robot_assets.core.validation import unknown
 from robot_assets.tasks.networks import NetworkBase
 from robot_assets.tasks.segmentation.heads import MapOptions
 
@@ -41,3 +42,14 @@ class SegmentationLossSpec(Spec):
     class_weights: dict[str, ClassWeight] = Field(
         default_factory=dict, description="weight of a class in the cross-entropy, above 0; 1 where it is not named"
     )
+
+    def check_classes(self, classes: tuple[str, ...]) -> None:
+        """Check against the classes of the data set.
+
+        Raises:
+            ValueError: A weight is of no class; one line for each.
+        """
+        wrong = [name for name in self.class_weights if name not in classes]
+        if wrong:
+            lines = (f"class_weights.{name}: {unknown('class', name, classes, 'classes')}" for name in wrong)
+            raise ValueError("\n".join(lines))

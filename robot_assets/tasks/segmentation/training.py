@@ -118,7 +118,7 @@ def _class_weights(options: SegmentationLossSpec, classes: Sequence[str]) -> lis
     for name in options.class_weights:
         if name not in classes:
             raise ParamsError(
-                f"loss.class_weights.{name}: {unknown('class', name, classes)}",
+                f"loss.class_weights.{name}: {unknown('class', name, classes, 'classes')}",
                 needed=f"names of classes of the data set: {', '.join(classes)}",
                 fix=f"correct or remove loss.class_weights.{name} of the model in params.yaml",
             )
