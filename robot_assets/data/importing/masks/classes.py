@@ -126,7 +126,7 @@ def rules_of(legend: Legend, options: SegmentationOptions) -> PixelRules:
     """How pixels become classes; ``--ignore`` is divided into classes, and values or colours that are no class.
 
     Raises:
-        DataError: An ignored class is unknown or a colour of masks without colours, none is left, or there are too many.
+        DataError: An ignored class or colour is unknown, none is left, or there are too many.
     """
     ids = {_text_of(key, legend): index for key, index in legend.keys.items()}
     if legend.has_colours:
