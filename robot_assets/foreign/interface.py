@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from robot_assets.core.dispatch import chosen_by_params
 from robot_assets.core.errors import ExportError, ParamsError
 from robot_assets.core.text import listed
 from robot_assets.core.validation import mistakes, unknown
@@ -31,7 +30,6 @@ def outputs_of(model: ModelProto) -> dict[str, tuple[int, ...]]:
     return {value.name: tuple(int(size) for size in shape_of(value)) for value in model.graph.output}
 
 
-@chosen_by_params
 def interface_of(
     model: ModelProto,
     task: Task,
