@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from robot_assets.tasks.interface import PADDING, Input, Preprocessing
+from robot_assets.tasks.interface import Input, Preprocessing
 
 _PLAIN = Preprocessing()
 
@@ -59,9 +59,6 @@ class FittedImage:
         return np.array([self.pad_x, self.pad_y] * 2, np.float32)
 
 
-Letterboxed = FittedImage
-
-
 def fitted(image: NDArray[np.uint8], input: Input) -> FittedImage:
     """Bring ``image`` to the size of ``input``, in the way that its ``fit`` says.
 
@@ -74,14 +71,7 @@ def fitted(image: NDArray[np.uint8], input: Input) -> FittedImage:
     return _letterboxed(image, input.height, input.width, input.padding, is_centred=input.fit == "letterbox")
 
 
-def letterbox(image: NDArray[np.uint8], height: int, width: int) -> FittedImage:
-    """Scale ``image`` to fit into ``height`` x ``width`` with its aspect ratio kept, and centre it on grey."""
-    return _letterboxed(image, height, width, PADDING, is_centred=True)
-
-
-def to_input(
-    images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], input: Preprocessing = _PLAIN
-) -> NDArray[np.float32]:
+def to_input(images: NDArray[np.uint8] | Sequence[NDArray[np.uint8]], input: Preprocessing) -> NDArray[np.float32]:
     """Convert images to the input of a network.
 
     Args:

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from robot_assets.runtime.preprocess import letterbox
+from robot_assets.runtime.preprocess import fitted
 from robot_assets.tasks.detection.decode import cells, decode_grid
 from robot_assets.tasks.detection.predictions import Detections
 from robot_assets.tasks.detection.spec import NetworkSpec
-from robot_assets.tasks.interface import Interface
+from robot_assets.tasks.interface import Input, Interface
 from tests.detectors import interface
 
 SPEC = interface(NetworkSpec(input_height=64, input_width=96, width=8))
@@ -122,7 +122,7 @@ def test_cells_cover_the_input_row_by_row() -> None:
 @pytest.mark.parametrize("size", [(480, 640), (640, 480), (33, 200), (64, 96)])
 def test_boxes_are_equal_after_the_letterbox_and_back(size: tuple[int, int]) -> None:
     rows, columns = size
-    boxed = letterbox(np.zeros((rows, columns, 3), np.uint8), 64, 96)
+    boxed = fitted(np.zeros((rows, columns, 3), np.uint8), Input(height=64, width=96))
     boxes = np.array([[1, 2, columns - 3, rows - 1], [0, 0, columns, rows]], np.float32)
 
     assert boxed.image.shape == (64, 96, 3)
@@ -134,7 +134,7 @@ def test_boxes_are_equal_after_the_letterbox_and_back(size: tuple[int, int]) -> 
 
 def test_a_letterbox_contains_the_whole_image_on_grey() -> None:
     white = np.full((50, 50, 3), 255, np.uint8)
-    boxed = letterbox(white, 64, 96)
+    boxed = fitted(white, Input(height=64, width=96))
     assert (boxed.image[:, :16] == 114).all()
     assert (boxed.image[:, 16:80] == 255).all()
     assert (boxed.pad_x, boxed.pad_y) == (16, 0)

@@ -193,7 +193,7 @@ def trained(split: Shapes, options: SegmentationLossSpec, steps: int) -> nn.Modu
         chosen = rng.integers(len(split), size=8)
         boxed = [fitted(split.image(index), interface().input) for index in chosen]
         labels = [task.labels(split, int(index), one) for index, one in zip(chosen, boxed, strict=True)]
-        heads = network(torch.from_numpy(to_input([one.image for one in boxed])))
+        heads = network(torch.from_numpy(to_input([one.image for one in boxed], interface().input)))
         optimizer.zero_grad()
         task.loss(heads, task.targets(labels)).total.backward()
         optimizer.step()
@@ -204,7 +204,7 @@ def trained(split: Shapes, options: SegmentationLossSpec, steps: int) -> nn.Modu
             if isinstance(module, nn.BatchNorm2d):
                 module.momentum = None
                 module.reset_running_stats()
-        network(torch.from_numpy(to_input(split.images)))
+        network(torch.from_numpy(to_input(split.images, interface().input)))
     return network.eval()
 
 
@@ -212,6 +212,9 @@ def scored(network: nn.Module, split: Shapes):
     scorer = SegmentationScorer(split)
     boxed = [fitted(image, interface().input) for image in split.images]
     with torch.inference_mode():
-        heads = [head.numpy() for head in network(torch.from_numpy(to_input([one.image for one in boxed])))]
+        heads = [
+            head.numpy()
+            for head in network(torch.from_numpy(to_input([one.image for one in boxed], interface().input)))
+        ]
     found = [one.in_image(box) for one, box in zip(decode_map(heads, interface()), boxed, strict=True)]
     return scorer.metrics([scorer.measured(index, one) for index, one in enumerate(found)])
