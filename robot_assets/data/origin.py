@@ -14,6 +14,7 @@ from robot_assets.data.labels import label_format
 from robot_assets.data.raw import Frame, RawData
 from robot_assets.data.spec import DatasetSpec, SimulationSource
 from robot_assets.data.split import SPLITS
+from robot_assets.tasks.labels import DEFAULT_TASK
 
 if TYPE_CHECKING:
     from robot_assets.tasks.labels import LabelFormat
@@ -68,6 +69,8 @@ def _other_data(
     document: Mapping[str, Any], labels: Mapping[str, Mapping[str, Any]], data: RawData, spec: DatasetSpec
 ) -> str:
     """Whether images, classes or labels differ."""
+    if document.get("task", DEFAULT_TASK) != spec.task:
+        return _OTHER.format("task")
     format = label_format(spec.task)
     files = {"image": (document["source_md5"], {frame.entry.file_name: frame.md5 for frame in data.frames})}
     if format.folder:

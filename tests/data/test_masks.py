@@ -430,6 +430,13 @@ def test_a_changed_mask_is_another_origin(raw: Path, packed: Path, spec: Dataset
     assert origin() == "was packed from other raw data (1 mask changed)"
 
 
+def test_another_task_is_another_origin(raw: Path, packed: Path, spec: DatasetSpec) -> None:
+    document = json.loads((packed / "dataset.json").read_text())
+    del document["task"]
+    (packed / "dataset.json").write_text(json.dumps(document))
+    assert other_origin(packed, load_raw(raw, task=TASK), spec, None) == "was packed with other parameters (task)"
+
+
 def test_some_images_are_sampled_with_their_masks(written: Path) -> None:
     sample = sample_raw(written, TASK, 4)
     assert (len(sample.images), len(sample.labels), sample.classes) == (4, 4, GROUND)
