@@ -262,6 +262,10 @@ def test_class_names_can_be_given(tmp_path: Path, classes: str) -> None:
     assert (found.categories, found.notes[0]) == (CLASSES, "classes as in --classes")
 
 
+def test_names_that_are_given_may_have_slashes_and_brackets(tmp_path: Path) -> None:
+    assert read(tmp_path, {}, "[red]a,b[/red],c d").categories == ("[red]a", "b[/red]", "c d")
+
+
 def test_a_file_can_be_given_and_replaces_those_of_the_source(tmp_path: Path) -> None:
     given = tmp_path / "mine.txt"
     given.write_text(NAMES)

@@ -74,7 +74,7 @@ def given(text: str) -> Legend:
     """
     if Path(text).is_file():
         return of_file(Path(text), text)
-    if suffix_of(text) in (".txt", ".csv", ".yaml", ".yml", ".names") or "/" in text:
+    if "," not in text and ("/" in text or suffix_of(text) in (".txt", ".csv", ".yaml", ".yml", ".names")):
         raise DataError(
             f"--classes: {printable(text)} does not exist", needed="a file, or class names", fix="correct the path"
         )
