@@ -48,8 +48,8 @@ _PHRASES = {
     "cells": "cells",
     "pixels": "pixels",
     "fractions": "of the input",
-    "labels": "class indices",
-    "counts": "rows",
+    "labels": "in class index",
+    "counts": "in rows",
     "values": "in value",
 }
 """After a difference, by the meaning of the values."""
