@@ -11,8 +11,8 @@ from robot_assets.cli.usage import CommandLineError
 from robot_assets.core.errors import ParamsError
 from robot_assets.core.text import plural
 from robot_assets.core.validation import unknown
-from robot_assets.pipeline import names
 from robot_assets.pipeline.project import Project
+from robot_assets.pipeline.registry import reserved_words
 
 if TYPE_CHECKING:
     from robot_assets.lineage.audit import History
@@ -52,13 +52,13 @@ def find_carriers(project: Project, find: str, format: str) -> None:
 def _parsed(find: str) -> tuple[str, str]:
     """The asset, and the first digits of its version."""
     match = _FIND.fullmatch(find)
-    if match is None or match["kind"] not in (None, "weights"):
+    if match is None or (match["kind"] and match["kind"] not in reserved_words()):
         raise CommandLineError(
             f"--find {find!r}",
             needed="weights=NAME, or the name of an asset; after an @ the first digits of its version",
             fix="robot-assets audit --find weights=NAME",
         )
-    return names.weights(match["name"]) if match["kind"] else match["name"], match["digits"] or ""
+    return "/".join(filter(None, (match["kind"], match["name"]))), match["digits"] or ""
 
 
 def _refuse_unknown(wanted: str, history: History) -> None:

@@ -20,7 +20,6 @@ from robot_assets.tasks.registry import task_of, tasks
 from robot_assets.training.spec import TrainingSpec
 
 if TYPE_CHECKING:
-    from robot_assets.pipeline.params import Params
     from robot_assets.tasks.task import Task
 
 
@@ -31,6 +30,21 @@ class ModelSpec(Spec):
     dataset: str
     targets: tuple[str, ...] = Field(min_length=1)
     input: Preprocessing = Preprocessing()
+
+    @property
+    def decoder(self) -> str:
+        """Name of its decoder: declared with a graph that was trained elsewhere, else the task's own one."""
+        raise NotImplementedError
+
+    @property
+    def is_imported(self) -> bool:
+        """Whether it was trained elsewhere."""
+        raise NotImplementedError
+
+    @property
+    def weights(self) -> str | None:
+        """The entry of ``weights`` that its training starts from; None for random weights."""
+        raise NotImplementedError
 
     def check(self, classes: tuple[str, ...]) -> None:
         """Check what depends on its task and on the classes of its data set.
@@ -65,6 +79,21 @@ class TrainedModel(ModelSpec):
     training: TrainingSpec
     loss: Spec
     quantization: QuantizationEntry
+
+    @property
+    def decoder(self) -> str:
+        """The task's own decoder."""
+        return task_of(self.task).own_decoder.name
+
+    @property
+    def is_imported(self) -> bool:
+        """False."""
+        return False
+
+    @property
+    def weights(self) -> str | None:
+        """The entry of ``weights`` that its training starts from; None for random weights."""
+        return self.network.weights
 
     @property
     def definition(self) -> NetworkDefinition:
@@ -119,6 +148,21 @@ class OnnxModel(ModelSpec):
     quantization: OnnxQuantizationEntry = OnnxQuantizationEntry()
 
     @property
+    def decoder(self) -> str:
+        """The decoder that is declared."""
+        return self.source.decoder
+
+    @property
+    def is_imported(self) -> bool:
+        """True."""
+        return True
+
+    @property
+    def weights(self) -> str | None:
+        """None: nothing is trained here."""
+        return None
+
+    @property
     def sensitivity(self) -> SensitivitySpec | None:
         """The search for layers to leave in float; None where it is not asked for."""
         return self.quantization.sensitivity
@@ -141,20 +185,6 @@ class OnnxModel(ModelSpec):
             decoder.options.model_validate(self.source.options)
         except ValidationError as error:
             raise ValueError("\n".join(_of_options("source.options", error, decoder.options))) from None
-
-
-def trained(params: Params) -> Iterator[tuple[str, TrainedModel]]:
-    """The models that are trained here, with their names."""
-    for name, model in params.models.items():
-        if isinstance(model, TrainedModel):
-            yield name, model
-
-
-def imported(params: Params) -> Iterator[tuple[str, OnnxModel]]:
-    """The models that were trained elsewhere, with their names."""
-    for name, model in params.models.items():
-        if isinstance(model, OnnxModel):
-            yield name, model
 
 
 class _WithoutTask(ModelSpec, extra="ignore"):

@@ -25,7 +25,7 @@ from robot_assets.core.yaml_documents import YamlFault, composed, load_yaml, nod
 from robot_assets.data.entry import DatasetEntry
 from robot_assets.lineage.spec import RebuildSpec
 from robot_assets.pipeline.models import ModelSpec as ModelSpec
-from robot_assets.pipeline.models import class_of, options_class, trained
+from robot_assets.pipeline.models import OnnxModel, TrainedModel, class_of, options_class
 from robot_assets.pipeline.names import NAME
 from robot_assets.pipeline.registry import reserved_words, stage_kinds
 from robot_assets.pipeline.targets import TargetEntry
@@ -67,6 +67,18 @@ class Params(Spec):
     provenance: ProvenanceSpec = ProvenanceSpec()
     execution: ExecutionSpec = ExecutionSpec()
     pools: dict[str, PoolSpec] = Field(default_factory=dict)
+
+    def trained(self) -> Iterator[tuple[str, TrainedModel]]:
+        """The models that are trained here, with their names."""
+        for name, model in self.models.items():
+            if isinstance(model, TrainedModel):
+                yield name, model
+
+    def imported(self) -> Iterator[tuple[str, OnnxModel]]:
+        """The models that were trained elsewhere, with their names."""
+        for name, model in self.models.items():
+            if isinstance(model, OnnxModel):
+                yield name, model
 
     def profile_of(self, target: str) -> ProfileSpec:
         """The profile of a target.
@@ -125,10 +137,8 @@ class Params(Spec):
             for target in model.targets:
                 if target not in self.targets:
                     yield f"models.{name}.targets: {unknown('target', target, self.targets)}"
-        for name, trained_model in trained(self):
-            start = trained_model.network.weights
-            if start is not None and start not in self.weights:
-                yield f"models.{name}.network.weights: {unknown('entry', start, self.weights, 'weights')}"
+            if model.weights is not None and model.weights not in self.weights:
+                yield f"models.{name}.network.weights: {unknown('entry', model.weights, self.weights, 'weights')}"
 
     def _bad_models(self) -> Iterator[str]:
         """Models that do not fit their data set, and options that do not fit their decoder or their classes."""

@@ -10,17 +10,18 @@ from robot_assets.pipeline.registry import kind_of, reserved_words, stage_kinds
 words = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
 
 
-@given(st.sampled_from(sorted(stage_kinds())), words, words, words)
-def test_a_name_says_what_it_was_built_from(kind, dataset, model, target):
+@given(st.sampled_from(sorted(stage_kinds())), words, words, words, words)
+def test_a_name_says_what_it_was_built_from(kind, dataset, model, target, weights):
     pattern = stage_kinds()[kind].pattern
     if model in reserved_words():  # which no model may be called
         return
-    built = pattern.name(dataset=dataset, model=model, target=target)
+    given = {"dataset": dataset, "model": model, "target": target, "weights": weights}
+    built = pattern.name(**given)
     found = kind_of(built.asset)
     assert found is not None
     assert found[0].name == kind
     read = found[1]
-    for field, value in (("dataset", dataset), ("model", model), ("target", target)):
+    for field, value in given.items():
         assert getattr(read, field) == (value if f"{{{field}}}" in pattern.text else "")
 
 

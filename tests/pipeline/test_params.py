@@ -7,6 +7,7 @@ import pytest
 from robot_assets.core.errors import ParamsError
 from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.params import load_params, parse_params
+from robot_assets.tasks.registry import task_of
 from tests.sample_params import sample_document
 
 
@@ -71,8 +72,10 @@ def test_a_jetson_is_a_target_like_any_other(document):
     graph = build_graph(parse_params(document))
     cpu, orin = (graph[f"sidewalk_detector/engine/{target}"] for target in ("cpu", "orin"))
     assert cpu.code[0] == orin.code[0] == "robot_assets.pipeline.kinds.engine:run"
-    assert all(".engines.onnxruntime." in entry for entry in cpu.code[1:])
-    assert all(".engines.tensorrt." in entry for entry in orin.code[1:])
+    decoder = task_of("detection").own_decoder.code
+    assert cpu.code[-len(decoder) :] == orin.code[-len(decoder) :] == decoder
+    assert all(".engines.onnxruntime." in entry for entry in cpu.code[1 : -len(decoder)])
+    assert all(".engines.tensorrt." in entry for entry in orin.code[1 : -len(decoder)])
     assert orin.params["target"]["precision"] == "int8_fp16"
     assert [gate.name for gate in orin.gates] == [gate.name for gate in cpu.gates]
     assert "platform" not in orin.params["target"]

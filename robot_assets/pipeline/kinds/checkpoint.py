@@ -14,7 +14,6 @@ from robot_assets.core.page import Facts, Page, Picture, Table
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
-from robot_assets.pipeline.models import trained
 from robot_assets.tasks.networks import NetworkDefinition, OwnNetwork, interface_of, network_code
 from robot_assets.tasks.registry import task_of
 from robot_assets.training.spec import TrainingSpec
@@ -40,7 +39,7 @@ class CheckpointSpec:
 
 def stages(params: Params) -> Iterator[Stage]:
     """One for each model that is trained here."""
-    for name, model in trained(params):
+    for name, model in params.trained():
         task = task_of(model.task)
         read = model.model_dump(mode="json", include={"task", "network", "input", "loss", "training"})
         inputs = [names.dataset(model.dataset)]

@@ -15,7 +15,6 @@ from robot_assets.lineage.graph import AssetTraits, Gate, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
 from robot_assets.pipeline.kinds.platform import require_this_device
-from robot_assets.pipeline.models import OnnxModel, TrainedModel
 from robot_assets.tasks.registry import task_of
 
 if TYPE_CHECKING:
@@ -70,8 +69,8 @@ class _Target:
 
 
 def _stage(name: str, model: ModelSpec, target: str, common: _Target, source: str) -> Stage:
-    spec = common.entry_for_foreign_graphs if isinstance(model, OnnxModel) else common.entry
-    decoder = task_of(model.task).decoder(decoder_of(model))
+    spec = common.entry_for_foreign_graphs if model.is_imported else common.entry
+    decoder = task_of(model.task).decoder(model.decoder)
     return Stage(
         names.engine(name, target),
         KIND.name,
@@ -85,16 +84,11 @@ def _stage(name: str, model: ModelSpec, target: str, common: _Target, source: st
     )
 
 
-def decoder_of(model: ModelSpec) -> str:
-    """Name of the decoder of a model: declared with a graph that was trained elsewhere, else the task's own one."""
-    return model.source.decoder if isinstance(model, OnnxModel) else task_of(model.task).own_decoder.name
-
-
 def _gates(name: str, model: ModelSpec, source: str, gate: GateSpec, code: tuple[str, ...]) -> tuple[Gate, ...]:
     task, dataset = task_of(model.task), names.dataset(model.dataset)
-    baseline = names.onnx(name) if isinstance(model, OnnxModel) else names.checkpoint(name)
+    baseline = names.onnx(name) if model.is_imported else names.checkpoint(name)
     read = {"accuracy": (baseline, dataset), "parity": (source, dataset)}
-    codes = {"accuracy": (*code, *task.scoring_code(decoder_of(model)))}
+    codes = {"accuracy": (*code, *task.scoring_code(model.decoder))}
     measured = (
         Gate(
             one,
@@ -110,9 +104,9 @@ def _gates(name: str, model: ModelSpec, source: str, gate: GateSpec, code: tuple
 
 def _no_holes(name: str, model: ModelSpec) -> Gate:
     """The gate of targets that take nothing that was trained elsewhere; params.yaml alone decides it."""
-    holes = [names.source(name)] if isinstance(model, OnnxModel) else []
-    if isinstance(model, TrainedModel) and model.network.weights is not None:
-        holes.append(names.weights(model.network.weights))
+    holes = [names.source(name)] if model.is_imported else []
+    if model.weights is not None:
+        holes.append(names.weights(model.weights))
     return Gate(_NO_HOLES, "No part of the engine was trained elsewhere.", (entry(_judge_holes),), {"holes": holes})
 
 

@@ -12,7 +12,6 @@ from robot_assets.foreign.spec import ForeignSpec
 from robot_assets.lineage.graph import AssetTraits, Gate, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
-from robot_assets.pipeline.models import imported, trained
 from robot_assets.tasks.networks import network_code
 from robot_assets.tasks.registry import task_of
 
@@ -28,7 +27,7 @@ _VARIANTS = {"checkpoint": "FP32 checkpoint", "fp32_control": "FP32 control", "p
 
 def stages(params: Params) -> Iterator[Stage]:
     """One for each model."""
-    for name, model in trained(params):
+    for name, model in params.trained():
         task, dataset = task_of(model.task), names.dataset(model.dataset)
         code = (
             entry(run),
@@ -39,7 +38,7 @@ def stages(params: Params) -> Iterator[Stage]:
         inputs = (names.checkpoint(name), names.ptq(name), names.qat(name), dataset)
         gate = _parity(dataset, task.scoring_code(task.own_decoder.name))
         yield Stage(names.onnx(name), KIND.name, code, {}, inputs, (gate,))
-    for name, foreign in imported(params):
+    for name, foreign in params.imported():
         yield _imported(name, foreign)
 
 

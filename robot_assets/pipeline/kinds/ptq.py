@@ -11,7 +11,6 @@ from robot_assets.core.page import Facts, Page, Picture, Table
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
-from robot_assets.pipeline.models import trained
 from robot_assets.quantization.spec import PtqSpec
 from robot_assets.tasks.networks import network_code
 from robot_assets.tasks.registry import task_of
@@ -32,7 +31,7 @@ class PtqStageSpec:
 
 def stages(params: Params) -> Iterator[Stage]:
     """One for each model that is trained here."""
-    for name, model in trained(params):
+    for name, model in params.trained():
         task, section = task_of(model.task), model.quantization
         yield Stage(
             names.ptq(name),

@@ -12,7 +12,6 @@ from robot_assets.core.spec import Spec
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
-from robot_assets.pipeline.models import trained
 from robot_assets.quantization.spec import QatSpec
 from robot_assets.tasks.networks import network_code
 from robot_assets.tasks.registry import task_of
@@ -35,7 +34,7 @@ class QatStageSpec:
 
 def stages(params: Params) -> Iterator[Stage]:
     """One for each model that is trained here."""
-    for name, model in trained(params):
+    for name, model in params.trained():
         task, spec = task_of(model.task), QatStageSpec(model.quantization.qat, model.training, model.loss)
         read = {"qat": spec.qat, "training": spec.training, "loss": spec.loss}
         yield Stage(

@@ -10,8 +10,6 @@ from robot_assets.core.page import Facts, Page, Picture
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
-from robot_assets.pipeline.kinds.engine import decoder_of
-from robot_assets.pipeline.models import OnnxModel
 from robot_assets.sensitivity.summary import headline
 from robot_assets.tasks.registry import task_of
 
@@ -27,11 +25,11 @@ def stages(params: Params) -> Iterator[Stage]:
         spec = params.sensitivity_of(name)
         if spec is None:
             continue
-        quantized = () if isinstance(model, OnnxModel) else (names.ptq(name), names.qat(name))
+        quantized = () if model.is_imported else (names.ptq(name), names.qat(name))
         yield Stage(
             names.sensitivity(name),
             KIND.name,
-            (entry(run), *task_of(model.task).scoring_code(decoder_of(model))),
+            (entry(run), *task_of(model.task).scoring_code(model.decoder)),
             {"sensitivity": spec.model_dump(mode="json")},
             (names.onnx(name), *quantized, names.dataset(model.dataset)),
             spec=spec,

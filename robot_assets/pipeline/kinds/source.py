@@ -15,7 +15,7 @@ from robot_assets.core.errors import RobotAssetsError
 from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Observation, Observer, Sensor, Sighting, StageKind
-from robot_assets.pipeline.models import OnnxModel, imported
+from robot_assets.pipeline.models import OnnxModel
 
 if TYPE_CHECKING:
     from robot_assets.foreign.spec import OnnxSource
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def stages(params: Params) -> Iterator[Stage]:
     """One for each model that was trained elsewhere."""
-    for name, _ in imported(params):
+    for name, _ in params.imported():
         yield Stage(names.source(name), KIND.name)
 
 
