@@ -1,14 +1,17 @@
 """The labels of a task outside of this package: an installed plug-in, from raw data to gates, by the command line."""
 
 import json
+import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from robot_assets.tasks.labels import AnnotationFormat, Counted, LabelGate, RawImage
 from tests.data.conftest import SESSIONS
 from tests.data.image_sources import CLASSES, read_labels, write_coco, write_labels
 from tests.plugins import install, with_plugin
@@ -158,6 +161,17 @@ def test_a_bad_label_of_a_plugin_is_a_finding(project: Path, installed: Path) ->
     assert "1 bad item" in checked.stdout
     assert "a tag twice" in checked.stdout
     assert "remove one of the two" in checked.stdout
+
+
+def test_the_documented_format_reads_counts_and_packs() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "data_sets.md").read_text()
+    (code,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names = {"AnnotationFormat": AnnotationFormat, "Counted": Counted, "Counter": Counter, "LabelGate": LabelGate}
+    exec(code, names)
+    tags = names["TagFormat"]()
+    labels = tags.read(RawImage("a.jpg", 8, 8, [("a", {"category_id": 7})], {5: 0, 7: 1}, ("x", "y")))
+    assert tags.counts(labels) == tags.scored_counts(labels) == {1: 1}
+    assert tags.annotations(tags.renumbered(labels, {1: 0})) == [{"category_id": 1}]
 
 
 def test_too_few_sessions_of_a_plugin_propose_no_import(project: Path, installed: Path) -> None:
