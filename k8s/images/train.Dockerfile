@@ -59,7 +59,13 @@ ARG COMMIT
 ARG IMAGE
 COPY --from=project /opt/robot-assets /opt/robot-assets
 COPY --from=project --chown=10001:10001 /opt/dagster /opt/dagster
+# packages/: networks and plug-ins of one's own (docs/networks.md). Code versions read their source in every image; only
+# steps of the image train import them.
 RUN pip install --disable-pip-version-check --root-user-action=ignore --no-cache-dir --no-deps --editable /opt/robot-assets \
+    && for package in /opt/robot-assets/packages/*/pyproject.toml; do \
+         [ ! -e "${package}" ] || \
+         pip install --disable-pip-version-check --root-user-action=ignore --no-cache-dir --no-deps --editable "${package%/*}" || exit 1; \
+       done \
     && python -m compileall -q /opt/robot-assets/robot_assets /opt/robot-assets/dagster_project
 ENV ROBOT_ASSETS_IMAGE=${IMAGE}
 LABEL org.opencontainers.image.title="robot-assets server" \
@@ -74,6 +80,10 @@ ARG IMAGE
 COPY --from=project /opt/robot-assets /opt/robot-assets
 COPY --from=project --chown=10001:10001 /opt/dagster /opt/dagster
 RUN pip install --disable-pip-version-check --root-user-action=ignore --no-cache-dir --no-deps --editable /opt/robot-assets \
+    && for package in /opt/robot-assets/packages/*/pyproject.toml; do \
+         [ ! -e "${package}" ] || \
+         pip install --disable-pip-version-check --root-user-action=ignore --no-cache-dir --editable "${package%/*}" || exit 1; \
+       done \
     && python -m compileall -q /opt/robot-assets/robot_assets /opt/robot-assets/dagster_project
 # the driver capabilities of the container, and the folder for code that torch compiles
 ENV ROBOT_ASSETS_IMAGE=${IMAGE} \

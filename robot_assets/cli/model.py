@@ -1,4 +1,4 @@
-"""``robot-assets model``: networks, before they are trained or built."""
+"""``robot-assets model``: networks and graphs, before they are trained and built."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 12
 
-app = typer.Typer(cls=extensible("model"), help="Check networks before they are trained.", no_args_is_help=True)
+app = typer.Typer(cls=extensible("model"), help="Networks and graphs, before they are trained and built.", no_args_is_help=True)
 
 
 @app.command()
