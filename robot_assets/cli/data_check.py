@@ -160,17 +160,25 @@ def _folder(folder: Path, name: str) -> _Target:
 
 def _findings(target: _Target) -> _Findings:
     from robot_assets.data.forecast import forecast
-    from robot_assets.data.raw import load_raw
-    from robot_assets.data.raw_source import task_of_raw
 
-    task, name = (target.spec.task, target.name) if target.spec else (task_of_raw(target.raw), "")
-    raw = load_raw(target.raw, task=task, name=name)
+    raw = _loaded(target)
     if not raw.frames:
         return _Findings(raw, None, (), _drift(target, raw), "", {})
     spec = target.spec or _assumed(raw)
     outlook = forecast(raw, spec, target.name)
     origin, verdicts = _judged(target, raw, outlook)
     return _Findings(raw, outlook, _proposals(raw), _drift(target, raw), origin, verdicts)
+
+
+def _loaded(target: _Target) -> RawData:
+    """The raw data; its task is that of the data set, and without one as its labels say."""
+    from robot_assets.data.raw import load_raw
+    from robot_assets.data.raw_source import task_of_raw
+
+    if (spec := target.spec) is None:
+        return load_raw(target.raw, task=task_of_raw(target.raw))
+    is_simulated = spec.source.kind == "simulation"
+    return load_raw(target.raw, task=spec.task, name=target.name, is_simulated=is_simulated)
 
 
 def _drift(target: _Target, raw: RawData) -> tuple[str, str]:

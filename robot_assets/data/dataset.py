@@ -102,7 +102,8 @@ def build_dataset(raw: Path, spec: DatasetSpec, out: Path, name: str = "") -> Da
         DataError: A bad image or label, classes that contradict the labels, too few sessions, or a full disk.
     """
     with explaining_disk_errors(out):
-        data = load_raw(raw, "validate images", task=spec.task, name=name)
+        is_simulated = bool(name) and spec.source.kind == "simulation"
+        data = load_raw(raw, "validate images", task=spec.task, name=name, is_simulated=is_simulated)
         refuse_bad(data, name)
         plan = plan_dataset(data, spec, name)
         with publishing_directory(out) as staging:

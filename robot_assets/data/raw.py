@@ -83,7 +83,14 @@ class RawData:
         return {name: amounts[index] for index, name in enumerate(self.categories)}
 
 
-def load_raw(folder: Path, what: str = "check images", *, task: str = DEFAULT_TASK, name: str = "") -> RawData:
+def load_raw(
+    folder: Path,
+    what: str = "check images",
+    *,
+    task: str = DEFAULT_TASK,
+    name: str = "",
+    is_simulated: bool = False,
+) -> RawData:
     """Decode every image and check all labels of a raw data set.
 
     Args:
@@ -91,11 +98,12 @@ def load_raw(folder: Path, what: str = "check images", *, task: str = DEFAULT_TA
         what: Name of the work in progress reports.
         task: The task of its labels.
         name: Name of the data set in params.yaml, for errors.
+        is_simulated: Whether that data set is a simulation, for errors.
 
     Raises:
         DataError: It is no raw data, or its labels cannot be read.
     """
-    source = read_raw(folder, task, name)
+    source = read_raw(folder, task, name, is_simulated=is_simulated)
     loaded = map_in_groups(partial(_frame, source, label_format(task)), source.entries, what, _GROUP)
     frames = tuple(one for one in loaded if isinstance(one, Frame))
     issues = [*source.issues, *(one for one in loaded if isinstance(one, LabelIssue))]

@@ -113,13 +113,14 @@ class RawSource:
         )
 
 
-def read_raw(raw: Path, task: str = DEFAULT_TASK, name: str = "") -> RawSource:
+def read_raw(raw: Path, task: str = DEFAULT_TASK, name: str = "", *, is_simulated: bool = False) -> RawSource:
     """Find the images of a raw data set; labels are checked later, one image at a time.
 
     Args:
         raw: Folder of the raw data.
         task: The task whose labels it has.
         name: Name of the data set in params.yaml, for errors.
+        is_simulated: Whether that data set is a simulation, for errors.
 
     Raises:
         DataError: Not a folder of raw data, malformed labels, contradictory categories, or labels of another task.
@@ -129,7 +130,7 @@ def read_raw(raw: Path, task: str = DEFAULT_TASK, name: str = "") -> RawSource:
         _refuse_reported_labels(tree, raw)
         raise not_raw_data(tree, str(raw), str(raw), raw.name)
     document = _load(tree.files[LABELS])
-    _refuse_other_task(raw, tree, document, task, name)
+    _refuse_other_task(raw, tree, document, task, name, f"robot-assets data simulate {name}" if is_simulated else "")
     reader = _Reader(tree, document, _categories(document), label_format(task))
     issues = list(tree.issues)
     labels = reader.labels_by_image(issues)
@@ -167,8 +168,8 @@ def _task_by_folder(tree: Tree) -> str:
     return next((name for name in tasks() if folders and label_format(name).folder in folders), "")
 
 
-def _refuse_other_task(raw: Path, tree: Tree, document: dict[str, Any], task: str, name: str) -> None:
-    """The labels have to be those of the task.
+def _refuse_other_task(raw: Path, tree: Tree, document: dict[str, Any], task: str, name: str, simulate: str) -> None:
+    """The labels have to be those of the task; ``simulate`` is the command that makes them, empty for recorded data.
 
     Raises:
         DataError: The labels name another task, have its folder, or have no folder of this one.
@@ -180,13 +181,13 @@ def _refuse_other_task(raw: Path, tree: Tree, document: dict[str, Any], task: st
         raise DataError(
             f"{raw} has labels of the task {printable(other)}, and {key} is {task}",
             needed="a data set of the task of its labels",
-            fix=f"set {key} to {printable(other)}, or import data with labels of the task {task}",
+            fix=simulate or f"set {key} to {printable(other)}, or import data with labels of the task {task}",
         )
     if folder and not any(file.partition("/")[0] == folder for file in (*tree.files, *_reported(tree))):
         raise DataError(
             f"{raw} has no files in {folder}/, and {key} is {task}",
             needed=f"{folder}/SESSION/STEM{label_format(task).suffix} for each images/SESSION/FILE",
-            fix=f"add the {label_format(task).counted.plural}, or set {key} to the task of the labels",
+            fix=simulate or f"add the {label_format(task).counted.plural}, or set {key} to the task of the labels",
         )
 
 

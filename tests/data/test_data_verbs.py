@@ -527,3 +527,20 @@ def test_a_task_that_labels_do_not_have_is_named(project: Path, ground: Path) ->
     (project / "params.yaml").write_text(text.replace("task: segmentation", "task: segmentaton"))
     error = refusal(ParamsError, "check", "ground")
     assert "datasets.ground.task: unknown task 'segmentaton'; did you mean 'segmentation'?" in error.found
+
+
+def test_a_simulation_of_other_labels_is_fixed_by_simulating_again(project: Path) -> None:
+    text = yaml.safe_dump(PARAMS)
+    run("simulate", "street")
+    text = text.replace("kind: simulation", "kind: simulation\n      labels: masks")
+    text = text.replace("- car", "- road").replace("  street:", "  street:\n    task: segmentation")
+    (project / "params.yaml").write_text(text)
+    for verb in ("check", "build"):
+        error = refusal(DataError, verb, "street")
+        assert (
+            error.found
+            == "data/raw/street has no files in masks/, and datasets.street.task is segmentation".replace(
+                "data/raw", str(project / "data/raw")
+            )
+        )
+        assert error.fix == "robot-assets data simulate street"
