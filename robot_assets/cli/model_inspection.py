@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +14,7 @@ import typer
 from robot_assets.cli.console import JsonOption, answer, console
 from robot_assets.core.extras import require
 from robot_assets.core.text import escaped, listed, plural
+from robot_assets.pipeline.names import NAME
 from robot_assets.tasks.detection.decoders.coco import COCO
 
 if TYPE_CHECKING:
@@ -37,10 +41,10 @@ def inspect(
     from robot_assets.foreign.inspection import inspect_onnx
 
     data = inspect_onnx(file, height, width)
-    answer(data, as_json, lambda: _print(data))
+    answer(data, as_json, lambda: _print(data, file))
 
 
-def _print(data: dict[str, Any]) -> None:
+def _print(data: dict[str, Any], file: Path) -> None:
     console().print(_table(data))
     for title, lines in (("changes", data["changes"]), ("problems", data["problems"])):
         if lines:
@@ -52,7 +56,7 @@ def _print(data: dict[str, Any]) -> None:
     remark = f"; {data['remark']}" if data["remark"] else ""
     unknown = f"no decoder is known for these outputs (docs/decoders.md){remark}"
     _line("\nin params.yaml:" if data["decoders"] else f"\n{unknown}")
-    for line in _entry(data) if data["decoders"] else ():
+    for line in _entry(data, file) if data["decoders"] else ():
         _line(f"  {line}")
 
 
@@ -101,18 +105,18 @@ def _shape(shape: list[Any]) -> str:
     return f"({', '.join(map(str, shape))})"
 
 
-def _entry(data: dict[str, Any]) -> Iterator[str]:
+def _entry(data: dict[str, Any], file: Path) -> Iterator[str]:
     """The entry of params.yaml with the decoder that fits best; capitals are to be filled in."""
     best = data["decoders"][0]
     options = _options(best, data["labels"])
     yield "models:"
-    yield "  NAME:"
+    yield f"  {_name(file)}:"
     yield f"    task: {best['task']}"
     yield f"    dataset: DATASET{_classes(best, options)}"
     yield "    targets: [TARGET]"
     yield "    source:"
     yield "      kind: onnx"
-    yield "      pointer: data/onnx/NAME.dvc   # dvc add data/onnx/NAME"
+    yield f"      pointer: {file}.dvc   # dvc add {shlex.quote(str(file))}"
     yield f"      decoder: {best['decoder']}"
     if options:
         yield f"      options: {_mapping(options)}"
@@ -124,6 +128,12 @@ def _entry(data: dict[str, Any]) -> Iterator[str]:
     yield "      trained_on: DATA, CODE, URL"
     usual = {"channels": "rgb", "mean": [0, 0, 0], "std": [1, 1, 1], "fit": "letterbox", **best["input"]}
     yield f"    input: {_mapping(usual)}   # as in its training"
+
+
+def _name(file: Path) -> str:
+    """A name for the model, after its file."""
+    name = re.sub(r"[^a-z0-9]+", "_", file.stem.lower()).strip("_")
+    return name if re.fullmatch(NAME, name) else "NAME"
 
 
 def _classes(best: dict[str, Any], options: dict[str, Any]) -> str:
@@ -144,6 +154,4 @@ def _mapping(values: Mapping[str, Any]) -> str:
 
 
 def _yaml(value: Any) -> str:
-    import json
-
     return value if isinstance(value, str) and value.isidentifier() else json.dumps(value, ensure_ascii=False)
