@@ -19,7 +19,6 @@ from typing import Any, NoReturn
 import torch
 from torch import Tensor, nn
 
-from robot_assets.core.dispatch import chosen_by_params
 from robot_assets.core.errors import ParamsError, TrainingError
 from robot_assets.core.paths import shown_path
 from robot_assets.core.text import escaped, listed, plural
@@ -30,7 +29,6 @@ from robot_assets.tasks.registry import task_of
 from robot_assets.tasks.task import loaded
 
 
-@chosen_by_params
 def build(network: NetworkBase, interface: Interface, seed: int = 0) -> nn.Module:
     """Build a network with initial weights that ``seed`` determines; the global generator is not touched.
 
@@ -127,7 +125,6 @@ def _name(network: NetworkBase) -> str:
     return network.kind if isinstance(network, OwnNetwork) else f"the {network.kind} network"
 
 
-@chosen_by_params
 def _compact(network: NetworkBase, interface: Interface) -> nn.Module:
     task = task_of(interface.task)
     if task.compact is None:
@@ -140,7 +137,6 @@ def _compact(network: NetworkBase, interface: Interface) -> nn.Module:
     return module
 
 
-@chosen_by_params
 def _own(network: OwnNetwork) -> nn.Module:
     cls = _class(network.kind)
     _check_arguments(network.kind, cls, network.arguments)
@@ -162,7 +158,6 @@ def _own(network: OwnNetwork) -> nn.Module:
     return module
 
 
-@chosen_by_params
 def _class(kind: str) -> type[nn.Module]:
     """The class of an entry point, ``package.module:Class``."""
     module, _, name = kind.partition(":")
