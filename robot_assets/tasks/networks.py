@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field, field_validator
 
-from robot_assets.core.dispatch import chosen_by_params
+from robot_assets.core.dispatch import chosen_by_params, entry
 from robot_assets.core.spec import Spec
 from robot_assets.tasks.interface import Input, Interface, Preprocessing
 
@@ -54,9 +54,8 @@ class OwnNetwork(NetworkBase):
 
 def network_code(network: NetworkBase, task: Task) -> tuple[str, ...]:
     """The entry points of the code that builds a network, for the stages that build it."""
-    if isinstance(network, OwnNetwork):
-        return (network.kind,)
-    return (task.compact,) if task.compact else ()
+    built = network.kind if isinstance(network, OwnNetwork) else task.compact
+    return (entry(type(network)), built) if built else ()
 
 
 @dataclass(frozen=True)

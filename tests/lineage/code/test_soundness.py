@@ -11,15 +11,20 @@ from importlib import import_module
 from pathlib import Path
 from threading import Thread
 
+import numpy as np
 import pytest
 
 from robot_assets.lineage.code import Code, load
 from robot_assets.pipeline.kind import GateStep, Step
+from robot_assets.pipeline.params import parse_params
 from robot_assets.pipeline.registry import kind_of
 from robot_assets.platforms.probe import probe
 from robot_assets.store import Store, is_directory, open_store
-from tests.lineage.code.project import code_of_all, graph
+from robot_assets.tasks.building import build
+from tests.foreign import graphs
+from tests.lineage.code.project import PARAMS, graph_with_own_network, named
 from tests.lineage.code.tracing import called_during
+from tests.own_networks import installed
 from tests.tensorrt_api.use import folders, standin
 
 OUTSIDE: Mapping[str, str] = {
@@ -42,7 +47,9 @@ class Chain:
     code: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
     def run(self) -> None:
-        for asset, stage in graph().items():
+        write_yolov8(self.path("bought/source"))
+        write_weights(self.path("weights/backbone"))
+        for asset, stage in graph_with_own_network().items():
             found = kind_of(asset)
             assert found is not None
             production = found[0].production
@@ -77,19 +84,44 @@ class Chain:
         self.called[name] = called_during(action, tuple(OUTSIDE))
 
 
+def write_yolov8(path: Path) -> None:
+    """A graph with the output of YOLOv8 for six classes: boxes in pixels and scores, of one grid."""
+    import onnx
+    from onnx import helper
+
+    nodes, constants = graphs.conv(0, "images", 3, 10, strides=[8, 8])
+    nodes += [
+        helper.make_node("Sigmoid", ["conv0"], ["shares"]),
+        helper.make_node("Mul", ["shares", "scales"], ["cells"]),
+        helper.make_node("Reshape", ["cells", "shape"], ["output0"]),
+    ]
+    scales = np.array([96, 64, 40, 40] + [1] * 6, np.float32).reshape(1, 10, 1, 1)
+    constants += [graphs.constant("scales", scales), graphs.constant("shape", np.array([1, 10, 96]))]
+    onnx.save(graphs.model(nodes, constants, outputs={"output0": (1, 10, 96)}, shape=(1, 3, 64, 96)), path)
+
+
+def write_weights(path: Path) -> None:
+    """Weights of the whole segmenter."""
+    from safetensors.torch import save_file
+
+    model = parse_params(PARAMS).models["segmenter"]
+    network = build(model.network, model.interface(tuple(PARAMS["datasets"]["ground"]["classes"])), seed=1)
+    save_file(network.state_dict(), path)
+
+
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory) -> Iterator[Chain]:
     folder = tmp_path_factory.mktemp("chain")
-    with pytest.MonkeyPatch.context() as patch:
+    with installed(folder / "acme") as package, pytest.MonkeyPatch.context() as patch:
         standin(patch, "10.3.0")
-        patch.setenv("PYTHONPATH", os.pathsep.join(folders("10.3.0")))
+        patch.setenv("PYTHONPATH", os.pathsep.join([*folders("10.3.0"), str(package)]))
         done = Chain(folder, open_store("store", folder))
         done.run()
         yield done
 
 
 def test_every_stage_and_gate_has_run(chain):
-    assert {name.removeprefix("detector/") for name in chain.called} == code_of_all().keys()
+    assert {name.removeprefix("detector/") for name in chain.called} == named(graph_with_own_network()).keys()
     assert all(chain.called.values())
 
 
