@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 
 _SHOWN = 12
 
-app = typer.Typer(cls=extensible("model"), help="Networks and graphs, before they are trained and built.", no_args_is_help=True)
+app = typer.Typer(
+    cls=extensible("model"), help="Check networks and inspect graphs before they are built.", no_args_is_help=True
+)
 
 
 @app.command()
@@ -51,10 +53,13 @@ def check(
 
     project = find_project()
     model = _model(project, name)
+    classes = project.params.datasets[model.dataset].classes
+    if dataset is not None:
+        classes = _classes(dataset)
     result = smoke_test(
         model.definition,
-        model.interface(project.params.datasets[model.dataset].classes),
-        dataset=dataset or _built(names.dataset(model.dataset)),
+        model.interface(classes),
+        dataset=dataset or _built(names.dataset(model.dataset), classes),
         initialize=_start(project, model),
         float_layers=model.quantization.float_layers,
         seed=model.training.seed,
@@ -83,11 +88,18 @@ def _model(project: Project, name: str) -> TrainedModel:
     return model
 
 
-def _built(asset: str) -> Path | None:
-    """The present version of an asset; None where it is not built, or where nothing here can open it."""
+def _classes(dataset: Path) -> tuple[str, ...]:
+    from robot_assets.data.packed import open_split
+
+    return open_split(dataset, "train").classes
+
+
+def _built(asset: str, classes: tuple[str, ...]) -> Path | None:
+    """The present version of a data set; None where it is not built, has other classes, or nothing can open it."""
     opener = asset_opener()
     try:
-        return opener(asset) if opener else None
+        found = opener(asset) if opener else None
+        return found if found and _classes(found) == classes else None
     except RobotAssetsError:  # not built yet, or Dagster is not installed: the check has random images then
         return None
 
