@@ -65,9 +65,9 @@ class _Run:
     def __init__(self, source: Path, dataset: Path, spec: ForeignSpec) -> None:
         from robot_assets.data.packed import open_split
 
-        self.source, self.dataset, self.spec = find_file(source), dataset, spec
+        self.source, self.dataset, self.spec = find_file(source, spec.source.artifact), dataset, spec
         self.origin = spec.source.artifact
-        self.original = read_model(source)
+        self.original = read_model(source, self.origin)
         self.converted: Converted = convert(
             self.original, self.origin, spec.source.input_height, spec.source.input_width
         )

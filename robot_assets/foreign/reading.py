@@ -33,25 +33,27 @@ _SIGNATURES = (
 )
 
 
-def read_model(source: Path) -> ModelProto:
+def read_model(source: Path, origin: str = "") -> ModelProto:
     """Read the graph of ``source``, with external data inside.
 
     Args:
         source: A file, or a folder with one file that ends in ``.onnx``.
+        origin: Path that a person knows it by, named in errors; by default that of ``source``.
 
     Raises:
         ExportError: It is missing, truncated, no ONNX, too large, or its external data is missing or outside of it.
     """
-    path = find_file(source)
-    payload = _payload(path)
-    _refuse_other_formats(path, payload)
-    model = _parsed(path, payload)
-    _inline_external_data(model, path, source.is_dir(), len(payload))
+    path = find_file(source, origin)
+    shown = Path(origin or source) / path.relative_to(source)
+    payload = _payload(path, shown)
+    _refuse_other_formats(shown, payload)
+    model = _parsed(shown, payload)
+    _inline_external_data(model, path.parent, shown, len(payload))
     return model
 
 
-def find_file(source: Path) -> Path:
-    """The ONNX file that ``source`` is or has.
+def find_file(source: Path, origin: str = "") -> Path:
+    """The ONNX file that ``source`` is or has; ``origin`` as for :func:`read_model`.
 
     Raises:
         ExportError: There is none, or more than one.
@@ -64,21 +66,22 @@ def find_file(source: Path) -> Path:
             needed="an ONNX file, or a folder with one",
             fix=f"ls {shlex.quote(str(source.parent))}   # shows what is there",
         )
+    shown = origin or str(source)
     found = sorted(path for path in source.rglob("*.onnx") if path.is_file())
     if len(found) != 1:
         names = f": {listed(str(path.relative_to(source)) for path in found)}" if found else ""
         raise ExportError(
-            escaped(f"{source} has {plural(len(found), 'file')} ending in .onnx{names}"),
+            escaped(f"{shown} has {plural(len(found), 'file')} ending in .onnx{names}"),
             needed="exactly one, with its external data beside it",
-            fix=f"ls -R {shlex.quote(str(source))}   # then name one of them, or give it a folder of its own",
+            fix=f"ls -R {shlex.quote(shown)}   # then name one of them, or give it a folder of its own",
         )
     return found[0]
 
 
-def _payload(path: Path) -> bytes:
+def _payload(path: Path, shown: Path) -> bytes:
     if (size := path.stat().st_size) > BYTES_MAX:
         raise ExportError(
-            f"{path} has {size} bytes",
+            f"{shown} has {size} bytes",
             needed=f"at most {BYTES_MAX} bytes (2 GB), the limit of one ONNX file",
             fix="prune the network, or export a smaller one: no engine of a robot is this large",
         )
@@ -137,22 +140,21 @@ def tensors_of(graph: GraphProto) -> Iterator[TensorProto]:
                 yield from tensors_of(inner)
 
 
-def _inline_external_data(model: ModelProto, path: Path, is_folder: bool, size: int) -> None:
+def _inline_external_data(model: ModelProto, folder: Path, shown: Path, size: int) -> None:
     from onnx import TensorProto
 
     external = [tensor for tensor in tensors_of(model.graph) if tensor.data_location == TensorProto.EXTERNAL]
     problems, total = [], size
     for tensor in external:
         try:
-            total += _inline(tensor, path.parent, BYTES_MAX - total)
+            total += _inline(tensor, folder, BYTES_MAX - total)
         except ValueError as error:
             problems.append(f"tensor {tensor.name!r}: {error}")
     if problems:
-        alone = "" if is_folder else "; this one was added without the rest of its folder"
         raise refused(
-            str(path),
+            str(shown),
             problems,
-            needed=f"external data in the folder of the ONNX file, all of it below 2 GB{alone}",
+            needed="external data in the folder of the ONNX file, all of it below 2 GB",
             fix="write one file: onnx.save(onnx.load(FILE), NAME, save_as_external_data=False); or add the whole "
             "folder: dvc add FOLDER",
         )

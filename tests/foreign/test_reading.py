@@ -175,3 +175,15 @@ def test_names_with_control_characters_are_escaped(tmp_path):
     with pytest.raises(ExportError) as caught:
         read_model(path)
     assert "\x1b" not in str(caught.value)
+
+
+def test_errors_name_the_file_as_a_person_knows_it(tmp_path):
+    stored = tmp_path / "3da4ef2f1d6db8b76f4aa16ec79722e7"
+    stored.write_bytes(pickle.dumps({}))
+    with pytest.raises(ExportError, match=r"^data/onnx/net\.onnx is a Python pickle"):
+        read_model(stored, "data/onnx/net.onnx")
+    folder = tmp_path / "stored.dir"
+    folder.mkdir()
+    (folder / "a.onnx").write_bytes(b"")
+    with pytest.raises(ExportError, match=r"^data/onnx/net/a\.onnx is empty"):
+        read_model(folder, "data/onnx/net")
