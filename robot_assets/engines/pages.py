@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from robot_assets.core.page import Facts
+from robot_assets.core.markdown import literal
+from robot_assets.core.page import Block, Facts, Text
+from robot_assets.engines.kind import BuildSummary
 from robot_assets.platforms.memory import MIB
 from robot_assets.runtime.manifest import Manifest
 
@@ -31,6 +33,11 @@ def engine_facts(manifest: Manifest, **more: Any) -> Facts:
             **more,
         },
     )
+
+
+def notes_of(summary: BuildSummary[Any]) -> tuple[Block, ...]:
+    """The remarks on a build as a list; nothing without any."""
+    return (Text("\n".join(f"- {literal(note)}" for note in summary.notes)),) if summary.notes else ()
 
 
 def latencies(timed: Latencies) -> dict[str, float]:

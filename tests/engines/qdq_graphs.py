@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import onnx
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
+
+from robot_assets.core.digests import md5_of
 
 CHANNELS = 16
 SHAPE = (1, CHANNELS, 12, 12)
@@ -70,6 +75,25 @@ class Graph:
         for value in model.graph.output:
             value.CopyFrom(shapes[value.name])
         return model
+
+
+def write_artifact(folder: Path, model: onnx.ModelProto) -> None:
+    """Write what an engine is built from: ``model.onnx`` and ``model.json``, of an image and one map of values."""
+    folder.mkdir()
+    onnx.save(model, folder / "model.onnx")
+    shapes = [
+        [dimension.dim_value for dimension in value.type.tensor_type.shape.dim]
+        for value in (model.graph.input[0], model.graph.output[0])
+    ]
+    interface = {
+        "task": "segmentation",
+        "classes": ["ground", "other"],
+        "input": {"height": shapes[0][2], "width": shapes[0][3]},
+        "heads": [{"name": model.graph.output[0].name, "shape": shapes[1], "parts": [{"meaning": "values"}]}],
+        "decoder": "map",
+    }
+    card = {"interface": interface, "md5": md5_of(folder / "model.onnx")}
+    (folder / "model.json").write_text(json.dumps(card))
 
 
 def run(model: onnx.ModelProto, images: np.ndarray, *, is_optimized: bool = False) -> list[np.ndarray]:

@@ -8,11 +8,13 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from robot_assets.engines.onnxruntime.layers import optimized_layers
+from robot_assets.engines.onnxruntime.build import build_engine
+from robot_assets.engines.onnxruntime.kind import KIND
+from robot_assets.engines.onnxruntime.layers import optimized_layers, unfused_weights
 from robot_assets.engines.onnxruntime.rewrite import rewrite
 from robot_assets.tasks.interface import Preprocessing
-from tests.detector_chain import whole
-from tests.engines.qdq_graphs import CHANNELS, SHAPE, Graph, run
+from tests.detector_chain import TARGET, whole
+from tests.engines.qdq_graphs import CHANNELS, SHAPE, Graph, run, write_artifact
 
 PLAIN = Preprocessing()
 
@@ -258,3 +260,27 @@ def test_bounds_of_a_clipping_are_those_of_its_quantization():
     lower, upper = (tensors[name] for name in clip.input[1:])
     assert lower.dtype == upper.dtype == np.uint8
     assert (int(lower), int(upper)) == (128, 128 + round(1.5 * 127 / 1.6))
+
+
+def test_an_engine_whose_convolutions_run_in_float_says_so_on_its_page(tmp_path):
+    graph = Graph((1, 3, 12, 12))
+    x = silu(graph, graph.convolution(graph.quantized("images", 1.0), 3))
+    for _ in range(2):
+        x = silu(graph, graph.convolution(graph.quantized(x)))
+    write_artifact(tmp_path / "onnx", graph.model(x))
+    summary = build_engine(tmp_path / "onnx", TARGET, tmp_path / "engine")
+    assert summary.manifest.kernels.int8_convolutions == 0
+    [note] = summary.notes
+    assert note.startswith("3 of 3 convolutions run in float: ")
+    page = KIND.page(summary, tmp_path / "engine", tmp_path / "onnx", tmp_path)
+    assert "3 of 3 convolutions run in float" in page.blocks[-1].markdown
+
+
+def test_no_weight_is_dequantized_at_every_inference(tmp_path):
+    """ONNX Runtime merges this product and its bias to a Gemm, which has no int8 kernel."""
+    graph = Graph((1, 3, 12, 12))
+    flat = graph.node("Flatten", graph.node("GlobalAveragePool", graph.convolution(graph.quantized("images"), 3)))
+    product = graph.node("MatMul", graph.quantized(flat, 1.0), graph.weights((CHANNELS, 10), axis=1))
+    write_artifact(tmp_path / "onnx", graph.model(graph.node("Add", product, graph.constant(np.ones(10, np.float32)))))
+    build_engine(tmp_path / "onnx", TARGET, tmp_path / "engine")
+    assert unfused_weights(tmp_path / "engine" / "engine.onnx") == set()

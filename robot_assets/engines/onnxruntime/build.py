@@ -66,8 +66,9 @@ def _write(model: ModelProto, path: Path, threads: int) -> None:
 
 
 def _notes(manifest: OnnxRuntimeManifest) -> Iterator[str]:
-    if not manifest.kernels.int8_convolutions and manifest.kernels.float_convolutions:
+    int8, in_float = manifest.kernels.int8_convolutions, manifest.kernels.float_convolutions
+    if in_float > int8:
         yield (
-            f"no convolution runs in int8: ONNX Runtime has int8 kernels only for convolutions whose output is "
-            f"quantized, directly or after ReLU; the {manifest.kernels.float_convolutions} of this graph run in float"
+            f"{in_float} of {int8 + in_float} convolutions run in float: ONNX Runtime has int8 kernels only for "
+            "convolutions whose output is quantized, directly or after ReLU or a clipping, not before SiLU or Hardswish"
         )

@@ -57,7 +57,7 @@ def page(summary: _Summary, engine: Path, onnx: Path, scratch: Path) -> Page:
     """Latency beside its graph in float, on the same threads."""
     from robot_assets.engines.onnxruntime.page import timed_beside_float
 
-    return timed_beside_float(engine, onnx, scratch)
+    return timed_beside_float(summary, engine, onnx, scratch)
 
 
 KIND = EngineKind(

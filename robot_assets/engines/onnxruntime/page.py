@@ -6,14 +6,17 @@ from pathlib import Path
 
 from robot_assets.core.page import Page, Picture
 from robot_assets.engines.benchmark import compare
+from robot_assets.engines.kind import BuildSummary
 from robot_assets.engines.onnx_artifact import MODEL
-from robot_assets.engines.pages import CAPTION, latencies
+from robot_assets.engines.onnxruntime.manifest import OnnxRuntimeManifest
+from robot_assets.engines.pages import CAPTION, latencies, notes_of
 
 
-def timed_beside_float(engine: Path, onnx: Path, scratch: Path) -> Page:
+def timed_beside_float(summary: BuildSummary[OnnxRuntimeManifest], engine: Path, onnx: Path, scratch: Path) -> Page:
     """Time an engine alternately with its own graph in float, on the same threads.
 
     Args:
+        summary: Of its build.
         engine: Directory of the engine.
         onnx: The ONNX artifact that it was built from.
         scratch: Folder for the float graph.
@@ -27,7 +30,7 @@ def timed_beside_float(engine: Path, onnx: Path, scratch: Path) -> Page:
     runs = {"FP32": timed.float32.milliseconds, "INT8": timed.engine.milliseconds}
     drawn = latency_histogram(runs, None, condition=f"{timed.runs_on}, one image per call")
     return Page(
-        blocks=(Picture(drawn, CAPTION),),
+        blocks=(Picture(drawn, CAPTION), *notes_of(summary)),
         values={
             **latencies(timed.engine),
             "fp32_latency_ms_p50": timed.float32.p50,

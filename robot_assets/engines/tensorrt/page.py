@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from robot_assets.core.markdown import literal
-from robot_assets.core.page import Block, Page, Picture, Table, Text
+from robot_assets.core.page import Page, Picture, Table
 from robot_assets.engines.benchmark import measure
 from robot_assets.engines.kind import BuildSummary
-from robot_assets.engines.pages import CAPTION, latencies
+from robot_assets.engines.pages import CAPTION, latencies, notes_of
 from robot_assets.engines.tensorrt.manifest import TensorRTManifest
 
 
@@ -22,11 +21,8 @@ def timed_alone(summary: BuildSummary[TensorRTManifest], engine: Path) -> Page:
     layers = {name: sum(counts.values()) for name, counts in manifest.kernels.model_dump().items()}
     drawn = latency_histogram({"INT8": timed.milliseconds}, None, condition=condition)
     rows = {name.replace("_", " "): {"layers": count} for name, count in layers.items() if count}
-    notes: tuple[Block, ...] = (
-        (Text("\n".join(f"- {literal(note)}" for note in summary.notes)),) if summary.notes else ()
-    )
     return Page(
-        blocks=(Picture(drawn, CAPTION), Table("arithmetic", rows), *notes),
+        blocks=(Picture(drawn, CAPTION), Table("arithmetic", rows), *notes_of(summary)),
         values=latencies(timed),
         headline=f"{timed.p50:.1f} ms, {layers['int8']} of {sum(layers.values())} layers in int8",
     )
