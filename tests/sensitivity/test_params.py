@@ -95,6 +95,7 @@ def test_a_given_bound_may_be_stricter_than_the_gates_and_not_looser(document):
         ({"max_layers": 3}, {}, r"sensitivity\.max_layers: unknown key; did you mean 'max_float_layers'"),
         ({"images": 2}, {}, r"sensitivity\.images: needed 8 or more"),
         ({"metric": "accuracy"}, {}, r"sensitivity\.metric: .*'score' or 'output_error'"),
+        ({"metric": "map50"}, {}, r"sensitivity\.metric: map50 is called score now"),
     ],
 )
 def test_a_mistake_is_named_with_its_key(document, section, more, message):
