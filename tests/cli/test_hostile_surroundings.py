@@ -73,6 +73,8 @@ ARGUMENTS = {
     "engine inspect": [ENGINE],
     "engine compare": [ENGINE, "detector", "--inferences", "10"],
     "engine profile": ["detector=100", "--seconds", "0.3", "--alone", "0.2", "--out", "figure.png"],
+    "model check": ["small_detector"],
+    "model inspect": ["그물.onnx"],
     "platform publish": ["--node", "orin-1"],
     "data import": ["yolo", "내보내기", "--name", "yard"],
     "data simulate": ["drawn"],
@@ -105,8 +107,8 @@ def _verbs(group: Any, context: Any, path: tuple[str, ...]) -> Iterator[tuple[st
 VERBS = verbs()
 
 
-CHEAPER = {"engine profile": ["detector"]}
-"""The command line of an expensive verb where the surroundings are not about what it reads and writes."""
+CHEAPER = {"engine profile": ["detector"], "model check": ["detector"]}
+"""The command line of each expensive verb where the surroundings are not about what it reads and writes."""
 MEASURED = {name for name in ALL if re.search("as_they_are|full|limit|temporary|engine|output|terminal|account", name)}
 
 
@@ -139,6 +141,7 @@ def _with_data(root: Path) -> Project:
     shutil.copytree(artifacts.engine, root / "detector")
     image = next((root / "data").rglob("*.png"))
     shutil.copy(image, root / "street.png")
+    shutil.copy(artifacts.onnx / "model.onnx", root / "그물.onnx")
     for number in range(3):
         folder = root / "내보내기" / f"session_{number}"
         (folder / "images").mkdir(parents=True)
