@@ -96,7 +96,7 @@ class Attention(nn.Module):
 class QueryDetector(nn.Module):
     """Patches through self-attention; logits and boxes of 16 queries."""
 
-    def __init__(self, classes: int = 5) -> None:
+    def __init__(self, classes: int = 7) -> None:
         super().__init__()
         self.patches = nn.Conv2d(3, 32, 16, 16)
         self.position = nn.Parameter(torch.randn(1, 16, 32) * 0.1)
