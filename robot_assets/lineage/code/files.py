@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 from functools import cache
 from importlib.machinery import EXTENSION_SUFFIXES
@@ -17,6 +18,7 @@ from robot_assets.lineage.errors import LineageError
 
 OUR_PACKAGE = "robot_assets"
 _OUR_FOLDER = Path(__file__).parents[2]
+_MISSING = f"not installed in {sys.prefix}"
 _PLUGIN_GROUPS = ("robot_assets.stage_kinds", "robot_assets.engine_kinds")
 
 _Mark: TypeAlias = tuple[int, int, int]
@@ -92,14 +94,16 @@ def required_folder(name: str) -> Path:
     Raises:
         LineageError: It is not installed, or its source cannot be read.
     """
-    folder = package_folder(name)
-    if folder is None:
-        raise LineageError(
-            f"{name} is {_what_it_is(name)}, so that the code of a stage in it has no version",
-            needed=f"a package {name}: a folder with an __init__.py that Python finds",
-            fix=f"python -c 'import {name}; print({name})'  # then move the code into a package, or install it",
-        )
-    return folder
+    if (folder := package_folder(name)) is not None:
+        return folder
+    what = _what_it_is(name)
+    look = f"python -c 'import {name}; print({name})'   # then move the code into a package"
+    install = f"pip install -e FOLDER   # the one with the pyproject.toml of {name}; or correct its name in params.yaml"
+    raise LineageError(
+        f"{name} is {what}, so the code of a stage in it has no version",
+        needed=f"a package {name}: a folder with an __init__.py that Python finds",
+        fix=install if what == _MISSING else look,
+    )
 
 
 @cache
@@ -115,7 +119,7 @@ def _what_it_is(name: str) -> str:
     except ValueError:
         return "a module without a file"
     if spec is None:
-        return "not installed"
+        return _MISSING
     if spec.origin is None:
         return "a namespace package"
     return "a compiled extension" if spec.origin.endswith(tuple(EXTENSION_SUFFIXES)) else "a file outside any package"

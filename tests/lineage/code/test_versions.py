@@ -89,7 +89,7 @@ def nothing(folder: Path) -> None:
         (namespace_package, "foreign.stage:run", "a namespace package"),
         (single_file, "foreign:run", "a file outside any package"),
         (compiled_extension, "foreign:run", "a compiled extension"),
-        (nothing, "foreign.stage:run", "not installed"),
+        (nothing, "foreign.stage:run", f"not installed in {sys.prefix}"),
     ],
 )
 def test_code_that_is_not_the_source_of_a_package_is_refused(tmp_path, monkeypatch, write, entry, kind):
@@ -97,8 +97,9 @@ def test_code_that_is_not_the_source_of_a_package_is_refused(tmp_path, monkeypat
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(LineageError) as error:
         Code().version(entry, {})
-    assert error.value.found == f"foreign is {kind}, so that the code of a stage in it has no version"
+    assert error.value.found == f"foreign is {kind}, so the code of a stage in it has no version"
     assert error.value.needed == "a package foreign: a folder with an __init__.py that Python finds"
+    assert error.value.fix.startswith("pip install -e " if write is nothing else "python -c 'import foreign;")
 
 
 def test_a_compiled_extension_that_a_stage_imports_is_refused(tmp_path):
