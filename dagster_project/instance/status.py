@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 
 from dagster_project.instance.reader import latest_builds, latest_records
-from dagster_project.observing.observations import latest_observation, new_observation, observed_data_version
+from dagster_project.observing.observations import is_new, latest_observation, new_observation, observed_data_version
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.core.gc_pause import paused_gc
 from robot_assets.core.os_errors import system_error
@@ -116,9 +116,9 @@ def _status(
 def _observe(observer: Observer, instance: dg.DagsterInstance, name: str) -> str | None:
     """The present version of an observed asset, recorded when it differs from the last observation."""
     last = latest_observation(instance, name)
-    before, sighting = observed_data_version(last), observe(observer, name)
-    if sighting is None or sighting.version == before:
-        return before
+    sighting = observe(observer, name)
+    if sighting is None or not is_new(sighting, last):
+        return observed_data_version(last)
     require_available(observer.project, name, sighting.version)
     instance.report_runless_asset_event(new_observation(name, sighting, last))
     return sighting.version

@@ -13,6 +13,7 @@ import dagster as dg
 from dagster_project.instance.event_log import DATA_VERSION_TAG
 from dagster_project.keys import asset_key
 from robot_assets.core.markdown import literal
+from robot_assets.lineage.chain import DECLARATIONS
 from robot_assets.pipeline.kind import Sighting
 
 FACTS_KEY = "facts"
@@ -70,6 +71,15 @@ def changes(sighting: Sighting, before: dg.AssetObservation | None) -> list[str]
         return []
     names = [name for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
     return [f"{name}: {_text(old.get(name))} -> {_text(new.get(name))}" for name in names]
+
+
+def is_new(sighting: Sighting, before: dg.AssetObservation | None) -> bool:
+    """Whether the version, or what the owner declares of it, such as its licence, differs from the last observation."""
+    old = facts_of(before) or {}
+    has_declarations = any(name in sighting.facts for name in DECLARATIONS)
+    return observed_data_version(before) != sighting.version or (
+        has_declarations and any(old.get(name) != sighting.facts.get(name) for name in DECLARATIONS)
+    )
 
 
 def facts_of(observation: dg.AssetObservation | None) -> Mapping[str, Any] | None:

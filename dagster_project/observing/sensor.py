@@ -13,9 +13,10 @@ import dagster as dg
 
 from dagster_project.instance.event_log import OBSERVATION, latest_versions
 from dagster_project.kubernetes.nodes import read_device
-from dagster_project.observing.observations import changes, latest_observation, new_observation, transition
+from dagster_project.observing.observations import changes, is_new, latest_observation, new_observation, transition
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.core.text import listed, plural
+from robot_assets.lineage.chain import DECLARATIONS
 from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.kind import Observer, Sensor
 from robot_assets.pipeline.observing import observe, reports_itself, require_available, shows_changes
@@ -109,11 +110,12 @@ def poll(project: Project, instance: dg.DagsterInstance, assets: Collection[str]
 def _observe(found: Outcome, observer: Observer, instance: dg.DagsterInstance, asset: str, before: str | None) -> None:
     try:
         sighting = observe(observer, asset)
-        if sighting is None or sighting.version == before:
+        is_known = sighting is None or (sighting.version == before and not sighting.facts.keys() & DECLARATIONS)
+        last = None if is_known else latest_observation(instance, asset)
+        if sighting is None or is_known or not is_new(sighting, last):
             found.unchanged.append(asset)
             return
         require_available(observer.project, asset, sighting.version)
-        last = latest_observation(instance, asset)
         different = ", ".join(changes(sighting, last)) if shows_changes(asset) else ""
         found.events.append(new_observation(asset, sighting, last))
         found.changed.append(f"{asset}: {transition(sighting, last)} ({different or sighting.what})")

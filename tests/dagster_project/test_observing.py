@@ -9,6 +9,7 @@ import dagster as dg
 import pytest
 import yaml
 
+from dagster_project.instance.history import InstanceHistory
 from dagster_project.keys import asset_key
 from dagster_project.observing.sensor import ObservationFailed, observing_sensors
 from robot_assets.core.errors import PlatformError
@@ -97,9 +98,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     return World(root)
 
 
-def test_both_are_on_by_default_described_and_have_the_interval_of_params(world):
+def test_all_are_on_by_default_described_and_have_the_interval_of_params(world):
     intervals = {name: sensor.minimum_interval_seconds for name, sensor in world.sensors.items()}
-    assert intervals == {"data_pointers": 45, "platforms": 22}
+    assert intervals == {"data_pointers": 45, "onnx_pointers": 45, "platforms": 22, "weights_pointers": 45}
     for sensor in world.sensors.values():
         assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
         assert "observation" in sensor.description
@@ -258,3 +259,19 @@ def test_an_engine_is_refused_on_another_machine_than_its_target(world):
     with pytest.raises(PlatformError) as caught:
         require_this_device("cpu", "here", "f" * 32)
     assert "targets.cpu.platform to reported" in caught.value.fix
+
+
+def test_another_licence_of_the_same_weights_is_recorded(world):
+    def weights(licence: str) -> Callable[[dict], None]:
+        entry = {"pointer": "data/raw/coco.dvc", "licence": licence, "source": "https://example.com/coco"}
+        return lambda document: document.update(weights={"coco": entry})
+
+    version = world.add("coco", "weights")
+    world.change(weights("unknown"))
+    world.sensors = {sensor.name: sensor for sensor in observing_sensors(world.root)}
+    assert world.tick("weights_pointers").startswith(f"recorded weights/coco: first version {version[:8]}")
+    assert world.tick("weights_pointers") == "1 weights pointer unchanged: weights/coco"
+    world.change(weights("BSD-3-Clause"))
+    assert world.tick("weights_pointers").startswith("recorded weights/coco: ")
+    declared = InstanceHistory(world.instance).declared("weights/coco", version)
+    assert declared == {"licence": "BSD-3-Clause", "source": "https://example.com/coco"}
