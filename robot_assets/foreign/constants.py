@@ -64,8 +64,12 @@ def quantize_constants(graph: GraphProto) -> int:
             kept.append(node)
             continue
         axis = next((one.i for one in node.attribute if one.name == "axis"), 1)
+        if scale.size > 1 and scale.size != dict(enumerate(values.shape)).get(axis):
+            kept.append(node)
+            continue
         shape = [-1 if place == axis % values.ndim else 1 for place in range(values.ndim)] if scale.size > 1 else []
-        rounded = np.rint(values / scale.reshape(shape)) + zero.reshape(shape if zero.size > 1 else [])
+        with np.errstate(over="ignore"):  # a scale that is too small saturates
+            rounded = np.rint(values / scale.reshape(shape)) + zero.reshape(shape if zero.size > 1 else [])
         stored = np.clip(rounded, -128, 127).astype(np.int8)
         graph.initializer.append(numpy_helper.from_array(stored, node.output[0]))
         count += 1

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from robot_assets.core.errors import RobotAssetsError
 from robot_assets.core.text import listed, plural
 from robot_assets.export.preflight import IR_VERSION, OPSET, name_of
 from robot_assets.foreign.checking import CONTROL_FLOW, inputs_of, problems_of, shape_of, shown, sorted_nodes
@@ -59,6 +60,17 @@ def convert(given: ModelProto, origin: str, height: int | None = None, width: in
     Raises:
         ExportError: Lists everything that cannot be converted, each with its node, tensor or input.
     """
+    try:
+        return _converted(given, origin, height, width)
+    except RobotAssetsError:
+        raise
+    except Exception as error:  # onnx, protobuf and NumPy have many classes for values that no exporter writes
+        reason = (str(error).strip().splitlines() or [""])[0][:200]
+        found = f"the graph is damaged, or no valid ONNX: {type(error).__name__}: {reason}"
+        raise refused(origin, [found], needed=_NEEDED, fix=_FIX) from error
+
+
+def _converted(given: ModelProto, origin: str, height: int | None, width: int | None) -> Converted:
     model, changes = _copied(given), list[str]()
     model = _inlined(model, origin, changes)
     _refuse(origin, problems_of(model))

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from robot_assets.core.errors import QuantizationError
 from robot_assets.core.progress import report
 from robot_assets.foreign.placement import Placement
+from robot_assets.foreign.sessions import open_session
 from robot_assets.quantization.histogram import BINS, LEVELS, MagnitudeHistogram
 
 if TYPE_CHECKING:
@@ -99,20 +100,13 @@ def quantized(model: ModelProto, placement: Placement, scales: Mapping[str, floa
 def _recorder(model: ModelProto, names: tuple[str, ...], given: str) -> Callable[[Floats], dict[str, Floats]]:
     """A function that gives the values of some activations for one input."""
     import onnx
-    import onnxruntime
 
     changed = onnx.ModelProto()
     changed.CopyFrom(model)
     del changed.graph.output[:]
     made = [name for name in names if name != given]
     changed.graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in made)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = (
-        onnxruntime.InferenceSession(changed.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        if made
-        else None
-    )
+    session = open_session(changed) if made else None
 
     def run(images: Floats) -> dict[str, Floats]:
         values = session.run(made, {given: images}) if session else []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.errors import ExportError
 from robot_assets.core.text import escaped, listed, plural
@@ -125,7 +125,26 @@ def _parsed(path: Path, payload: bytes) -> ModelProto:
             needed="an ONNX file of a network",
             fix=_EXPORT,
         )
+    if not _is_text(model):
+        raise ExportError(
+            f"{path} has names that are no UTF-8: it is damaged",
+            needed="a complete ONNX file",
+            fix=f"copy or download it again; compare its size and: md5sum {shlex.quote(str(path))}",
+        )
     return model
+
+
+def _is_text(message: Any) -> bool:
+    """Whether every text in ``message`` is UTF-8: protobuf decodes it when it is read."""
+    pending = [message]
+    try:
+        while pending:
+            for field, value in pending.pop().ListFields():
+                if field.message_type is not None:
+                    pending += value if field.is_repeated else [value]
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def tensors_of(graph: GraphProto) -> Iterator[TensorProto]:

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_assets.export.parity import read_input, reference_indices
-from robot_assets.foreign.simplification import not_runnable
+from robot_assets.foreign.sessions import not_runnable, open_session
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -32,22 +32,14 @@ def runner(model: ModelProto, interface: Interface, *, is_nhwc: bool = False) ->
     Raises:
         ExportError: ONNX Runtime does not load the graph.
     """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # ONNX Runtime has a class of its own for each status
-        raise not_runnable("the graph", error) from None
+    session = open_session(model)
 
     def run(images: NDArray[np.float32]) -> Heads:
         pixels = np.ascontiguousarray(images.transpose(0, 2, 3, 1)) if is_nhwc else images
         try:
             heads: Heads = session.run(list(interface.head_names), {interface.input.name: pixels})
-        except Exception as error:  # as above
-            raise not_runnable("the graph", error) from None
+        except Exception as error:  # ONNX Runtime has a class of its own for each status
+            raise not_runnable("the graph", error) from error
         return heads
 
     return run

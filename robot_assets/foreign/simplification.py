@@ -6,9 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from robot_assets.core.errors import ExportError
-from robot_assets.core.text import escaped, plural
+from robot_assets.core.text import plural
 from robot_assets.foreign.constants import constants_to_initializers, remove_unread
+from robot_assets.foreign.sessions import not_runnable, open_session
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -21,20 +21,13 @@ def simplified(model: ModelProto, origin: str, changes: list[str]) -> ModelProto
         ExportError: ONNX Runtime does not load it.
     """
     import onnx
-    import onnxruntime
 
     before = len(model.graph.node)
     norms = sum(node.op_type == "BatchNormalization" for node in model.graph.node)
     with tempfile.TemporaryDirectory() as scratch:
-        options = onnxruntime.SessionOptions()
-        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        options.optimized_model_filepath = str(Path(scratch, "simplified.onnx"))
-        options.log_severity_level = 4
-        try:
-            onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # ONNX Runtime has a class of its own for each status
-            raise not_runnable(origin, error) from None
-        simplified = onnx.load(options.optimized_model_filepath)
+        written = Path(scratch, "simplified.onnx")
+        open_session(model, origin, simplified=written)
+        simplified = onnx.load(written)
     constants_to_initializers(simplified.graph)
     remove_unread(simplified.graph)
     left = sum(node.op_type == "BatchNormalization" for node in simplified.graph.node)
@@ -51,23 +44,9 @@ def run_once(model: ModelProto, origin: str, shape: tuple[int, ...]) -> None:
         ExportError: It fails.
     """
     import numpy as np
-    import onnxruntime
 
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = 4
+    session = open_session(model, origin)
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
         session.run(None, {model.graph.input[0].name: np.zeros(shape, np.float32)})
-    except Exception as error:  # ONNX Runtime has a class of its own for each status
-        raise not_runnable(origin, error) from None
-
-
-def not_runnable(origin: str, error: Exception) -> ExportError:
-    """The error for a graph that ONNX Runtime does not load or run."""
-    reason = str(error).strip().splitlines()[0][-300:]
-    return ExportError(
-        escaped(f"ONNX Runtime cannot run {origin}: {reason}"),
-        needed="a graph that ONNX Runtime runs: it is calibrated and evaluated there",
-        fix="run the file in onnxruntime where it was made; export it again, then: dvc add FILE",
-    )
+    except Exception as error:  # as when it is loaded
+        raise not_runnable(origin, error) from error
