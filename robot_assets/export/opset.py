@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 EXPORTED = 18
 """The opset that torch exports natively."""
 _TO = 17
+_FEATURE_MAP = 4
+"""Axes of a feature map: images, channels, rows, columns."""
 _SCOPES = "pkg.torch.onnx.name_scopes"
 _REDUCTIONS = (
     "ReduceL1",
@@ -54,6 +56,10 @@ def lower_opset(model: ModelProto) -> None:
         return
     constants = _constants(model)
     nodes = [new for node in model.graph.node for new in _lowered(node, constants)]
+    maps = {one.name for one in model.graph.value_info if len(one.type.tensor_type.shape.dim) == _FEATURE_MAP}
+    for node in nodes:
+        if node.op_type == "ReduceMean" and node.input[0] in maps:
+            _as_pooling(node)
     del model.graph.node[:]
     model.graph.node.extend(nodes)
     _remove_unread(model)
@@ -90,6 +96,16 @@ def _reduction(node: NodeProto, constants: Constants) -> None:
     del node.input[1:]
     if name:
         node.attribute.append(helper.make_attribute("axes", [int(axis) for axis in constants[name].reshape(-1)]))
+
+
+def _as_pooling(node: NodeProto) -> None:
+    """A mean over rows and columns as pooling: runtimes have int8 for pooling, and none for reductions."""
+    from onnx import helper
+
+    found = {one.name: helper.get_attribute_value(one) for one in node.attribute}
+    if found.get("keepdims", 1) and {axis % _FEATURE_MAP for axis in found.get("axes", ())} == {2, 3}:
+        node.op_type = "GlobalAveragePool"
+        del node.attribute[:]
 
 
 def _resize(node: NodeProto, constants: Constants) -> None:

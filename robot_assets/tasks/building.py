@@ -224,7 +224,7 @@ def _refuse_import(module: str, error: Exception) -> NoReturn:
 
 def _source_of(package: str) -> str:
     """The folder with the source of a package that is not installed, near the working directory."""
-    for pattern in (package, f"src/{package}", f"*/{package}", f"*/src/{package}"):
+    for pattern in (package, f"src/{package}", f"*/{package}", f"*/src/{package}", f"packages/*/{package}"):
         for found in sorted(Path().glob(pattern)):
             root = found.parent.parent if found.parent.name == "src" else found.parent
             if found.is_dir() and any((root / name).is_file() for name in ("pyproject.toml", "setup.py")):
