@@ -192,6 +192,7 @@ def test_a_path_that_does_not_exist_is_named(robot: Robot, built: BuiltProject, 
         (("engine", "inspect", "{engine}", "--layers"), "cpu"),
         (("engine", "profile", "{engine}=15"), "cpu"),
         (("data", "simulate", "street"), "training"),
+        (("model", "inspect", "{onnx}"), "engines"),
         (("engine", "get", "{version}", "--out", "from_bucket"), "s3"),
     ],
     ids=lambda value: "-".join(value[:2]) if isinstance(value, tuple) else value,
@@ -203,6 +204,7 @@ def test_a_command_without_its_libraries_names_the_extra(
         "engine": engine,
         "image": next((whole().dataset.parent / "raw" / "images").rglob("*.png")),
         "version": built.chain.head.version,
+        "onnx": whole().onnx / "model.onnx",
     }
     project = project_at(tmp_path / "project", "s3://bucket/prefix").root
     (project / "params.yaml").write_text((project / "params.yaml").read_text().replace("datasets: {}", STREET))
