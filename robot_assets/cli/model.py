@@ -11,6 +11,7 @@ from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console
 from robot_assets.cli.plugins import asset_opener, extensible
 from robot_assets.core.errors import ParamsError, RobotAssetsError
+from robot_assets.core.extras import require
 from robot_assets.core.text import escaped, plural
 from robot_assets.core.validation import unknown
 from robot_assets.pipeline import names
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from robot_assets.weights.loading import StartingWeights
 
 _SHOWN = 12
+_LIBRARIES = ("torch", "torchao", "onnx", "onnxruntime")
 
 app = typer.Typer(
     cls=extensible("model"), help="Check networks and inspect graphs before they are built.", no_args_is_help=True
@@ -53,6 +55,8 @@ def check(
 
     project = find_project()
     model = _model(project, name)
+    for library in _LIBRARIES:
+        require(library)  # or a missing one would be taken for a fault of the network
     classes = project.params.datasets[model.dataset].classes
     if dataset is not None:
         classes = _classes(dataset)
