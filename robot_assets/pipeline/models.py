@@ -12,8 +12,7 @@ from robot_assets.core.dispatch import chosen_by_params
 from robot_assets.core.spec import Spec
 from robot_assets.core.validation import nearest, needed_of, shown_value, unknown
 from robot_assets.foreign.spec import OnnxSource
-from robot_assets.sensitivity.entry import OnnxQuantizationEntry, QuantizationEntry
-from robot_assets.sensitivity.spec import SensitivitySpec
+from robot_assets.sensitivity.entry import OnnxQuantizationEntry, QuantizationEntry, SensitivityEntry
 from robot_assets.tasks.interface import Interface, Preprocessing
 from robot_assets.tasks.networks import COMPACT, NetworkBase, NetworkDefinition, OwnNetwork, interface_of
 from robot_assets.tasks.registry import task_of, tasks
@@ -30,6 +29,7 @@ class ModelSpec(Spec):
     dataset: str
     targets: tuple[str, ...] = Field(min_length=1)
     input: Preprocessing = Preprocessing()
+    quantization: SensitivityEntry
 
     @property
     def decoder(self) -> str:
@@ -52,16 +52,6 @@ class ModelSpec(Spec):
         Raises:
             ValueError: One line for each mistake, which begins with its key.
         """
-        raise NotImplementedError
-
-    @property
-    def sensitivity(self) -> SensitivitySpec | None:
-        """The search for layers to leave in float; None where it is not asked for."""
-        raise NotImplementedError
-
-    @property
-    def mixed_precision(self) -> bool:
-        """Whether engines are built with the layers in float that the search chose."""
         raise NotImplementedError
 
     @model_validator(mode="wrap")
@@ -99,16 +89,6 @@ class TrainedModel(ModelSpec):
     def definition(self) -> NetworkDefinition:
         """The network, its preprocessing and its loss."""
         return NetworkDefinition(self.task, self.network, self.input, self.loss)
-
-    @property
-    def sensitivity(self) -> SensitivitySpec | None:
-        """The search for layers to leave in float; None where it is not asked for."""
-        return self.quantization.sensitivity
-
-    @property
-    def mixed_precision(self) -> bool:
-        """Whether engines are built with the layers in float that the search chose."""
-        return self.quantization.mixed_precision
 
     def interface(self, classes: tuple[str, ...]) -> Interface:
         """Input, heads and decoder for some classes.
@@ -162,16 +142,6 @@ class OnnxModel(ModelSpec):
         """None: nothing is trained here."""
         return None
 
-    @property
-    def sensitivity(self) -> SensitivitySpec | None:
-        """The search for layers to leave in float; None where it is not asked for."""
-        return self.quantization.sensitivity
-
-    @property
-    def mixed_precision(self) -> bool:
-        """Whether engines are built with the layers in float that the search chose."""
-        return self.quantization.mixed_precision
-
     def check(self, classes: tuple[str, ...]) -> None:
         """Check the decoder and its options. The file is read by the import alone, so ``classes`` are not checked.
 
@@ -189,6 +159,8 @@ class OnnxModel(ModelSpec):
 
 class _WithoutTask(ModelSpec, extra="ignore"):
     """An entry whose ``task`` is no name: what its other keys have to be is not known."""
+
+    quantization: Any = None
 
 
 def options_class(model: type[ModelSpec], entry: Mapping[str, Any], section: str) -> type[Spec] | None:

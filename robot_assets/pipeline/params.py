@@ -103,10 +103,10 @@ class Params(Spec):
             ValueError: Its own bound is looser than the accuracy gate of a target.
         """
         entry = self.models[model]
-        if entry.sensitivity is None:
+        if entry.quantization.sensitivity is None:
             return None
         gates = [self.targets[target].gate.accuracy_drop_points_max for target in entry.targets]
-        return resolved(entry.sensitivity, gates)
+        return resolved(entry.quantization.sensitivity, gates)
 
     @field_validator("datasets", "models", "targets", "weights", "stages", "pools", mode="before")
     @classmethod

@@ -43,7 +43,7 @@ def stages(params: Params) -> Iterator[Stage]:
 
 def source_of(name: str, model: ModelSpec) -> str:
     """Asset with the ONNX that a model's engines are built from: all quantized, or with a few layers in float."""
-    return names.sensitivity(name) if model.mixed_precision else names.onnx(name)
+    return names.sensitivity(name) if model.quantization.mixed_precision else names.onnx(name)
 
 
 @dataclass(frozen=True)
