@@ -16,7 +16,7 @@ from robot_assets.core.text import listed, plural
 from robot_assets.export.preflight import IR_VERSION, OPSET, name_of
 from robot_assets.foreign.checking import CONTROL_FLOW, inputs_of, problems_of, shape_of, shown, sorted_nodes
 from robot_assets.foreign.constants import bypass, constants_to_initializers, quantize_constants, remove_unread
-from robot_assets.foreign.errors import refused
+from robot_assets.foreign.errors import added, refused, without_these
 from robot_assets.foreign.opset import to_opset
 from robot_assets.foreign.simplification import run_once, simplified
 
@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     Shape = tuple[int, int, int, int]
 
 _NEEDED = "a network with one image as its input, in operators of ONNX, with finite weights"
-_FIX = "change the export script so that the graph has none of these, then add the new file: dvc add FILE"
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def convert(given: ModelProto, origin: str, height: int | None = None, width: in
     except Exception as error:  # onnx, protobuf and NumPy have many classes for values that no exporter writes
         reason = (str(error).strip().splitlines() or [""])[0][:200]
         found = f"the graph is damaged, or no valid ONNX: {type(error).__name__}: {reason}"
-        raise refused(origin, [found], needed=_NEEDED, fix=_FIX) from error
+        raise refused(origin, [found], needed=_NEEDED, fix=without_these(origin)) from error
 
 
 def _converted(given: ModelProto, origin: str, height: int | None, width: int | None) -> Converted:
@@ -101,7 +100,7 @@ def _copied(given: ModelProto) -> ModelProto:
 
 def _refuse(origin: str, problems: list[str]) -> None:
     if problems:
-        raise refused(origin, problems, needed=_NEEDED, fix=_FIX)
+        raise refused(origin, problems, needed=_NEEDED, fix=without_these(origin))
 
 
 def _inlined(model: ModelProto, origin: str, changes: list[str]) -> ModelProto:
@@ -115,7 +114,9 @@ def _inlined(model: ModelProto, origin: str, changes: list[str]) -> ModelProto:
         inlined = inliner.inline_local_functions(model)
     except RuntimeError as error:
         reason = str(error).strip().splitlines()[-1][-200:]
-        raise refused(origin, [f"local functions cannot be inlined: {reason}"], needed=_NEEDED, fix=_FIX) from None
+        raise refused(
+            origin, [f"local functions cannot be inlined: {reason}"], needed=_NEEDED, fix=without_these(origin)
+        ) from None
     changes.append(f"{plural(len(names), 'local function')} inlined: {listed(names)}")
     domains = {node.domain or "ai.onnx" for node in inlined.graph.node} | {"ai.onnx"}
     kept = [one for one in inlined.opset_import if (one.domain or "ai.onnx") in domains]
@@ -192,7 +193,7 @@ def _at_opset(model: ModelProto, origin: str, changes: list[str]) -> ModelProto:
     constants_to_initializers(model.graph)
     converted, problems = to_opset(model)
     if problems:
-        fix = f"export the network again with opset_version={OPSET}, then: dvc add FILE"
+        fix = f"export the network again with opset_version={OPSET}, then: {added(origin)}"
         raise refused(origin, problems, needed=f"opset {OPSET}, or what can be converted to it", fix=fix)
     if version != OPSET:
         changes.append(f"opset {version} converted to {OPSET}")
@@ -264,7 +265,7 @@ def _with_shapes(model: ModelProto, origin: str) -> ModelProto:
         return onnx.shape_inference.infer_shapes(model, check_type=True, strict_mode=True, data_prop=True)
     except onnx.shape_inference.InferenceError as error:
         reason = str(error).strip().splitlines()[-1][-300:]
-        raise refused(origin, [f"the shapes do not fit: {reason}"], needed=_NEEDED, fix=_FIX) from None
+        raise refused(origin, [f"the shapes do not fit: {reason}"], needed=_NEEDED, fix=without_these(origin)) from None
 
 
 def _left_over(model: ModelProto) -> list[str]:

@@ -46,7 +46,7 @@ def check_original(onnx_dir: Path, dataset: Path) -> Verdict:
         found.differing_share <= DIFFERING_SHARE_MAX,
         f"{100 * found.differing_share:.3f} % of the values of {what} differ from those of the given file "
         f"(at most {100 * DIFFERING_SHARE_MAX:g} %), at most by {found.largest_in_words}",
-        "export the network again with opset_version=17, so that nothing is converted, then: dvc add FILE",
+        "export the network again with opset_version=17, so that nothing is converted, and add the new file",
         {**found.as_json(), "differing_share_max": DIFFERING_SHARE_MAX},
     )
 

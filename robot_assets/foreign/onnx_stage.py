@@ -17,7 +17,7 @@ from robot_assets.export.parity import DIFFERING_SHARE_MAX, Parity, parity_of, r
 from robot_assets.export.preflight import OPSET, graph_problems, quantization_problems
 from robot_assets.foreign.artifact import FLOAT, GIVEN, ForeignSummary, Given, Made, write_artifact
 from robot_assets.foreign.conversion import Converted, convert
-from robot_assets.foreign.errors import refused
+from robot_assets.foreign.errors import refused, without_these
 from robot_assets.foreign.interface import interface_of, with_heads
 from robot_assets.foreign.placement import place
 from robot_assets.foreign.quantize import collect_histograms, float_weights, merged, quantized
@@ -172,7 +172,7 @@ def refuse_unbuildable(model: ModelProto, origin: str) -> None:
             origin,
             problems,
             needed=f"opset {OPSET}, operators of TensorRT 8.6 to 11, and Q/DQ nodes of symmetric int8, if any",
-            fix="change the export script so that the graph has none of these, then add the new file: dvc add FILE",
+            fix=without_these(origin),
         )
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from robot_assets.core.errors import ExportError
 from robot_assets.core.text import escaped, listed, plural
-from robot_assets.foreign.errors import refused
+from robot_assets.foreign.errors import added, refused
 
 if TYPE_CHECKING:
     from onnx import GraphProto, ModelProto, TensorProto
@@ -174,9 +174,15 @@ def _inline_external_data(model: ModelProto, folder: Path, shown: Path, size: in
             str(shown),
             problems,
             needed="external data in the folder of the ONNX file, all of it below 2 GB",
-            fix="write one file: onnx.save(onnx.load(FILE), NAME, save_as_external_data=False); or add the whole "
-            "folder: dvc add FOLDER",
+            fix=f"{_one_file(shown)}   # where the data is; or add the folder with both: {added(str(shown.parent))}",
         )
+
+
+def _one_file(shown: Path) -> str:
+    """A command that writes the tensors into the file, and adds it."""
+    file = repr(str(shown))
+    code = f"import onnx; onnx.save(onnx.load({file}), {file})"
+    return f"python -c {shlex.quote(code)} && {added(str(shown))}"
 
 
 def _inline(tensor: TensorProto, folder: Path, limit: int) -> int:

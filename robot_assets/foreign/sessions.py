@@ -46,5 +46,5 @@ def not_runnable(origin: str, error: Exception) -> ExportError:
     return ExportError(
         escaped(f"ONNX Runtime cannot run {origin}: {reason}"),
         needed="a graph that ONNX Runtime runs: it is calibrated and evaluated there",
-        fix="run the file in onnxruntime where it was made; export it again, then: dvc add FILE",
+        fix="run the file in onnxruntime where it was made; export it again, and add the new file",
     )

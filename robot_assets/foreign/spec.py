@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
 from typing import Any, Literal
 
 from pydantic import Field, field_validator
 
+from robot_assets.core.paths import pointer_inside
 from robot_assets.core.spec import Spec
 from robot_assets.quantization.spec import PtqSpec
 from robot_assets.tasks.interface import Preprocessing
@@ -40,10 +40,7 @@ class OnnxSource(Spec):
     @field_validator("pointer")
     @classmethod
     def _stays_inside(cls, pointer: str) -> str:
-        path = PurePosixPath(pointer)
-        if path.is_absolute() or ".." in path.parts or path.suffix != ".dvc" or "$" in pointer or pointer[:1] == "~":
-            raise ValueError("needed a relative path inside the project that ends in .dvc")
-        return pointer
+        return pointer_inside(pointer)
 
     @property
     def artifact(self) -> str:
