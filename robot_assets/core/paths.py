@@ -6,7 +6,7 @@ import contextlib
 import os
 import re
 import shlex
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from robot_assets.core.text import escaped
 
@@ -32,6 +32,18 @@ def expanded(path: str) -> str:
 def has_shell_syntax(path: str) -> bool:
     """Whether a shell would expand ``path``."""
     return path.startswith(("~", "file://~")) or "$" in path
+
+
+def pointer_inside(path: str) -> str:
+    """``path`` where it is that of a ``.dvc`` pointer inside the project.
+
+    Raises:
+        ValueError: It is absolute, leads out of the project, has another suffix, or syntax of a shell.
+    """
+    parts = PurePosixPath(path)
+    if parts.is_absolute() or ".." in parts.parts or parts.suffix != ".dvc" or has_shell_syntax(path):
+        raise ValueError("needed a relative path inside the project that ends in .dvc")
+    return path
 
 
 def shown_path(path: Path) -> str:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from pathlib import PurePosixPath
-
 from pydantic import Field, field_validator
 
+from robot_assets.core.paths import pointer_inside
 from robot_assets.core.spec import Spec
 
 
@@ -35,10 +34,7 @@ class WeightsEntry(LoadingRules):
     @field_validator("pointer")
     @classmethod
     def _stays_inside(cls, pointer: str) -> str:
-        path = PurePosixPath(pointer)
-        if path.is_absolute() or ".." in path.parts or path.suffix != ".dvc" or "$" in pointer or pointer[:1] == "~":
-            raise ValueError("needed a relative path inside the project that ends in .dvc")
-        return pointer
+        return pointer_inside(pointer)
 
     @property
     def artifact(self) -> str:
