@@ -10,9 +10,9 @@ from functools import cached_property
 from pathlib import Path
 
 from robot_assets.core.errors import DataError
+from robot_assets.core.label_issues import CAUSE, LabelIssue, printable
 from robot_assets.data.dvc_links import refuse_dvc_links
 from robot_assets.data.images import FOREIGN_SUFFIXES, SUFFIXES, foreign_image
-from robot_assets.core.label_issues import CAUSE, LabelIssue, printable
 
 MAX_DEPTH = 32
 EMPTY_FOLDER = "an empty folder"
