@@ -21,8 +21,9 @@ from robot_assets.quantization.graph import convert, prepare
 from robot_assets.quantization.ptq import PtqSummary, ptq
 from robot_assets.quantization.qat import qat
 from robot_assets.quantization.spec import PtqSpec
-from robot_assets.tasks.detection.checkpoint import load_config, load_network
-from tests.detector_chain import CLASSES, NETWORK, PTQ, QAT, TRAINING, checkpoint_only, ptq_only, whole
+from robot_assets.tasks.checkpoint import load_config, load_network
+from robot_assets.tasks.detection.task import METRIC
+from tests.detector_chain import INTERFACE, LOSS, PTQ, QAT, TRAINING, checkpoint_only, ptq_only, whole
 from tests.sample_params import sample_document
 
 
@@ -34,9 +35,9 @@ def test_ptq_keeps_the_better_calibrator_and_records_both():
     found = load_quantization(ptq_only())
     map50 = {name: found.val[name]["map50"] for name in ("mse", "percentile")}
     assert found.calibrator == best_of(map50)
-    assert found.map50 == max(map50.values())
+    assert found.score == max(map50.values())
     assert found.val["checkpoint"]["map50"] > 0.2, "the small detector is not accurate enough for this test"
-    assert found.map50 > found.val["checkpoint"]["map50"] - 0.1
+    assert found.score > found.val["checkpoint"]["map50"] - 0.1
 
 
 def test_ptq_of_the_same_checkpoint_gives_the_same_bytes(tmp_path):
@@ -55,13 +56,13 @@ def test_the_graph_rebuilt_from_the_files_gives_identical_outputs():
     folder = ptq_only()
     first, config, quantization = load_quantized(folder)
     second, _, _ = load_quantized(folder)
-    images = torch.rand(2, 3, NETWORK.input_height, NETWORK.input_width)
+    images = torch.rand(2, *INTERFACE.input.shape[1:])
     quantized = convert(second)
     for one, other in zip(first(images), quantized(images), strict=True):
         assert torch.equal(one, other)
     assert config == load_config(folder)
-    assert config.classes == CLASSES
-    again = evaluate_graph(quantized, open_split(dataset, "val"), NETWORK)
+    assert config.interface == INTERFACE
+    again = evaluate_graph(quantized, open_split(dataset, "val"), INTERFACE)
     assert again.as_json() == quantization.val[quantization.calibrator]
 
 
@@ -89,7 +90,7 @@ def epochs_of_qat(spec, out, scratch):
             epochs.append((what, done))
 
     with listening(collect):
-        qat(checkpoint, ptq_only(), dataset, spec, TRAINING, out, scratch)
+        qat(checkpoint, ptq_only(), dataset, spec, TRAINING, LOSS, out, scratch)
     return epochs
 
 
@@ -108,7 +109,7 @@ def test_qat_continues_after_a_kill_or_the_loss_of_its_output_and_gives_the_same
             raise Killed
 
     with listening(kill), pytest.raises(Killed):
-        qat(checkpoint, ptq_only(), dataset, spec, TRAINING, tmp_path / "out", tmp_path / "scratch_2")
+        qat(checkpoint, ptq_only(), dataset, spec, TRAINING, LOSS, tmp_path / "out", tmp_path / "scratch_2")
     assert not (tmp_path / "out").exists()
     assert epochs_of_qat(spec, tmp_path / "out", tmp_path / "scratch_2") == [("qat", 2)]
     assert files_of(tmp_path / "out") == expected
@@ -122,9 +123,9 @@ def test_a_data_set_without_calibration_images_is_refused(tmp_path):
     dataset, checkpoint = checkpoint_only()
     shutil.copytree(dataset, tmp_path / "dataset")
     (tmp_path / "dataset" / "calibration.json").write_text(json.dumps({"indices": []}))
-    prepared = prepare(load_network(checkpoint)[0], NETWORK)
+    prepared = prepare(load_network(checkpoint)[0], INTERFACE.input)
     with pytest.raises(QuantizationError, match="calibration_images"):
-        collect_histograms(prepared, tmp_path / "dataset", NETWORK)
+        collect_histograms(prepared, tmp_path / "dataset", INTERFACE.input)
 
 
 def test_a_checkpoint_without_metrics_is_refused_and_no_file_is_written(tmp_path):
@@ -153,22 +154,22 @@ def coarse(tmp_path_factory):
     dataset, checkpoint = checkpoint_only()
     root = tmp_path_factory.mktemp("coarse")
     ptq(checkpoint, dataset, PtqSpec(calibrators=("percentile",), percentile=80), root / "ptq")
-    summary = qat(checkpoint, root / "ptq", dataset, QAT, TRAINING, root / "qat", root / "scratch")
+    summary = qat(checkpoint, root / "ptq", dataset, QAT, TRAINING, LOSS, root / "qat", root / "scratch")
     return load_quantization(root / "ptq"), load_quantization(root / "qat"), summary
 
 
 def test_qat_starts_from_the_configured_ptq(coarse):
     post, aware, summary = coarse
     assert (aware.calibrator, aware.scales) == (post.calibrator, post.scales)
-    assert (summary.calibrator, summary.start_map50) == ("percentile", post.map50)
+    assert (summary.calibrator, summary.start_score) == ("percentile", post.score)
     assert set(aware.val) == {"checkpoint", "percentile", "qat", "fp32_control"}
     assert aware.scales != load_quantization(ptq_only()).scales
-    assert post.map50 < load_quantization(ptq_only()).map50
+    assert post.score < load_quantization(ptq_only()).score
 
 
 def test_the_pages_of_qat_and_of_the_onnx_show_the_same_gain(coarse):
     post, aware, summary = coarse
-    choice = choose(post, aware)
+    choice = choose(post, aware, METRIC)
     facts = qat_facts(summary)
     assert facts.values["gain_points"] == choice.qat_gain_points
     assert facts.headline.startswith(f"{choice.qat_gain_points:+z.2f} points against the best PTQ")
@@ -177,9 +178,9 @@ def test_the_pages_of_qat_and_of_the_onnx_show_the_same_gain(coarse):
 
 @pytest.mark.parametrize("difference", [-1e-6, -1e-5, 0.0, 1e-6])
 def test_a_difference_that_rounds_to_zero_has_no_minus(coarse, difference):
-    even = replace(coarse[2], qat_map50=0.5 + difference, start_map50=0.5, fp32_control_map50=0.5)
+    even = replace(coarse[2], qat_score=0.5 + difference, start_score=0.5, fp32_control_score=0.5)
     assert qat_facts(even).headline == "+0.00 points against the best PTQ, +0.00 against the FP32 control on val"
-    post = PtqSummary("mse", {"mse": 0.5 + difference}, 0.5, 9)
+    post = PtqSummary("mse", METRIC, {"mse": 0.5 + difference}, 0.5, 9, 9, ())
     assert ptq_facts(post).headline == "mse: +0.00 points against FP32 on val"
 
 
@@ -187,9 +188,9 @@ def test_the_state_of_a_qat_from_another_ptq_is_not_continued(coarse, tmp_path):
     dataset, checkpoint = checkpoint_only()
     other = tmp_path / "ptq"
     ptq(checkpoint, dataset, PtqSpec(calibrators=("percentile",), percentile=90), other)
-    qat(checkpoint, ptq_only(), dataset, QAT, TRAINING, tmp_path / "one", tmp_path / "scratch")
-    qat(checkpoint, other, dataset, QAT, TRAINING, tmp_path / "again", tmp_path / "scratch")
-    qat(checkpoint, other, dataset, QAT, TRAINING, tmp_path / "expected", tmp_path / "other_scratch")
+    qat(checkpoint, ptq_only(), dataset, QAT, TRAINING, LOSS, tmp_path / "one", tmp_path / "scratch")
+    qat(checkpoint, other, dataset, QAT, TRAINING, LOSS, tmp_path / "again", tmp_path / "scratch")
+    qat(checkpoint, other, dataset, QAT, TRAINING, LOSS, tmp_path / "expected", tmp_path / "other_scratch")
     assert files_of(tmp_path / "again") == files_of(tmp_path / "expected")
 
 
@@ -202,7 +203,7 @@ def test_qat_refuses_the_ptq_of_another_checkpoint_and_a_model_that_is_not_ptq(t
     path.write_text(json.dumps(document))
     for folder, message in ((tmp_path / "ptq", "of another checkpoint"), (whole().qat, "of the method qat")):
         with pytest.raises(QuantizationError, match=message):
-            qat(checkpoint, folder, dataset, QAT, TRAINING, tmp_path / "out", tmp_path / "scratch")
+            qat(checkpoint, folder, dataset, QAT, TRAINING, LOSS, tmp_path / "out", tmp_path / "scratch")
     assert not (tmp_path / "out").exists()
     assert not (tmp_path / "scratch").exists()
 
