@@ -22,7 +22,7 @@ from robot_assets.pipeline import names
 from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.project import Project
 
-_NAME = re.compile(r"\s*\d*(?P<up>\+?)\s*(?P<name>[\w/.-]+?)\s*(?P<down>\+?)\d*\s*")
+_NAME = re.compile(r"\s*(?:\d*(?P<up>\+)\s*)?(?P<name>[\w/.-]+)\s*(?:(?P<down>\+)\d*\s*)?")
 """A name, with the signs that add what is above or below it."""
 _TERM = re.compile(r'\b(?P<attribute>key|group)\s*:\s*(?:"(?P<quoted>[^"]*)"|(?P<plain>[^\s()"+,]+))')
 _PLACE = re.compile(r"column (\d+)")
@@ -102,7 +102,7 @@ class _Known:
         """Refuse the first name in ``text`` that nothing has."""
         alone = _NAME.fullmatch(text)
         if alone is not None and alone["name"] not in {*self.assets, *self.models}:
-            raise self._unknown(text, alone["name"], alone["up"], alone["down"], command)
+            raise self._unknown(text, alone["name"], alone["up"] or "", alone["down"] or "", command)
         for attribute, name in _terms(text):
             among = self.assets if attribute == "key" else groups
             if name not in among:

@@ -118,7 +118,7 @@ def _start(project: Project, model: TrainedModel) -> StartingWeights | None:
     entry = project.params.weights[name]
     pointer = project.root / entry.pointer
     version = read_pointed(pointer).digest
-    return StartingWeights(name, version, open_pointed(pointer, version, project.store), entry.rules)
+    return StartingWeights(name, version, open_pointed(pointer, version, project.store), entry.rules, entry.artifact)
 
 
 def _print_step(step: SmokeStep) -> None:

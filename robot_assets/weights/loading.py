@@ -38,16 +38,18 @@ class StartingWeights:
         version: Hash of the file.
         path: The file, or a folder with exactly one.
         rules: How its tensors are loaded.
+        origin: Path of the file that a person knows it by, for errors; by default ``path``.
     """
 
     name: str
     version: str
     path: Path
     rules: LoadingRules
+    origin: str = ""
 
     def __call__(self, network: nn.Module) -> str:
         """Load them, and say how many. Raises as :func:`load_into`."""
-        return load_into(network, read_tensors(self.path, self.name), self.rules, self.name)
+        return load_into(network, read_tensors(self.path, self.name, self.origin), self.rules, self.name)
 
 
 def load_into(network: nn.Module, tensors: Tensors, rules: LoadingRules, name: str) -> str:
@@ -112,10 +114,13 @@ class _Difference:
         for title, names in (
             ("missing in the file", self.missing),
             ("not in the network", self.unexpected),
-            ("of another shape or type", self.others),
         ):
             if names:
                 yield f"{len(names)} {title}: {escaped(listed(names, _SHOWN))}"
+        if self.others:
+            more = [f"and {len(self.others) - _SHOWN} more"] if len(self.others) > _SHOWN else []
+            lines = map(escaped, self.others[:_SHOWN])
+            yield "\n        ".join([f"{len(self.others)} of another shape or type:", *lines, *more])
 
 
 def _refused(difference: _Difference, own: Tensors, renamed: Tensors, name: str) -> TrainingError:

@@ -37,12 +37,13 @@ _CONVERT = (
 """Converts a file of torch.save. With ``weights_only`` torch refuses a pickle that could run code."""
 
 
-def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
+def read_tensors(path: Path, name: str, origin: str = "") -> dict[str, Tensor]:
     """All tensors of a safetensors file, on the CPU.
 
     Args:
         path: The file, or a folder with exactly one.
         name: Name of the weights in params.yaml, for errors.
+        origin: Path that a person knows it by, named in errors; by default that of ``path``.
 
     Raises:
         TrainingError: It is none, is not complete, or has values that are not finite.
@@ -52,14 +53,15 @@ def read_tensors(path: Path, name: str) -> dict[str, Tensor]:
 
     file = _file(path, name)
     payload = file.read_bytes()
-    _refuse_others(file, payload, name)
+    shown = Path(origin or path) / file.relative_to(path)
+    _refuse_others(shown, payload, name)
     try:
         tensors: dict[str, Tensor] = load(payload)
     except SafetensorError as error:
         raise TrainingError(
-            f"weights.{name}: {escaped(file.name)} is not a complete safetensors file: {escaped(str(error))}",
+            f"weights.{name}: {escaped(str(shown))} is not a complete safetensors file: {escaped(str(error))}",
             needed=f"all bytes that were saved; the file has {plural(len(payload), 'byte')}",
-            fix="copy the file again, then run dvc add on it and commit its pointer",
+            fix=f"copy or download it again, then: {_added(shown)}",
         ) from None
     _refuse_not_finite(tensors, name)
     return tensors
@@ -69,6 +71,10 @@ def convert_command(file: Path) -> str:
     """A command that converts a file of ``torch.save`` to safetensors."""
     target = file.with_suffix(SUFFIX)
     return f"python -c {shlex.quote(_CONVERT)} {shlex.quote(str(file))} {shlex.quote(str(target))}"
+
+
+def _added(file: Path) -> str:
+    return f"dvc add {shlex.quote(str(file))}"
 
 
 def _file(path: Path, name: str) -> Path:
@@ -91,9 +97,9 @@ def _refuse_others(file: Path, payload: bytes, name: str) -> None:
         return
     is_pickle = "pickle" in kind
     raise TrainingError(
-        f"weights.{name}: {escaped(file.name)} is {kind}",
+        f"weights.{name}: {escaped(str(file))} is {kind}",
         needed="a safetensors file: a pickle can run any code when it is read",
-        fix=f"{convert_command(Path(file.name))}   # in its folder; then dvc add" if is_pickle else _FIX,
+        fix=f"{convert_command(file)}   # then: {_added(file.with_suffix(SUFFIX))}" if is_pickle else _FIX,
     )
 
 

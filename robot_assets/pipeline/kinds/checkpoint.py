@@ -35,6 +35,8 @@ class CheckpointSpec:
     definition: NetworkDefinition
     training: TrainingSpec
     rules: LoadingRules | None = None
+    weights_file: str = ""
+    """Where the file of the weights is in the project, for errors."""
 
 
 def stages(params: Params) -> Iterator[Stage]:
@@ -59,7 +61,12 @@ def stages(params: Params) -> Iterator[Stage]:
             read,
             tuple(inputs),
             pool=TRAINING,
-            spec=CheckpointSpec(model.definition, model.training, start.rules if start else None),
+            spec=CheckpointSpec(
+                model.definition,
+                model.training,
+                start.rules if start else None,
+                start.artifact if start else "",
+            ),
         )
 
 
@@ -109,7 +116,7 @@ def _start(step: Step) -> StartingWeights | None:
     if name is None:
         return None
     asset = names.weights(name)
-    return StartingWeights(name, step.versions[asset], step.inputs[asset], step.spec.rules)
+    return StartingWeights(name, step.versions[asset], step.inputs[asset], step.spec.rules, step.spec.weights_file)
 
 
 def facts(summary: TrainingSummary) -> Facts:
