@@ -30,11 +30,12 @@ _KINDS = (
 
 _CONVERT = (
     "import sys, torch; from safetensors.torch import save_file; "
-    'found = torch.load(sys.argv[1], map_location="cpu", weights_only=True); '
+    'found = torch.load(open(sys.argv[1], "rb"), map_location="cpu", weights_only=True); '
     'found = found.get("state_dict", found.get("model", found)); '
     "save_file({k: v.clone().contiguous() for k, v in found.items() if isinstance(v, torch.Tensor)}, sys.argv[2])"
 )
-"""Converts a file of torch.save. With ``weights_only`` torch refuses a pickle that could run code."""
+"""Converts a file of torch.save. With ``weights_only`` torch refuses a pickle that could run code. An open file, since
+torch reads a path that ends in .safetensors as such."""
 
 
 def read_tensors(path: Path, name: str, origin: str = "") -> dict[str, Tensor]:

@@ -63,6 +63,16 @@ def test_nothing_selects_everything(selected) -> None:
     assert ENGINE in selected()
 
 
+@pytest.mark.parametrize("text", ["yolov8", "yolov8+1", "2+yolov8", "+yolov8"])
+def test_a_name_may_end_with_digits(tmp_path: Path, text: str) -> None:
+    models = SMALL_PARAMS["models"] | {"yolov8": SMALL_PARAMS["models"]["small_detector"]}
+    (tmp_path / "params.yaml").write_text(yaml.safe_dump(SMALL_PARAMS | {"models": models}))
+    project = Project(tmp_path)
+    chosen = select(project, build_definitions(project), (text,))
+    assert "yolov8/engine/cpu" in chosen
+    assert CHECKPOINT not in chosen
+
+
 def error(selected, *texts: str) -> SelectionError:
     with pytest.raises(SelectionError) as caught:
         selected(*texts)

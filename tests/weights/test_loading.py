@@ -146,15 +146,24 @@ def test_a_pickle_under_the_name_of_a_safetensors_file_is_refused_without_being_
     assert not touched.exists()
 
 
-def test_the_command_in_the_error_converts_a_file_of_torch(path):
+@pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
+def test_the_command_in_the_error_converts_a_file_of_torch(path, suffix):
     given = network().state_dict()
-    found = path.with_suffix(".pt")
+    found = path.with_suffix(suffix)
     torch.save({"state_dict": given}, found)
     with pytest.raises(TrainingError, match="a zip of torch") as caught:
         load(found)
     command = caught.value.fix.partition("   #")[0].replace("python", sys.executable, 1)
     subprocess.run(command, shell=True, check=True, cwd=path.parent)
     assert load(path) == "10 tensors from weights.coco"
+
+
+def test_errors_name_the_file_as_the_pointer_does(path):
+    path.write_bytes(pickle.dumps({}))
+    start = StartingWeights("coco", "0" * 32, path, LoadingRules(), "data/weights/a net.safetensors")
+    with pytest.raises(TrainingError, match=r"data/weights/a net\.safetensors is a pickle") as caught:
+        start(network())
+    assert caught.value.fix.endswith("# then: dvc add 'data/weights/a net.safetensors'")
 
 
 @pytest.mark.parametrize(
