@@ -117,7 +117,7 @@ def _parsed(path: Path, payload: bytes) -> ModelProto:
         raise ExportError(
             f"{path} ({plural(len(payload), 'byte')}) is truncated, damaged, or not an ONNX file",
             needed="a complete ONNX file",
-            fix=f"copy or download it again; compare its size and: md5sum {shlex.quote(str(path))}",
+            fix=f"copy or download it again, compare its size, then: {added(str(path))}",
         ) from None
     if not model.HasField("graph") or not model.graph.node:
         raise ExportError(
@@ -129,7 +129,7 @@ def _parsed(path: Path, payload: bytes) -> ModelProto:
         raise ExportError(
             f"{path} has names that are no UTF-8: it is damaged",
             needed="a complete ONNX file",
-            fix=f"copy or download it again; compare its size and: md5sum {shlex.quote(str(path))}",
+            fix=f"copy or download it again, compare its size, then: {added(str(path))}",
         )
     return model
 
