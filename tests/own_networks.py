@@ -140,14 +140,20 @@ class Idle(Pico):
 @contextmanager
 def installed(folder: Path):
     """The package on the path of this process."""
+    forget()
     path = str(install(FILES, folder))
     sys.path.insert(0, path)
     try:
         yield Path(path)
     finally:
         sys.path.remove(path)
-        for name in [name for name in sys.modules if name.partition(".")[0] == "acme_nets"]:
-            del sys.modules[name]
+        forget()
+
+
+def forget() -> None:
+    """Import the package anew when it is asked for again: another test installs another one of its name."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "acme_nets"]:
+        del sys.modules[name]
 
 
 def own(kind: str = "acme_nets.pico:Pico", **arguments: object) -> OwnNetwork:

@@ -490,8 +490,10 @@ _NOT_IMPORTED = (
     "robot_assets.data.simulation",
     "robot_assets.export",
     "robot_assets.quantization",
+    "robot_assets.smoke",
     "robot_assets.tasks",
     "robot_assets.training",
+    "robot_assets.weights",
 )
 """Modules that need torch or a renderer."""
 

@@ -54,7 +54,7 @@ def test_a_record_names_what_was_read_and_where_it_ran(built):
     [
         ("raw/small", ["Some images with their labels"]),
         ("datasets/small", ["Boxes of each class", "Recording sessions of each split"]),
-        ("small_detector/checkpoint", ["Loss and mAP", "Predictions on unseen images"]),
+        ("small_detector/checkpoint", ["Loss and mAP@50", "Predictions on unseen images"]),
         ("small_detector/ptq", ["mAP@50 on val, side by side"]),
         ("small_detector/qat", ["mAP@50 on val, side by side"]),
         ("small_detector/onnx", ["mAP@50 on val, side by side"]),

@@ -81,6 +81,8 @@ def exported(model: str) -> onnx.ModelProto:
         if isinstance(module, torch.nn.BatchNorm2d):
             module.running_mean.fill_(0.1)
             module.weight.data.fill_(1.0)
+        elif isinstance(module, torch.nn.Conv2d) and module.bias is not None:
+            module.bias.data.fill_(0.1)  # one of zeros is left out of the graph
     with torch.no_grad():
         prepared = prepare(network, interface.input)
         apply_scales(prepared, dict.fromkeys(activation_quantizers(prepared), 0.05))

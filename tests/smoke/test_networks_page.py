@@ -12,6 +12,7 @@ from robot_assets.pipeline.params import parse_params
 from robot_assets.smoke import check
 from robot_assets.tasks.building import build
 from robot_assets.tasks.registry import task_of
+from tests.own_networks import forget
 from tests.plugins import install_documented
 from tests.sample_params import sample_document
 
@@ -29,6 +30,7 @@ def model(tmp_path_factory):
     assert isinstance(found, TrainedModel)
     yield found
     sys.path.remove(path)
+    forget()
 
 
 def test_the_network_of_the_page_trains_is_quantized_and_exports(model):
