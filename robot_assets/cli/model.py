@@ -51,7 +51,7 @@ def check(
 
     Example: robot-assets model check sidewalk_detector
     """
-    from robot_assets.smoke import check as smoke_test
+    from robot_assets.smoke.check import check as smoke_test
 
     project = find_project()
     model = _model(project, name)

@@ -3,8 +3,3 @@
 Forward, backward, fake-quantized, exported, checked for the operators of TensorRT, and compared with torch. A failure
 names the layer.
 """
-
-from robot_assets.smoke.check import check
-from robot_assets.smoke.result import SmokeResult, SmokeStep
-
-__all__ = ["SmokeResult", "SmokeStep", "check"]

@@ -9,7 +9,7 @@ import yaml
 
 from robot_assets.pipeline.models import TrainedModel
 from robot_assets.pipeline.params import parse_params
-from robot_assets.smoke import check
+from robot_assets.smoke.check import check
 from robot_assets.tasks.building import build
 from robot_assets.tasks.registry import task_of
 from tests.own_networks import forget

@@ -5,7 +5,7 @@ import re
 import pytest
 
 from robot_assets.core.errors import RobotAssetsError
-from robot_assets.smoke import check
+from robot_assets.smoke.check import check
 from tests.detector_chain import checkpoint_only
 from tests.own_networks import definition, installed, interface, own
 

@@ -88,7 +88,7 @@ def precheck(step: Step) -> None:
     if step.scratch.exists() or not isinstance(definition.network, OwnNetwork):
         return  # the networks of this package are tested with it
     from robot_assets.data.packed import open_split
-    from robot_assets.smoke import check
+    from robot_assets.smoke.check import check
 
     dataset = _dataset(step)
     interface = interface_of(
