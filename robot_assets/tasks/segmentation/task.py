@@ -14,9 +14,7 @@ from robot_assets.tasks.segmentation.heads import (
 from robot_assets.tasks.segmentation.spec import CompactSegmenter, SegmentationLossSpec
 from robot_assets.tasks.task import Decoder, Task
 
-METRIC = Metric(
-    key="miou", name="mIoU", class_key="iou", class_name="IoU", others={"pixel_accuracy": "pixel accuracy"}
-)
+METRIC = Metric(key="miou", name="mIoU", class_key="iou", class_name="IoU", others={"pixel_accuracy": "pixel accuracy"})
 
 _DECODE = "robot_assets.tasks.segmentation.decode"
 
