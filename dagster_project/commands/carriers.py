@@ -12,7 +12,6 @@ from robot_assets.core.errors import ParamsError
 from robot_assets.core.text import plural
 from robot_assets.core.validation import unknown
 from robot_assets.pipeline.project import Project
-from robot_assets.pipeline.registry import reserved_words
 
 if TYPE_CHECKING:
     from robot_assets.lineage.audit import History
@@ -51,6 +50,8 @@ def find_carriers(project: Project, find: str, format: str) -> None:
 
 def _parsed(find: str) -> tuple[str, str]:
     """The asset, and the first digits of its version."""
+    from robot_assets.pipeline.registry import reserved_words
+
     match = _FIND.fullmatch(find)
     if match is None or (match["kind"] and match["kind"] not in reserved_words()):
         raise CommandLineError(
