@@ -31,6 +31,20 @@ class NetworkBase(Spec):
     )
 
 
+class CompactNetwork(NetworkBase):
+    """What the networks of this package have in common: three stages down to stride 16."""
+
+    input_height: int = Field(ge=64, le=2048, multiple_of=16, description="pixels")
+    input_width: int = Field(ge=64, le=2048, multiple_of=16, description="pixels")
+    width: int = Field(
+        default=32,
+        ge=8,
+        le=256,
+        multiple_of=8,
+        description="channels at stride 4; doubled at 8 and again at 16",
+    )
+
+
 class OwnNetwork(NetworkBase):
     """``network`` with ``kind: "package.module:Class"``: a ``torch.nn.Module`` of an installed package.
 

@@ -8,24 +8,15 @@ from pydantic import Field
 
 from robot_assets.core.spec import Spec
 from robot_assets.core.validation import unknown
-from robot_assets.tasks.networks import NetworkBase
+from robot_assets.tasks.networks import CompactNetwork
 from robot_assets.tasks.segmentation.heads import MapOptions
 
 ClassWeight: TypeAlias = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
 
-class CompactSegmenter(NetworkBase):
+class CompactSegmenter(CompactNetwork):
     """A compact encoder and decoder of dense 3x3 convolutions."""
 
-    input_height: int = Field(ge=64, le=2048, multiple_of=16, description="pixels")
-    input_width: int = Field(ge=64, le=2048, multiple_of=16, description="pixels")
-    width: int = Field(
-        default=32,
-        ge=8,
-        le=256,
-        multiple_of=8,
-        description="channels at stride 4; doubled at 8 and again at 16",
-    )
     depth: int = Field(default=1, ge=1, le=8, description="residual blocks per stage; three times as many at stride 16")
 
     @property
