@@ -14,7 +14,7 @@ import typer
 
 from dagster_project.commands.records import print_records
 from robot_assets.cli import completion
-from robot_assets.cli.console import JsonOption, answer, progress_bars
+from robot_assets.cli.console import JsonOption, answer, print_above_bars, progress_bars
 from robot_assets.core.errors import StoreError
 from robot_assets.core.extras import require
 from robot_assets.core.text import escaped, plural
@@ -64,7 +64,7 @@ def build(
 
             def announce(name: str, status: Status, causes: Sequence[str]) -> None:
                 built[name] = "; ".join(causes)
-                terminal.print(_line(name, f"{status.state}: {built[name]}"), highlight=False, soft_wrap=True)
+                print_above_bars(terminal, _line(name, f"{status.state}: {built[name]}"))
 
             wanted = build_waves(project, defs, instance, selection or [], announce)
         report = {"built": built, "assets": _summary(instance, wanted)}

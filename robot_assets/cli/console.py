@@ -13,6 +13,7 @@ from robot_assets.core import progress
 
 if TYPE_CHECKING:
     from rich.console import Console
+    from rich.text import Text
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON for a machine.")]
 
@@ -60,3 +61,16 @@ def progress_bars() -> Iterator[Console]:
 
         with progress.listening(show):
             yield terminal
+
+
+def print_above_bars(terminal: Console, line: Text) -> None:
+    """Print a line above the bars of :func:`progress_bars`.
+
+    Without a terminal there are no bars, and the line is one write: Rich would print it again at its next output when
+    Ctrl-C arrives between its write and the end of its call.
+    """
+    if terminal.is_terminal:
+        terminal.print(line, highlight=False, soft_wrap=True)
+    else:
+        terminal.file.write(f"{line.plain}\n")
+        terminal.file.flush()
