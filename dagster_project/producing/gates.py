@@ -26,6 +26,7 @@ from robot_assets.pipeline.kind import GateStep, Production
 from robot_assets.pipeline.names import AssetName
 from robot_assets.pipeline.params import Params
 from robot_assets.pipeline.placement import placed
+from robot_assets.pipeline.project import Project
 from robot_assets.pipeline.registry import with_kinds
 from robot_assets.store.pins import released
 
@@ -88,6 +89,7 @@ class _Read:
 
     versions: Mapping[str, str]
     opened: Mapping[str, Path]
+    project: Project
 
     @classmethod
     def of(
@@ -97,11 +99,12 @@ class _Read:
             load(gate.code)
         names = dict.fromkeys([stage.asset, *(name for gate in gates for name in gate.inputs)])
         versions = {name: runner.version(context.instance, name) for name in names}
-        return cls(versions, {name: runner.open(name, version) for name, version in versions.items()})
+        opened = {name: runner.open(name, version) for name, version in versions.items()}
+        return cls(versions, opened, runner.project)
 
     def step(self, stage: Stage, name: AssetName, gates: tuple[Gate, ...]) -> GateStep:
         inputs = {one: path for one, path in self.opened.items() if one != stage.asset}
-        return GateStep(stage, name, gates, self.opened[stage.asset], inputs)
+        return GateStep(stage, name, gates, self.opened[stage.asset], inputs, self.project)
 
 
 def _result(stage: Stage, gate: Gate, verdict: Verdict, read: _Read) -> dg.AssetCheckResult:

@@ -68,6 +68,7 @@ class StageRun:
             scratch=self.workdir / "scratch",
             store=self.project.store,
             note=self.context.log.info,
+            project=self.project,
         )
 
     @property

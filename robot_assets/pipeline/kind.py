@@ -22,7 +22,7 @@ from robot_assets.core.spec import Spec
 from robot_assets.core.verdict import Verdict
 from robot_assets.lineage.graph import AssetTraits, Gate, Stage
 from robot_assets.lineage.spec import Policy
-from robot_assets.pipeline.names import AssetName, NamePattern
+from robot_assets.pipeline.names import FIELDS, AssetName, NamePattern
 
 if TYPE_CHECKING:
     from robot_assets.core.errors import RobotAssetsError
@@ -47,6 +47,7 @@ class Step:
         scratch: A folder for what a killed run leaves to the next one. It does not exist yet.
         store: For what is kept beside artifacts, such as timing caches.
         note: Adds a line to the log of the run.
+        project: For what a stage writes outside of its artifact: the distribution repository of a fleet.
     """
 
     stage: Stage
@@ -57,6 +58,7 @@ class Step:
     scratch: Path
     store: Store
     note: Callable[[str], None]
+    project: Project
 
     @property
     def spec(self) -> Any:
@@ -74,6 +76,7 @@ class GateStep:
         gates: Those that are asked for.
         artifact: The asset, opened read-only.
         inputs: Everything that these gates read beside it, opened read-only, by asset.
+        project: For whose signatures count, and which versions the store still has.
     """
 
     stage: Stage
@@ -81,6 +84,7 @@ class GateStep:
     gates: tuple[Gate, ...]
     artifact: Path
     inputs: Mapping[str, Path]
+    project: Project
 
 
 @dataclass(frozen=True)
@@ -235,4 +239,4 @@ class StageKind:
 
 
 def _filled(text: str, name: AssetName) -> str:
-    return text.format(dataset=name.dataset, model=name.model, target=name.target, weights=name.weights)
+    return text.format(**{field: getattr(name, field) for field in FIELDS})

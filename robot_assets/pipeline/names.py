@@ -10,7 +10,7 @@ from typing import Self
 NAME = "[a-z][a-z0-9_]{0,62}"
 """Names of data sets, models and targets become asset keys, group names, paths and node labels."""
 
-FIELDS = ("dataset", "model", "target", "weights")
+FIELDS = ("dataset", "model", "target", "weights", "group")
 """What an asset name may be made of, beside fixed words."""
 
 
@@ -24,6 +24,7 @@ class AssetName:
         model: Entry of ``models``; empty where the name has none.
         target: Entry of ``targets``; empty where the name has none.
         weights: Entry of ``weights``; empty where the name has none.
+        group: Entry of ``fleet.groups``; empty where the name has none.
     """
 
     asset: str
@@ -31,6 +32,7 @@ class AssetName:
     model: str = ""
     target: str = ""
     weights: str = ""
+    group: str = ""
 
     def __str__(self) -> str:
         return self.asset
@@ -94,6 +96,9 @@ ONNX = NamePattern.of_model("onnx")
 SENSITIVITY = NamePattern.of_model("sensitivity")
 ENGINE = NamePattern("{model}/engine/{target}")
 PROFILE = NamePattern("profile/{target}")
+RELEASE = NamePattern("release/{group}")
+ROLLOUT = NamePattern("rollout/{group}")
+FLEET = NamePattern("fleet/{group}")
 
 
 def raw(dataset: str) -> str:
@@ -154,3 +159,18 @@ def engine(model: str, target: str) -> str:
 def profile(target: str) -> str:
     """Asset of the measurement of all engines that a robot runs together on a target."""
     return PROFILE.fill(target=target)
+
+
+def release(group: str) -> str:
+    """Asset of the engines that a group of robots should run, as one bundle."""
+    return RELEASE.fill(group=group)
+
+
+def rollout(group: str) -> str:
+    """Asset of the decision which robots of a group may have its release now."""
+    return ROLLOUT.fill(group=group)
+
+
+def fleet(group: str) -> str:
+    """Observed asset of what the robots of a group report that they run."""
+    return FLEET.fill(group=group)

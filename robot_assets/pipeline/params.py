@@ -23,6 +23,7 @@ from robot_assets.core.text import listed, plural
 from robot_assets.core.validation import mistakes, nearest, needed_of, shown_value, unknown
 from robot_assets.core.yaml_documents import YamlFault, composed, load_yaml, node_at
 from robot_assets.data.entry import DatasetEntry
+from robot_assets.fleet.spec import FleetSpec
 from robot_assets.lineage.spec import RebuildSpec
 from robot_assets.pipeline.models import ModelSpec as ModelSpec
 from robot_assets.pipeline.models import OnnxModel, TrainedModel, class_of, options_class
@@ -67,6 +68,7 @@ class Params(Spec):
     provenance: ProvenanceSpec = ProvenanceSpec()
     execution: ExecutionSpec = ExecutionSpec()
     pools: dict[str, PoolSpec] = Field(default_factory=dict)
+    fleet: FleetSpec = FleetSpec()
 
     def trained(self) -> Iterator[tuple[str, TrainedModel]]:
         """The models that are trained here, with their names."""

@@ -8,6 +8,7 @@ from robot_assets.lineage.code import Code, load
 from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.kind import GateStep, Step
 from robot_assets.pipeline.params import parse_params
+from robot_assets.pipeline.project import Project
 from robot_assets.pipeline.registry import kind_of
 from robot_assets.store import open_store
 from tests.data.conftest import SESSIONS
@@ -46,8 +47,18 @@ def test_every_function_that_runs_is_covered_by_the_code_version(name: str, writ
         assert called
         return sorted(one for one in called if not code.covers(entries, *one))
 
-    step = Step(stage, found[1], {f"raw/{name}": raw}, {}, out, tmp_path, open_store("store", tmp_path), print)
+    step = Step(
+        stage,
+        found[1],
+        {f"raw/{name}": raw},
+        {},
+        out,
+        tmp_path,
+        open_store("store", tmp_path),
+        print,
+        Project(tmp_path),
+    )
     assert uncovered(stage.code, lambda: production.run(step)) == []
     for gate in stage.gates:
-        judged = GateStep(stage, found[1], (gate,), out, {})
+        judged = GateStep(stage, found[1], (gate,), out, {}, Project(tmp_path))
         assert uncovered(gate.code, lambda judged=judged: production.judge(judged)) == []

@@ -12,6 +12,7 @@ from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.kind import GateStep, Step
 from robot_assets.pipeline.names import ONNX
 from robot_assets.pipeline.params import parse_params
+from robot_assets.pipeline.project import Project
 from robot_assets.pipeline.registry import kind_of
 from tests.detector_chain import checkpoint_only
 from tests.lineage.code.test_soundness import OUTSIDE
@@ -38,12 +39,12 @@ def called(tmp_path_factory) -> dict[str, tuple[tuple[str, ...], set[tuple[str, 
     export_float(checkpoint, folder / "net.onnx")
     stage = stages()[NAME.asset]
     inputs = {"bought/source": folder / "net.onnx", "datasets/sidewalk": dataset}
-    step = Step(stage, NAME, inputs, {}, folder / "onnx", folder / "scratch", None, lambda line: None)
+    step = Step(stage, NAME, inputs, {}, folder / "onnx", folder / "scratch", None, lambda line: None, Project(folder))
     production = kind_of(NAME.asset)[0].production
     load(stage.code)
     found = {"run": (stage.code, called_during(lambda: production.run(step), tuple(OUTSIDE)))}
     for gate in stage.gates:
-        judged = GateStep(stage, NAME, (gate,), folder / "onnx", {"datasets/sidewalk": dataset})
+        judged = GateStep(stage, NAME, (gate,), folder / "onnx", {"datasets/sidewalk": dataset}, Project(folder))
         load(gate.code)
         found[gate.name] = (gate.code, called_during(lambda judged=judged: production.judge(judged), tuple(OUTSIDE)))
     return found

@@ -159,6 +159,8 @@ def test_a_target_can_forbid_holes(tmp_path, model, passed):
     assert "no_holes" not in [gate.name for gate in graph()[asset].gates]
     stage = graph(gate={"no_holes": True})[asset]
     asked = tuple(gate for gate in stage.gates if gate.name == "no_holes")
-    verdict = judge(GateStep(stage, ENGINE.name(model=model, target="cpu"), asked, tmp_path, {}))["no_holes"]
+    verdict = judge(
+        GateStep(stage, ENGINE.name(model=model, target="cpu"), asked, tmp_path, {}, Project(tmp_path, None))
+    )["no_holes"]
     assert verdict.passed is passed
     assert ("bought/source" in verdict.summary) is not passed

@@ -17,6 +17,7 @@ import pytest
 from robot_assets.lineage.code import Code, load
 from robot_assets.pipeline.kind import GateStep, Step
 from robot_assets.pipeline.params import parse_params
+from robot_assets.pipeline.project import Project
 from robot_assets.pipeline.registry import kind_of
 from robot_assets.platforms.probe import probe
 from robot_assets.store import Store, is_directory, open_store
@@ -65,11 +66,19 @@ class Chain:
                 scratch=self.folder / "scratch" / asset,
                 store=self.store,
                 note=lambda line: None,
+                project=Project(self.folder),
             )
             self.trace(asset, stage.code, lambda step=step, run=production.run: run(step))
             for gate in stage.gates:
                 inputs = {name: self.path(name) for name in gate.inputs}
-                judged = GateStep(stage=stage, name=found[1], gates=(gate,), artifact=self.path(asset), inputs=inputs)
+                judged = GateStep(
+                    stage=stage,
+                    name=found[1],
+                    gates=(gate,),
+                    artifact=self.path(asset),
+                    inputs=inputs,
+                    project=Project(self.folder),
+                )
                 judge = production.judge
                 self.trace(f"{asset}:{gate.name}", gate.code, lambda judged=judged, judge=judge: judge(judged))
 
