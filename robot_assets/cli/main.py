@@ -12,6 +12,7 @@ import typer
 from robot_assets.cli import (
     data,
     engine,
+    fleet,
     init,
     inspection,
     model,
@@ -48,6 +49,7 @@ app.add_typer(model.app, name="model")
 app.add_typer(platform.app, name="platform")
 app.add_typer(data.app, name="data")
 app.add_typer(provenance.key_app, name="key")
+app.add_typer(fleet.app, name="fleet")
 
 
 @app.callback()
