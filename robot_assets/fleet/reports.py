@@ -1,20 +1,32 @@
 """Reports of robots: what each runs and why, signed with the robot's own key. The last one of a robot counts.
 
-Light to import: robots write them.
+A report is a DSSE envelope. Light to import: robots write them.
 """
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from robot_assets.core.spec import Spec
+from robot_assets.core.text import escaped
+from robot_assets.core.validation import mistakes, shown_value
+from robot_assets.fleet.errors import FleetError
+from robot_assets.provenance.envelope import open_envelope, sign
+from robot_assets.provenance.errors import ProvenanceError
+from robot_assets.provenance.public_key import PublicKey, Trust
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import CryptoSigner
 
 FORMAT: Final = 1
+LARGEST_BYTES = 65_536
+"""Of a signed report. Anybody who has a robot's key can write any number of bytes; more than this is not parsed."""
 PAYLOAD_TYPE = "application/vnd.robot-assets.report+json"
 
 
@@ -96,3 +108,71 @@ class Received:
 
     report: Report
     received_at: datetime
+
+
+def sign_report(report: Report, signer: CryptoSigner) -> bytes:
+    """Sign a report with the robot's key: one line of JSON.
+
+    Raises:
+        FleetError: It is larger than any reader accepts.
+    """
+    content = sign(report.model_dump_json().encode(), signer, PAYLOAD_TYPE)
+    if len(content) > LARGEST_BYTES:
+        raise _too_large(f"the signed report of {report.robot}", len(content))
+    return content
+
+
+def open_report(content: bytes, key: PublicKey) -> Report:
+    """Return the report that a robot signed. Whether it is of this robot and newer than the last one, callers check.
+
+    Args:
+        content: What the robot has sent.
+        key: The public key with which the robot is enrolled.
+
+    Raises:
+        FleetError: It is too large, not an envelope, of another type, not signed with ``key``, altered, or of a format
+            that is not known here.
+    """
+    if len(content) > LARGEST_BYTES:
+        raise _too_large("the report", len(content))
+    try:
+        payload = open_envelope(content, Trust((key,)), PAYLOAD_TYPE).payload
+    except ProvenanceError as error:
+        raise FleetError(f"the report is refused: {error.found}", needed=error.needed, fix=_ENROLL) from None
+    return _parsed(payload)
+
+
+_ENROLL = (
+    "run `robot-assets agent status` on the robot; if the public key that it prints is new and right, enroll the robot "
+    "again with `robot-assets fleet enroll`"
+)
+
+
+def _parsed(payload: bytes) -> Report:
+    """The signed bytes as a report. They are of a robot that is enrolled, which may run another version."""
+    try:
+        return Report.model_validate_json(payload, strict=True)
+    except ValidationError as error:
+        raise _unreadable(payload, escaped("; ".join(mistakes(error)[:3]))) from None
+
+
+def _unreadable(payload: bytes, problems: str) -> FleetError:
+    found = _format_of(payload)
+    if found == FORMAT:
+        return FleetError(f"the report is not readable: {problems}", needed=f"a report of format {FORMAT}", fix=_UPDATE)
+    return FleetError(f"the report has format {shown_value(found)}", needed=f"format {FORMAT}", fix=_UPDATE)
+
+
+_UPDATE = "install the same version of robot-assets here and on the robot"
+
+
+def _format_of(payload: bytes) -> Any:
+    try:
+        document = json.loads(payload)
+    except (ValueError, RecursionError):
+        return FORMAT  # not JSON at all, which the mistakes say
+    return document.get("format", FORMAT) if isinstance(document, dict) else FORMAT
+
+
+def _too_large(what: str, size: int) -> FleetError:
+    return FleetError(f"{what} has {size} bytes", needed=f"at most {LARGEST_BYTES} bytes", fix=_ENROLL)

@@ -31,39 +31,42 @@ class Signed:
     signer: PublicKey
 
 
-def sign(payload: bytes, signer: CryptoSigner) -> bytes:
-    """Put an in-toto statement into an envelope: one line of JSON, the same bytes for the same payload and key."""
+def sign(payload: bytes, signer: CryptoSigner, payload_type: str = PAYLOAD_TYPE) -> bytes:
+    """Put a payload into an envelope: one line of JSON, the same bytes for the same payload and key.
+
+    Args:
+        payload: An in-toto statement, or what ``payload_type`` says.
+        signer: The key that signs it.
+        payload_type: Signed with the payload, so that one kind of payload never passes for another.
+    """
     from securesystemslib.dsse import Envelope
 
-    envelope = Envelope(payload, PAYLOAD_TYPE, {})
+    envelope = Envelope(payload, payload_type, {})
     envelope.sign(signer)
     return json.dumps(envelope.to_dict(), sort_keys=True, separators=(",", ":")).encode() + b"\n"
 
 
-def open_envelope(content: bytes, trust: Trust) -> Signed:
+def open_envelope(content: bytes, trust: Trust, payload_type: str = PAYLOAD_TYPE) -> Signed:
     """Return what a trusted key signed. The payload is not parsed before its signature has been verified.
 
     Args:
         content: An envelope as JSON.
         trust: Whose signatures count. One of them is enough; others are ignored.
+        payload_type: The only type of payload that is accepted.
 
     Raises:
         ProvenanceError: It is not an envelope, has another type of payload, is not signed by a trusted key, or is not
             what that key signed.
     """
-    from securesystemslib.exceptions import VerificationError
-
     envelope = _parsed(content)
-    if envelope.payload_type != PAYLOAD_TYPE:
-        raise _refused(f"the payload type {envelope.payload_type!r} is not known", f"the type {PAYLOAD_TYPE}")
+    if envelope.payload_type != payload_type:
+        raise _refused(f"the payload type {envelope.payload_type!r} is not known", f"the type {payload_type}")
     trusted = {key.key_id: key for key in trust.keys}
     candidates = [trusted[key_id] for key_id in envelope.signatures if key_id in trusted]
     for key in candidates:
-        try:
-            envelope.verify([key.as_sslib()], threshold=1)
-        except VerificationError:
-            continue
-        return Signed(envelope.payload, key)
+        signature = bytes.fromhex(envelope.signatures[key.key_id].signature)
+        if key.has_signed(envelope.pae(), signature):
+            return Signed(envelope.payload, key)
     if candidates:
         raise _refused(
             f"the signature in the name of {trust.named(candidates[0])} does not match the payload: one of the two "

@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from robot_assets.provenance.errors import ProvenanceError
@@ -33,10 +34,21 @@ class PublicKey:
         """The line that ``provenance.trusted_keys`` in params.yaml takes."""
         return _PREFIX + base64.b64encode(self.raw).decode()
 
-    @property
+    @cached_property
     def key_id(self) -> str:
         """The id of the key in a signature: 64 hexadecimal digits, by securesystemslib's own rule."""
         return str(self.as_sslib().keyid)
+
+    def has_signed(self, content: bytes, signature: bytes) -> bool:
+        """Whether ``signature`` is this key's signature of ``content``."""
+        from cryptography.exceptions import InvalidSignature
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        try:
+            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, content)
+        except InvalidSignature:
+            return False
+        return True
 
     def as_sslib(self) -> SSlibKey:
         """The key in the form with which securesystemslib verifies."""
