@@ -78,6 +78,7 @@ def latest_builds(
             gates=gates.get(name, {}),
             is_stored=made.version.data_version in stored,
             duration_s=noted.get("duration_s"),
+            inputs=noted.get("inputs") or {},
         )
     return built
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import shlex
 import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 
@@ -67,16 +67,31 @@ def build(
     attempted: set[str] = set()
     while True:
         status = observe_and_read(project, instance, wanted)
-        todo = {name: found for name, found in status.found.items() if found.is_ready and name not in attempted}
+        todo = _next(status.found, attempted)
         if not todo:
             break
         causes = status.causes(instance, todo)
         for name, found in todo.items():
             announce(name, found, causes[name])
         _run(definitions, instance, _wave(todo), again)
-        attempted |= set(todo)
+        attempted |= {str(found.desired_state) if found.kept else name for name, found in todo.items()}
     refuse_leftovers(project, instance, status, again)
     return tuple(status.found)
+
+
+def _next(found: Mapping[str, Status], attempted: Collection[str]) -> dict[str, Status]:
+    """What to build next; orders that wait for no input come first, and are built again once their inputs are fresh.
+
+    Args:
+        found: The present statuses.
+        attempted: Assets that were built, and desired states of orders.
+    """
+    todo = {
+        name: status
+        for name, status in found.items()
+        if status.is_ready and name not in attempted and status.desired_state not in attempted
+    }
+    return {name: status for name, status in todo.items() if status.kept} or todo
 
 
 def _wave(todo: Mapping[str, Status]) -> Wave:

@@ -20,6 +20,7 @@ import dagster as dg
 
 from dagster_project.instance.reader import STATE_KEY, latest_data_version, latest_records
 from dagster_project.instance.signing import attest_artifact
+from dagster_project.instance.status import read
 from dagster_project.keys import BUILDS_CHECK
 from dagster_project.local import gc_tuning
 from dagster_project.observing.observations import latest_observed_version
@@ -109,7 +110,7 @@ class StageRun:
                 "duration_s": record.duration_s,
                 RECORD_KEY: dg.MetadataValue.json(record.model_dump(mode="json")),
             },
-            check_results=[_build_check(record)],
+            check_results=[_build_check(self.stage, record)],
         )
 
     def clean_up(self) -> None:
@@ -145,8 +146,9 @@ class StageRun:
             return {HEADLINE_KEY: "no figures", **problem_metadata("reading the figures", error)}
 
 
-def _build_check(record: Record) -> dg.AssetCheckResult:
+def _build_check(stage: Stage, record: Record) -> dg.AssetCheckResult:
     """The small row that staleness reads instead of whole records, for thousands of assets at once."""
+    inputs = {"inputs": dg.MetadataValue.json(record.inputs)} if stage.is_urgent else {}
     return dg.AssetCheckResult(
         check_name=BUILDS_CHECK,
         passed=True,
@@ -154,6 +156,7 @@ def _build_check(record: Record) -> dg.AssetCheckResult:
             STATE_KEY: record.desired_state,
             "data_version": record.data_version,
             "duration_s": record.duration_s,
+            **inputs,
         },
     )
 
@@ -171,12 +174,19 @@ class StageRunner(dg.ConfigurableResource):
     def step(self, context: dg.AssetExecutionContext, stage: Stage, name: AssetName) -> Iterator[StageRun]:
         """Run one stage; log its progress, and turn a RobotAssetsError into a readable Dagster failure."""
         with failing_readably(self.project.state / "work"), released(), progress.listening(_logging(context)):
-            versions = {name: self.version(context.instance, name) for name in stage.inputs}
+            versions = self._versions(context.instance, stage)
             run = StageRun(context, self.project, stage, name, versions)
             load(stage.code)
             gc_tuning.work_begins()
             with _exclusive(run.workdir, stage.asset):
                 yield run
+
+    def _versions(self, instance: dg.DagsterInstance, stage: Stage) -> dict[str, str]:
+        """The versions that a step reads; those of its last build where the inputs of an urgent stage are not fresh."""
+        kept: Mapping[str, str] = {}
+        if stage.is_urgent:
+            kept = read(self.project, instance, [stage.asset]).found[stage.asset].kept
+        return {name: kept.get(name) or self.version(instance, name) for name in stage.inputs}
 
     def version(self, instance: dg.DagsterInstance, name: str) -> str:
         """The present data version of an asset: observed where that is possible, else from the instance."""

@@ -34,7 +34,8 @@ def explain(
         return ("was never observed",)
     waits = tuple(f"waits for {name}" for name in status.waits_for)
     if status.state in (State.MISSING, State.STALE):
-        return (*_why_stale(stage, built, record, code), *waits)
+        inputs = present_inputs(stage, built) | dict(status.kept)
+        return (*_why_stale(stage, built, record, inputs, code), *waits)
     if status.due_gates:
         failed = set(status.failed_gates)
         return tuple(
@@ -44,12 +45,14 @@ def explain(
     return waits
 
 
-def _why_stale(stage: Stage, built: Mapping[str, Built], record: Record | None, code: Code) -> tuple[str, ...]:
+def _why_stale(
+    stage: Stage, built: Mapping[str, Built], record: Record | None, inputs: Mapping[str, str], code: Code
+) -> tuple[str, ...]:
     mine = built.get(stage.asset)
     if mine is not None and record is None:
         return ("was not materialized by a build of this system",)
     is_stored = mine is None or mine.is_stored
-    found = causes_of(stage, record, present_inputs(stage, built), code, is_stored=is_stored)
+    found = causes_of(stage, record, inputs, code, is_stored=is_stored)
     return tuple(map(str, found)) or ("its last build was interrupted before it was recorded",)
 
 

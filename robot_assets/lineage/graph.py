@@ -55,6 +55,9 @@ class Stage:
         policy: Who starts its rebuild: the sensor (``auto``) or a person (``manual``).
         fleet: Stages of one fleet are one thing for several devices: when many are stale, one is rebuilt first as the
             canary of the others. None: it is in no fleet.
+        is_urgent: Whether it carries out orders, such as a pause or a recall, that no rebuild may delay. It waits for
+            no input: instead of one that is not fresh, it reads the version that its last build read. Nor does it wait
+            for the end of the quiet window, or for runs of other assets.
         spec: The frozen parameters as the code takes them; ``params`` is their JSON.
     """
 
@@ -67,6 +70,7 @@ class Stage:
     pool: str = GENERAL
     policy: Policy = "auto"
     fleet: str | None = None
+    is_urgent: bool = False
     spec: Any = field(default=None, compare=False, repr=False)
 
     @property

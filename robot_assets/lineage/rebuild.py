@@ -18,6 +18,10 @@ from robot_assets.lineage.graph import Stage
 from robot_assets.lineage.spec import LONGEST_BACKOFF_S, QuietSpec, RebuildSpec
 from robot_assets.lineage.staleness import State, Status
 
+URGENT_BACKOFF_S = 900.0
+"""Longest wait between two attempts of an urgent stage, which is never left alone: a pause that could not be published
+while the network was down has to be published afterwards."""
+
 
 @dataclass(frozen=True)
 class Attempts:
@@ -90,22 +94,21 @@ def decide(
     requests: list[Request] = []
     held: dict[str, str] = {}
     given_up: dict[str, Attempts] = {}
-    busy = Counter(graph[name].pool for name in in_progress if name in graph)
+    busy = Counter(graph[name].pool for name in in_progress if name in graph and not graph[name].is_urgent)
+    limited = 0
     for name, status in found.items():
         if not status.is_ready or graph[name].is_observed:
             continue
         before = tick.attempts_of(name)
-        reason = tick.why_not(name)
-        if reason is None and busy[graph[name].pool] >= spec.runs_per_pool:
-            reason = f"node pool {graph[name].pool} is busy"
-        if reason is None and len(requests) >= spec.runs_per_tick:
-            reason = f"{spec.runs_per_tick} runs were started in this tick"
+        reason = tick.why_not(name) or tick.why_later(name, busy, limited)
         if reason is None:
             requests.append(Request(name, str(status.desired_state), before.ended + 1, _gates(status)))
-            busy[graph[name].pool] += 1
+            if not graph[name].is_urgent:
+                busy[graph[name].pool] += 1
+                limited += 1
             continue
         held[name] = reason
-        if before.failed >= spec.tries:
+        if before.failed >= spec.tries and not graph[name].is_urgent:
             given_up[name] = before
     return Decision(tuple(requests), held, given_up)
 
@@ -139,27 +142,42 @@ class _Tick:
         stage = self.graph[name]
         if name in self.in_progress:
             return "in progress"
-        if name in self.unsettled:
+        if name in self.unsettled and not stage.is_urgent:
             return "an input is being rebuilt"
         if stage.policy == "manual":
             return "manual by policy"
-        if reason := self._after_failures(self.attempts_of(name)):
+        before = self.attempts_of(name)
+        if reason := self._until_next(before, URGENT_BACKOFF_S) if stage.is_urgent else self._after_failures(before):
             return reason
-        if is_quiet(self.spec.quiet, self.now):
+        if not stage.is_urgent and is_quiet(self.spec.quiet, self.now):
             return "quiet window"
         canary = self.canaries.get(stage.fleet) if stage.fleet is not None else None
         return None if canary in (None, name) else f"waits for the canary {canary}"
 
+    def why_later(self, name: str, busy: Counter[str], started: int) -> str | None:
+        """Which limit on runs holds an asset that need not wait otherwise; none holds an urgent one."""
+        stage = self.graph[name]
+        if stage.is_urgent:
+            return None
+        if busy[stage.pool] >= self.spec.runs_per_pool:
+            return f"node pool {stage.pool} is busy"
+        return (
+            f"{self.spec.runs_per_tick} runs were started in this tick" if started >= self.spec.runs_per_tick else None
+        )
+
     def _after_failures(self, before: Attempts) -> str | None:
         if before.failed >= self.spec.tries:
             return f"left alone after {plural(before.failed, 'failed attempt')}"
+        return self._until_next(before, LONGEST_BACKOFF_S, f" of {self.spec.tries}")
+
+    def _until_next(self, before: Attempts, longest_s: float, of_tries: str = "") -> str | None:
         if before.last_failed_at is None:
             return None
-        wait_s = min(self.spec.backoff_s * 2.0 ** (before.failed - 1), LONGEST_BACKOFF_S)
+        wait_s = min(self.spec.backoff_s * 2.0 ** min(before.failed - 1, 20), longest_s)
         again = before.last_failed_at + timedelta(seconds=wait_s)
         if self.now >= again:
             return None
-        return f"attempt {before.failed} of {self.spec.tries} failed; next at {again.astimezone(UTC):%H:%M:%S} UTC"
+        return f"attempt {before.failed}{of_tries} failed; next at {again.astimezone(UTC):%H:%M:%S} UTC"
 
     @cached_property
     def unsettled(self) -> frozenset[str]:

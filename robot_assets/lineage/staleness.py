@@ -3,7 +3,8 @@
 An asset is *missing* when it was never built, and *stale* when the state that it was built in (its code and the hash
 of every input that it read) is not the state that it would be built in now. It is *behind* when only an ancestor is
 stale: whether it has to be rebuilt is not known before the ancestor was, since a rebuild may give the same bytes. An
-asset that is stale and waits for an ancestor is stale, and ``waits_for`` names the ancestor.
+asset that is stale and waits for an ancestor is stale, and ``waits_for`` names the ancestor. An urgent stage waits for
+none: it keeps the version of an input that is not fresh, until that is fresh again.
 
 One digest decides (:func:`~robot_assets.lineage.record.desired_state`), so that the status of thousands of assets needs
 one short value of each from the history. Why something is stale: ``robot_assets.lineage.causes``.
@@ -49,6 +50,7 @@ class Built:
         gates: Last result of each gate.
         is_stored: Whether the store has the bytes; an asset whose bytes are lost has to be built again.
         duration_s: Seconds that the build took; None when unknown.
+        inputs: Versions of the inputs that it was built from; only of urgent stages.
     """
 
     data_version: str
@@ -56,6 +58,7 @@ class Built:
     gates: Mapping[str, GateResult] = field(default_factory=dict)
     is_stored: bool = True
     duration_s: float | None = None
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class Status:
             is due; None while it waits, since the inputs' hashes will change.
         due_gates: Gates that failed or have not run on this state; the failed ones first.
         failed_gates: Those of the due gates that failed.
+        kept: Versions that an urgent stage reads instead of those of inputs that are not fresh, by input.
     """
 
     state: State
@@ -76,6 +80,7 @@ class Status:
     desired_state: str | None = None
     due_gates: tuple[str, ...] = ()
     failed_gates: tuple[str, ...] = ()
+    kept: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def is_fresh(self) -> bool:
@@ -118,6 +123,8 @@ def _status(stage: Stage, built: Mapping[str, Built], code: Code, found: Mapping
     if stage.is_observed:
         return Status(State.FRESH if mine else State.MISSING)
     waits_for = tuple(name for name in stage.inputs if not found[name].is_fresh)
+    if stage.is_urgent and mine is not None and waits_for and all(name in mine.inputs for name in waits_for):
+        return _urgent_status(stage, mine, built, code, waits_for)
     wanted = desired_state(stage.asset, code.version(stage.code, stage.params), present_inputs(stage, built))
     reachable = None if waits_for else wanted
     if mine is None:
@@ -127,6 +134,18 @@ def _status(stage: Stage, built: Mapping[str, Built], code: Code, found: Mapping
     if waits_for:
         return Status(State.BEHIND, waits_for)
     return _gate_status(stage, mine, built, code, wanted)
+
+
+def _urgent_status(
+    stage: Stage, mine: Built, built: Mapping[str, Built], code: Code, unfresh: tuple[str, ...]
+) -> Status:
+    """The status of an urgent stage with inputs that are not fresh: their versions are those of its last build."""
+    kept = {name: mine.inputs[name] for name in unfresh}
+    inputs = present_inputs(stage, built) | kept
+    wanted = desired_state(stage.asset, code.version(stage.code, stage.params), inputs)
+    if mine.state != wanted or not mine.is_stored:
+        return Status(State.STALE, (), wanted, kept=kept)
+    return Status(State.BEHIND, unfresh, kept=kept)
 
 
 def _gate_status(stage: Stage, mine: Built, built: Mapping[str, Built], code: Code, wanted: str) -> Status:
