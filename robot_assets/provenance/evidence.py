@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -58,6 +58,7 @@ class GateResults:
         passed_gates: Gates that passed.
         failed_gates: Gates that failed.
         open_gates: Expected gates that were not evaluated.
+        figures: Measured figures and budgets of each evaluated gate, by name.
     """
 
     subjects: Mapping[str, str]
@@ -66,6 +67,7 @@ class GateResults:
     passed_gates: tuple[str, ...]
     failed_gates: tuple[str, ...]
     open_gates: tuple[str, ...]
+    figures: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     @property
     def passed(self) -> bool:
@@ -135,7 +137,9 @@ def _together(statements: Sequence[GateResults]) -> GateResults | None:
     if newest is None:
         return None
     ended: dict[str, bool] = {}
+    figures: dict[str, Mapping[str, Any]] = {}
     for statement in sorted(statements, key=lambda one: one.made_at, reverse=True):
+        figures = {**statement.figures, **figures}
         for name in statement.failed_gates:
             ended.setdefault(name, False)
         for name in statement.passed_gates:
@@ -146,6 +150,7 @@ def _together(statements: Sequence[GateResults]) -> GateResults | None:
         passed_gates=tuple(sorted(name for name in expected if ended.get(name) is True)),
         failed_gates=tuple(sorted(name for name in expected if ended.get(name) is False)),
         open_gates=tuple(sorted(expected - ended.keys())),
+        figures={name: figures[name] for name in sorted(expected & figures.keys())},
     )
 
 
@@ -194,6 +199,7 @@ def _gate_results(predicate: Any, subjects: Mapping[str, str], signer: PublicKey
         passed_gates=tuple(sorted(passed)),
         failed_gates=tuple(sorted(failed)),
         open_gates=tuple(sorted(set(expected) - passed - failed)),
+        figures={name: dict(expected[name].get("facts", {})) for name in sorted(passed | failed)},
     )
 
 

@@ -14,6 +14,10 @@ from robot_assets.store.tree import tree_of
 
 BUNDLE = "provenance.intoto.jsonl"
 """A file beside those of an engine that is no part of it: it has times, and an engine has none."""
+
+REFERENCE = "reference.npz"
+"""The reference answers of an engine in a release (``robot_assets.release``), whose bundle.json has their hash."""
+
 _CHUNK = 1 << 20
 
 
@@ -33,7 +37,7 @@ class Subject:
 
 
 def read_subjects(engine: Path) -> tuple[Subject, ...]:
-    """Hash every file below ``engine`` except the bundle of envelopes, ordered by name.
+    """Hash every file below ``engine`` except the envelopes and reference answers beside it, ordered by name.
 
     Raises:
         ProvenanceError: It is not a directory with files, or has an entry that cannot be hashed: a link, a device.
@@ -95,7 +99,7 @@ def _names(engine: Path) -> list[str]:
                     pending.append(f"{name}/")
                 elif not stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode):
                     raise _refused(entry.path, "is neither a file nor a directory")
-                elif name != BUNDLE:
+                elif name not in (BUNDLE, REFERENCE):
                     names.append(name)
     return names
 
