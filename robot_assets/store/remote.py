@@ -178,12 +178,12 @@ class Remote:
     def _opened(self) -> tuple[Any, str]:
         """The file system and the path in it."""
         with self._explaining_errors("opening"):
-            return _file_system(self.url)
+            return file_system(self.url)
 
     @cached_property
     def _fs_without_retries(self) -> Any:
         """A file system that does not retry: s3fs repeats the same request five times, ``read`` repeats halves."""
-        fs, _ = _file_system(self.url)
+        fs, _ = file_system(self.url)
         if hasattr(fs, "retries"):
             fs.retries = 1
         return fs
@@ -203,8 +203,12 @@ class Remote:
             raise remote_error(doing, self.url, error, local) from None
 
 
-def _file_system(url: str) -> tuple[Any, str]:
+def file_system(url: str, **options: Any) -> tuple[Any, str]:
     """The file system of a URL and the path in it. Listings are not cached: other machines write to it too.
+
+    Args:
+        url: A path or an fsspec URL.
+        options: For the file system of a URL, such as time limits.
 
     Raises:
         StoreError: The library of its protocol is not installed.
@@ -217,7 +221,7 @@ def _file_system(url: str) -> tuple[Any, str]:
     try:
         from fsspec.core import url_to_fs
 
-        fs, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+        fs, root = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True, **options)
     except ImportError as error:  # of fsspec, or of the library of the protocol, which fsspec names
         raise StoreError(
             f"opening {masked(url)} failed: {error}",
