@@ -188,10 +188,8 @@ def _chain(asset: str, engine: Path, options: _Options, dataset: str) -> Chain:
     fingerprint, onnx_version = load_manifest(engine).platform_fingerprint, load_manifest(engine).onnx_md5 + ".dir"
     gates = tuple(_gate(name, stated, options) for name, stated in BUDGETS.items())
     inputs = {onnx: onnx_version, f"platform/{options.target}": fingerprint}
-    records = (
-        _record(asset, version, inputs, options),
-        _record(onnx, onnx_version, {"datasets/drawn": dataset}, options),
-    )
+    built = _record(asset, version, inputs, options)
+    exported = _record(onnx, onnx_version, {"datasets/drawn": dataset}, options)
     head = Link(
         asset=asset, version=version, record=built, gates=gates, expected_gates=tuple(gate.name for gate in gates)
     )
