@@ -11,8 +11,8 @@ from pathlib import Path
 from robot_assets.core.errors import ParamsError
 from robot_assets.core.paths import expanded, shown_path
 from robot_assets.core.publishing import publishing_file
+from robot_assets.core.yaml_edits import flow
 from robot_assets.pipeline.project import Project
-from robot_assets.pipeline.scaffold import flow
 from robot_assets.store import open_store
 from robot_assets.store.dvc_config import configuration
 from robot_assets.store.os_errors import FULL, no_space

@@ -20,6 +20,7 @@ from robot_assets.core.paths import shown_path
 from robot_assets.core.publishing import publishing_file
 from robot_assets.core.text import listed
 from robot_assets.core.yaml_documents import YamlFault, composed, load_yaml
+from robot_assets.core.yaml_edits import after_comments, content_end, flow, line_end
 from robot_assets.pipeline.params import Params, parse_params
 from robot_assets.store.os_errors import FULL, no_space
 from robot_assets.tasks.labels import DEFAULT_TASK
@@ -135,7 +136,7 @@ def write(project: Project, dataset: str, figures: Figures) -> list[str]:
         else:
             missing.append(entry)
     if missing:
-        _publish(path, _with_entries(path, missing))
+        publish_params(path, _with_entries(path, missing))
         project.__dict__.pop("params", None)  # parsed again at the next use
     return [f"added {entry.section}.{entry.name} to {shown_path(path)}" for entry in missing] + said
 
@@ -284,7 +285,7 @@ def _into_empty(text: str, key: yaml.Node, section: Any, step: int, entry: _Entr
     else:
         end = text.index(":", key.end_mark.index) + 1
     column = key.start_mark.column + step
-    return _appended(text, _after_comments(text, _line_end(text, end), column), _indented(entry.lines, column, step))
+    return _appended(text, after_comments(text, line_end(text, end), column), _indented(entry.lines, column, step))
 
 
 def _intoflow(text: str, mapping: yaml.MappingNode, flow: str) -> str:
@@ -313,35 +314,7 @@ def _indented(lines: Iterable[str], column: int, step: int) -> list[str]:
 
 def _end(text: str, mapping: yaml.MappingNode, column: int) -> int:
     """Where a further entry of a block mapping begins: after its last line and the comments that belong to it."""
-    return _after_comments(text, _line_end(text, _last(mapping)), column)
-
-
-def _last(node: yaml.Node) -> int:
-    """Index behind the last character of a node's content. The value of an alias is somewhere else."""
-    if isinstance(node, yaml.MappingNode) and not node.flow_style and node.value:
-        key, value = node.value[-1]
-        return max(int(key.end_mark.index), _last(value))
-    if isinstance(node, yaml.SequenceNode) and not node.flow_style and node.value:
-        return max(int(node.start_mark.index), _last(node.value[-1]))
-    end: int = node.end_mark.index
-    return end if node.end_mark.column or end == node.start_mark.index else end - 1
-
-
-def _line_end(text: str, at: int) -> int:
-    """Begin of the line after ``at``; the end of the text in its last line."""
-    found = text.find("\n", at)
-    return len(text) if found < 0 else found + 1
-
-
-def _after_comments(text: str, at: int, column: int) -> int:
-    """Begin of the line after the comments that follow directly and are indented as far as ``column``."""
-    while True:
-        end = _line_end(text, at)
-        line = text[at:end]
-        body = line.lstrip(" ")
-        if not body.startswith("#") or len(line) - len(body) < column:
-            return at
-        at = end
+    return after_comments(text, line_end(text, content_end(mapping)), column)
 
 
 def _step(root: yaml.MappingNode) -> int:
@@ -361,20 +334,16 @@ def _lines(key: str, value: Any) -> list[str]:
     return [f"{key}: {flow(value)}"]
 
 
-def flow(value: Any) -> str:
-    """A value on one line, quoted where YAML would read another type."""
-    if isinstance(value, dict):
-        return "{" + ", ".join(f"{_key(key)}: {flow(one)}" for key, one in value.items()) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(flow(one) for one in value) + "]"
-    dumped: str = yaml.safe_dump([value], default_flow_style=True, allow_unicode=True, width=math.inf)
-    return dumped.strip()[1:-1]
-
-
 _key: Callable[[str], str] = flow
 
 
-def _publish(path: Path, text: str) -> None:
+def publish_params(path: Path, text: str) -> None:
+    """Replace params.yaml; its permissions stay.
+
+    Raises:
+        ParamsError: It cannot be written.
+        StoreError: The disk is full; params.yaml is as it was.
+    """
     try:
         mode = stat.S_IMODE(path.stat().st_mode)
         with publishing_file(path) as staging:
