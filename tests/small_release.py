@@ -171,7 +171,7 @@ def _ingredients(model: str, options: _Options, dataset: str, wrong_reference: b
     shutil.copytree(built, engine)
     if options.wrong_fingerprint:
         manifest = load_manifest(engine)
-        platform = {**manifest.platform, "machine": "another"}
+        platform = {**manifest.platform, "onnxruntime": "1.0.0"}
         changes = {"platform_fingerprint": OTHER_FINGERPRINT, "platform": platform}
         save_manifest(engine, manifest.model_copy(update=changes))
     if options.padding_bytes:

@@ -1,13 +1,19 @@
-"""Reads the manifest of an engine of any kind, and loads an engine after checking its bytes and its platform."""
+"""Reads the manifest of an engine of any kind, and loads an engine after checking its bytes and its platform.
+
+Reading needs no NumPy: the agent of a robot reads manifests, and stays small.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robot_assets.engines.registry import engine_kind
 from robot_assets.platforms.probe import probe
-from robot_assets.runtime.engine import Engine, refuse_other_bytes, refuse_other_platform
 from robot_assets.runtime.manifest import MANIFEST, Manifest, read_manifest
+
+if TYPE_CHECKING:
+    from robot_assets.runtime.engine import Engine
 
 
 def load_manifest(engine: Path) -> Manifest:
@@ -35,6 +41,8 @@ def load_engine(engine: Path, threads: int | None = None) -> Engine:
         EngineError: The manifest, the engine's hash or the platform does not match, both values are named; the runtime
             is missing or refuses the engine; or ``threads`` was given for an engine that runs on none.
     """
+    from robot_assets.runtime.engine import refuse_other_bytes, refuse_other_platform
+
     manifest = load_manifest(engine)
     refuse_other_bytes(engine / manifest.engine_file, manifest.engine_md5)
     refuse_other_platform(engine, manifest, probe())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -98,10 +98,10 @@ def verify(path: Path, trusted: Trust, platform: Platform, store: Store | None =
         asset=made.asset if made else None,
         signed_by=str(made.signer) if made else None,
         checks=(
-            _check_manifest(manifest, subjects),
+            check_manifest(manifest, subjects),
             check_signature(evidence, trusted),
             files,
-            _check_gates(evidence, is_signed=files.passed),
+            check_gates(evidence),
             _check_platform(manifest, platform),
         ),
     )
@@ -184,7 +184,8 @@ def _manifest(engine: Path) -> Manifest | EngineError:
         return error
 
 
-def _check_manifest(manifest: Manifest | EngineError, subjects: Sequence[Subject]) -> Check:
+def check_manifest(manifest: Manifest | EngineError, subjects: Sequence[Subject]) -> Check:
+    """Whether the manifest is undamaged and describes the engine's file."""
     if isinstance(manifest, EngineError):
         return Check("manifest", False, manifest.found, _GET_AGAIN)
     name = manifest.engine_file
@@ -195,7 +196,8 @@ def _check_manifest(manifest: Manifest | EngineError, subjects: Sequence[Subject
     return Check("manifest", True, f"undamaged, and it describes this {name}")
 
 
-def _check_gates(evidence: Evidence, *, is_signed: bool) -> Check:
+def check_gates(evidence: Evidence) -> Check:
+    """Whether every expected gate has passed, by signed results about exactly these files."""
     gates = evidence.gates
     if gates is None:
         why = "no trusted key has signed gate results for exactly these files"
@@ -212,9 +214,20 @@ def _check_gates(evidence: Evidence, *, is_signed: bool) -> Check:
 def _check_platform(manifest: Manifest | EngineError, here: Platform) -> Check:
     if isinstance(manifest, EngineError):
         return Check("platform", False, "without its manifest the device that it was built for is unknown", _GET_AGAIN)
-    if manifest.platform_fingerprint == here.fingerprint:
+    return check_platform(manifest.platform, manifest.platform_fingerprint, here)
+
+
+def check_platform(there: Mapping[str, Any], fingerprint: str, here: Platform) -> Check:
+    """Whether a device is like the one that an engine was built for.
+
+    Args:
+        there: That device, as the manifest of the engine states it.
+        fingerprint: Its fingerprint.
+        here: The device.
+    """
+    if fingerprint == here.fingerprint:
         return Check("platform", True, f"built for a device like this one, fingerprint {here.fingerprint[:12]}")
-    there, now = manifest.platform, here.as_json()
+    now = here.as_json()
     differing = [
         f"{key} is {_value(now.get(key))}, it was built for {_value(there.get(key))}"
         for key in sorted(there.keys() | now.keys())

@@ -16,13 +16,14 @@ import numpy as np
 
 from robot_assets.core.documents import write_json
 from robot_assets.core.publishing import publishing_directory
-from robot_assets.engines.budgets import BUDGETS, FOREIGN_DIFFERING_SHARE_MAX
+from robot_assets.engines.budgets import FOREIGN_DIFFERING_SHARE_MAX
 from robot_assets.engines.load import load_manifest
 from robot_assets.engines.parity import read_recorded
 from robot_assets.export.parity import DIFFERING_SHARE_MAX
 from robot_assets.lineage.license_notice import carry_notice
 from robot_assets.provenance.evidence import GateResults, gather
 from robot_assets.provenance.subjects import BUNDLE, Subject, differences, read_subjects, version_of
+from robot_assets.release.budgets import judged_budgets
 from robot_assets.release.bundle import BUNDLE_FILE, REFERENCE, Bundle, BundledFile, BundledModel, parse_bundle
 from robot_assets.release.errors import ReleaseError
 from robot_assets.release.reference import Reference, write_reference
@@ -38,8 +39,6 @@ IMAGES_MAX = 4
 
 REFERENCE_BYTES_MAX = 16 << 20
 """Fewer images are taken where heads or images are large; never none."""
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -151,12 +150,6 @@ def _described(one: Ingredients, trust: Trust) -> _Described:
         tolerance_share=_tolerance_share(evidence.gates, one.recorded_images / len(one.reference.images)),
     )
     return _Described(manifest, model, envelopes)
-
-
-def judged_budgets(gates: GateResults) -> dict[str, float]:
-    """The budgets that an engine was judged by, as the signed results of its gates state them."""
-    stated = {name: gates.figures.get(gate, {}).get(name) for gate, names in BUDGETS.items() for name in names}
-    return {name: float(value) for name, value in stated.items() if isinstance(value, int | float)}
 
 
 def _tolerance_share(gates: GateResults, ratio: float) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from robot_assets.export.parity import Parity, parity_of
 from robot_assets.release.errors import ReleaseError
 from robot_assets.runtime.preprocess import to_input
-from robot_assets.tasks.interface import Head, Interface
+from robot_assets.tasks.interface import Interface
 
 IMAGES = "images"
 HEAD = "head_"
@@ -59,26 +59,30 @@ def write_reference(path: Path, reference: Reference) -> None:
     with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
         for name, array in arrays.items():
             content = io.BytesIO()
-            np.lib.format.write_array(content, np.ascontiguousarray(array), allow_pickle=False)
+            np.lib.format.write_array(content, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
             entry = zipfile.ZipInfo(f"{name}.npy", _EARLIEST)
             entry.create_system, entry.external_attr = 3, 0o644 << 16
             archive.writestr(entry, content.getvalue())
 
 
 def read_reference(path: Path, interface: Interface) -> Reference:
-    """Read ``reference.npz`` of an engine with ``interface``.
+    """Read ``reference.npz`` of an engine with ``interface``. Nothing is allocated that the file does not have.
 
     Raises:
         ReleaseError: It is missing or damaged, or is not of this network.
     """
     try:
-        if path.stat().st_size > SIZE_MAX:
-            raise ValueError(f"it has {path.stat().st_size} bytes, at most {SIZE_MAX} are read")
-        with np.load(path, allow_pickle=False) as arrays:
-            images = arrays[IMAGES]
-            heads = tuple(arrays[f"{HEAD}{number}"] for number in range(len(interface.heads)))
-        return _checked(Reference(images, heads), interface)
-    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile, NotImplementedError) as error:
+        with zipfile.ZipFile(path) as archive:
+            _check_entries(archive, path.stat().st_size, len(interface.heads))
+            images = _array(archive, IMAGES, "uint8", (interface.input.height, interface.input.width, 3))
+            heads = tuple(
+                _array(archive, f"{HEAD}{number}", head.dtype, head.shape[1:])
+                for number, head in enumerate(interface.heads)
+            )
+        if any(len(head) != len(images) for head in heads) or not len(images):
+            raise ValueError(f"{len(images)} images, and answers on {', '.join(str(len(head)) for head in heads)}")
+        return Reference(images, heads)
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
         raise _unreadable(path, f"{type(error).__name__}: {error}") from None
 
 
@@ -100,20 +104,28 @@ def compare(
     return parity_of((pair(number) for number in range(len(reference.images))), interface.heads)
 
 
-def _checked(reference: Reference, interface: Interface) -> Reference:
-    """``reference`` where its arrays have the types and shapes of ``interface``. Raises ValueError."""
-    images, (height, width) = reference.images, (interface.input.height, interface.input.width)
-    if images.dtype != np.uint8 or images.shape[1:] != (height, width, 3) or not len(images):
-        raise ValueError(f"images are {images.dtype} {images.shape}, needed uint8 (N, {height}, {width}, 3)")
-    for head, values in zip(interface.heads, reference.heads, strict=True):
-        _check_head(head, values, len(images))
-    return reference
+def _check_entries(archive: zipfile.ZipFile, size: int, heads: int) -> None:
+    """Refuse an archive that has other entries, or that would take more memory than it has bytes. Raises ValueError."""
+    needed = {f"{name}.npy" for name in (IMAGES, *(f"{HEAD}{number}" for number in range(heads)))}
+    entries = archive.infolist()
+    if sorted(entry.filename for entry in entries) != sorted(needed):
+        raise ValueError(f"it has other arrays than {', '.join(sorted(needed))}")
+    if size > SIZE_MAX:
+        raise ValueError(f"it has {size} bytes, at most {SIZE_MAX} are read")
+    if any(one.compress_type != zipfile.ZIP_STORED for one in entries) or sum(one.file_size for one in entries) > size:
+        raise ValueError("its arrays are compressed")
 
 
-def _check_head(head: Head, values: NDArray[Any], images: int) -> None:
-    needed = (images, *head.shape[1:])
-    if values.dtype != head.dtype or values.shape != needed:
-        raise ValueError(f"head {head.name!r} is {values.dtype} {values.shape}, needed {head.dtype} {needed}")
+def _array(archive: zipfile.ZipFile, name: str, dtype: str, shape: tuple[int, ...]) -> NDArray[Any]:
+    """An array (N, *shape). Its header is checked before anything is read. Raises ValueError."""
+    with archive.open(f"{name}.npy") as stream:
+        if np.lib.format.read_magic(stream) != (1, 0):
+            raise ValueError(f"{name}: another version of the format than 1.0")
+        found, is_fortran, found_dtype = np.lib.format.read_array_header_1_0(stream)
+        if found_dtype != np.dtype(dtype) or found[1:] != shape or len(found) != len(shape) + 1 or is_fortran:
+            raise ValueError(f"{name} is {found_dtype} {found}, needed {dtype} (N, {str(shape)[1:]}")
+        content = stream.read()
+    return np.frombuffer(content, found_dtype).reshape(found)
 
 
 def _unreadable(path: Path, why: str) -> ReleaseError:
@@ -122,8 +134,3 @@ def _unreadable(path: Path, why: str) -> ReleaseError:
         needed="the file of the release, with uint8 images and the expected heads",
         fix="robot-assets agent once   # downloads the release again",
     )
-
-
-def head_values(recorded: Mapping[str, NDArray[Any]], interface: Interface) -> tuple[NDArray[Any], ...]:
-    """Values by name of the head, in the order of the interface."""
-    return tuple(recorded[name] for name in interface.head_names)
