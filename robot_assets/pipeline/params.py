@@ -23,7 +23,7 @@ from robot_assets.core.text import listed, plural
 from robot_assets.core.validation import mistakes, nearest, needed_of, shown_value, unknown
 from robot_assets.core.yaml_documents import YamlFault, composed, load_yaml, node_at
 from robot_assets.data.entry import DatasetEntry
-from robot_assets.fleet.spec import FleetSpec
+from robot_assets.fleet.spec import FleetSpec, GroupSpec
 from robot_assets.lineage.spec import RebuildSpec
 from robot_assets.pipeline.models import ModelSpec as ModelSpec
 from robot_assets.pipeline.models import OnnxModel, TrainedModel, class_of, options_class
@@ -31,6 +31,8 @@ from robot_assets.pipeline.names import NAME
 from robot_assets.pipeline.registry import reserved_words, stage_kinds
 from robot_assets.pipeline.targets import TargetEntry
 from robot_assets.profiling.spec import ProfileSpec
+from robot_assets.provenance.errors import ProvenanceError
+from robot_assets.provenance.public_key import parse_public_key
 from robot_assets.provenance.spec import ProvenanceSpec
 from robot_assets.sensitivity.entry import resolved
 from robot_assets.sensitivity.spec import SensitivitySpec
@@ -39,6 +41,8 @@ from robot_assets.weights.spec import WeightsEntry
 
 _SHOWN = 20
 _LONGEST = 60
+_PATTERN_SIGNS = frozenset("*?")
+_RECALLED = re.compile(r"[0-9a-f]{8,64}(\.dir)?")
 
 
 class StoreSpec(Spec):
@@ -110,7 +114,7 @@ class Params(Spec):
         gates = [self.targets[target].gate.accuracy_drop_points_max for target in entry.targets]
         return resolved(entry.quantization.sensitivity, gates)
 
-    @field_validator("datasets", "models", "targets", "weights", "stages", "pools", mode="before")
+    @field_validator("datasets", "models", "targets", "weights", "stages", "pools", "fleet", mode="before")
     @classmethod
     def _empty_section(cls, section: Any) -> Any:
         """A section whose entries are all commented out has none."""
@@ -118,7 +122,15 @@ class Params(Spec):
 
     @model_validator(mode="after")
     def _names_and_references(self) -> Params:
-        found = [*self._bad_names(), *self._bad_references(), *self._bad_models(), *self._bad_profiles()]
+        found = [
+            *self._bad_names(),
+            *self._bad_references(),
+            *self._bad_models(),
+            *self._bad_profiles(),
+            *self._bad_groups(),
+            *self._bad_robots(),
+            *self._bad_recalls(),
+        ]
         if found:
             raise ValueError("\n".join(found))
         return self
@@ -131,6 +143,9 @@ class Params(Spec):
         for name in self.models:
             if name in reserved_words():
                 yield f"models.{name}: other assets begin with {name}/; needed another name"
+        for name in self.fleet.groups:
+            if not re.fullmatch(NAME, name):
+                yield f"fleet.groups.{name}: a name is lower-case letters, digits and underscores, a letter first"
 
     def _bad_references(self) -> Iterator[str]:
         for name, model in self.models.items():
@@ -170,6 +185,54 @@ class Params(Spec):
                         f"it is built for {target}; needed {target} among them, or {name} out of the profile"
                     )
 
+    def _bad_groups(self) -> Iterator[str]:
+        """Groups of robots whose target or models do not exist, and targets whose robots are in no group."""
+        for group, entry in self.fleet.groups.items():
+            if entry.target not in self.targets:
+                yield f"fleet.groups.{group}.target: {unknown('target', entry.target, self.targets)}"
+            for model in entry.models:
+                yield from self._bad_member(f"fleet.groups.{group}.models", model, entry)
+        in_groups = {entry.target for entry in self.fleet.groups.values()}
+        for target, described in self.targets.items():
+            if described.platform == "fleet" and target not in in_groups:
+                yield (
+                    f"targets.{target}.platform: is fleet, and no group of fleet.groups has the target {target}, so no "
+                    "robot reports it; needed such a group, or here, reported or node"
+                )
+
+    def _bad_member(self, place: str, model: str, entry: GroupSpec) -> Iterator[str]:
+        if model not in self.models:
+            yield f"{place}: {unknown('model', model, self.models)}"
+        elif entry.target in self.targets and entry.target not in self.models[model].targets:
+            yield (
+                f"{place}: models.{model}.targets is {shown_value(self.models[model].targets)}, so no engine of it is "
+                f"built for {entry.target}; needed {entry.target} among them, or {model} out of the group"
+            )
+
+    def _bad_robots(self) -> Iterator[str]:
+        """Robots that two groups name: each robot takes one release. Patterns are left out."""
+        groups: dict[str, str] = {}
+        for group, entry in self.fleet.groups.items():
+            for robot in entry.robots:
+                if set(robot) & _PATTERN_SIGNS:
+                    continue
+                place = f"fleet.groups.{group}.robots"
+                if robot in self.fleet.groups:
+                    yield f"{place}: {robot} is also the name of a group; needed another name for one of them"
+                if robot in groups:
+                    yield f"{place}: {robot} is also in fleet.groups.{groups[robot]}; needed each robot in one group"
+                groups.setdefault(robot, group)
+
+    def _bad_recalls(self) -> Iterator[str]:
+        seen: set[str] = set()
+        for index, recall in enumerate(self.fleet.recalls):
+            place = f"fleet.recalls.{index}.hash"
+            if not _RECALLED.fullmatch(recall.hash) and not _is_key(recall.hash):
+                yield f"{place}: needed 8 to 64 hexadecimal digits, lower case, or a key such as ed25519:..."
+            if recall.hash in seen:
+                yield f"{place}: {recall.hash} is recalled twice; needed it once"
+            seen.add(recall.hash)
+
     @model_validator(mode="after")
     def _sensitivity(self) -> Params:
         for name in self.models:
@@ -195,6 +258,14 @@ class Params(Spec):
         check_placement(self.execution, self.pools, {name: entry.platform for name, entry in self.targets.items()})
         check_cache(self.execution, self.pools, has_remote="://" in self.store.url or self.store.url.startswith("/"))
         return self
+
+
+def _is_key(text: str) -> bool:
+    try:
+        parse_public_key(text)
+    except ProvenanceError:
+        return False
+    return True
 
 
 def _config(kind: str, config: type[Spec], given: Any) -> Spec:

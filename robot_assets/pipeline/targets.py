@@ -24,11 +24,12 @@ class TargetEntry(Spec):
 
     kind: str
     gate: GateSpec
-    platform: Literal["here", "reported", "node"] = Field(
+    platform: Literal["here", "reported", "node", "fleet"] = Field(
         default="here",
         description="here: the machine of the code location is the device, and is probed; reported: the device "
         "says what it is with `robot-assets platform report`; node: the Kubernetes nodes with the label "
-        "robot-assets/target=TARGET say so, with `robot-assets platform publish`",
+        "robot-assets/target=TARGET say so, with `robot-assets platform publish`; fleet: the robots of the groups with "
+        "this target say so, in their signed reports",
     )
     profile: ProfileSpec | None = Field(
         default=None, description="the engines that a robot runs together on this device; none: nothing is profiled"
