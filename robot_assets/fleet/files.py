@@ -81,32 +81,32 @@ class Files:
     def _opened(self) -> _Folder | _Bucket:
         if self.folder is not None:
             return _Folder(self.folder)
-        with self._explained("opening"):
+        with self.explained("opening"):
             return _Bucket(self.url)
 
     def read(self, path: str) -> bytes:
         """All bytes of a file. Raises FileNotFoundError or FleetError."""
-        with self._explained("reading"):
+        with self.explained("reading"):
             return self._storage.read(_inside(path))
 
     def read_from(self, path: str, start: int) -> Iterator[bytes]:
         """Bytes from ``start`` on, in chunks. Raises FileNotFoundError or FleetError."""
-        with self._explained("reading"):
+        with self.explained("reading"):
             yield from self._storage.read_from(_inside(path), start)
 
     def write(self, path: str, content: bytes) -> None:
         """Replace a file; readers see the old or the new bytes. Raises FleetError."""
-        with self._explained("writing"):
+        with self.explained("writing"):
             self._storage.write(_inside(path), content)
 
     def write_new(self, path: str, content: bytes) -> bool:
         """Write a file unless it exists; of two concurrent calls one returns True. Raises FleetError."""
-        with self._explained("writing"):
+        with self.explained("writing"):
             return self._storage.write_new(_inside(path), content)
 
     def upload(self, source: Path, path: str) -> None:
         """As ``write``, from a local file of any size. Raises FleetError."""
-        with self._explained("writing"):
+        with self.explained("writing"):
             self._storage.upload(source, _inside(path))
 
     def has(self, path: str) -> bool:
@@ -115,22 +115,22 @@ class Files:
 
     def size(self, path: str) -> int | None:
         """Bytes of a file; None: there is none. Raises FleetError."""
-        with self._explained("looking into"):
+        with self.explained("looking into"):
             return self._storage.size(_inside(path))
 
     def listing(self, folder: str) -> list[Listed]:
         """The files in a folder and below it; none where there is no folder. Raises FleetError."""
-        with self._explained("listing"):
+        with self.explained("listing"):
             return sorted(self._storage.listing(_inside(folder)), key=lambda one: one.path)
 
     def remove(self, path: str) -> None:
         """Remove a file, if it is there. Raises FleetError."""
-        with self._explained("removing from"):
+        with self.explained("removing from"):
             self._storage.remove(_inside(path))
 
     @contextmanager
-    def _explained(self, doing: str) -> Iterator[None]:
-        """Turn any exception in the block into a ``FleetError`` without credentials."""
+    def explained(self, doing: str) -> Iterator[None]:
+        """Turn any exception in the block, but FileNotFoundError of reading, into a FleetError without credentials."""
         try:
             yield
         except FileNotFoundError as error:

@@ -8,6 +8,7 @@
     targets/assignments/SHA256.GROUP.json           who may have which release now (robot_assets.fleet.assignments)
     blobs/SHA256                 the files of releases, by content
     reports/GROUP/ROBOT.json     the last report of each robot, signed by it (robot_assets.fleet.reports)
+    locks/                       who is writing (robot_assets.fleet.lock); robots ignore it
 
 Roles: root and targets (threshold, offline), snapshot and timestamp, and two delegations of targets with different keys:
 ``releases`` says what is authentic, ``assignments`` says which robot gets what now.
@@ -19,6 +20,7 @@ METADATA = "metadata"
 TARGETS = "targets"
 BLOBS = "blobs"
 REPORTS = "reports"
+LOCKS = "locks"
 
 RELEASES_ROLE = "releases"
 ASSIGNMENTS_ROLE = "assignments"

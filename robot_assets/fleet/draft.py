@@ -1,0 +1,193 @@
+"""The next state of a repository: metadata written under the lock, and published by one write of ``timestamp.json``.
+
+Versioned metadata is never replaced. What was written before a process was killed is either the basis of the next
+process or ignored by it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tuf.api.metadata import MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+
+from robot_assets.core.paths import shown_path
+from robot_assets.fleet.errors import FleetError
+from robot_assets.fleet.files import Files
+from robot_assets.fleet.keys import key_file, role_key
+from robot_assets.fleet.lock import Lock, repository_lock
+from robot_assets.fleet.metadata import (
+    ROOT_ROLE,
+    SNAPSHOT_ROLE,
+    TARGETS_ROLE,
+    TIMESTAMP_ROLE,
+    meta_file,
+    metadata_path,
+    new_delegated,
+    parse,
+    signed_bytes,
+)
+from robot_assets.fleet.published import DELEGATED, REPAIR, Part, Published, newest, read_published, read_root
+from robot_assets.fleet.seen import check_seen, keep_seen
+
+if TYPE_CHECKING:
+    from securesystemslib.signer import CryptoSigner
+
+KEPT_VERSIONS = 16
+"""Versions of snapshot, releases and assignments that stay: a robot that is reading the one before can finish."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a repository is, and what its writer has.
+
+    Attributes:
+        files: The repository.
+        keys: Folder of the private keys that are here.
+        root: File with the trusted root metadata.
+        timestamp_days: Validity of snapshot and timestamp.
+    """
+
+    files: Files
+    keys: Path
+    root: Path
+    timestamp_days: int
+
+    @property
+    def validity(self) -> timedelta:
+        """Validity of snapshot and timestamp."""
+        return timedelta(days=self.timestamp_days)
+
+    def published(self) -> Published:
+        """The published metadata, verified. Raises FleetError."""
+        return read_published(self.files, read_root(self.root), str(self.root))
+
+
+@dataclass
+class Draft:
+    """The next state of a repository.
+
+    Attributes:
+        place: The repository.
+        published: Its present state.
+        lock: The lock, which is held.
+        now: The present time.
+        parts: Newest metadata of ``targets`` and of the delegated roles; replaced by what is written.
+    """
+
+    place: Place
+    published: Published
+    lock: Lock
+    now: datetime
+    parts: dict[str, Part] = field(default_factory=dict)
+
+    def signer(self, role: str, delegator: Root | Targets) -> CryptoSigner:
+        """The private key of a role, which has to be the one that robots expect. Raises FleetError."""
+        return expected_key(self.place.keys, role, delegator)
+
+    def write_delegated(self, role: str, files: Iterable[TargetFile], signers: Iterable[CryptoSigner]) -> None:
+        """Write the next version of a delegated role. Robots see it after ``publish``."""
+        version = self.parts[role].version + 1
+        content = signed_bytes(new_delegated(version, files, self.now), signers)
+        self.write_new(metadata_path(role, version), content)
+        self.parts[role] = Part(role, parse(content, Targets, role, REPAIR), content)
+
+    def write_new(self, path: str, content: bytes) -> None:
+        """Write metadata that nobody may have written before. Raises FleetError."""
+        self.lock.check()
+        if not self.place.files.write_new(path, content):
+            raise FleetError(
+                f"{self.place.files.where(path)} was written by another process at the same time",
+                needed="one writer at a time",
+                fix="run the command again",
+            )
+
+    def publish(self, snapshot_signers: Iterable[CryptoSigner], timestamp_signers: Iterable[CryptoSigner]) -> bool:
+        """Publish the newest parts; whether anything but the timestamp changed.
+
+        A snapshot is renewed when half of its validity is left, so that most renewals cost robots the timestamp alone.
+        """
+        snapshot = self.published.snapshot.signed
+        is_new = self._meta() != snapshot.meta
+        meta = self.published.timestamp.signed.snapshot_meta
+        if is_new or snapshot.expires - self.now < self.place.validity / 2:
+            meta = self._write_snapshot(tuple(snapshot_signers))
+        self._write_timestamp(meta, tuple(timestamp_signers))
+        self._forget()
+        return is_new
+
+    def _meta(self) -> dict[str, MetaFile]:
+        return {f"{role}.json": meta_file(part.version, part.content) for role, part in self.parts.items()}
+
+    def _write_snapshot(self, signers: tuple[CryptoSigner, ...]) -> MetaFile:
+        version = int(self.published.snapshot.signed.version) + 1
+        while True:
+            snapshot = Snapshot(version=version, expires=self.now + self.place.validity, meta=self._meta())
+            content = signed_bytes(snapshot, signers)
+            self.lock.check()
+            if self.place.files.write_new(metadata_path(SNAPSHOT_ROLE, version), content):
+                return meta_file(version, content)
+            version += 1  # of a process that was killed before it published it
+
+    def _write_timestamp(self, snapshot: MetaFile, signers: tuple[CryptoSigner, ...]) -> None:
+        version = int(self.published.timestamp.signed.version) + 1
+        timestamp = Timestamp(version=version, expires=self.now + self.place.validity, snapshot_meta=snapshot)
+        content = signed_bytes(timestamp, signers)
+        self.lock.check()
+        self.place.files.write(metadata_path(TIMESTAMP_ROLE, version), content)
+        versions = {TIMESTAMP_ROLE: version, SNAPSHOT_ROLE: snapshot.version}
+        keep_seen(self.place.keys, {**versions, **{role: part.version for role, part in self.parts.items()}})
+
+    def _forget(self) -> None:
+        """Remove metadata that no robot reads any more. What cannot be removed now costs room and nothing else."""
+        versions = {SNAPSHOT_ROLE: int(self.published.snapshot.signed.version)}
+        versions |= {role: part.version for role, part in self.parts.items() if role != TARGETS_ROLE}
+        for role, version in versions.items():
+            if version > KEPT_VERSIONS:
+                with suppress(FleetError):
+                    self.place.files.remove(metadata_path(role, version - KEPT_VERSIONS))
+
+
+@contextmanager
+def drafting(place: Place, now: datetime) -> Iterator[Draft]:
+    """Hold the lock and yield a draft that begins with the newest metadata.
+
+    Raises:
+        FleetError: There is no repository, it cannot be reached or verified, went back, or its root has expired.
+    """
+    with repository_lock(place.files) as lock:
+        published = place.published()
+        check_seen(place.keys, published.versions, place.files.name)
+        check_offline(published, now)
+        keep_seen(place.keys, published.versions)
+        parts = {TARGETS_ROLE: published.parts[TARGETS_ROLE]}
+        parts |= {role: newest(place.files, published, role) for role in DELEGATED}
+        yield Draft(place, published, lock, now, parts)
+
+
+def check_offline(published: Published, now: datetime) -> None:
+    """Raise FleetError when the metadata that the root keys sign has expired: robots refuse all that is published."""
+    for role in (ROOT_ROLE, TARGETS_ROLE):
+        if published.expiries[role] <= now:
+            raise FleetError(
+                f"the {role} metadata expired at {published.expiries[role].isoformat()}",
+                needed="metadata that the root keys have renewed: robots refuse everything below it",
+                fix="robot-assets fleet refresh --root-key ROOT_1.pem --root-key ROOT_2.pem",
+            )
+
+
+def expected_key(keys: Path, role: str, delegator: Root | Targets) -> CryptoSigner:
+    """The private key of a role that is here, which has to be the one that robots expect. Raises FleetError."""
+    signer = role_key(keys, role)
+    expected = delegator.get_delegated_role(role).keyids
+    if signer.public_key.keyid not in expected:
+        raise FleetError(
+            f"{key_file(keys, role)} is another key than that of the role {role}: {signer.public_key.keyid[:8]}",
+            needed=f"the private key of {' or '.join(keyid[:8] for keyid in expected)}, which robots expect",
+            fix=f"robot-assets fleet keys   # then copy the present {role}.pem to {shown_path(keys)}",
+        )
+    return signer
