@@ -7,8 +7,10 @@ from dataclasses import dataclass
 
 from robot_assets.lineage.audit import History
 from robot_assets.lineage.errors import LineageError
+from robot_assets.lineage.record import Record
 
-_Key = tuple[str, str]
+Key = tuple[str, str]
+"""Name and data version of an asset."""
 
 
 @dataclass(frozen=True)
@@ -37,47 +39,68 @@ def carriers(wanted: str, digits: str, artifacts: Collection[str], history: Hist
         artifacts: Names of the assets that are searched.
         history: Materializations and their records.
     """
-    known: dict[_Key, frozenset[_Key]] = {}
+    ancestry = Ancestry(history)
     found = []
     for asset, version in history.holders(""):
         if asset not in artifacts:
             continue
         is_latest = history.latest_version(asset) == version
-        for name, one in sorted(_made_of((asset, version), history, known)):
+        for name, one in sorted(ancestry.below((asset, version))):
             if name == wanted and one.startswith(digits):
                 found.append(Carrier(asset, version, is_latest, one))
     return sorted(found, key=lambda one: (one.asset, not one.is_latest))
 
 
-def _made_of(head: _Key, history: History, known: dict[_Key, frozenset[_Key]]) -> frozenset[_Key]:
-    """Every version below ``head``; each is read once, whatever the number of artifacts."""
-    entered: set[_Key] = set()
-    path = [(head, iter(_inputs(head, history)))]
-    below: dict[_Key, set[_Key]] = {head: set()}
-    while path:
-        key, rest = path[-1]
-        following = next(rest, None)
-        if following is None:
-            path.pop()
-            known[key] = frozenset(below[key])
-            if path:
-                below[path[-1][0]] |= below[key]
-            continue
-        below[key].add(following)
-        if following in known:
-            below[key] |= known[following]
-        elif following not in entered:
-            entered.add(following)
-            below[following] = set()
-            path.append((following, iter(_inputs(following, history))))
-    return known[head]
+class Ancestry:
+    """What versions are made of, by their records.
 
+    Args:
+        history: Materializations and their records; each record is read once.
+    """
 
-def _inputs(key: _Key, history: History) -> Iterator[_Key]:
-    """The inputs of all materializations of a version: the same bytes may have been made of several versions."""
-    asset, version = key
-    for made in history.materializations(asset, version):
-        try:
-            yield from history.record(asset, made.number).inputs.items()
-        except LineageError:  # a record that is missing or damaged is a problem of the audit of that version
-            continue
+    def __init__(self, history: History) -> None:
+        self._history = history
+        self._records: dict[Key, tuple[Record, ...]] = {}
+        self._known: dict[Key, frozenset[Key]] = {}
+
+    def records(self, key: Key) -> tuple[Record, ...]:
+        """The records of all materializations of a version; the same bytes may have been made several times."""
+        if key not in self._records:
+            self._records[key] = tuple(self._read(*key))
+        return self._records[key]
+
+    def below(self, head: Key) -> frozenset[Key]:
+        """Every version that ``head`` was made of; each is read once, whatever the number of artifacts."""
+        if head in self._known:
+            return self._known[head]
+        entered: set[Key] = set()
+        path = [(head, iter(self._inputs(head)))]
+        below: dict[Key, set[Key]] = {head: set()}
+        while path:
+            key, rest = path[-1]
+            following = next(rest, None)
+            if following is None:
+                path.pop()
+                self._known[key] = frozenset(below[key])
+                if path:
+                    below[path[-1][0]] |= below[key]
+                continue
+            below[key].add(following)
+            if following in self._known:
+                below[key] |= self._known[following]
+            elif following not in entered:
+                entered.add(following)
+                below[following] = set()
+                path.append((following, iter(self._inputs(following))))
+        return self._known[head]
+
+    def _inputs(self, key: Key) -> Iterator[Key]:
+        for record in self.records(key):
+            yield from record.inputs.items()
+
+    def _read(self, asset: str, version: str) -> Iterator[Record]:
+        for made in self._history.materializations(asset, version):
+            try:
+                yield self._history.record(asset, made.number)
+            except LineageError:  # a record that is missing or damaged is a problem of the audit of that version
+                continue
