@@ -9,7 +9,7 @@ import shlex
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,19 +26,36 @@ class Outcome:
 
     Attributes:
         code: Its exit code; None: it did not start, took too long, or was ended by a signal.
-        what: That in words, with the last line that it printed: ```check-bus` exited with 3: no bus``.
+        how: That in words, with the last line that it printed, such as ``exited with 3: no bus``.
+        name: The command as a person would type it.
+        signal: What ended it; None: no signal.
     """
 
     code: int | None
-    what: str
+    how: str
+    name: str
+    signal: int | None = None
+
+    @property
+    def what(self) -> str:
+        """A sentence such as ```check-bus can0` exited with 3: no bus``."""
+        return f"`{self.name}` {self.how}"
 
 
-def run(command: Sequence[str], limit_s: float) -> Outcome:
+def run(
+    command: Sequence[str], limit_s: float, environment: Mapping[str, str] | None = None, pass_fds: Sequence[int] = ()
+) -> Outcome:
     """Run a command in a session of its own; what is left of it after ``limit_s`` seconds is killed.
 
     A process that it leaves in the background keeps nobody waiting, though it has the output open.
+
+    Args:
+        command: Program and arguments.
+        limit_s: Seconds.
+        environment: Of the command; by default that of this process.
+        pass_fds: File descriptors that it inherits.
     """
-    name = f"`{escaped(shlex.join(command))}`"
+    name = escaped(shlex.join(command))
     try:
         process = subprocess.Popen(
             command,
@@ -47,16 +64,18 @@ def run(command: Sequence[str], limit_s: float) -> Outcome:
             stderr=subprocess.STDOUT,
             start_new_session=True,
             bufsize=0,
+            env=environment,
+            pass_fds=pass_fds,
         )
     except (OSError, ValueError) as error:  # ValueError: a NUL in an argument
         why = error.strerror if isinstance(error, OSError) else error
-        return Outcome(None, f"{name} does not start: {why}")
+        return Outcome(None, f"does not start: {why}", name)
     try:
         output = _read_until_end(process, time.monotonic() + limit_s)
     finally:
         _end(process)
     if output is None:
-        return Outcome(None, f"{name} did not end within {limit_s:g} s")
+        return Outcome(None, f"did not end within {limit_s:g} s", name)
     return _outcome(name, process.returncode, _last_line(output))
 
 
@@ -93,8 +112,10 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 
 def _outcome(name: str, code: int, last: str) -> Outcome:
-    how = f"exited with {code}" if code >= 0 else f"was ended by {signal_name(-code)}"
-    return Outcome(code if code >= 0 else None, f"{name} {how}" + (f": {last}" if last else ""))
+    said = f": {last}" if last else ""
+    if code >= 0:
+        return Outcome(code, f"exited with {code}{said}", name)
+    return Outcome(None, f"was ended by {signal_name(-code)}{said}", name, -code)
 
 
 def _last_line(output: bytes) -> str:
