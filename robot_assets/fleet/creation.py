@@ -38,7 +38,7 @@ FIRST = 1
 def create_metadata(place: Place, root_keys: RootKeys, online: Mapping[str, CryptoSigner], now: datetime) -> None:
     """Write the first metadata, and the root where the project trusts it.
 
-    A call that was interrupted is repeated with the same keys: nobody trusts anything before ``timestamp.json`` is there.
+    A call that was interrupted is repeated with the same keys: without ``timestamp.json`` nobody trusts anything.
 
     Raises:
         FleetError: There is a repository already, one of other keys, or a file cannot be written.

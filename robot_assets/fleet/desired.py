@@ -1,7 +1,7 @@
 """What params.yaml and the project's folder say of a fleet: its robots with their public keys, and its repository.
 
-``data/fleet/root.json`` is the root metadata that robots start from, ``data/fleet/robots.yaml`` has the public key of each
-enrolled robot (``robot: ed25519:...``); both are in git.
+``data/fleet/root.json`` is the root metadata that robots start from, ``data/fleet/robots.yaml`` has the public key of
+each enrolled robot (``robot: ed25519:...``); both are in git.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Private keys of a distribution repository: ``ROLE.pem`` each in one folder, readable by its owner alone.
 
-The folder is the one that ``$ROBOT_ASSETS_FLEET_KEYS`` names, else ``.robot_assets/keys/fleet`` in the project. The keys
-of the root are in a folder of their own, which is moved offline. No key is ever in the store or in the repository.
+The folder is the one that ``$ROBOT_ASSETS_FLEET_KEYS`` names, else ``.robot_assets/keys/fleet`` in the project. The
+keys of the root are in a folder of their own, which is moved offline. No key is ever in the store or in the repository.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@
     reports/GROUP/ROBOT.json     the last report of each robot, signed by it (robot_assets.fleet.reports)
     locks/                       who is writing (robot_assets.fleet.lock); robots ignore it
 
-Roles: root and targets (threshold, offline), snapshot and timestamp, and two delegations of targets with different keys:
-``releases`` says what is authentic, ``assignments`` says which robot gets what now.
+Roles: root and targets (threshold, offline), snapshot and timestamp, and two delegations of targets with different
+keys: ``releases`` says what is authentic, ``assignments`` says which robot gets what now.
 """
 
 from __future__ import annotations

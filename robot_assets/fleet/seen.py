@@ -1,7 +1,7 @@
 """The highest versions of metadata that this machine has seen: a repository that goes back is an error.
 
-A file beside the private keys. On a cluster the keys are mounted read-only and pods remember nothing; there, robots are the
-ones that refuse older versions.
+A file beside the private keys. On a cluster the keys are mounted read-only and pods remember nothing; there, robots are
+the ones that refuse older versions.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def check_seen(keys: Path, versions: Mapping[str, int], name: str) -> None:
             raise FleetError(
                 f"{name} went back: its {role} metadata has version {versions[role]}, and version {seen} was seen here",
                 needed=f"version {seen} or later: robots that have seen it refuse older ones",
-                fix="robot-assets fleet refresh --repair   # after a backup was restored: goes on from the highest version",
+                fix="robot-assets fleet refresh --repair   # where a backup was restored: goes on above that version",
             )
 
 
