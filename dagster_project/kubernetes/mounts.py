@@ -1,14 +1,15 @@
-"""Mounts and variables of step pods: image name, cache of the node, device files of a Jetson, signing key.
+"""Mounts and variables of step pods: image name, cache of the node, device files of a Jetson, signing keys.
 
 All are merged DEEP, after placement: they add to the volumes, mounts and variables of the run launcher.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
-from robot_assets.cluster.spec import CacheSpec, cache_of, pool_of
+from robot_assets.cluster.spec import CacheSpec, FleetKeysSpec, cache_of, pool_of
+from robot_assets.fleet.desired import KEYS_VARIABLE
 from robot_assets.lineage.record import IMAGE_VARIABLE
 from robot_assets.pipeline.params import Params
 from robot_assets.pipeline.placement import image_name
@@ -24,12 +25,18 @@ _FILES = (
 )
 _KEY_FOLDER = "/run/robot-assets"
 _KEY_FILE = "signing.pem"
+_FLEET_KEYS_FOLDER = "/run/robot-assets-fleet"
 _GROUP = 10001
 """The group of the images' user. Without an ``fsGroup``, only root can read a mounted secret."""
 
 
-def mounts_of(params: Params, pool: str) -> Iterator[dict[str, Any]]:
-    """Yields further layers of Kubernetes configuration for the steps of a pool.
+def mounts_of(params: Params, pool: str, fleet_keys: Sequence[str] = ()) -> Iterator[dict[str, Any]]:
+    """Yields further layers of Kubernetes configuration for a step.
+
+    Args:
+        params: The parameters of its project.
+        pool: Its pool.
+        fleet_keys: Roles of the distribution repository with whose keys it signs.
 
     Raises:
         ParamsError: Its image is in an environment variable that is not set.
@@ -43,6 +50,8 @@ def mounts_of(params: Params, pool: str) -> Iterator[dict[str, Any]]:
         yield device_view()
     if pool in params.targets and params.execution.signing_key is not None:
         yield signing_key(params.execution.signing_key)
+    if sources := _fleet_sources(params.execution.fleet_keys, fleet_keys):
+        yield fleet_keys_volume(sources)
 
 
 def node_cache(cache: CacheSpec) -> dict[str, Any]:
@@ -92,6 +101,28 @@ def signing_key(secret: str) -> dict[str, Any]:
         },
         "pod_spec_config": {
             "volumes": [{"name": "signing-key", "secret": {"secretName": secret, "defaultMode": 0o400}}],
+            "securityContext": {"fsGroup": _GROUP},
+        },
+    }
+
+
+def _fleet_sources(secrets: FleetKeysSpec, roles: Sequence[str]) -> list[dict[str, Any]]:
+    """The keys of some roles and of no other, also when one Secret has them all."""
+    named = [(role, secret) for role in roles if (secret := secrets.secret_of(role)) is not None]
+    return [
+        {"secret": {"name": secret, "items": [{"key": f"{role}.pem", "path": f"{role}.pem"}]}} for role, secret in named
+    ]
+
+
+def fleet_keys_volume(sources: list[dict[str, Any]]) -> dict[str, Any]:
+    """Private keys of the distribution repository, only for the steps that sign with them."""
+    return {
+        "container_config": {
+            "env": [{"name": KEYS_VARIABLE, "value": _FLEET_KEYS_FOLDER}],
+            "volume_mounts": [{"name": "fleet-keys", "mountPath": _FLEET_KEYS_FOLDER, "readOnly": True}],
+        },
+        "pod_spec_config": {
+            "volumes": [{"name": "fleet-keys", "projected": {"sources": sources, "defaultMode": 0o400}}],
             "securityContext": {"fsGroup": _GROUP},
         },
     }

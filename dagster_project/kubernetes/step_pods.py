@@ -31,7 +31,7 @@ from robot_assets.cluster.pod import POOL_LABEL
 from robot_assets.cluster.retry import requested_memory
 from robot_assets.cluster.spec import pool_of
 from robot_assets.pipeline.params import Params
-from robot_assets.pipeline.placement import POOL_TAG, image_name
+from robot_assets.pipeline.placement import KEYS_TAG, POOL_TAG, image_name
 
 _QUIET_S = 60
 """An image pull is logged only after this time."""
@@ -191,7 +191,8 @@ class StepPods(K8sStepHandler):
         """Adds image, memory of this attempt, label of the pool, and mounts of the pool."""
         context = super()._get_container_context(step_handler_context)
         key = self._get_step_key(step_handler_context)
-        pool = step_handler_context.step_tags[key].get(POOL_TAG)
+        tags = step_handler_context.step_tags[key]
+        pool = tags.get(POOL_TAG)
         if pool is None:
             return context
         run_id = step_handler_context.execute_step_args.run_id
@@ -207,7 +208,9 @@ class StepPods(K8sStepHandler):
             pod_template_spec_metadata={"labels": {POOL_LABEL: pool}},
             job_metadata={"labels": {POOL_LABEL: pool}},
         )
-        layers = [own, *map(UserDefinedDagsterK8sConfig.from_dict, mounts_of(self._params, pool))]
+        fleet_keys = tuple(filter(None, tags.get(KEYS_TAG, "").split(",")))
+        mounts = mounts_of(self._params, pool, fleet_keys)
+        layers = [own, *map(UserDefinedDagsterK8sConfig.from_dict, mounts)]
         for layer in layers:
             context = context.merge(K8sContainerContext(run_k8s_config=layer))
         return context

@@ -25,10 +25,14 @@ from robot_assets.pipeline.registry import with_kinds
 def produced_assets(params: Params, graph: Mapping[str, Stage]) -> list[dg.AssetsDefinition]:
     """One asset for every stage that is not observed."""
     return [
-        produced_asset(stage, kind, name, placed(params, stage.pool))
+        produced_asset(stage, kind, name, placed(params, stage.pool, _fleet_keys(kind)))
         for stage, kind, name in with_kinds(graph)
         if not stage.is_observed
     ]
+
+
+def _fleet_keys(kind: StageKind) -> tuple[str, ...]:
+    return kind.production.fleet_keys if kind.production else ()
 
 
 def produced_asset(stage: Stage, kind: StageKind, name: AssetName, place: Mapping[str, Any]) -> dg.AssetsDefinition:

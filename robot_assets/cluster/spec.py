@@ -183,6 +183,23 @@ class PoolSpec(Spec):
         return self
 
 
+class FleetKeysSpec(Spec):
+    """Secrets with the private keys of the distribution repository of the fleet; the keys of the root stay offline."""
+
+    releases: ObjectName | None = Field(
+        default=None, description="the Secret with releases.pem, which says what is authentic; for steps of release/*"
+    )
+    rollout: ObjectName | None = Field(
+        default=None,
+        description="the Secret with assignments.pem, snapshot.pem and timestamp.pem, which say who gets what now; for "
+        "steps of rollout/*",
+    )
+
+    def secret_of(self, role: str) -> ObjectName | None:
+        """The Secret with the key of a role."""
+        return self.releases if role == "releases" else self.rollout
+
+
 class ExecutionSpec(Spec):
     """The ``execution`` section of params.yaml. Keys that are not given default to the run launcher's settings."""
 
@@ -194,6 +211,7 @@ class ExecutionSpec(Spec):
         default=None,
         description="the Secret with signing.pem, the key that signs engines; for the steps of targets",
     )
+    fleet_keys: FleetKeysSpec = FleetKeysSpec()
     cache: CacheSpec | None = Field(
         default=None, description="the artifact cache of a node; none: each pod fetches all objects that it needs"
     )

@@ -101,6 +101,8 @@ class Production:
         judge: The verdict of each gate that is asked for, by name; None for a kind without gates.
         is_signed: Whether each version gets signed provenance, and a check that its lineage is intact.
         precheck: Raises what would end a long ``run`` late, and makes nothing: so it is no part of the code version.
+        fleet_keys: Roles of the distribution repository with whose private keys ``run`` signs. On a cluster its steps
+            get these keys, and no other step does.
     """
 
     description: str
@@ -112,6 +114,7 @@ class Production:
     judge: Callable[[GateStep], Mapping[str, Verdict]] | None = None
     is_signed: bool = False
     precheck: Callable[[Step], Any] | None = None
+    fleet_keys: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

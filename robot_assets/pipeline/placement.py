@@ -11,7 +11,7 @@ Only on a cluster: with ``execution.kind: local`` no op has a tag or a pool.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from robot_assets.cluster.spec import (
@@ -30,6 +30,8 @@ from robot_assets.pipeline.params import Params
 
 CONFIG_TAG = "dagster-k8s/config"
 POOL_TAG = "robot_assets/pool"
+KEYS_TAG = "robot_assets/fleet_keys"
+"""Roles of the distribution repository whose private keys a step gets, separated by commas."""
 GPU = "nvidia.com/gpu"
 
 
@@ -57,10 +59,12 @@ def tags_of(params: Params, pool: str) -> dict[str, Any]:
     return {CONFIG_TAG: config, POOL_TAG: pool}
 
 
-def placed(params: Params, pool: str) -> dict[str, Any]:
+def placed(params: Params, pool: str, fleet_keys: Sequence[str] = ()) -> dict[str, Any]:
     """Arguments for ``dg.asset`` and ``dg.asset_check``: op tags, and the concurrency pool where one is limited."""
-    limited = params.execution.kind == "kubernetes" and concurrency_limit(params.pools, pool) is not None
-    return {"op_tags": tags_of(params, pool), "pool": pool if limited else None}
+    is_cluster = params.execution.kind == "kubernetes"
+    limited = is_cluster and concurrency_limit(params.pools, pool) is not None
+    keys = {KEYS_TAG: ",".join(fleet_keys)} if is_cluster and fleet_keys else {}
+    return {"op_tags": tags_of(params, pool) | keys, "pool": pool if limited else None}
 
 
 def concurrency_limits(params: Params) -> dict[str, int]:
