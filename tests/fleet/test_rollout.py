@@ -173,9 +173,9 @@ class TestFailures:
         assert len(found.install) == 9  # the failed one has a place, and is never listed
 
     def test_started_robots_stay_listed_when_failures_stop_it(self):
-        found = decided(*fleet((baked, 5), (proving, 2), (failed, 3), (waiting, 10)))
+        found = decided(*fleet((baked, 5), (proving, 1), (failed, 3), (waiting, 11)))
         assert found.phase is Phase.STOPPED
-        assert found.install == tuple(robots(7))
+        assert found.install == tuple(robots(6))  # and the tenth place of the batch stays free
 
     def test_a_count_stops_it_too(self):
         reports = fleet((baked, 50), (failed, 3), (waiting, 47))
@@ -252,6 +252,10 @@ class TestOrders:
             "batch 2 of 3: 1 of 2 robots baked, needed 2; paused: nobody new may have it; 1 robot would be next; "
             "in progress: r001"
         )
+
+    def test_a_pause_leaves_places_free(self):
+        assert decided(*fleet((baked, 1), (waiting, 2))).install == ("r000", "r001")
+        assert decided(*fleet((baked, 1), (waiting, 2)), paused=True).install == ("r000",)
 
     def test_a_complete_rollout_is_complete_though_paused(self):
         assert decided(*fleet((baked, 3)), paused=True).phase is Phase.DONE
