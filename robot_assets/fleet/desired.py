@@ -30,6 +30,7 @@ KEYS_VARIABLE = "ROBOT_ASSETS_FLEET_KEYS"
 """Folder of the private keys of the repository; default: ``.robot_assets/keys/fleet`` in the project."""
 ROBOT = re.compile(r"[a-z0-9][a-z0-9_.-]{0,62}")
 """Ids of robots: they are names of files in the repository."""
+ROBOT_NEEDED = "at most 63 lower-case letters, digits, '_', '-' and '.', a letter or digit first"
 
 
 def open_repository(root: Path, fleet: FleetSpec) -> Repository:
@@ -75,7 +76,7 @@ def parse_robots(content: bytes, path: Path) -> dict[str, PublicKey]:
         return {}
     if not isinstance(document, Mapping):
         raise _wrong(path, f"it is {shown_value(document)}", "lines such as robot_1: ed25519:...")
-    keys = {robot_id(robot, path): _key(robot, line, path) for robot, line in document.items()}
+    keys = {_id(robot, path): _key(robot, line, path) for robot, line in document.items()}
     of_key: dict[PublicKey, str] = {}
     for robot, key in keys.items():
         if (other := of_key.setdefault(key, robot)) != robot:
@@ -83,12 +84,11 @@ def parse_robots(content: bytes, path: Path) -> dict[str, PublicKey]:
     return keys
 
 
-def robot_id(given: object, path: Path) -> str:
+def _id(given: object, path: Path) -> str:
     """``given`` where it is the id of a robot. Raises FleetError."""
     if isinstance(given, str) and ROBOT.fullmatch(given):
         return given
-    needed = "at most 63 lower-case letters, digits, '_', '-' and '.', a letter or digit first"
-    raise _wrong(path, f"{shown_value(given)} is no id of a robot", needed)
+    raise _wrong(path, f"{shown_value(given)} is no id of a robot", ROBOT_NEEDED)
 
 
 def _key(robot: object, line: object, path: Path) -> PublicKey:
