@@ -1,4 +1,4 @@
-"""What this device is. Probed in a process of its own: that imports the runtimes of engines, which the agent does not."""
+"""What this device is. Probed in a process of its own, since that imports the runtimes of engines."""
 
 from __future__ import annotations
 

@@ -23,10 +23,10 @@ def _verify(release: Path, robot: RobotSpec) -> None:
     verify(release, robot)
 
 
-def _recalled(release: Path, robot: RobotSpec, recalls: Iterable[Recall]) -> Recall | None:
-    from robot_assets.agent.verify_process import recalled
+def _recalled(release: Path, version: str, recalls: Iterable[Recall]) -> Recall | None:
+    from robot_assets.fleet.recall import recalled
 
-    return recalled(release, robot, recalls)
+    return recalled(release, version, recalls)
 
 
 def _prove(release: Path, robot: RobotSpec) -> None:
@@ -35,16 +35,16 @@ def _prove(release: Path, robot: RobotSpec) -> None:
     prove(release, robot)
 
 
-def _is_healthy(robot: RobotSpec, since: float) -> bool:
-    from robot_assets.agent.health import is_healthy
+def _why_unhealthy(robot: RobotSpec, since: float) -> str | None:
+    from robot_assets.agent.health import check
 
-    return is_healthy(robot, since)
+    return check(robot, since)
 
 
-def _is_busy(robot: RobotSpec) -> bool:
-    from robot_assets.agent.busy import is_busy
+def _why_busy(robot: RobotSpec) -> str | None:
+    from robot_assets.agent.busy import check
 
-    return is_busy(robot)
+    return check(robot)
 
 
 def _on_switch(robot: RobotSpec) -> None:
@@ -57,6 +57,15 @@ def _send(robot: RobotSpec, report: Report | None) -> bool:
     from robot_assets.agent.reporting import send
 
     return send(robot, report)
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("robot-assets")
+    except PackageNotFoundError:
+        return ""
 
 
 def _boot_id() -> str:
@@ -80,27 +89,30 @@ class Parts:
         verify: Whether a downloaded release is what trusted keys have signed, within the budgets of the robot; raises
             a RobotAssetsError that says why not.
         prove: Gates of the robot on a release that is in place; raises a RobotAssetsError when one fails.
-        is_healthy: Whether what serves is healthy; signs of life count from a time on (seconds since the epoch).
-        is_busy: Whether the robot must not switch now.
+        why_unhealthy: Why what serves is not healthy; None: it is. Signs of life count from a time on (seconds since
+            the epoch).
+        why_busy: Why the robot must not switch now; None: it may.
         on_switch: Makes what serves load ``current``; raises an AgentError when that fails.
-        recalled: The recall that a release on this robot falls under; None: none.
+        recalled: The recall that a release on this robot, with its data version, falls under; None: none.
         send: Delivers a report, else keeps it; without a report, delivers the one that was kept. Whether none is left.
         device: What this device is.
         now: The robot's clock.
         monotonic: Seconds that only increase.
         boot_id: Changes with each start of the device.
+        version: Version of robot-assets.
         log: Writes a line to the log.
     """
 
     verify: Callable[[Path, RobotSpec], None] = _verify
     prove: Callable[[Path, RobotSpec], None] = _prove
-    is_healthy: Callable[[RobotSpec, float], bool] = _is_healthy
-    is_busy: Callable[[RobotSpec], bool] = _is_busy
+    why_unhealthy: Callable[[RobotSpec, float], str | None] = _why_unhealthy
+    why_busy: Callable[[RobotSpec], str | None] = _why_busy
     on_switch: Callable[[RobotSpec], None] = _on_switch
-    recalled: Callable[[Path, RobotSpec, Iterable[Recall]], Recall | None] = _recalled
+    recalled: Callable[[Path, str, Iterable[Recall]], Recall | None] = _recalled
     send: Callable[[RobotSpec, Report | None], bool] = _send
     device: Callable[[], Device] = probe_device
     now: Callable[[], datetime] = _now
     monotonic: Callable[[], float] = time.monotonic
     boot_id: Callable[[], str] = _boot_id
+    version: Callable[[], str] = _version
     log: Callable[[str], None] = _log

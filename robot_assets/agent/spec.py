@@ -18,6 +18,7 @@ class HealthSpec(Spec):
     file: Path | None = None
     max_age_s: float = Field(default=10, gt=0, description="age of the file beyond which what serves is not healthy")
     command: tuple[str, ...] = ()
+    start_s: float = Field(default=60, ge=0, description="time in which what serves has to become healthy again")
 
 
 class BusySpec(Spec):

@@ -4,18 +4,30 @@ Folders below ``state`` of robot.yaml::
 
     state.json            this file
     current -> sets/ID    what serves; replaced by one rename
-    sets/ID/              complete, verified releases: the current one, the last good one, and the next one. ID: 32 hex digits
+    sets/ID/              complete, verified releases: the current one, the last good one, and the next one.
+                          ID: 32 hex digits
     downloads/ID/         the files of a release that is being downloaded; resumed by range
     tuf/                  trusted metadata (python-tuf)
     assignments.json      the last verified assignments, for decisions without a network
     outbox.json           the last report, until it is delivered
+    lock                  held by the one agent that works here
 """
 
 from __future__ import annotations
 
+import fcntl
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Final, Literal
 
+from pydantic import Field, ValidationError
+
+from robot_assets.core.publishing import make_durable
 from robot_assets.core.spec import Spec
+from robot_assets.fleet.errors import AgentError
 from robot_assets.fleet.reports import Failure, State
 
 STATE_FILE = "state.json"
@@ -25,7 +37,23 @@ DOWNLOADS = "downloads"
 TUF = "tuf"
 ASSIGNMENTS_FILE = "assignments.json"
 OUTBOX = "outbox.json"
+LOCK = "lock"
 FORMAT: Final = 1
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_LARGEST_BYTES = 1 << 20
+
+
+class SeenVersion(Spec):
+    """The highest version of a role's metadata that was seen, and the keys that signed it.
+
+    Attributes:
+        version: Number.
+        keys: Ids and threshold of the keys; with other keys the versions may begin anew (TUF specification, 5.3.11).
+    """
+
+    version: int
+    keys: str
 
 
 class AgentState(Spec):
@@ -39,11 +67,13 @@ class AgentState(Spec):
         boot_id: ``/proc/sys/kernel/random/boot_id`` when the present switch began.
         starts: Starts of the agent since then: a set that crashes the device is rolled back at the next start.
         failed: Releases that are not tried again.
-        committed: Releases that this robot has proven and still has.
+        committed: Releases that this robot has proven and still has, the last one last.
         sequence: Of the last report.
         known_time: Latest time that is known to have passed, ISO 8601 UTC: bounds a wrong clock from below.
         healthy_s: Seconds of health since the commit.
         why: Why it is held, waits, or went back.
+        versions: Highest metadata versions seen, by role: protects from a rollback when ``tuf/`` is lost.
+        conditions: Digest of what a release is judged by here; ``failed`` is forgotten when it changes.
     """
 
     format: Literal[1] = FORMAT
@@ -59,3 +89,113 @@ class AgentState(Spec):
     known_time: str = ""
     healthy_s: float = 0
     why: str = ""
+    versions: dict[str, SeenVersion] = Field(default_factory=dict)
+    conditions: str = ""
+
+    def has_failed(self, release: str) -> str | None:
+        """Why a release failed on this robot; None: it did not."""
+        return next((one.reason for one in self.failed if one.release == release), None)
+
+
+def set_id(release: str) -> str:
+    """Name of the folder of a release: its data version without ``.dir``.
+
+    Raises:
+        AgentError: It is not a data version; nothing outside decides on paths here.
+    """
+    name = release.removesuffix(".dir")
+    if not _ID.fullmatch(name):
+        raise AgentError(
+            f"the release {release[:60]!r} is not a data version",
+            needed="32 hexadecimal digits and .dir",
+            fix="robot-assets fleet status   # where the rollout is published",
+        )
+    return name
+
+
+def read_state(folder: Path) -> AgentState:
+    """The state in a folder; a new one where there is none.
+
+    Raises:
+        AgentError: ``state.json`` is damaged, or of a newer version of robot-assets.
+    """
+    path = folder / STATE_FILE
+    try:
+        with path.open("rb") as stream:
+            content = stream.read(_LARGEST_BYTES)
+    except FileNotFoundError:
+        return AgentState()
+    try:
+        return AgentState.model_validate_json(content)
+    except ValidationError:
+        raise AgentError(
+            f"{path} is not the state of an agent",
+            needed="the file as the agent wrote it",
+            fix=f"mv {path} {path}.damaged   # the agent then verifies its sets and downloads what is missing",
+        ) from None
+
+
+def write_state(folder: Path, state: AgentState) -> None:
+    """Replace ``state.json``: after this call a loss of power leaves the new state, before it the old one.
+
+    Raises:
+        OSError: The disk is full, read-only or broken; the old state is there.
+    """
+    replace_file(folder / STATE_FILE, state.model_dump_json(indent=1).encode() + b"\n")
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file durably.
+
+    Raises:
+        OSError: It cannot be written; the old one is there.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staging = path.with_name(f".{path.name}.part")  # one writer: the agent that has the lock
+    try:
+        with staging.open("wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(staging, path)
+        make_durable([path.parent])
+    except OSError:
+        remove_if_possible(staging)
+        raise
+
+
+def remove_if_possible(path: Path) -> None:
+    """Remove a file of no importance; on a disk that refuses, it stays."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError:
+        return
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the state folder: one agent works in it at a time. The lock ends with the process, however it ends.
+
+    Raises:
+        AgentError: Another process has it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise _in_use(folder, os.read(handle, 20).decode("ascii", "replace").strip()) from None
+        os.ftruncate(handle, 0)
+        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _in_use(folder: Path, pid: str) -> AgentError:
+    return AgentError(
+        f"another agent works in {folder}" + (f", process {pid}" if pid.isdigit() else ""),
+        needed="one agent for one state folder",
+        fix="robot-assets agent status   # or stop it: systemctl stop robot-assets-agent",
+    )
