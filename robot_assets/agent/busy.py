@@ -22,11 +22,6 @@ def check(robot: RobotSpec) -> str | None:
     return (_file(spec.file) if spec.file else None) or (_command(spec.command) if spec.command else None)
 
 
-def is_busy(robot: RobotSpec) -> bool:
-    """Whether the robot must not switch now."""
-    return check(robot) is not None
-
-
 def _file(path: Path) -> str | None:
     try:
         path.lstat()

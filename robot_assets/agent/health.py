@@ -107,11 +107,6 @@ def check(robot: RobotSpec, since: float = 0.0) -> str | None:
     return _watch(robot.health, since).check() if robot.health else None
 
 
-def is_healthy(robot: RobotSpec, since: float = 0.0) -> bool:
-    """Whether what serves is healthy, see :func:`check`."""
-    return check(robot, since) is None
-
-
 @lru_cache(maxsize=8)
 def _watch(spec: HealthSpec, since: float) -> HealthWatch:
     """One watch for each start of what serves: the time of the last look is compared with the next one."""

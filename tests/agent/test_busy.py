@@ -25,7 +25,6 @@ def robot(tmp_path, **given):
 
 def test_a_robot_that_does_not_say_so_is_not_busy(tmp_path):
     assert busy.check(robot(tmp_path)) is None
-    assert not busy.is_busy(robot(tmp_path))
 
 
 def test_a_file_that_exists_is_busy(tmp_path):
@@ -33,7 +32,6 @@ def test_a_file_that_exists_is_busy(tmp_path):
     assert busy.check(spec) is None
     (tmp_path / "moving").symlink_to("nowhere")
     assert busy.check(spec) == f"{tmp_path / 'moving'} exists"
-    assert busy.is_busy(spec)
 
 
 def test_a_path_that_cannot_be_looked_at_is_busy(tmp_path):

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from robot_assets.agent.health import HealthWatch, check, is_healthy
+from robot_assets.agent.health import HealthWatch, check
 from robot_assets.agent.spec import HealthSpec, RobotSpec
 
 START = 1_000.0
@@ -147,10 +147,10 @@ def test_looks_are_remembered_from_one_call_to_the_next(tmp_path):
     file.touch()
     future = time.time() + 5000
     os.utime(file, (future, future))
-    assert not is_healthy(spec)
+    assert check(spec) is not None
     file.touch()
-    assert is_healthy(spec)
-    assert not is_healthy(spec, since=time.time() + 1000)
+    assert check(spec) is None
+    assert check(spec, since=time.time() + 1000) is not None
 
 
 @pytest.mark.parametrize(
