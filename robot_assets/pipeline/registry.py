@@ -18,12 +18,15 @@ from robot_assets.pipeline.kinds import (
     checkpoint,
     dataset,
     engine,
+    fleet,
     onnx,
     platform,
     profile,
     ptq,
     qat,
     raw,
+    release,
+    rollout,
     sensitivity,
     source,
     weights,
@@ -45,6 +48,9 @@ STAGE_KINDS: tuple[StageKind, ...] = (
     sensitivity.KIND,
     engine.KIND,
     profile.KIND,
+    release.KIND,
+    fleet.KIND,
+    rollout.KIND,
 )
 """The kinds of this package."""
 

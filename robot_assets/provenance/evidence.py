@@ -37,6 +37,7 @@ class Provenance:
         asset: Name of the engine.
         version: Its data version.
         run_id: The run that built it.
+        dependencies: Everything that it was made of, as ``resolvedDependencies`` of the statement has it.
     """
 
     subjects: Mapping[str, str]
@@ -45,6 +46,7 @@ class Provenance:
     asset: str
     version: str
     run_id: str
+    dependencies: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -186,6 +188,7 @@ def _provenance(predicate: Any, subjects: Mapping[str, str], signer: PublicKey) 
         asset=str(build["externalParameters"]["asset"]),
         version=str(build["internalParameters"]["dataVersion"]),
         run_id=str(run["metadata"]["invocationId"]),
+        dependencies=tuple(build["resolvedDependencies"]),
     )
 
 

@@ -88,9 +88,22 @@ def take_reference(engine: Path, onnx: Path, dataset: Path) -> tuple[Reference, 
     return _small(Reference(images, heads)), len(recorded.indices)
 
 
+@dataclass(frozen=True)
+class BuiltRelease:
+    """The result of a build.
+
+    Attributes:
+        bundle: What the release has.
+        figures: For each model, what its gates have measured, as their signed results state it.
+    """
+
+    bundle: Bundle
+    figures: Mapping[str, Mapping[str, Any]]
+
+
 def build_release(
     group: str, target: str, models: Sequence[Ingredients], trust: Trust, out: Path, notices: Sequence[Path] = ()
-) -> Bundle:
+) -> BuiltRelease:
     """Write a release to ``out``: as a whole or not at all. The same ingredients give the same bytes.
 
     Args:
@@ -120,7 +133,8 @@ def build_release(
             files=tuple(_files(staging)),
         )
         write_json(staging / BUNDLE_FILE, bundle.model_dump(mode="json"))
-        return parse_bundle((staging / BUNDLE_FILE).read_bytes())
+        parsed = parse_bundle((staging / BUNDLE_FILE).read_bytes())
+    return BuiltRelease(parsed, {name: found.figures for name, found in described.items()})
 
 
 @dataclass(frozen=True)
@@ -130,6 +144,7 @@ class _Described:
     manifest: Manifest
     model: BundledModel
     envelopes: tuple[bytes, ...]
+    figures: Mapping[str, Any]
 
 
 def _described(one: Ingredients, trust: Trust) -> _Described:
@@ -149,7 +164,8 @@ def _described(one: Ingredients, trust: Trust) -> _Described:
         budgets=judged_budgets(evidence.gates),
         tolerance_share=_tolerance_share(evidence.gates, one.recorded_images / len(one.reference.images)),
     )
-    return _Described(manifest, model, envelopes)
+    figures = {name: value for gate in evidence.gates.figures.values() for name, value in gate.items()}
+    return _Described(manifest, model, envelopes, figures)
 
 
 def _tolerance_share(gates: GateResults, ratio: float) -> float:

@@ -130,7 +130,9 @@ def verify_release(
     first = (_check_bundle(bundle, group), contents, check_fingerprint(bundle, here))
     if not contents.passed:
         return Verification(release, bundle, first)
-    checks = [check for name in bundle.models for check in _check_model(release, bundle, name, trusted, here, demanded)]
+    checks = [
+        check for name in bundle.models for check in _check_model(release, bundle, name, trusted, here, demanded or {})
+    ]
     return Verification(release, bundle, (*first, *checks))
 
 
@@ -213,55 +215,76 @@ def _check_bundle(bundle: Bundle, group: str | None) -> Check:
     return Check("bundle", True, f"{plural(len(bundle.models), 'engine')} of the group {_shown(bundle.group)}")
 
 
-def _check_model(
-    release: Path,
-    bundle: Bundle,
-    name: str,
-    trusted: Trust,
-    here: Platform,
-    demanded: Mapping[str, float | None] | None,
-) -> Iterator[Check]:
-    """All checks of one engine."""
-    try:
-        folder = release / bundle.models[name].folder
-        subjects = read_subjects(folder)
-        evidence = gather(read_envelopes(folder), subjects, trusted)
-    except (ProvenanceError, OSError) as error:
-        why = error.found if isinstance(error, RobotAssetsError) else str(error)
-        yield Check(f"{name}: engine", False, why, _DOWNLOAD_AGAIN)
-        return
-    found = _Found(name, bundle, bundle.models[name], subjects, evidence, _manifest(folder))
-    for check in _checks(found, trusted, here, demanded or {}):
-        fix = "" if check.passed else _FIXES.get(check.name, check.fix).replace("GROUP", bundle.group)
-        yield replace(check, name=f"{name}: {check.name}", fix=fix)
-
-
 @dataclass(frozen=True)
-class _Found:
-    """What was read of one engine."""
+class BundledEngine:
+    """One engine of a release, as it was read.
+
+    Attributes:
+        name: Of the model.
+        bundle: The bundle of the release.
+        subjects: Its files.
+        evidence: What trusted keys have signed about them.
+        manifest: Its manifest; the reason where there is none.
+    """
 
     name: str
     bundle: Bundle
-    model: BundledModel
     subjects: Sequence[Subject]
     evidence: Evidence
     manifest: Manifest | EngineError
 
-
-def _checks(found: _Found, trusted: Trust, here: Platform, demanded: Mapping[str, float | None]) -> Iterator[Check]:
-    files = check_files(found.evidence, found.subjects)
-    yield check_manifest(found.manifest, found.subjects)
-    yield check_signature(found.evidence, trusted)
-    yield files
-    yield check_gates(found.evidence)
-    yield _check_identity(found)
-    yield _check_budgets(found, demanded)
-    if isinstance(found.manifest, Manifest):
-        yield check_platform(found.manifest.platform, found.manifest.platform_fingerprint, here)
-        yield _check_decoder(found.manifest)
+    @property
+    def model(self) -> BundledModel:
+        """What the bundle states of it."""
+        return self.bundle.models[self.name]
 
 
-def _check_identity(found: _Found) -> Check:
+def read_engine(release: Path, bundle: Bundle, name: str, trusted: Trust) -> BundledEngine:
+    """Read an engine of a release, and verify the statements beside it.
+
+    Raises:
+        ProvenanceError: Its files cannot be read.
+    """
+    folder = release / bundle.models[name].folder
+    subjects = read_subjects(folder)
+    evidence = gather(read_envelopes(folder), subjects, trusted)
+    return BundledEngine(name, bundle, subjects, evidence, _manifest(folder))
+
+
+def check_statements(engine: BundledEngine, trusted: Trust, demanded: Mapping[str, float | None]) -> Iterator[Check]:
+    """Whether an engine is the signed one that the bundle names, with all gates passed, by budgets as demanded."""
+    yield check_manifest(engine.manifest, engine.subjects)
+    yield check_signature(engine.evidence, trusted)
+    yield check_files(engine.evidence, engine.subjects)
+    yield check_gates(engine.evidence)
+    yield _check_identity(engine)
+    yield _check_budgets(engine, demanded)
+
+
+def _check_model(
+    release: Path, bundle: Bundle, name: str, trusted: Trust, here: Platform, demanded: Mapping[str, float | None]
+) -> Iterator[Check]:
+    """All checks of one engine on a robot."""
+    try:
+        engine = read_engine(release, bundle, name, trusted)
+    except (ProvenanceError, OSError) as error:
+        why = error.found if isinstance(error, RobotAssetsError) else str(error)
+        yield Check(f"{name}: engine", False, why, _DOWNLOAD_AGAIN)
+        return
+    checks = [*check_statements(engine, trusted, demanded), *_check_device(engine.manifest, here)]
+    for check in checks:
+        fix = "" if check.passed else _FIXES.get(check.name, check.fix).replace("GROUP", bundle.group)
+        yield replace(check, name=f"{name}: {check.name}", fix=fix)
+
+
+def _check_device(manifest: Manifest | EngineError, here: Platform) -> Iterator[Check]:
+    """Whether an engine can run on a device, and its heads be read there."""
+    if isinstance(manifest, Manifest):
+        yield check_platform(manifest.platform, manifest.platform_fingerprint, here)
+        yield _check_decoder(manifest)
+
+
+def _check_identity(found: BundledEngine) -> Check:
     """Whether the signed engine is the one that the bundle names, of this model and target."""
     made, stated = found.evidence.provenance, found.model
     wrong = []
@@ -278,7 +301,7 @@ def _check_identity(found: _Found) -> Check:
     return Check("identity", True, f"{stated.asset} {stated.version}, as bundle.json states")
 
 
-def _differences(manifest: Manifest, found: _Found) -> Iterator[str]:
+def _differences(manifest: Manifest, found: BundledEngine) -> Iterator[str]:
     """Where the manifest of an engine and the bundle differ."""
     stated = {
         "task": (manifest.interface.task, found.model.task),
@@ -290,7 +313,7 @@ def _differences(manifest: Manifest, found: _Found) -> Iterator[str]:
             yield f"its {what} is {_shown(is_of)}, bundle.json states {_shown(said)}"
 
 
-def _check_budgets(found: _Found, demanded: Mapping[str, float | None]) -> Check:
+def _check_budgets(found: BundledEngine, demanded: Mapping[str, float | None]) -> Check:
     """Whether the budgets in the signed results are those of the bundle, and at least as tight as demanded."""
     if found.evidence.gates is None:
         return Check("budgets", False, "without signed gate results, its budgets are unknown", _OTHER_RELEASE)
