@@ -59,15 +59,6 @@ def _send(robot: RobotSpec, report: Report | None) -> bool:
     return send(robot, report)
 
 
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("robot-assets")
-    except PackageNotFoundError:
-        return ""
-
-
 def _boot_id() -> str:
     return BOOT_ID.read_text().strip() if BOOT_ID.exists() else ""
 
@@ -99,7 +90,6 @@ class Parts:
         now: The robot's clock.
         monotonic: Seconds that only increase.
         boot_id: Changes with each start of the device.
-        version: Version of robot-assets.
         log: Writes a line to the log.
     """
 
@@ -114,5 +104,4 @@ class Parts:
     now: Callable[[], datetime] = _now
     monotonic: Callable[[], float] = time.monotonic
     boot_id: Callable[[], str] = _boot_id
-    version: Callable[[], str] = _version
     log: Callable[[str], None] = _log

@@ -15,6 +15,7 @@ Folders below ``state`` of robot.yaml::
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import re
@@ -42,6 +43,7 @@ FORMAT: Final = 1
 
 _ID = re.compile(r"[0-9a-f]{32}")
 _LARGEST_BYTES = 1 << 20
+_RESERVED_BYTES = 1 << 16
 
 
 class SeenVersion(Spec):
@@ -138,10 +140,15 @@ def read_state(folder: Path) -> AgentState:
 def write_state(folder: Path, state: AgentState) -> None:
     """Replace ``state.json``: after this call a loss of power leaves the new state, before it the old one.
 
+    The space of the next write is reserved: going back from a bad release is possible on a full disk.
+
     Raises:
         OSError: The disk is full, read-only or broken; the old state is there.
     """
-    replace_file(folder / STATE_FILE, state.model_dump_json(indent=1).encode() + b"\n")
+    path = folder / STATE_FILE
+    replace_file(path, state.model_dump_json(indent=1).encode() + b"\n")
+    with contextlib.suppress(OSError), _staging(path).open("wb") as spare:
+        os.posix_fallocate(spare.fileno(), 0, _RESERVED_BYTES)
 
 
 def replace_file(path: Path, content: bytes) -> None:
@@ -151,25 +158,23 @@ def replace_file(path: Path, content: bytes) -> None:
         OSError: It cannot be written; the old one is there.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    staging = path.with_name(f".{path.name}.part")  # one writer: the agent that has the lock
+    staging = _staging(path)
+    handle = os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644)
     try:
-        with staging.open("wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(staging, path)
-        make_durable([path.parent])
-    except OSError:
-        remove_if_possible(staging)
-        raise
+        view = memoryview(content)
+        while view:
+            view = view[os.write(handle, view) :]
+        os.ftruncate(handle, len(content))
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+    os.replace(staging, path)
+    make_durable([path.parent])
 
 
-def remove_if_possible(path: Path) -> None:
-    """Remove a file of no importance; on a disk that refuses, it stays."""
-    try:
-        path.unlink(missing_ok=True)
-    except OSError:
-        return
+def _staging(path: Path) -> Path:
+    """Where a file is written before it has its name. There is one writer: the agent that has the lock."""
+    return path.with_name(f".{path.name}.part")
 
 
 @contextmanager

@@ -8,6 +8,7 @@ ends the agent: it is held, says why, and what serves goes on serving.
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,6 +17,7 @@ from robot_assets.agent import recovery
 from robot_assets.agent.device import Device, differences
 from robot_assets.agent.download import Download, Throttle
 from robot_assets.agent.parts import Parts
+from robot_assets.agent.reporting import compose, next_sequence, should_send
 from robot_assets.agent.sets import Sets, sha256_of
 from robot_assets.agent.spec import RobotSpec
 from robot_assets.agent.state import ASSIGNMENTS_FILE, AgentState, replace_file, write_state
@@ -23,6 +25,7 @@ from robot_assets.agent.transport import Transport, Unreachable, transport_of
 from robot_assets.agent.trusted import Known, TrustedRepository, parse_assignments
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.core.os_errors import system_error
+from robot_assets.core.text import escaped
 from robot_assets.fleet.assignments import Assignments, Recall
 from robot_assets.fleet.errors import AgentError
 from robot_assets.fleet.reports import IN_PROGRESS, Failure, Report, State
@@ -85,11 +88,13 @@ class Agent:
         self.is_stopping = False
         """Set by a signal: a download stops at its next chunk."""
         self._state: AgentState | None = None
+        self._unread = AgentState()
         self._trouble: RobotAssetsError | None = None
         self._health = Health()
         self._healthy_s = 0.0
         self._is_proven = False
         self._download: tuple[str, Download] | None = None
+        self._is_download_open = False
         self._prepared: str | None = None
         self._device: tuple[float, Device] | None = None
         self._verified_at = 0.0
@@ -98,12 +103,17 @@ class Agent:
         self._last_report: Report | None = None
         self._reported_at = 0.0
         self._is_report_delivered = True
-        self._logged = ""
+        self._logged: dict[str, str] = {}
 
     @property
     def state(self) -> AgentState:
         """The present state."""
-        return self._state or AgentState()
+        return self._state or self._unread
+
+    @property
+    def is_downloading(self) -> bool:
+        """Whether a download was interrupted after some time, to look at what is assigned, and goes on at once."""
+        return self._is_download_open
 
     def once(self) -> AgentState:
         """Look at what is assigned, and do what can be done about it now."""
@@ -113,7 +123,7 @@ class Agent:
 
     def step(self, *, is_poll: bool = False) -> AgentState:
         """Go on without a new look; used while a release is proven."""
-        self._notes = []
+        self._notes, self._is_download_open = [], False
         if self._state is not None:
             try:
                 self._go_on()
@@ -131,8 +141,8 @@ class Agent:
         try:
             self._start()
         except (RobotAssetsError, OSError) as error:
-            self._hold(error)
-            self._state = None
+            self._state = None  # read again at the next poll; a state that was not read is not replaced
+            self._unread = AgentState(state=State.HELD, why=_in_three_parts(error).found)
             return False
         return True
 
@@ -350,7 +360,9 @@ class Agent:
         reusable = self.sets.reusable(but=release)
         download.reserve(reusable, int(self.robot.reserve_mib * MIB))
         until = self.parts.monotonic() + max(self.robot.poll_s, min(self.robot.report_s, 60.0))
-        return download.run(self.transport, reusable, lambda: self.is_stopping or self.parts.monotonic() > until)
+        is_complete = download.run(self.transport, reusable, lambda: self.is_stopping or self.parts.monotonic() > until)
+        self._is_download_open = not is_complete
+        return is_complete
 
     def _verified(self, release: str) -> bool:
         """Verify the files of a release; one that does not verify has failed."""
@@ -526,7 +538,7 @@ class Agent:
             self._count_without_health()
             return False
         now = self.parts.monotonic()
-        self._healthy_s += self._health.see(self.parts.why_unhealthy(self.robot, 0.0), now)
+        self._healthy_s += self._health.see(self.parts.why_unhealthy(self.robot, self.sets.switched_at), now)
         since = self._health.unhealthy_from
         if since is None:
             return False
@@ -578,8 +590,11 @@ class Agent:
 
     def _save(self, **changes: object) -> None:
         """Make changes of the state durable. Only then are they true."""
+        old = self._state
         new = self.state.model_copy(update={**changes, "healthy_s": self._healthy_s})
-        if self._state is None or _steady(new) != _steady(self.state):
+        if old is not None and _steady(new) == _steady(old):
+            new = new.model_copy(update={"why": old.why})
+        else:
             write_state(self.robot.state, new)
         self._state = new
 
@@ -591,57 +606,47 @@ class Agent:
         report = self._report()
         now = self.parts.monotonic()
         if self._is_due(report, now):
-            self._is_report_delivered = self._send(report)
             self._last_report, self._reported_at = report, now
+            self._is_report_delivered = self._send(report)
         elif is_poll and not self._is_report_delivered:
             self._is_report_delivered = self._send(None)
 
     def _send(self, report: Report | None) -> bool:
-        try:
-            if report is not None:
+        if report is not None and self._state is not None:
+            try:
                 self._save(sequence=report.sequence)
+            except OSError:  # from a full disk it is sent all the same; the clock orders it after a loss of power
+                self._state = self.state.model_copy(update={"sequence": report.sequence})
+        try:
             return self.parts.send(self.robot, report)
-        except (RobotAssetsError, OSError):
+        except (RobotAssetsError, OSError) as error:
+            self._log_once(f"the report cannot be delivered: {_in_three_parts(error).found}")
             return False
 
     def _is_due(self, report: Report, now: float) -> bool:
-        last = self._last_report
-        if last is None or _facts(report) != _facts(last):
-            return True
-        if last.healthy_s < self._bake_s <= report.healthy_s:
-            return True
-        silence_s = self.assignments.silence_s / 3 if self.assignments else self.robot.report_s
-        limit = min(self.robot.report_s, silence_s) if report.state in IN_PROGRESS else self.robot.report_s
-        return now - self._reported_at >= limit
+        silence_s = self.assignments.silence_s if self.assignments else math.inf
+        passed_s = now - self._reported_at
+        limits = {"report_s": self.robot.report_s, "silence_s": silence_s, "bake_s": self._bake_s}
+        return should_send(self._last_report, report, passed_s, **limits)
 
     def _report(self) -> Report:
-        state = self.state
+        now = self.parts.now()
+        state = self.state.model_copy(update={"healthy_s": round(self._healthy_s, 1)})
         device = self._device[1] if self._device else Device("")
-        return Report(
-            robot=self.robot.robot,
-            group=self.robot.group,
-            sequence=state.sequence + 1,
-            at=self.parts.now().isoformat(timespec="seconds"),
-            state=state.state,
-            running=state.current,
-            healthy_s=round(self._healthy_s, 1),
-            working_on=state.next,
-            why=state.why,
-            failed=state.failed,
-            proven=state.committed,
-            fingerprint=device.fingerprint,
-            platform=device.platform,
-            agent=self.parts.version(),
-        )
+        return compose(self.robot, state, device, now, next_sequence(state.sequence, now))
 
     def _log(self) -> None:
         state = self.state
         line = f"{state.state}: release {state.current or 'none'}"
         line += f", next {state.next}" if state.next and state.next != state.current else ""
-        line += f": {state.why}" if state.why else ""
-        if _without_numbers(line) != self._logged:
-            self._logged = _without_numbers(line)
-            self.parts.log(line)
+        self._log_once(line + (f": {state.why}" if state.why else ""))
+
+    def _log_once(self, line: str) -> None:
+        """Write a line to the log, not again until another one was written in its place."""
+        subject = line.partition(":")[0] if line.startswith("the report") else "state"
+        if self._logged.get(subject) != _without_numbers(line):
+            self._logged[subject] = _without_numbers(line)
+            self.parts.log(escaped(line))
 
 
 def is_within(window: QuietSpec, now: datetime) -> bool:
@@ -680,9 +685,3 @@ def _without_numbers(text: str) -> str:
 def _steady(state: AgentState) -> AgentState:
     """The state without what changes all the time: that is written with the next report."""
     return state.model_copy(update={"healthy_s": 0.0, "why": _without_numbers(state.why)})
-
-
-def _facts(report: Report) -> Report:
-    return report.model_copy(
-        update={"sequence": 0, "at": "", "healthy_s": 0.0, "why": _without_numbers(report.why), "platform": {}}
-    )
