@@ -187,9 +187,10 @@ def _draw_cells(axes: Axes, cells: Sequence[tuple[str, Status]], grid: _Grid, to
     gap = 4 if grid.has_names else 2 if grid.width > 9 else 1
     corners = [_corner(index, grid, top) for index in range(len(cells))]
     looks = [_LOOKS[status] for _, status in cells]
-    # Edges are one pixel wide, and inside of the cell.
-    patches = [Rectangle((x + 0.5, y + 0.5), grid.width - gap - 1, grid.height - gap - 1) for x, y in corners]
     has_edges = grid.width >= _EDGED_MIN
+    inset = 0.5 if has_edges else 0.0  # an edge of one pixel is inside of its cell
+    width, height = grid.width - gap - 2 * inset, grid.height - gap - 2 * inset
+    patches = [Rectangle((x + inset, y + inset), width, height) for x, y in corners]
     collection = PatchCollection(
         patches,
         facecolors=[look.fill if has_edges or look.fill != CARD else look.edge for look in looks],

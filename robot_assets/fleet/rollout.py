@@ -15,7 +15,7 @@ from functools import cached_property
 from math import ceil
 from typing import TYPE_CHECKING
 
-from robot_assets.core.text import escaped, listed, plural
+from robot_assets.core.text import escaped, listed
 from robot_assets.fleet.reports import IN_PROGRESS, State
 from robot_assets.fleet.spec import percent
 
@@ -270,7 +270,7 @@ class _Progress:
     def _too_many(self) -> str:
         most = self.policy.failures_max
         is_exceeded = most is not None and self.failures > most
-        return f"{plural(self.failures, 'robot')} failed, and failures_max is {most}" if is_exceeded else ""
+        return f"{_robots(self.failures)} failed, and failures_max is {most}" if is_exceeded else ""
 
     def _too_large_a_share(self) -> str:
         """Of the batch, and not of those that have reported yet: else the first failure would be 100 %."""
@@ -279,7 +279,7 @@ class _Progress:
             return ""
         share = f"{100 * self.failures / places:.3g} %"
         return (
-            f"{self.failures} of {plural(places, 'robot')} failed, {share}, and failures_share_max is "
+            f"{self.failures:,} of {_robots(places)} failed, {share}, and failures_share_max is "
             f"{self.policy.failures_share_max:g}"
         )
 
@@ -290,8 +290,8 @@ class _Progress:
         if places - failed >= self.needed:
             return ""
         return (
-            f"batch {self.batch} needs {self.needed} of {plural(places, 'robot')} baked "
-            f"(success_share_min: {self.policy.success_share_min:g}), and {failed} failed"
+            f"batch {self.batch} needs {self.needed:,} of {_robots(places)} baked "
+            f"(success_share_min: {self.policy.success_share_min:g}), and {failed:,} failed"
         )
 
     @cached_property
@@ -350,12 +350,12 @@ def _is_baking(progress: _Progress) -> bool:
 
 
 def _figures(progress: _Progress) -> str:
-    baked = f"{progress.baked} of {plural(progress.size, 'robot')} baked, needed {progress.needed}"
+    baked = f"{progress.baked:,} of {_robots(progress.size)} baked, needed {progress.needed:,}"
     return f"batch {progress.batch} of {len(progress.sizes)}: {baked}"
 
 
 def _complete(progress: _Progress) -> str:
-    baked = f"{progress.baked} of {plural(len(progress.looks), 'robot')} baked"
+    baked = f"{progress.baked:,} of {_robots(len(progress.looks))} baked"
     return _joined(baked, *_by_status(progress, (*FAILURES, *_OFF)))
 
 
@@ -364,14 +364,14 @@ def _paused(progress: _Progress) -> str:
     return _joined(
         _figures(progress),
         "paused: nobody new may have it",
-        f"{plural(waiting, 'robot')} would be next" if waiting else "",
+        f"{_robots(waiting)} would be next" if waiting else "",
         *_by_status(progress, (Status.IN_PROGRESS, Status.COMMITTED, *FAILURES)),
     )
 
 
 def _next_batch(progress: _Progress) -> str:
     following = progress.sizes[progress.batch]
-    return f"batch {progress.batch + 1}, {plural(following, 'robot')} in all, waits for approval"
+    return f"batch {progress.batch + 1}, {_robots(following)} in all, waits for approval"
 
 
 def _returning(progress: _Progress) -> str:
@@ -420,6 +420,10 @@ def _named(what: str, looks: Iterable[_Look], note: str = "") -> str:
 
 def _window(window: WindowSpec | None) -> str:
     return f" (switch from {window.start:%H:%M} to {window.end:%H:%M} {window.timezone})" if window else ""
+
+
+def _robots(count: int) -> str:
+    return f"{count:,} {'robot' if count == 1 else 'robots'}"
 
 
 def _one_line(text: str) -> str:
