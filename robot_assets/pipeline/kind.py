@@ -140,10 +140,13 @@ class Observer:
         project: What there is to observe.
         nodes: Reads the device of a target from its cluster nodes, and says which. None: nodes cannot be asked from
             here, and such a device has the version that was observed last.
+        is_step: Whether a step asks. What many reports say is not read again by each step, which would find another
+            version than the one that it was started for: such an asset has the version that was observed last.
     """
 
     project: Project
     nodes: Callable[[str], tuple[Platform, str]] | None = None
+    is_step: bool = False
 
     def once(self, what: str, read: Callable[[], _T]) -> _T:
         """The answer of ``read`` when it was first asked for ``what``."""

@@ -22,8 +22,8 @@ def observe(observer: Observer, asset: str) -> Sighting | None:
 
 
 def observed_version(project: Project, asset: str) -> str | None:
-    """Its present version; None as in :func:`observe`. Raises RobotAssetsError."""
-    sighting = observe(Observer(project), asset)
+    """Its present version for a step; None as in :func:`observe`. Raises RobotAssetsError."""
+    sighting = observe(Observer(project, is_step=True), asset)
     return sighting.version if sighting else None
 
 

@@ -261,5 +261,6 @@ KIND = StageKind(
         facts=facts,
         page=page,
         judge=judge,
+        fleet_keys=("releases",),
     ),
 )
