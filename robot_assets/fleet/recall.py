@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from robot_assets.provenance.public_key import Trust
 
 KEY_PREFIX = "ed25519:"
-_DIGITS_MIN = 8
+DIGITS_MIN = 8
 _ASSET = "urn:robot-assets:asset:"
 _CODE = "urn:robot-assets:code:"
 
@@ -62,10 +62,10 @@ def recalled(release: Path, version: str, recalls: Iterable[Recall], trust: Trus
     return next((recall for recall in recalls if match(parts, recall.hash) is not None), None)
 
 
-def match(parts: Iterable[Part], digest: str) -> Part | None:
-    """The part that ``digest`` names: its first digits, at least 8, or the line of a signing key."""
+def match(parts: Iterable[Part], digest: str, digits_min: int = DIGITS_MIN) -> Part | None:
+    """The part that ``digest`` names: its first digits, or the line of a signing key; fewer digits name nothing."""
     needle = key_id(digest) if digest.startswith(KEY_PREFIX) else bare(digest)
-    if needle is None or len(needle) < _DIGITS_MIN:
+    if needle is None or len(needle) < digits_min:
         return None
     return next((part for part in parts if part.digest.startswith(needle)), None)
 
