@@ -1,6 +1,7 @@
 """Every operation of this process that changes a folder: traced, and interrupted by a kill or by an error of the disk.
 
-Wraps the calls of ``os`` and the files of ``open``; a file's writes are counted as they reach the system, behind the buffer.
+Wraps the calls of ``os`` and the files of ``open``; writes of a file are counted as they reach the system, behind its
+buffer.
 ``test_crash_matrix`` compares the trace with that of strace, so that nothing passes beside the wrapper.
 """
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robot_assets.agent import download
 from robot_assets.core import publishing
 
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
@@ -48,7 +50,7 @@ class Op:
 
 
 Interrupt = Callable[[int, Op], str | None]
-"""Called before each operation with its number from 0: raises OSError, kills, or returns ``half`` for half of a write."""
+"""Called before each operation with its number: raises OSError, kills, or returns ``half`` for half of a write."""
 
 
 class Trace:
@@ -135,7 +137,7 @@ class Trace:
             self.ops.pop()
             raise
 
-    def _contents(self) -> list[tuple[Any, str, Any]]:
+    def _contents(self) -> list[tuple[Any, str, Any]]:  # noqa: C901  # a wrapper for each call
         real = {
             name: getattr(os, name)
             for name in ("write", "pwrite", "fsync", "fdatasync", "sync", "ftruncate", "posix_fallocate", "sendfile")
@@ -147,7 +149,8 @@ class Trace:
                 path = _path_of(number)
                 if self.inside(path):
                     self.step(Op("fsync", path, inode=os.fstat(number).st_ino))
-                real[name](fd)
+                else:
+                    real[name](fd)
 
             return wrapper
 
@@ -180,14 +183,20 @@ class Trace:
 
         def everything() -> None:
             self.step(Op("sync", self.root))
-            real["sync"]()
+
+        reserve = download._allocate
+
+        def reserved(path: Path, size: int) -> None:
+            self.step(Op("allocate", str(path)))
+            reserve(path, size)
 
         filesystem = publishing._sync_filesystem
 
         def sync_filesystem(path: Any) -> None:
             if self.inside(_resolved(path)):
                 self.step(Op("sync", self.root))
-            filesystem(path)
+            else:
+                filesystem(path)
 
         return [
             (os, "write", write),
@@ -199,6 +208,7 @@ class Trace:
             (os, "posix_fallocate", allocate),
             (os, "sendfile", sendfile),
             (publishing, "_sync_filesystem", sync_filesystem),
+            (download, "_allocate", reserved),
         ]
 
     def write(self, fd: int, data: Any, call: Callable[[Any], int], at: int | None = None) -> int:

@@ -1,4 +1,4 @@
-"""An attacker of a distribution repository: who can write every file of it, and has the private keys that were stolen."""
+"""An attacker of a distribution repository, who can write every file of it and has the keys that were stolen."""
 
 from __future__ import annotations
 
@@ -17,8 +17,6 @@ from robot_assets.fleet import layout
 from robot_assets.fleet.assignments import Assignments
 from robot_assets.provenance.keys import load_key
 
-ONLINE = ("snapshot", "timestamp")
-
 
 @dataclass
 class Forger:
@@ -26,8 +24,9 @@ class Forger:
 
     Attributes:
         folder: Of the repository.
-        keys: Folder with ``ROLE.pem``.
-        stolen: Roles whose keys it uses; for the others it signs with a key of its own, under the name of the real one.
+        keys: Folder with ``ROLE.pem`` and ``root/root_1.pem``.
+        stolen: Names of the keys that it has, such as ``releases`` or ``root_1``; for the others it signs with a key of
+            its own, under the id of the real one.
     """
 
     folder: Path
@@ -55,18 +54,18 @@ class Forger:
         ids = list(metadata.signatures)
         metadata.signatures.clear()
         for keyid in ids:
-            signer = self._signer(role, keyid)
+            signer = self._signer(keyid)
             signature = signer.sign(metadata.signed_bytes)
             signature.keyid = keyid
             metadata.signatures[keyid] = signature
         content = metadata.to_bytes(JSONSerializer(compact=True))
         self.path(role, metadata.signed.version).write_bytes(content)
 
-    def _signer(self, role: str, keyid: str) -> CryptoSigner:
-        if role not in self.stolen:
-            return CryptoSigner.generate_ed25519()
-        signers = [load_key(path) for path in sorted(self.keys.glob(f"{_key_name(role)}*.pem"))]
-        return next((signer for signer in signers if signer.public_key.keyid == keyid), signers[0])
+    def _signer(self, keyid: str) -> CryptoSigner:
+        for path in sorted(self.keys.rglob("*.pem")):
+            if path.stem in self.stolen and (signer := load_key(path)).public_key.keyid == keyid:
+                return signer
+        return CryptoSigner.generate_ed25519()
 
     def edit(self, role: str, change: Callable[[Any], object], version: int | None = None) -> None:
         """Write the next version of a role's metadata, or ``version``, with a change."""
@@ -128,7 +127,3 @@ def in_days(days: float) -> Callable[[Any], None]:
         signed.expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
 
     return change
-
-
-def _key_name(role: str) -> str:
-    return "root" if role == "targets" else role

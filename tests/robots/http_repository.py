@@ -1,7 +1,7 @@
 """A distribution repository behind a real HTTP/1.1 server of this machine, which can be made to misbehave.
 
-Serves a folder with ``Range`` and ``ETag``, and takes reports by ``PUT``. An attack is a way to answer that is given for the
-paths that match a pattern.
+Serves a folder with ``Range`` and ``ETag``, and takes reports by ``PUT``. An attack is a way to answer, for the paths
+that match a pattern.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """What a loss of power may leave of a folder: what was not synced is lost, or half there, or zeros.
 
-A model of a file system that promises what POSIX does and no more (as ALICE has it, Pillai et al., OSDI 2014): the bytes of a
-file are durable after an fsync of the file, and a name after an fsync of its folder. A rename is atomic. Names of one folder
-become durable in their order; those of different folders, and bytes and names, in any.
+A model of a file system that promises what POSIX does and no more (as ALICE, Pillai et al., OSDI 2014): the bytes of a
+file are durable after an fsync of the file, and a name after an fsync of its folder. A rename is atomic. Names of one
+folder become durable in their order; those of different folders, and bytes and names, in any.
 """
 
 from __future__ import annotations
@@ -172,6 +172,8 @@ class Disk:
         data.extend(bytes(op.offset - len(data)))
 
     def _allocate(self, op: Op) -> None:
+        if op.inode == 0:  # a reservation, which keeps the size
+            return
         data = self._files[op.inode].data
         data.extend(bytes(max(0, op.offset - len(data))))
 
@@ -233,8 +235,8 @@ def halved(file: File) -> bytes:
 
 def zeroed(file: File) -> bytes:
     """The size is there and the bytes are not: zeros, as XFS and a preallocated file have them."""
-    kept = len(os.path.commonprefix([bytes(file.data), file.synced]))
-    return bytes(file.data[:kept]) + bytes(len(file.data) - kept)
+    has_grown = file.data.startswith(file.synced)
+    return (file.synced if has_grown else b"").ljust(len(file.data), b"\0")
 
 
 def kept(file: File) -> bytes:
