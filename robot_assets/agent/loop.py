@@ -41,11 +41,11 @@ def run(agent: Agent) -> None:
 
 def serve(agent: Agent, wait: Wait) -> None:
     """Poll until ``wait`` says that it is enough."""
-    is_ready = False
+    _guarded(agent, agent.recover)
+    notify("READY=1")  # what serves may start now: a release that made the device restart is rolled back
     while True:
-        state = _poll(agent)
-        notify(f"WATCHDOG=1\nSTATUS={_status(state)}" + ("" if is_ready else "\nREADY=1"))
-        is_ready = True
+        _guarded(agent, agent.once)
+        notify(f"WATCHDOG=1\nSTATUS={_status(agent.state)}")
         if _wait(agent, wait):
             return
 
@@ -61,13 +61,12 @@ def settle(agent: Agent, wait: Wait) -> AgentState:
         return state
 
 
-def _poll(agent: Agent) -> AgentState:
-    """One poll. A fault of the agent itself is logged, and does not end it either."""
+def _guarded(agent: Agent, step: Callable[[], object]) -> None:
+    """Do a step. A fault of the agent itself is logged, and does not end it either."""
     try:
-        return agent.once()
+        step()
     except Exception:
         agent.parts.log("".join(traceback.format_exc().splitlines(keepends=True)[-12:]).rstrip())
-        return agent.state
 
 
 def _wait(agent: Agent, wait: Wait) -> bool:
@@ -81,7 +80,7 @@ def _wait(agent: Agent, wait: Wait) -> bool:
         if wait(min(left, PROVING_S) if is_proving else left):
             return True
         if is_proving:
-            agent.step()
+            _guarded(agent, agent.step)
             notify("WATCHDOG=1")
     return agent.is_stopping
 

@@ -21,6 +21,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final, Literal
 
@@ -196,6 +197,35 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(handle)
+
+
+def note_look(folder: Path) -> None:
+    """Note that the repository was read just now: as the time of the file that was compared with it."""
+    with contextlib.suppress(OSError):
+        os.utime(folder / TUF / "timestamp.json")
+
+
+def last_look(folder: Path) -> datetime | None:
+    """When the repository was read last; None: not yet, as far as the disk shows."""
+    try:
+        return datetime.fromtimestamp((folder / TUF / "timestamp.json").stat().st_mtime, UTC)
+    except OSError:
+        return None
+
+
+def running_agent(folder: Path) -> int | None:
+    """Process of the agent that works in a folder; None: there is none."""
+    try:
+        handle = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return int(os.read(handle, 20).decode("ascii", "replace").strip() or 0)
+    finally:
+        os.close(handle)
+    return None
 
 
 def _in_use(folder: Path, pid: str) -> AgentError:

@@ -20,7 +20,7 @@ from robot_assets.agent.parts import Parts
 from robot_assets.agent.reporting import compose, next_sequence, should_send
 from robot_assets.agent.sets import Sets, sha256_of
 from robot_assets.agent.spec import RobotSpec
-from robot_assets.agent.state import ASSIGNMENTS_FILE, AgentState, replace_file, write_state
+from robot_assets.agent.state import ASSIGNMENTS_FILE, AgentState, note_look, replace_file, write_state
 from robot_assets.agent.transport import Transport, Unreachable, transport_of
 from robot_assets.agent.trusted import Known, TrustedRepository, parse_assignments
 from robot_assets.core.errors import RobotAssetsError
@@ -117,7 +117,7 @@ class Agent:
 
     def once(self) -> AgentState:
         """Look at what is assigned, and do what can be done about it now."""
-        if self._recover():
+        if self.recover():
             self._look()
         return self.step(is_poll=True)
 
@@ -134,7 +134,7 @@ class Agent:
 
     # ---- start ----------------------------------------------------------------------------------------------------
 
-    def _recover(self) -> bool:
+    def recover(self) -> bool:
         """Take up the state of the last process, once; whether that was possible."""
         if self._state is not None:
             return True
@@ -197,6 +197,7 @@ class Agent:
                 replace_file(self.robot.state / ASSIGNMENTS_FILE, look.content)
             self._save(versions=dict(look.versions), known_time=look.known_time)
             self.assignments = look.assignments
+            note_look(self.robot.state)
         except (RobotAssetsError, OSError) as error:
             self._trouble = _in_three_parts(error)
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from robot_assets.cli import (
+    agent,
     data,
     engine,
     fleet,
@@ -50,6 +51,7 @@ app.add_typer(platform.app, name="platform")
 app.add_typer(data.app, name="data")
 app.add_typer(provenance.key_app, name="key")
 app.add_typer(fleet.app, name="fleet")
+app.add_typer(agent.app, name="agent")
 
 
 @app.callback()
