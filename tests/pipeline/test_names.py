@@ -10,12 +10,12 @@ from robot_assets.pipeline.registry import kind_of, reserved_words, stage_kinds
 words = st.from_regex(r"[a-z][a-z0-9_]{0,20}", fullmatch=True)
 
 
-@given(st.sampled_from(sorted(stage_kinds())), words, words, words, words)
-def test_a_name_says_what_it_was_built_from(kind, dataset, model, target, weights):
+@given(st.sampled_from(sorted(stage_kinds())), words, words, words, words, words)
+def test_a_name_says_what_it_was_built_from(kind, dataset, model, target, weights, group):
     pattern = stage_kinds()[kind].pattern
     if model in reserved_words():  # which no model may be called
         return
-    given = {"dataset": dataset, "model": model, "target": target, "weights": weights}
+    given = {"dataset": dataset, "model": model, "target": target, "weights": weights, "group": group}
     built = pattern.name(**given)
     found = kind_of(built.asset)
     assert found is not None
