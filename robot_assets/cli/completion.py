@@ -26,6 +26,11 @@ def targets(incomplete: str) -> list[str]:
     return _completed(incomplete, lambda project: _section(project, "targets"))
 
 
+def groups(incomplete: str) -> list[str]:
+    """Groups of robots in params.yaml."""
+    return _completed(incomplete, lambda project: project.params.fleet.groups)
+
+
 def engines(incomplete: str) -> list[str]:
     """Assets that are engines."""
     from robot_assets.pipeline import names

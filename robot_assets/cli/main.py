@@ -14,6 +14,7 @@ from robot_assets.cli import (
     data,
     engine,
     fleet,
+    fleet_keys,
     init,
     inspection,
     model,
@@ -45,6 +46,9 @@ engine.app.command()(profile.profile)
 engine.app.command()(inspection.inspect)
 engine.app.command()(inspection.compare)
 model.app.command()(model_inspection.inspect)
+fleet.app.command()(fleet_keys.keys)
+fleet.app.command()(fleet_keys.rotate)
+fleet.app.command()(fleet_keys.refresh)
 app.add_typer(engine.app, name="engine")
 app.add_typer(model.app, name="model")
 app.add_typer(platform.app, name="platform")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from tuf.api.metadata import Root, Snapshot, Timestamp
 
+from robot_assets.core.paths import shown_path
 from robot_assets.core.publishing import publishing_file
 from robot_assets.fleet.draft import Place
 from robot_assets.fleet.errors import FleetError
@@ -55,6 +56,19 @@ def create_metadata(place: Place, root_keys: RootKeys, online: Mapping[str, Cryp
                 staging.write_bytes(root)
 
 
+def refuse_existing(place: Place) -> None:
+    """Raise FleetError before keys are made, where there is a repository, or a root that robots trust."""
+    is_there = place.files.has(metadata_path(TIMESTAMP_ROLE, FIRST))
+    if is_there and place.root.exists():
+        raise _exists(place)
+    if place.root.exists():
+        raise FleetError(
+            f"{place.root} exists, and {place.files.name} has no repository",
+            needed="the repository of that root, or no root: robots that trust it accept no other repository",
+            fix=f"restore the repository at fleet.url   # or, where no robot trusts it: rm {shown_path(place.root)}",
+        )
+
+
 def _write(place: Place, root_keys: RootKeys, online: Mapping[str, CryptoSigner], now: datetime) -> bytes:
     """Write all metadata; return that of the root."""
     public = {role: signer.public_key for role, signer in online.items()}
@@ -75,19 +89,22 @@ def _write(place: Place, root_keys: RootKeys, online: Mapping[str, CryptoSigner]
 
 def _own_root(place: Place, root_keys: RootKeys) -> bytes:
     """The root of a repository that this machine was making when it was interrupted; otherwise FleetError."""
-    exists = FleetError(
+    if place.root.exists():
+        raise _exists(place)
+    try:
+        content = place.files.read(metadata_path(ROOT_ROLE, FIRST))
+    except FileNotFoundError:
+        raise _exists(place) from None
+    where = place.files.where(metadata_path(ROOT_ROLE, FIRST))
+    root: Root = parse(content, Root, where, "restore it from a backup").signed
+    if set(root.roles[ROOT_ROLE].keyids) != {signer.public_key.keyid for signer in root_keys.signers}:
+        raise _exists(place)
+    return content
+
+
+def _exists(place: Place) -> FleetError:
+    return FleetError(
         f"{place.files.name} is a distribution repository already",
         needed="a place without one: a new root would lock out every robot that trusts the present one",
         fix="robot-assets fleet keys   # shows it; for another repository, set fleet.url in params.yaml",
     )
-    if place.root.exists():
-        raise exists
-    try:
-        content = place.files.read(metadata_path(ROOT_ROLE, FIRST))
-    except FileNotFoundError:
-        raise exists from None
-    where = place.files.where(metadata_path(ROOT_ROLE, FIRST))
-    root: Root = parse(content, Root, where, "restore it from a backup").signed
-    if set(root.roles[ROOT_ROLE].keyids) != {signer.public_key.keyid for signer in root_keys.signers}:
-        raise exists
-    return content

@@ -18,7 +18,7 @@ from tuf.api.metadata import MetaFile, Root, Snapshot, TargetFile, Targets, Time
 from robot_assets.core.paths import shown_path
 from robot_assets.fleet.errors import FleetError
 from robot_assets.fleet.files import Files
-from robot_assets.fleet.keys import key_file, role_key
+from robot_assets.fleet.keys import has_next_key, key_file, next_key_file, read_key, role_key
 from robot_assets.fleet.lock import Lock, repository_lock
 from robot_assets.fleet.metadata import (
     ROOT_ROLE,
@@ -31,7 +31,16 @@ from robot_assets.fleet.metadata import (
     parse,
     signed_bytes,
 )
-from robot_assets.fleet.published import DELEGATED, REPAIR, Part, Published, newest, read_published, read_root
+from robot_assets.fleet.published import (
+    DELEGATED,
+    REPAIR,
+    Part,
+    Published,
+    newest,
+    no_repository,
+    read_published,
+    read_root,
+)
 from robot_assets.fleet.seen import check_seen, keep_seen
 
 if TYPE_CHECKING:
@@ -64,6 +73,8 @@ class Place:
 
     def published(self) -> Published:
         """The published metadata, verified. Raises FleetError."""
+        if not self.root.exists() and not self.files.has(metadata_path(TIMESTAMP_ROLE, 0)):
+            raise no_repository(self.files)
         return read_published(self.files, read_root(self.root), str(self.root))
 
 
@@ -89,12 +100,25 @@ class Draft:
         """The private key of a role, which has to be the one that robots expect. Raises FleetError."""
         return expected_key(self.place.keys, role, delegator)
 
-    def write_delegated(self, role: str, files: Iterable[TargetFile], signers: Iterable[CryptoSigner]) -> None:
-        """Write the next version of a delegated role. Robots see it after ``publish``."""
-        version = self.parts[role].version + 1
-        content = signed_bytes(new_delegated(version, files, self.now), signers)
-        self.write_new(metadata_path(role, version), content)
-        self.parts[role] = Part(role, parse(content, Targets, role, REPAIR), content)
+    def write_delegated(
+        self, role: str, files: Iterable[TargetFile], signers: Iterable[CryptoSigner], above: int = 0
+    ) -> None:
+        """Write the next version, above ``above``, of a delegated role. Robots see it after ``publish``."""
+        version = max(self.parts[role].version, above) + 1
+        self.write_part(role, new_delegated(version, files, self.now), signers)
+
+    def write_part(self, role: str, content: Targets, signers: Iterable[CryptoSigner]) -> None:
+        """Write metadata of ``targets`` or of a delegated role. Robots see it after ``publish``."""
+        written = signed_bytes(content, signers)
+        self.write_new(metadata_path(role, content.version), written)
+        self.parts[role] = Part(role, parse(written, Targets, role, REPAIR), written)
+
+    def free_version(self, role: str, above: int) -> int:
+        """The first version above ``above`` that no file has: one that was never published is not replaced."""
+        version = above + 1
+        while self.place.files.has(metadata_path(role, version)):
+            version += 1
+        return version
 
     def write_new(self, path: str, content: bytes) -> None:
         """Write metadata that nobody may have written before. Raises FleetError."""
@@ -106,7 +130,13 @@ class Draft:
                 fix="run the command again",
             )
 
-    def publish(self, snapshot_signers: Iterable[CryptoSigner], timestamp_signers: Iterable[CryptoSigner]) -> bool:
+    def publish(
+        self,
+        snapshot_signers: Iterable[CryptoSigner],
+        timestamp_signers: Iterable[CryptoSigner],
+        *,
+        renews_snapshot: bool = False,
+    ) -> bool:
         """Publish the newest parts; whether anything but the timestamp changed.
 
         A snapshot is renewed when half of its validity is left, so that most renewals cost robots the timestamp alone.
@@ -114,7 +144,7 @@ class Draft:
         snapshot = self.published.snapshot.signed
         is_new = self._meta() != snapshot.meta
         meta = self.published.timestamp.signed.snapshot_meta
-        if is_new or snapshot.expires - self.now < self.place.validity / 2:
+        if is_new or renews_snapshot or snapshot.expires - self.now < self.place.validity / 2:
             meta = self._write_snapshot(tuple(snapshot_signers))
         self._write_timestamp(meta, tuple(timestamp_signers))
         self._forget()
@@ -124,14 +154,11 @@ class Draft:
         return {f"{role}.json": meta_file(part.version, part.content) for role, part in self.parts.items()}
 
     def _write_snapshot(self, signers: tuple[CryptoSigner, ...]) -> MetaFile:
-        version = int(self.published.snapshot.signed.version) + 1
-        while True:
-            snapshot = Snapshot(version=version, expires=self.now + self.place.validity, meta=self._meta())
-            content = signed_bytes(snapshot, signers)
-            self.lock.check()
-            if self.place.files.write_new(metadata_path(SNAPSHOT_ROLE, version), content):
-                return meta_file(version, content)
-            version += 1  # of a process that was killed before it published it
+        version = self.free_version(SNAPSHOT_ROLE, self.published.snapshot.signed.version)
+        snapshot = Snapshot(version=version, expires=self.now + self.place.validity, meta=self._meta())
+        content = signed_bytes(snapshot, signers)
+        self.write_new(metadata_path(SNAPSHOT_ROLE, version), content)
+        return meta_file(version, content)
 
     def _write_timestamp(self, snapshot: MetaFile, signers: tuple[CryptoSigner, ...]) -> None:
         version = int(self.published.timestamp.signed.version) + 1
@@ -153,8 +180,13 @@ class Draft:
 
 
 @contextmanager
-def drafting(place: Place, now: datetime) -> Iterator[Draft]:
+def drafting(place: Place, now: datetime, *, is_renewed: bool = False) -> Iterator[Draft]:
     """Hold the lock and yield a draft that begins with the newest metadata.
+
+    Args:
+        place: The repository.
+        now: The present time.
+        is_renewed: Whether root and targets will be renewed, so that they may have expired.
 
     Raises:
         FleetError: There is no repository, it cannot be reached or verified, went back, or its root has expired.
@@ -162,7 +194,8 @@ def drafting(place: Place, now: datetime) -> Iterator[Draft]:
     with repository_lock(place.files) as lock:
         published = place.published()
         check_seen(place.keys, published.versions, place.files.name)
-        check_offline(published, now)
+        if not is_renewed:
+            check_offline(published, now)
         keep_seen(place.keys, published.versions)
         parts = {TARGETS_ROLE: published.parts[TARGETS_ROLE]}
         parts |= {role: newest(place.files, published, role) for role in DELEGATED}
@@ -182,8 +215,10 @@ def check_offline(published: Published, now: datetime) -> None:
 
 def expected_key(keys: Path, role: str, delegator: Root | Targets) -> CryptoSigner:
     """The private key of a role that is here, which has to be the one that robots expect. Raises FleetError."""
-    signer = role_key(keys, role)
     expected = delegator.get_delegated_role(role).keyids
+    if has_next_key(keys, role) and (following := read_key(next_key_file(keys, role))).public_key.keyid in expected:
+        return following  # of a rotation that was killed after it had published the key
+    signer = role_key(keys, role)
     if signer.public_key.keyid not in expected:
         raise FleetError(
             f"{key_file(keys, role)} is another key than that of the role {role}: {signer.public_key.keyid[:8]}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -29,6 +30,8 @@ _S3 = {"s3", "s3a"}
 _ATOMIC_PUT = {*_S3, "gs", "gcs", "az", "abfs", "abfss", "oss"}
 """Protocols where a file becomes visible when its last byte has arrived."""
 _PART = ".part"
+_NO_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EMLINK}
+"""Answers of a file system without hard links, such as FAT. Writers have a lock: nobody else creates the name."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,10 @@ class _Folder:
                 os.link(staging, final)
             except FileExistsError:
                 return False
+            except OSError as error:
+                if error.errno not in _NO_LINKS or final.exists():
+                    raise
+                os.replace(staging, final)
             make_durable([final.parent])
         return True
 
@@ -227,7 +234,8 @@ class _Folder:
         final = self.root / path
         final.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{final.name}.", suffix=_PART, dir=final.parent)
-        os.fchmod(handle, 0o644)
+        with suppress(PermissionError):  # a FAT file system, as of a USB stick, has no modes
+            os.fchmod(handle, 0o644)
         os.close(handle)
         try:
             yield Path(name)

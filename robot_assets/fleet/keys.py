@@ -15,8 +15,10 @@ from typing import TYPE_CHECKING
 
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.core.paths import expanded, shown_path
+from robot_assets.core.publishing import make_durable
 from robot_assets.fleet.desired import KEYS_VARIABLE
 from robot_assets.fleet.errors import FleetError
+from robot_assets.fleet.files import Files
 from robot_assets.fleet.layout import ONLINE_ROLES
 from robot_assets.provenance.keys import create_key, load_key, public_half
 
@@ -60,6 +62,23 @@ def next_key_file(folder: Path, role: str) -> Path:
 def has_key(folder: Path, role: str) -> bool:
     """Whether the private key of a role is here."""
     return os.path.exists(key_file(folder, role))
+
+
+def has_next_key(folder: Path, role: str) -> bool:
+    """Whether a rotation of a role was interrupted."""
+    return os.path.exists(next_key_file(folder, role))
+
+
+def finish_rotation(folder: Path, role: str) -> None:
+    """Make the key of a rotation that of the role; the old one is gone. Raises FleetError."""
+    path = key_file(folder, role)
+    try:
+        os.replace(next_key_file(folder, role), path)
+        make_durable([folder])
+    except OSError as error:
+        found = f"{next_key_file(folder, role)} cannot be renamed to {path}: {error.strerror}"
+        fix = f"ls -ld {shlex.quote(str(folder))}"
+        raise FleetError(found, needed="a folder that can be written", fix=fix) from None
 
 
 def role_key(folder: Path, role: str) -> CryptoSigner:
@@ -136,6 +155,22 @@ def make_root_keys(folder: Path, count: int, threshold: int) -> RootKeys:
             fix="robot-assets fleet init --root-keys 3 --threshold 2",
         )
     return RootKeys(tuple(make_key(folder / f"root_{number}.pem") for number in range(1, count + 1)), threshold)
+
+
+def offline_folder(keys: Path, out: Path | None, files: Files) -> Path:
+    """The folder of root keys: ``out``, else ``root`` in the folder of keys.
+
+    Raises:
+        FleetError: It is inside the repository, which everybody can read.
+    """
+    folder = out.expanduser().absolute() if out else keys / ROOT_KEYS
+    if files.folder is not None and folder.resolve().is_relative_to(files.folder.resolve()):
+        raise FleetError(
+            f"{folder} is inside the repository {files.name}",
+            needed="a folder for private keys that is not published",
+            fix="robot-assets fleet init --root-out /media/vault",
+        )
+    return folder
 
 
 def read_root_keys(paths: Sequence[Path]) -> tuple[CryptoSigner, ...]:

@@ -128,7 +128,7 @@ def read_published(files: Files, root: bytes, root_name: str) -> Published:
     Raises:
         FleetError: There is no repository, it cannot be read, or its metadata is damaged or altered.
     """
-    roots = tuple(_roots(files, root, root_name))
+    roots = tuple(read_roots(files, root, root_name))
     newest = roots[-1].signed
     timestamp = _top(files, newest, Timestamp, TIMESTAMP_ROLE, None)
     snapshot = _top(files, newest, Snapshot, SNAPSHOT_ROLE, timestamp.signed.snapshot_meta)
@@ -180,7 +180,12 @@ def removal(where: str) -> str:
     return f"rm {shlex.quote(where)}   # it is not published; then run the command again"
 
 
-def _roots(files: Files, content: bytes, name: str) -> Iterator[Metadata[Root]]:
+def read_roots(files: Files, content: bytes, name: str) -> Iterator[Metadata[Root]]:
+    """The trusted root and those that follow it in the repository, each signed by the keys of the one before.
+
+    Raises:
+        FleetError: One is damaged or altered.
+    """
     fix = f"git checkout {name}"
     root = parse(content, Root, name, fix)
     verify(root.signed, ROOT_ROLE, root, name, fix)

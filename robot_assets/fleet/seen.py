@@ -41,7 +41,7 @@ def check_seen(keys: Path, versions: Mapping[str, int], name: str) -> None:
 def keep_seen(keys: Path, versions: Mapping[str, int]) -> None:
     """Remember versions, where the folder of the keys can be written."""
     seen = read_seen(keys)
-    highest = {role: max(version, seen.get(role, 0)) for role, version in versions.items()}
+    highest = seen | {role: max(version, seen.get(role, 0)) for role, version in versions.items()}
     if highest != seen:
         write_seen(keys, highest)
 
