@@ -132,9 +132,9 @@ def _title(decision: Decision, group: str) -> str:
 
 
 def _subtitle(decision: Decision, per_cell: int) -> str:
-    release = (decision.release or "").removesuffix(".dir")[:DIGITS]
+    release = f"release {decision.release.removesuffix('.dir')[:DIGITS]}, " if decision.release else ""
     cells = f"; a cell is {plural(per_cell, 'robot')}" if per_cell > 1 else ""
-    return f"release {release}, batch {decision.batch} of {decision.batches}{cells}"
+    return f"{release}batch {decision.batch} of {decision.batches}{cells}"
 
 
 def _sentence(text: str) -> str:

@@ -1,6 +1,7 @@
 """The picture of a rollout: every robot has a cell in the colour of its status, in small and in large groups."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -66,6 +67,11 @@ def test_equal_decisions_give_equal_pictures():
 def test_names_are_drawn_as_they_are_and_fit(name):
     made = Decision(RELEASE, Phase.ROLLING, "why", 1, 1, (name,), {name: Status.SILENT}, (1,))
     assert pixels(draw(made, name)).shape[1] == 840
+
+
+def test_a_recalled_release_keeps_its_picture():
+    recalled = replace(decision(Phase.STOPPED, baked=2, waiting=1), release=None)
+    assert draw(recalled, "delivery") != draw(decision(Phase.STOPPED, baked=2, waiting=1), "delivery")
 
 
 def test_nothing_to_roll_out_is_a_card_with_the_reason():

@@ -7,6 +7,7 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from robot_assets.fleet.level import fleet_version
 from robot_assets.fleet.reports import Failure, Received, State
 from robot_assets.fleet.rollout import FAILURES, STARTED, Decision, Phase, Status, baked_needed, batch_sizes, decide
 from robot_assets.fleet.spec import GroupSpec
@@ -168,6 +169,27 @@ def test_a_restored_line_restores_the_decision(group, reports, policy):
     before = look(group, reports)
     look(made_group(policy, paused=True), reports)
     assert look(GroupSpec.model_validate(group.model_dump()), reports) == before
+
+
+@given(groups, any_reports(), st.sampled_from([1, 599, 3600, 1e6]))
+def test_the_version_of_a_fleet_changes_when_time_changes_its_decision(group, reports, seconds):
+    later = NOW + timedelta(seconds=seconds)
+    before, after = (fleet_version(group, ROBOTS, reports, 1e6, at) for at in (NOW, later))
+    if decide(DESIRED, group, ROBOTS, reports, NOW) != decide(DESIRED, group, ROBOTS, reports, later):
+        assert before != after
+
+
+@given(groups, any_reports(), any_reports())
+def test_the_version_of_a_fleet_changes_when_reports_change_its_decision(group, reports, others):
+    """One robot at a time, so that few decisions differ by chance alone."""
+    for name, other in others.items():
+        changed = {**reports, name: other}
+        if look(group, changed) != look(group, reports):
+            assert _version(group, changed) != _version(group, reports)
+
+
+def _version(group: GroupSpec, reports: dict[str, Received]) -> str:
+    return fleet_version(group, ROBOTS, reports, 7, NOW)
 
 
 @given(batches, st.integers(1, 3000))
