@@ -21,6 +21,11 @@ from robot_assets.provenance.errors import ProvenanceError
 
 _SHOWN = 20
 _LONGEST = 60
+_OWN = {
+    "path_type": "needed a path",
+    "string_pattern_mismatch": "needed lower-case letters, digits, '_', '-' and '.', a letter or a digit first",
+}
+"""Words for the keys of robot.yaml, by kind of mistake."""
 
 
 def load_robot(path: Path) -> RobotSpec:
@@ -41,7 +46,7 @@ def load_robot(path: Path) -> RobotSpec:
         robot = RobotSpec.model_validate(document)
     except ValidationError as error:
         raise _refused(path, list(_sentences(error, document, payload.decode()))) from None
-    problems = list(_problems(robot))
+    problems = [*_booleans(document), *_problems(robot)]
     if problems:
         raise _refused(path, problems)
     return _with_paths(robot, path.absolute().parent)
@@ -104,15 +109,30 @@ def _refused(path: Path, mistakes: Sequence[str], fix: str = "") -> AgentError:
 def _sentences(error: ValidationError, document: Any, text: str) -> Iterator[str]:
     """Each mistake with its line, its key, and the value as it was typed."""
     root = composed(text)
-    for detail in error.errors(include_url=False):
-        steps = detail["loc"]
-        node = node_at(root, steps)
-        line = f"line {node.start_mark.line + 1}: " if node is not None and steps else ""
-        yield f"{line}{'.'.join(map(str, steps))}: {_needed(detail, document)}{_found(detail, node)}"
+    for detail in sorted(error.errors(include_url=False), key=lambda one: _line(root, one["loc"])):
+        line, node = _line(root, detail["loc"]), node_at(root, detail["loc"])
+        where = f"line {line}: " if line else ""
+        yield f"{where}{'.'.join(map(str, detail['loc']))}: {_needed(detail)}{_found(detail, node)}"
+    yield from _booleans(document)
 
 
-def _needed(detail: Mapping[str, Any], document: Any) -> str:
-    needed = needed_of(detail)
+def _line(root: yaml.Node | None, steps: tuple[int | str, ...]) -> int:
+    """The line of a key or its value; 0: it is not there."""
+    node = node_at(root, steps)
+    return node.start_mark.line + 1 if node is not None and node is not root else 0
+
+
+def _booleans(document: Any) -> Iterator[str]:
+    """Values that YAML reads as true or false, which no key of robot.yaml is; pydantic takes them for numbers."""
+    for key, value in document.items():
+        if isinstance(value, dict):
+            yield from (f"{key}.{line}" for line in _booleans(value))
+        elif isinstance(value, bool):
+            yield f"{key}: no key takes true or false"
+
+
+def _needed(detail: Mapping[str, Any]) -> str:
+    needed = _OWN.get(detail["type"]) or needed_of(detail)
     if detail["type"] != "extra_forbidden":
         return needed
     *above, key = detail["loc"]

@@ -115,7 +115,7 @@ def template(robot: str = "", group: str = "", url: str = "") -> str:
         url: The distribution repository.
     """
     return _TEMPLATE.format(
-        robot=robot or _host_name(),
+        robot=robot or host_name(),
         group=group or "GROUP",
         url=url or "https://HOST/fleet",
         state=_STATE,
@@ -167,6 +167,11 @@ def write(path: Path, text: str, fix: str) -> None:
         raise AgentError(f"{path} cannot be written: {found}", needed="the right to write there", fix=fix) from None
 
 
+def has_user(name: str) -> bool:
+    """Whether this machine has a user."""
+    return name in {one.pw_name for one in pwd.getpwall()}
+
+
 def give_to(path: Path, user: str) -> bool:
     """Make ``user`` the owner of a file, where root does this and the user exists; whether the user can use it now."""
     try:
@@ -178,7 +183,7 @@ def give_to(path: Path, user: str) -> bool:
     return path.stat().st_uid == entry.pw_uid
 
 
-def _host_name() -> str:
+def host_name() -> str:
     """The name of this host as the id of a robot."""
     name = re.sub(r"[^a-z0-9_.-]+", "_", socket.gethostname().lower()).strip("_.-")
     return name[:63] or "robot"

@@ -51,7 +51,7 @@ class RobotSpec(Spec):
     """
 
     robot: str = Field(pattern=r"^[a-z0-9][a-z0-9_.-]{0,62}$")
-    group: str
+    group: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
     url: str
     reports_url: str | None = None
     root: Path

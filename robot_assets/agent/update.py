@@ -15,14 +15,14 @@ from datetime import datetime
 
 from robot_assets.agent import recovery
 from robot_assets.agent.device import Device, differences
-from robot_assets.agent.download import Download, Throttle
+from robot_assets.agent.download import Damaged, Download, Throttle
 from robot_assets.agent.parts import Parts
 from robot_assets.agent.reporting import compose, next_sequence, should_send
 from robot_assets.agent.sets import Sets, sha256_of
 from robot_assets.agent.spec import RobotSpec
 from robot_assets.agent.state import ASSIGNMENTS_FILE, AgentState, note_look, replace_file, write_state
-from robot_assets.agent.transport import Transport, Unreachable, transport_of
-from robot_assets.agent.trusted import Known, TrustedRepository, parse_assignments
+from robot_assets.agent.transport import Missing, TooLong, Transport, Unreachable, transport_of
+from robot_assets.agent.trusted import Known, Look, TrustedRepository, parse_assignments
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.core.os_errors import system_error
 from robot_assets.core.text import escaped
@@ -35,6 +35,10 @@ from robot_assets.release.bundle import BUNDLE_FILE, Bundle, parse_bundle
 MIB = 1 << 20
 FAILURES_KEPT = 50
 DEVICE_AGE_MAX_S = 3600.0
+MISFIT_AGE_MAX_S = 600.0
+BACKOFF_S = (60.0, 3600.0)
+"""First and longest wait before a file that arrived damaged is read again."""
+
 VERIFIED_AGE_MAX_S = 86_400.0
 PROVE_DEFAULT_S = 60.0
 
@@ -96,10 +100,16 @@ class Agent:
         self._download: tuple[str, Download] | None = None
         self._is_download_open = False
         self._prepared: str | None = None
+        self._look_count = 0
+        self._looked: Look | None = None
+        self._authorized: tuple[int, str, bytes] | None = None
+        self._failures = 0
+        self._not_before = -math.inf
         self._device: tuple[float, Device] | None = None
         self._verified_at = 0.0
         self._recalled: dict[tuple[str, tuple[Recall, ...]], Recall | None] = {}
         self._notes: list[str] = []
+        self._is_held = False
         self._last_report: Report | None = None
         self._reported_at = 0.0
         self._is_report_delivered = True
@@ -109,6 +119,11 @@ class Agent:
     def state(self) -> AgentState:
         """The present state."""
         return self._state or self._unread
+
+    @property
+    def trouble(self) -> RobotAssetsError | None:
+        """Why the repository could not be read or trusted at the last look; None: it was."""
+        return self._trouble
 
     @property
     def is_downloading(self) -> bool:
@@ -123,7 +138,7 @@ class Agent:
 
     def step(self, *, is_poll: bool = False) -> AgentState:
         """Go on without a new look; used while a release is proven."""
-        self._notes, self._is_download_open = [], False
+        self._notes, self._is_held, self._is_download_open = [], False, False
         if self._state is not None:
             try:
                 self._go_on()
@@ -196,6 +211,8 @@ class Agent:
             if look.content and look.content != kept:
                 replace_file(self.robot.state / ASSIGNMENTS_FILE, look.content)
             self._save(versions=dict(look.versions), known_time=look.known_time)
+            if look is not self._looked:
+                self._looked, self._look_count = look, self._look_count + 1
             self.assignments = look.assignments
             note_look(self.robot.state)
         except (RobotAssetsError, OSError) as error:
@@ -211,19 +228,21 @@ class Agent:
             self._continue_proof()
         if self.state.state in IN_PROGRESS:
             return
-        self._check_conditions()
         if self.parts.monotonic() - self._verified_at > VERIFIED_AGE_MAX_S:
             self._check_set()
         if self._obey_recalls():
             return
         if self._is_sick():
             self._roll_back(f"what serves is not healthy: {self._health.why}")
+        self._check_conditions()
         self._advance()
 
     def _advance(self) -> None:
         """Go towards the release that is assigned, as far as that is possible now."""
         if self._trouble is not None:
             self._wait_for_repository(self._trouble)
+            return
+        if self.parts.monotonic() < self._not_before and self.state.state is State.HELD:
             return
         reason = self._why_rest()
         if reason is not None:
@@ -236,8 +255,9 @@ class Agent:
         if waits:
             self._save(state=State.PREPARED, next=release, why=self._joined(waits))
             return
-        self._authorized(release)
-        self._switch(release)
+        self._authorize(release)
+        if self.sets.has(release):
+            self._switch(release)
 
     @property
     def _assigned(self) -> Assignments:
@@ -247,7 +267,7 @@ class Agent:
 
     def _wait_for_repository(self, trouble: RobotAssetsError) -> None:
         """Without a trusted look nothing new begins. What is being downloaded or prepared stays."""
-        is_refused = not isinstance(trouble, Unreachable)
+        is_refused = not isinstance(trouble, Unreachable | Missing)
         resting = self._resting() if self.state.state is State.HELD else self.state.state
         self._save(state=State.HELD if is_refused else resting, why=self._joined(trouble.found))
 
@@ -260,6 +280,9 @@ class Agent:
             return ""
         if (failure := self.state.has_failed(assigned.release)) is not None:
             return f"release {assigned.release} has failed here: {failure}"
+        if (recall := self._recalled.get((assigned.release, assigned.recalls))) is not None:
+            self._is_held = True
+            return _recalled_words(assigned.release, recall)
         if not self._is_listed and not assigned.download_ahead:
             return f"release {assigned.release} is not this robot's turn yet"
         return None
@@ -286,7 +309,7 @@ class Agent:
         """Nothing to go towards: what is no longer assigned is dropped."""
         self._download = self._prepared = None
         misfit = self._misfit()
-        is_held = bool(misfit)
+        is_held = self._is_held or bool(misfit)
         self._save(state=State.HELD if is_held else self._resting(), next=None, why=self._joined(misfit, why))
         self._evict()
 
@@ -310,9 +333,9 @@ class Agent:
         return f"release {release} is for another device: {differences(bundle.platform, here.platform)}"
 
     def _probed(self, *, again: bool = False) -> Device:
-        """This device; probed again once an hour, and at most once a minute where it does not fit."""
+        """This device; probed again once an hour, and more often where it does not fit."""
         now = self.parts.monotonic()
-        if self._device is None or now - self._device[0] > (60 if again else DEVICE_AGE_MAX_S):
+        if self._device is None or now - self._device[0] > (MISFIT_AGE_MAX_S if again else DEVICE_AGE_MAX_S):
             self._device = (now, self.parts.device())
         return self._device[1]
 
@@ -322,7 +345,7 @@ class Agent:
         """Download and verify a release; whether it is ready."""
         if self._prepared == release and self.sets.has(release):
             return True
-        content = self._authorized(release)
+        content = self._authorize(release)
         bundle = parse_bundle(content)
         misfit = self._unfit(bundle, release)
         if misfit:
@@ -337,8 +360,13 @@ class Agent:
         self._download, self._prepared = None, release
         return True
 
-    def _authorized(self, release: str) -> bytes:
-        """``bundle.json`` of a release, which both roles name now."""
+    def _authorize(self, release: str) -> bytes:
+        """``bundle.json`` of a release, which both roles name now: nothing is published since they were asked."""
+        if self._authorized is None or self._authorized[:2] != (self._look_count, release):
+            self._authorized = (self._look_count, release, self._authorized_content(release))
+        return self._authorized[2]
+
+    def _authorized_content(self, release: str) -> bytes:
         assigned = self._assigned
         folder = self.sets.folder(release) if self.sets.has(release) else self.sets.download(release)
         known = Known(self.state.versions, self.state.known_time)
@@ -361,9 +389,19 @@ class Agent:
         reusable = self.sets.reusable(but=release)
         download.reserve(reusable, int(self.robot.reserve_mib * MIB))
         until = self.parts.monotonic() + max(self.robot.poll_s, min(self.robot.report_s, 60.0))
-        is_complete = download.run(self.transport, reusable, lambda: self.is_stopping or self.parts.monotonic() > until)
-        self._is_download_open = not is_complete
-        return is_complete
+        try:
+            done = download.run(self.transport, reusable, lambda: self.is_stopping or self.parts.monotonic() > until)
+        except (Damaged, TooLong):
+            self._back_off()
+            raise
+        self._is_download_open, self._failures = not done, 0
+        return done
+
+    def _back_off(self) -> None:
+        """Read what arrives damaged less and less often."""
+        first, longest = BACKOFF_S
+        self._not_before = self.parts.monotonic() + min(first * 2.0 ** min(self._failures, 20), longest)
+        self._failures += 1
 
     def _verified(self, release: str) -> bool:
         """Verify the files of a release; one that does not verify has failed."""
@@ -374,9 +412,12 @@ class Agent:
         except RobotAssetsError as error:
             self._refuse(release, error.found)
             return False
-        recall = self.parts.recalled(folder, release, self._assigned.recalls)
+        recalls = self._assigned.recalls
+        recall = self.parts.recalled(folder, release, recalls) if recalls else None
         if recall is not None:
-            self._save(state=State.HELD, next=release, why=self._joined(_recalled_words(release, recall)))
+            self._recalled[release, recalls] = recall
+            self._is_held = True
+            self._rest(_recalled_words(release, recall))
         return recall is None
 
     def _refuse(self, release: str, why: str) -> None:
@@ -472,11 +513,12 @@ class Agent:
         """Make the newest good release current that is intact and not among ``but``; None where there is none."""
         failed = self._failed_with(failure.release, failure.reason) if failure else self.state.failed
         committed = tuple(one for one in self.state.committed if one not in but)
-        intact = [one for one in reversed(committed) if self.sets.has(one) and self.sets.damage(one) is None]
+        here = (one for one in reversed(committed) if self.sets.has(one))
+        good = next((one for one in here if self.sets.damage(one) is None), None)
         self._healthy_s, self._download, self._prepared = 0.0, None, None
         self._save(
             state=State.ROLLING_BACK,
-            current=intact[0] if intact else None,
+            current=good,
             committed=committed,
             failed=failed,
             boot_id="",
@@ -512,6 +554,7 @@ class Agent:
         has_good = any(self.sets.has(one) for one in self.state.committed if one not in recalled)
         if not has_good and self._assigned.on_recall == "last_good":
             self._notes.append(f"{why}; there is no other release to go back to")
+            self._is_held = True
             return False
         busy = self.parts.why_busy(self.robot)
         if busy:

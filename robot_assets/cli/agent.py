@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -42,7 +43,7 @@ def run(robot: RobotOption = DEFAULT_PATH) -> None:
 def once(robot: RobotOption = DEFAULT_PATH, as_json: JsonOption = False) -> None:
     """Poll once, and do what can be done now: download, verify, switch, prove, go back.
 
-    Exit code 0 when the robot is where it should be or waits for its turn, 1 when it is held.
+    Exit code 0 when the robot is where it should be or waits for its turn, 1 when it is held or found no repository.
 
     Example: robot-assets agent once --robot robot.yaml
     """
@@ -59,7 +60,7 @@ def once(robot: RobotOption = DEFAULT_PATH, as_json: JsonOption = False) -> None
 
     state = loop.settle(agent, wait)
     _print_status(agent.robot, state, as_json)
-    if state.state is State.HELD:
+    if state.state is State.HELD or agent.trouble:
         raise typer.Exit(1)
 
 
@@ -105,51 +106,54 @@ def install(
     """
     from robot_assets.agent import service
 
-    text = service.template(name, group, url)
     spec = _spec_if_valid(robot)
-    unit_text = service.unit(robot.absolute(), spec, user)
+    unit_path, unit_text = unit or service.UNIT_PATH, service.unit(robot.absolute(), spec, user)
+    text = service.template(name, group, url)
     if only_print:
-        print(f"# {robot}\n{text}" if spec is None else f"# {robot} is there, and valid", end="\n\n")
-        print(f"# {unit or service.UNIT_PATH}\n{unit_text}", end="")
+        print(f"# {robot} is there, and valid" if spec else f"# {robot}\n{text}", end="\n\n")
+        print(f"# {unit_path}\n{unit_text}", end="")
         return
     again = shlex.join(["sudo", "robot-assets", "agent", "install", "--robot", str(robot)])
     is_new = service.write_new(robot, text, again)
-    print(f"wrote {robot}: fill it in" if is_new else f"{robot} is there, and stays as it is")
-    _print_key(_key_of(robot, spec), user)
-    service.write(unit or service.UNIT_PATH, unit_text, again)
-    print(f"wrote {unit or service.UNIT_PATH}")
-    _print_next(robot, spec, user)
+    print(f"wrote {robot}" if is_new else f"{robot} is there, and stays as it is")
+    key_file, public = _robot_key(spec.key if spec else robot.absolute().parent / "robot.pem")
+    service.write(unit_path, unit_text, again)
+    print(f"wrote {unit_path}")
+    print("next:")
+    robot_id = spec.robot if spec else name or service.host_name()
+    for number, step in enumerate(_next_steps(robot, spec, user, key_file, f"{robot_id} {public}"), 1):
+        print(f"  {number}. {step}")
 
 
-def _key_of(robot: Path, spec: RobotSpec | None) -> Path:
-    """The private key that robot.yaml names; that of the template where it is not valid yet."""
-    return spec.key if spec else robot.absolute().parent / "robot.pem"
-
-
-def _print_key(path: Path, user: str) -> None:
-    """Create the key of the robot where there is none, and print the public half."""
-    from robot_assets.agent import service
+def _robot_key(path: Path) -> tuple[Path, str]:
+    """The file of the robot's key, which is created where there is none, and the public half."""
     from robot_assets.provenance.keys import create_key, load_key, public_half
 
     if path.exists():
         print(f"{path} is there, and stays as it is")
-        public = public_half(load_key(path))
-    else:
-        public = create_key(path)
-        print(f"wrote {path}: the private key of this robot")
-    if not service.give_to(path, user):
-        print(f"  give it to the user of the agent: sudo chown {user} {shlex.quote(str(path))}")
-    print(f"enroll this robot in the project: robot-assets fleet enroll ROBOT {public}")
+        return path, str(public_half(load_key(path)))
+    public = create_key(path)
+    print(f"wrote {path}: the private key of this robot")
+    return path, str(public)
 
 
-def _print_next(robot: Path, spec: RobotSpec | None, user: str) -> None:
-    import pwd
+def _next_steps(robot: Path, spec: RobotSpec | None, user: str, key_file: Path, enrolled: str) -> Iterator[str]:
+    """What is left for a person to do, each with its command."""
+    from robot_assets.agent import service
 
-    if user not in {one.pw_name for one in pwd.getpwall()}:
-        print(f"create its user: sudo useradd --system --home-dir /var/lib/robot-assets --no-create-home {user}")
+    if not service.has_user(user):
+        yield f"sudo useradd --system --home-dir /var/lib/robot-assets --no-create-home {user}"
+    if not service.give_to(key_file, user):
+        yield f"sudo chown {user} {shlex.quote(str(key_file))}"
     if spec is None:
-        print(f"fill in {robot}, then: robot-assets agent status --robot {shlex.quote(str(robot))}")
-    print("start it: sudo systemctl daemon-reload && sudo systemctl enable --now robot-assets-agent")
+        yield f"fill in {robot}; `robot-assets agent status --robot {shlex.quote(str(robot))}` says what is missing"
+    root = spec.root if spec else robot.absolute().parent / "root.json"
+    if not root.exists():
+        yield f"copy data/fleet/root.json of the project to {root}"
+    yield f"in the project: robot-assets fleet enroll {enrolled}"
+    if spec is None:
+        yield f"again, for what {robot} says by then: robot-assets agent install --robot {shlex.quote(str(robot))}"
+    yield "sudo systemctl daemon-reload && sudo systemctl enable --now robot-assets-agent"
 
 
 def _spec_if_valid(robot: Path) -> RobotSpec | None:
@@ -201,6 +205,8 @@ def _print_table(robot: RobotSpec, state: AgentState, data: dict[str, Any], look
 
 
 def _rows(robot: RobotSpec, state: AgentState, data: dict[str, Any], look: datetime | None) -> list[tuple[str, str]]:
+    from robot_assets.store.os_errors import masked
+
     ran = f"healthy for {_duration(state.healthy_s)}" if state.current else ""
     rows = [
         ("robot", f"{robot.robot} of {robot.group}"),
@@ -210,7 +216,7 @@ def _rows(robot: RobotSpec, state: AgentState, data: dict[str, Any], look: datet
         ("last good", state.last_good or "none"),
         ("next", state.next or "none"),
         ("why", state.why or "-"),
-        ("last look", f"{_ago(look)} at {robot.url}" if look else "none yet"),
+        ("last look", f"{_ago(look)}, {masked(robot.url)}" if look else "none yet"),
         ("report", "waits for the network" if data["is_report_pending"] else "delivered"),
     ]
     return rows + [("failed", f"{one.release}: {one.reason}") for one in state.failed]
