@@ -15,6 +15,9 @@ from robot_assets.cli import (
     engine,
     fleet,
     fleet_keys,
+    fleet_orders,
+    fleet_recall,
+    fleet_status,
     init,
     inspection,
     model,
@@ -49,6 +52,13 @@ model.app.command()(model_inspection.inspect)
 fleet.app.command()(fleet_keys.keys)
 fleet.app.command()(fleet_keys.rotate)
 fleet.app.command()(fleet_keys.refresh)
+fleet.app.command()(fleet_status.status)
+fleet.app.command()(fleet_orders.pause)
+fleet.app.command()(fleet_orders.resume)
+fleet.app.command()(fleet_orders.abort)
+fleet.app.command()(fleet_orders.approve)
+fleet.app.command()(fleet_orders.pin)
+fleet.app.command()(fleet_recall.recall)
 app.add_typer(engine.app, name="engine")
 app.add_typer(model.app, name="model")
 app.add_typer(platform.app, name="platform")

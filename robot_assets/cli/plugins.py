@@ -14,6 +14,9 @@ list; running it gives the reason.
 An entry point of ``robot_assets.asset_openers`` is a function that takes the name of an asset and returns the path of
 its present version.
 
+An entry point of ``robot_assets.users`` is a function that takes a hash and the folder of a project, and returns the
+names and versions of the engines and releases that are made of what the hash names.
+
 What a command raises is printed as found, needed and fix. A package whose libraries have exceptions of their own adds a
 translator of them when it is imported: ``robot_assets.core.translation.add_translator``. ``--debug`` belongs to the
 program: a command cannot have an option of this name.
@@ -37,6 +40,7 @@ from robot_assets.core.plugins import load_point
 
 COMMANDS = "robot_assets.commands"
 ASSET_OPENERS = "robot_assets.asset_openers"
+USERS = "robot_assets.users"
 
 
 class ExtensibleGroup(TyperGroup):
@@ -101,6 +105,12 @@ def extensible(group: str) -> type[ExtensibleGroup]:
 def asset_opener() -> Callable[[str], Path] | None:
     """Opens the present version of an asset by its name; None where no installed package can."""
     point = next(iter(entry_points(group=ASSET_OPENERS)), None)
+    return load_point(point, FunctionType) if point else None
+
+
+def users_of() -> Callable[[str, Path], list[tuple[str, str]]] | None:
+    """Finds what is made of a hash, in the project of a folder; None where no installed package can."""
+    point = next(iter(entry_points(group=USERS)), None)
     return load_point(point, FunctionType) if point else None
 
 

@@ -1,6 +1,6 @@
 """One look at a fleet: what the distribution repository has, and what the robots of each group report.
 
-For commands and audits. Everything is verified, as a robot or the rollout would verify it; nothing is written.
+For commands and audits. Everything is verified, as a robot or the rollout would verify it; nothing is published.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 from robot_assets.fleet.desired import enrolled_keys, open_repository, robots_of
 from robot_assets.fleet.errors import FleetError
-from robot_assets.fleet.layout import RELEASES_ROLE, blob
+from robot_assets.fleet.layout import ASSIGNMENTS_ROLE, RELEASES_ROLE, assignments_target, blob
 from robot_assets.fleet.metadata import ADDED, custom
-from robot_assets.fleet.published import newest, read_target
+from robot_assets.fleet.published import Published, newest, read_target
+from robot_assets.fleet.publishing import parse_assignments
 from robot_assets.fleet.recall import Part, made_of
 from robot_assets.fleet.received import Reports, read_reports
 from robot_assets.provenance.subjects import BUNDLE
@@ -24,6 +25,7 @@ from robot_assets.release.bundle import parse_bundle
 if TYPE_CHECKING:
     from tuf.api.metadata import TargetFile
 
+    from robot_assets.fleet.assignments import Assignments
     from robot_assets.fleet.repository import Repository
     from robot_assets.fleet.spec import FleetSpec
     from robot_assets.provenance.public_key import PublicKey
@@ -53,10 +55,12 @@ class FleetView:
     Attributes:
         root: Folder of the project.
         fleet: The ``fleet`` section of its params.yaml.
+        memo: Folder of what was verified of reports, which shows a report that was put back; None: without.
     """
 
     root: Path
     fleet: FleetSpec
+    memo: Path | None = None
 
     @cached_property
     def repository(self) -> Repository:
@@ -72,6 +76,11 @@ class FleetView:
     def exists(self) -> bool:
         """Whether there is a repository. Raises FleetError when it cannot be reached."""
         return self.repository.exists
+
+    @cached_property
+    def published(self) -> Published:
+        """The published metadata, verified. Raises FleetError."""
+        return self.repository.place.published()
 
     def robots(self, group: str) -> tuple[str, ...]:
         """Enrolled robots of a group, in its order."""
@@ -91,6 +100,13 @@ class FleetView:
                 one = received.get(robot)
                 at = one.received_at.isoformat(timespec="seconds") if one else None
                 yield Running(robot, group, one.report.running if one else None, at)
+
+    def assigned(self, group: str) -> Assignments | None:
+        """What is published for a group; None: nothing yet. Raises FleetError."""
+        if not self.exists:
+            return None
+        target = self.published.parts[ASSIGNMENTS_ROLE].targets.get(assignments_target(group))
+        return parse_assignments(read_target(self.repository.files, target), group) if target else None
 
     def releases(self, group: str) -> tuple[str, ...]:
         """Data versions of the releases that robots of a group can install, the newest first. Raises FleetError."""
@@ -139,14 +155,12 @@ class FleetView:
 
     @cached_property
     def _signed(self) -> Mapping[str, TargetFile]:
-        if not self.exists:
-            return {}
-        return newest(self.repository.files, self.repository.place.published(), RELEASES_ROLE).targets
+        return newest(self.repository.files, self.published, RELEASES_ROLE).targets if self.exists else {}
 
     def _read(self, group: str) -> Reports:
         if not self.exists:
             return Reports()
-        return read_reports(self.repository.files, group, self.robots(group), self.keys)
+        return read_reports(self.repository.files, group, self.robots(group), self.keys, self.memo)
 
     @cached_property
     def _reports(self) -> dict[str, Reports]:

@@ -1,0 +1,78 @@
+"""Which releases and robots are made of what a hash names: by published statements, by reports, and by the history."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from robot_assets.fleet.recall import Part, match
+
+if TYPE_CHECKING:
+    from robot_assets.fleet.view import FleetView, Running
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """What a recall of a hash affects.
+
+    Attributes:
+        parts: What the hash names in published statements; each digest once.
+        releases: (group, data version) of published releases that are made of it.
+        robots: Robots that run one of these, or a release of the history that is made of it.
+        unknown: Robots that run a release of which there are no statements.
+        without_release: Groups that have published releases, and none that is free of it.
+    """
+
+    parts: tuple[Part, ...] = ()
+    releases: tuple[tuple[str, str], ...] = ()
+    robots: tuple[Running, ...] = ()
+    unknown: tuple[Running, ...] = ()
+    without_release: tuple[str, ...] = ()
+
+    @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups whose releases or robots are affected."""
+        return tuple(dict.fromkeys([*(group for group, _ in self.releases), *(one.group for one in self.robots)]))
+
+
+def exposure(view: FleetView, digest: str, built: Collection[str] = ()) -> Exposure:
+    """What is made of ``digest``.
+
+    Args:
+        view: The fleet.
+        digest: First digits of a hash, or the line of a key.
+        built: Data versions of releases that are made of it by the history of their builds.
+
+    Raises:
+        FleetError: The repository cannot be read, or params.yaml and the enrolled robots do not agree.
+    """
+    parts: dict[str, Part] = {}
+    releases: list[tuple[str, str]] = []
+    empty: list[str] = []
+    for group in view.fleet.groups:
+        found = _affected(view, group, digest, built, parts)
+        releases += [(group, version) for version in found]
+        if found and len(found) == len(view.releases(group)):
+            empty.append(group)
+    affected = {version for _, version in releases}.union(built)
+    running = [one for one in view.running() if one.release is not None]
+    unknown = [
+        one for one in running if one.release not in affected and view.parts(one.group, one.release or "") is None
+    ]
+    robots = [one for one in running if one.release in affected]
+    return Exposure(tuple(parts.values()), tuple(releases), tuple(robots), tuple(unknown), tuple(empty))
+
+
+def _affected(
+    view: FleetView, group: str, digest: str, built: Collection[str], parts: dict[str, Part]
+) -> Sequence[str]:
+    """Published releases of a group that are made of ``digest``; adds what it names to ``parts``."""
+    found = []
+    for version in view.releases(group):
+        part = match(view.parts(group, version) or (), digest)
+        if part is not None:
+            parts.setdefault(part.digest, part)
+        if part is not None or version in built:
+            found.append(version)
+    return found
