@@ -163,7 +163,7 @@ def offline_folder(keys: Path, out: Path | None, files: Files) -> Path:
     Raises:
         FleetError: It is inside the repository, which everybody can read.
     """
-    folder = out.expanduser().absolute() if out else keys / ROOT_KEYS
+    folder = Path(os.path.abspath(out.expanduser())) if out else keys / ROOT_KEYS
     if files.folder is not None and folder.resolve().is_relative_to(files.folder.resolve()):
         raise FleetError(
             f"{folder} is inside the repository {files.name}",

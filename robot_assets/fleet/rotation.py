@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from tuf.api.metadata import TargetFile
 
 from robot_assets.fleet.draft import Draft, Place, drafting
+from robot_assets.fleet.errors import FleetError
 from robot_assets.fleet.keys import (
     RootKeys,
     finish_rotation,
@@ -24,6 +25,7 @@ from robot_assets.fleet.layout import ASSIGNMENTS_ROLE, RELEASES_ROLE, release_t
 from robot_assets.fleet.lock import repository_lock
 from robot_assets.fleet.metadata import ROOT_ROLE, SNAPSHOT_ROLE, TIMESTAMP_ROLE
 from robot_assets.fleet.offline import (
+    EXAMPLE,
     next_root,
     publication_signers,
     require_threshold,
@@ -96,8 +98,8 @@ def rotate_root(place: Place, root_signers: Sequence[CryptoSigner], new: RootKey
     keys = [signer.public_key for signer in new.signers]
     with drafting(place, now, is_renewed=True) as draft:
         root = draft.published.root
-        if set(root.roles[ROOT_ROLE].keyids) == {key.keyid for key in keys}:  # killed before the project trusted it
-            trust_newest(draft)
+        if set(root.roles[ROOT_ROLE].keyids) == {key.keyid for key in keys}:
+            _finish_root(draft)
             return Rotated(ROOT_ROLE, tuple(key.keyid for key in keys), int(root.version))
         require_threshold(root, root_signers, "robot-assets fleet rotate root")
         both = _distinct([*root_signers, *new.signers])
@@ -118,6 +120,17 @@ def _drafting(place: Place, role: str, now: datetime) -> Iterator[Draft]:
     with repository_lock(place.files) as lock:
         found = recovered(place)
         yield Draft(place, found, lock, now, dict(found.parts))
+
+
+def _finish_root(draft: Draft) -> None:
+    """Trust a root that was written before this was interrupted; where it is trusted, its keys are no new ones."""
+    if len(draft.published.roots) == 1:
+        raise FleetError(
+            "these are the present root keys",
+            needed="a new folder for the new root keys",
+            fix=f"robot-assets fleet rotate root --root-out NEW_FOLDER {EXAMPLE}",
+        )
+    trust_newest(draft)
 
 
 def _rotate_top(draft: Draft, role: str, following: CryptoSigner, root_signers: Sequence[CryptoSigner]) -> int:
