@@ -217,7 +217,9 @@ class World:
 
     @cached_property
     def repository(self) -> Repository:
-        """The repository, made at the first use."""
+        """The repository, made where there is none."""
+        if self.storage.exists():
+            return Repository(Files(str(self.storage)), self.keys)
         keys = make_root_keys(self.keys / "root", self.root_keys, self.threshold)
         return Repository.create(Files(str(self.storage)), self.keys, root_keys=keys)
 
@@ -243,17 +245,18 @@ class World:
         return self.assigned
 
     def robot(self, name: str = "r1", **options: Any) -> Robot:
-        """A new robot; its key is created where there is none."""
+        """A robot; a new one gets a key, and the root metadata of today."""
         home = self.folder / "robots" / name
         key = self.folder / "robot_keys" / f"{name}.pem"
         if not key.exists():
             self.public[name] = create_key(key)
+            shutil.copyfile(self.keys / "root.json", key.with_suffix(".root.json"))
         spec = RobotSpec(
             **{
                 "robot": name,
                 "group": self.group,
                 "url": self.url or str(self.storage),
-                "root": self.keys / "root.json",
+                "root": key.with_suffix(".root.json"),
                 "key": key,
                 "trusted_keys": (KEY_LINE,),
                 "state": home,
