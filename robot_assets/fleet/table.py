@@ -98,7 +98,8 @@ def why_not(robot: str, decision: Decision, group: GroupSpec, received: Received
         case Status.SILENT:
             return f"no report for {duration(age_s)} while {report.state}"
         case Status.OFFLINE:
-            return f"no report for {duration(age_s)}"
+            was_ready = report.state is State.PREPARED and report.working_on == decision.release
+            return f"no report for {duration(age_s)}{', since it was ready to switch' if was_ready else ''}"
         case Status.COMMITTED:
             health = f"healthy for {duration(report.healthy_s)} of {duration(group.rollout.bake_s)}"
             return f"{health}; no report for {duration(age_s)}" if age_s > group.rollout.offline_s else health

@@ -50,6 +50,10 @@ def test_a_robot_that_never_reported_has_a_row():
         (committed("a", healthy_s=120), "healthy for 2 min of 10 min"),
         (committed("a", healthy_s=120, age_s=90_000), "healthy for 2 min of 10 min; no report for 1 day 1 h"),
         (waiting("a", age_s=3 * 86_400), "no report for 3 days"),
+        (
+            waiting("a", age_s=7200, state=State.PREPARED, working_on=NEW),
+            "no report for 2 h, since it was ready to switch",
+        ),
         (waiting("a"), "has not switched yet"),
         (waiting("a", why="the robot is moving"), "the robot is moving"),
         (received("a", OLD, state=State.HELD, why="no room: 12 MiB"), "held: no room: 12 MiB"),
