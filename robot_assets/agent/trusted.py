@@ -92,15 +92,21 @@ class Look:
 
 
 class Fetcher(FetcherInterface):
-    """Lets python-tuf read through a Transport."""
+    """Lets python-tuf read through a Transport.
+
+    Attributes:
+        where: The file that was read last.
+    """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
+        self.where = transport.name
 
     def _fetch(self, url: str) -> Iterator[bytes]:
         return self._chunks(url)
 
     def _chunks(self, url: str) -> Iterator[bytes]:
+        self.where = f"{self._transport.name}/{url}"
         try:
             yield from self._transport.read_from(url, 0)
         except Missing as error:
@@ -120,6 +126,7 @@ class TrustedRepository:
     def __init__(self, robot: RobotSpec, transport: Transport) -> None:
         self._robot = robot
         self._transport = transport
+        self._fetcher = Fetcher(transport)
         self._folder = robot.state / TUF
         self._last: tuple[bytes, Look] | None = None
 
@@ -165,7 +172,7 @@ class TrustedRepository:
         """
         target = release_target(self._robot.group, release)
         updater = self._refreshed(now)
-        with _translated(self._transport.name, now):
+        with _translated(self._fetcher, now):
             info = _delegated(updater, self._folder, target, RELEASES_ROLE)
         signed = self._signed(RELEASES_ROLE)
         versions = self._checked(signed, known, now)
@@ -180,7 +187,7 @@ class TrustedRepository:
     def _read(self, updater: Updater, known: Known, now: datetime, kept: bytes) -> Look:
         """Read the assignments of the refreshed metadata, and check what python-tuf does not."""
         target = assignments_target(self._robot.group)
-        with _translated(self._transport.name, now):
+        with _translated(self._fetcher, now):
             info = _delegated(updater, self._folder, target, ASSIGNMENTS_ROLE)
         signed = self._signed(ASSIGNMENTS_ROLE)
         versions = self._checked(signed, known, now)
@@ -204,7 +211,7 @@ class TrustedRepository:
         return versions
 
     def _refreshed(self, now: datetime) -> Updater:
-        with _translated(self._transport.name, now):
+        with _translated(self._fetcher, now):
             try:
                 return self._refresh()
             except (IsADirectoryError, NotADirectoryError, FileExistsError):
@@ -221,7 +228,7 @@ class TrustedRepository:
         return Updater(
             metadata_dir=str(self._folder),
             metadata_base_url=f"{METADATA}/",
-            fetcher=Fetcher(self._transport),
+            fetcher=self._fetcher,
             config=_CONFIG,
             bootstrap=read_root(self._robot.root),
         )
@@ -359,23 +366,23 @@ def _known_time(known: str, assignments: Assignments | None, expires: Mapping[st
 
 
 @contextmanager
-def _translated(name: str, now: datetime) -> Iterator[None]:
+def _translated(fetcher: Fetcher, now: datetime) -> Iterator[None]:
     """Turn the exceptions of python-tuf into errors with three parts."""
     try:
         yield
     except exceptions.ExpiredMetadataError as error:
         raise _expired(str(error), now) from None
     except exceptions.DownloadError as error:
-        raise _download_error(error, name) from None
+        raise _download_error(error, fetcher.where) from None
     except exceptions.RepositoryError as error:
-        raise _untrusted(f"{name}: {error}") from None
+        raise _untrusted(f"{fetcher.where}: {error}") from None
 
 
-def _download_error(error: exceptions.DownloadError, name: str) -> RobotAssetsError:
+def _download_error(error: exceptions.DownloadError, where: str) -> RobotAssetsError:
     if isinstance(error.__cause__, RobotAssetsError):
         return error.__cause__
     return TooLong(
-        f"{name}: {error}",
+        f"{where}: {error}",
         needed="metadata of a length that a robot reads",
         fix="robot-assets fleet status   # where the rollout is published; or a server sends something else",
     )
