@@ -225,11 +225,12 @@ def _release_before(view: FleetView, group: str) -> str:
     counted = running or proven
     if counted:
         return max(counted, key=lambda one: (counted[one], -released.index(one)))
-    other = f"robot-assets fleet pin {group} {short(next(iter(sorted(possible, key=released.index))))}"
+    others = sorted(possible, key=released.index)
+    fix = f"robot-assets fleet pin {group} {short(others[0])}" if others else f"robot-assets fleet pause {group}"
     raise FleetError(
         f"no robot of {group} reports another release than {short(present)} that it could go back to",
         needed="a published release that a robot runs or has proven",
-        fix=other if possible else f"robot-assets fleet pause {group}",
+        fix=fix,
     )
 
 
