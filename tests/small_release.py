@@ -90,6 +90,7 @@ def small_release(
     dataset_version: str | None = None,
     git_dirty: bool = False,
     padding_bytes: int = 0,
+    decoder_code: str | None = None,
 ) -> SmallRelease:
     """Write a release to ``folder``, which may not exist yet. Equal options give equal bytes.
 
@@ -109,10 +110,19 @@ def small_release(
         dataset_version: Version of ``datasets/drawn`` in the signed lineage; by default one that follows from ``seed``.
         git_dirty: Whether the signed lineage says that the code was not committed.
         padding_bytes: Size of one more file of each engine, for downloads that take a while.
+        decoder_code: Code version of the decoder that the engines were built with; None: the one of the installed code.
     """
-    changed = {**(budgets or {}), **({"latency_ms_p95_max": 1e-6} if too_slow else {})}
     options = _Options(
-        target, seed, gates_passed, wrong_fingerprint, changed, key_seed, made_at, git_dirty, padding_bytes
+        target=target,
+        seed=seed,
+        gates_passed=gates_passed,
+        wrong_fingerprint=wrong_fingerprint,
+        budgets={**(budgets or {}), **({"latency_ms_p95_max": 1e-6} if too_slow else {})},
+        key_seed=key_seed,
+        made_at=made_at,
+        git_dirty=git_dirty,
+        padding_bytes=padding_bytes,
+        decoder_code=decoder_code,
     )
     dataset = dataset_version or hashlib.md5(f"dataset {seed}".encode()).hexdigest() + ".dir"
     key = public_key(key_seed)
@@ -162,6 +172,7 @@ class _Options:
     made_at: str
     git_dirty: bool
     padding_bytes: int
+    decoder_code: str | None
 
 
 def _ingredients(model: str, options: _Options, dataset: str, wrong_reference: bool, engine: Path) -> Ingredients:
@@ -169,11 +180,8 @@ def _ingredients(model: str, options: _Options, dataset: str, wrong_reference: b
     if wrong_reference:
         heads = tuple(head + 1 for head in heads)
     shutil.copytree(built, engine)
-    if options.wrong_fingerprint:
-        manifest = load_manifest(engine)
-        platform = {**manifest.platform, "onnxruntime": "1.0.0"}
-        changes = {"platform_fingerprint": OTHER_FINGERPRINT, "platform": platform}
-        save_manifest(engine, manifest.model_copy(update=changes))
+    if changes := _manifest_changes(options, engine):
+        save_manifest(engine, load_manifest(engine).model_copy(update=changes))
     if options.padding_bytes:
         (engine / "padding.bin").write_bytes(np.random.default_rng(options.seed).bytes(options.padding_bytes))
     asset = f"{model}/engine/{options.target}"
@@ -181,6 +189,17 @@ def _ingredients(model: str, options: _Options, dataset: str, wrong_reference: b
     return Ingredients(
         model, asset, engine, _envelopes(chain, engine, options.key_seed), Reference(images, heads), IMAGES
     )
+
+
+def _manifest_changes(options: _Options, engine: Path) -> dict[str, object]:
+    """Fields of the manifest that are other than what was built here."""
+    changes: dict[str, object] = {}
+    if options.decoder_code is not None:
+        changes["decoder_code"] = options.decoder_code
+    if options.wrong_fingerprint:
+        platform = {**load_manifest(engine).platform, "onnxruntime": "1.0.0"}
+        changes |= {"platform_fingerprint": OTHER_FINGERPRINT, "platform": platform}
+    return changes
 
 
 def _chain(asset: str, engine: Path, options: _Options, dataset: str) -> Chain:

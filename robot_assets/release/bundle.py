@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 from pydantic import Field, ValidationError, model_validator
 
 from robot_assets.core.spec import Spec
+from robot_assets.core.text import escaped
 from robot_assets.core.validation import mistakes
 from robot_assets.provenance.subjects import REFERENCE as REFERENCE
 from robot_assets.release.errors import ReleaseError
@@ -133,7 +134,7 @@ def parse_bundle(content: bytes) -> Bundle:
 def refused(why: str) -> ReleaseError:
     """The error of a ``bundle.json`` that is not valid."""
     return ReleaseError(
-        f"{BUNDLE_FILE} is not that of a release: {why}",
+        f"{BUNDLE_FILE} is not that of a release: {escaped(why)}",
         needed="the file that the release was built with",
         fix="robot-assets agent once   # downloads the release again",
     )
