@@ -180,6 +180,7 @@ def test_the_version_of_a_fleet_changes_when_time_changes_its_decision(group, re
 
 
 @given(groups, any_reports(), any_reports())
+@settings(max_examples=30)
 def test_the_version_of_a_fleet_changes_when_reports_change_its_decision(group, reports, others):
     """One robot at a time, so that few decisions differ by chance alone."""
     for name, other in others.items():
