@@ -38,6 +38,7 @@ from robot_assets.fleet.layout import (
     assignments_target,
     release_target,
 )
+from robot_assets.lineage.spec import QuietSpec
 from robot_assets.release.bundle import BUNDLE_FILE, BUNDLE_SIZE_MAX
 
 ROOT_SIZE_MAX = 64_000
@@ -263,11 +264,17 @@ def parse_assignments(content: bytes, group: str) -> Assignments:
     """
     try:
         found = Assignments.model_validate_json(content)
+        window_of(found)
     except ValidationError as error:
         raise _untrusted(f"{assignments_target(group)} is not valid: {'; '.join(mistakes(error)[:3])}") from None
     if found.group != group:
         raise _untrusted(f"{assignments_target(group)} is for the group {found.group!r}")
     return found
+
+
+def window_of(assignments: Assignments) -> QuietSpec | None:
+    """The daily window in which robots switch; None: at any time."""
+    return None if assignments.window is None else QuietSpec.model_validate(assignments.window)
 
 
 def read_root(path: Path) -> bytes:

@@ -22,7 +22,7 @@ from robot_assets.agent.sets import Sets, sha256_of
 from robot_assets.agent.spec import RobotSpec
 from robot_assets.agent.state import ASSIGNMENTS_FILE, AgentState, note_look, replace_file, write_state
 from robot_assets.agent.transport import Missing, TooLong, Transport, Unreachable, transport_of
-from robot_assets.agent.trusted import Known, Look, TrustedRepository, parse_assignments
+from robot_assets.agent.trusted import Known, Look, TrustedRepository, parse_assignments, window_of
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.core.os_errors import system_error
 from robot_assets.core.text import escaped
@@ -37,7 +37,9 @@ FAILURES_KEPT = 50
 DEVICE_AGE_MAX_S = 3600.0
 MISFIT_AGE_MAX_S = 600.0
 BACKOFF_S = (60.0, 3600.0)
-"""First and longest wait before a file that arrived damaged is read again."""
+"""First and longest wait before a file that has arrived damaged several times is read again."""
+
+BACKOFF_FROM = 3
 
 VERIFIED_AGE_MAX_S = 86_400.0
 PROVE_DEFAULT_S = 60.0
@@ -89,6 +91,7 @@ class Agent:
         self.transport = transport or transport_of(robot.url)
         self.repository = TrustedRepository(robot, self.transport)
         self.assignments: Assignments | None = None
+        self._kept = b""
         self.is_stopping = False
         """Set by a signal: a download stops at its next chunk."""
         self._state: AgentState | None = None
@@ -165,8 +168,8 @@ class Agent:
         boot_id = self.parts.boot_id()
         loaded = recovery.load(self.robot.state, self.sets, boot_id)
         found = recovery.recovered(loaded.state, self.sets, boot_id)
-        kept = self._kept_assignments()
-        self.assignments = parse_assignments(kept, self.robot.group) if kept else None
+        self._kept = self._kept_assignments()
+        self.assignments = parse_assignments(self._kept, self.robot.group) if self._kept else None
         self._state, self._healthy_s = found.state, found.state.healthy_s
         if loaded.note:
             self.parts.log(loaded.note)
@@ -206,10 +209,10 @@ class Agent:
         self._trouble = None
         known = Known(self.state.versions, self.state.known_time)
         try:
-            kept = self._kept_assignments()
-            look = self.repository.look(known, self.parts.now(), kept)
-            if look.content and look.content != kept:
+            look = self.repository.look(known, self.parts.now(), self._kept)
+            if look.content and look.content != self._kept:
                 replace_file(self.robot.state / ASSIGNMENTS_FILE, look.content)
+                self._kept = look.content
             self._save(versions=dict(look.versions), known_time=look.known_time)
             if look is not self._looked:
                 self._looked, self._look_count = look, self._look_count + 1
@@ -296,14 +299,11 @@ class Agent:
         assigned = self._assigned
         if not self._is_listed:
             return "prepared; not this robot's turn yet"
-        if not self._is_within(assigned):
-            window = QuietSpec.model_validate(assigned.window)
+        window = window_of(assigned)
+        if window is not None and not is_within(window, self.parts.now()):
             return f"prepared; waits for the window {window.start:%H:%M} to {window.end:%H:%M} {window.timezone}"
         busy = self.parts.why_busy(self.robot)
         return f"prepared; the robot is busy: {busy}" if busy else ""
-
-    def _is_within(self, assigned: Assignments) -> bool:
-        return assigned.window is None or is_within(QuietSpec.model_validate(assigned.window), self.parts.now())
 
     def _rest(self, why: str) -> None:
         """Nothing to go towards: what is no longer assigned is dropped."""
@@ -400,8 +400,10 @@ class Agent:
     def _back_off(self) -> None:
         """Read what arrives damaged less and less often."""
         first, longest = BACKOFF_S
-        self._not_before = self.parts.monotonic() + min(first * 2.0 ** min(self._failures, 20), longest)
         self._failures += 1
+        over = self._failures - BACKOFF_FROM
+        if over >= 0:
+            self._not_before = self.parts.monotonic() + min(first * 2.0 ** min(over, 20), longest)
 
     def _verified(self, release: str) -> bool:
         """Verify the files of a release; one that does not verify has failed."""
