@@ -84,7 +84,8 @@ def small_release(
     wrong_reference: bool = False,
     wrong_fingerprint: bool = False,
     too_slow: bool = False,
-    budgets: Mapping[str, float] | None = None,
+    budgets: Mapping[str, float | None] | None = None,
+    differing_share: float = 0.0,
     key_seed: bytes = _SEED,
     made_at: str = "2026-03-01T08:00:00+00:00",
     dataset_version: str | None = None,
@@ -104,7 +105,8 @@ def small_release(
         wrong_reference: Whether the reference answers are those of another network.
         wrong_fingerprint: Whether the engines are for another device than this machine.
         too_slow: Whether the budget of latency is one that no machine keeps.
-        budgets: Budgets that replace those of :data:`BUDGETS`, by name.
+        budgets: Budgets that replace those of :data:`BUDGETS`, by name; None: there is no such budget.
+        differing_share: Share of the values that the gate ``parity`` has measured.
         key_seed: 32 bytes, of the key that signs.
         made_at: When the engines were built, ISO 8601 with a time zone.
         dataset_version: Version of ``datasets/drawn`` in the signed lineage; by default one that follows from ``seed``.
@@ -118,6 +120,7 @@ def small_release(
         gates_passed=gates_passed,
         wrong_fingerprint=wrong_fingerprint,
         budgets={**(budgets or {}), **({"latency_ms_p95_max": 1e-6} if too_slow else {})},
+        differing_share=differing_share,
         key_seed=key_seed,
         made_at=made_at,
         git_dirty=git_dirty,
@@ -167,7 +170,8 @@ class _Options:
     seed: int
     gates_passed: bool
     wrong_fingerprint: bool
-    budgets: Mapping[str, float]
+    budgets: Mapping[str, float | None]
+    differing_share: float
     key_seed: bytes
     made_at: str
     git_dirty: bool
@@ -222,8 +226,10 @@ def _chain(asset: str, engine: Path, options: _Options, dataset: str) -> Chain:
 
 
 def _gate(name: str, stated: Mapping[str, float], options: _Options) -> GateRecord:
-    facts = {**stated, **{key: value for key, value in options.budgets.items() if key in _names_like(stated)}}
-    figures = {"parity": {"differing_share": 0.0, "images": IMAGES}, "latency": {"p95_ms": 1.0}}.get(name, {})
+    given = {key: value for key, value in options.budgets.items() if key in _names_like(stated)}
+    facts = {key: value for key, value in {**stated, **given}.items() if value is not None}
+    parity = {"differing_share": options.differing_share, "images": IMAGES}
+    figures = {"parity": parity, "latency": {"latency_ms_p95": 1.0}}.get(name, {})
     passed = options.gates_passed or name != "accuracy"
     return GateRecord(
         name=name,

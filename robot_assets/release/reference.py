@@ -79,7 +79,7 @@ def read_reference(path: Path, interface: Interface) -> Reference:
                 _array(archive, f"{HEAD}{number}", head.dtype, head.shape[1:])
                 for number, head in enumerate(interface.heads)
             )
-        if any(len(head) != len(images) for head in heads) or not len(images):
+        if any(len(head) != len(images) for head in heads):
             raise ValueError(f"{len(images)} images, and answers on {', '.join(str(len(head)) for head in heads)}")
         return Reference(images, heads)
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
@@ -122,7 +122,7 @@ def _array(archive: zipfile.ZipFile, name: str, dtype: str, shape: tuple[int, ..
         if np.lib.format.read_magic(stream) != (1, 0):
             raise ValueError(f"{name}: another version of the format than 1.0")
         found, is_fortran, found_dtype = np.lib.format.read_array_header_1_0(stream)
-        if found_dtype != np.dtype(dtype) or found[1:] != shape or len(found) != len(shape) + 1 or is_fortran:
+        if found_dtype != np.dtype(dtype) or found[1:] != shape or not found or found[0] < 1 or is_fortran:
             raise ValueError(f"{name} is {found_dtype} {found}, needed {dtype} (N, {str(shape)[1:]}")
         content = stream.read()
     return np.frombuffer(content, found_dtype).reshape(found)
