@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 
 from tuf.api.exceptions import DownloadHTTPError
@@ -63,7 +64,7 @@ class Yard:
     folder: Path
     url: str
 
-    @property
+    @cached_property
     def repository(self) -> Repository:
         return Repository(Files(self.url), self.folder / "keys", self.folder / "root.json")
 
@@ -134,6 +135,10 @@ class Client:
     def knows(self, version: str, group: str = GROUP) -> bool:
         """Whether a release can be installed."""
         return self._updater().get_targetinfo(release_target(group, version)) is not None
+
+    def poll(self) -> None:
+        """See whether there is anything new."""
+        self._updater().refresh()
 
     def _download(self, target: str) -> bytes:
         updater = self._updater()

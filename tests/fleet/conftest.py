@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from urllib.request import Request, urlopen
 
 import pytest
 
@@ -22,9 +23,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
 @pytest.fixture
 def bucket(s3_server: str, aws: pytest.MonkeyPatch) -> str:
     """The URL of a repository in a new bucket."""
-    import s3fs
-
     aws.setenv("AWS_ENDPOINT_URL", s3_server)
     name = f"fleet-{uuid.uuid4().hex}"
-    s3fs.S3FileSystem(skip_instance_cache=True).mkdir(name)
+    urlopen(Request(f"{s3_server}/{name}", method="PUT")).close()
     return f"s3://{name}/repository"
