@@ -1,7 +1,7 @@
 """``assignments/<group>.json``: which robots of a group may have which release now. Light to import: robots read it.
 
-A robot that is not listed keeps what it runs. So nothing is remembered between two looks: a superseded release is simply not
-named any more, and a robot that was off for weeks finds the release of today.
+A robot that is not listed keeps what it runs. So nothing is remembered between two looks: a superseded release is
+not named any more, and a robot that was off for weeks finds the release of today.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Recall(Spec):
     """A hash that nothing on a robot may be made of any more.
 
     Attributes:
-        hash: First digits, at least 8, of a data version, a sha256, a code version, or ``ed25519:...`` of a signing key.
+        hash: First digits, at least 8, of a data version, a sha256, a code version, or the ``ed25519:...`` of a key.
         reason: Why, for people.
     """
 
@@ -38,7 +38,7 @@ class Assignments(Spec):
         download_ahead: Whether the other robots of the group may download it.
         window: Daily window in which robots switch, as ``fleet.groups.GROUP.rollout.window``; None: at any time.
         prove_s: Seconds for which a robot has to serve healthily before it commits.
-        silence_s: A robot that has started is reported as failed after this time without a report; so it reports more often.
+        silence_s: A robot that has started counts as failed after this time without a report; so it reports more often.
         bake_s: Seconds of health after which a robot counts as baked.
         on_recall: What a robot does whose every set is recalled.
         recalls: What was recalled; robots decide from the statements beside their engines.
