@@ -29,6 +29,7 @@ _DAY_S = 86_400
 _MONTH_S = 30 * _DAY_S
 _YEARS_DAYS = 3650
 _ROBOTS_MAX = 1_000_000
+_BATCHES_MAX = 20
 _DIGITS = re.compile(r"[0-9a-f]{8,64}(\.dir)?")
 _SHARE = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,6})?) ?%")
 _ROBOT = re.compile(r"[a-z0-9*?][a-z0-9_.*?-]{0,62}")
@@ -83,7 +84,7 @@ class RolloutSpec(Spec):
     batches: tuple[Batch, ...] = Field(
         default=(1, "10%", "50%", ALL),
         min_length=1,
-        max_length=100,
+        max_length=_BATCHES_MAX,
         description="robots that may have a release, cumulative: counts such as 1, or shares such as 10%, rounded up; "
         "the last is 100%",
     )
@@ -157,7 +158,9 @@ class ApprovalSpec(Spec):
     """Approval by a person: batches of one release, up to a number."""
 
     release: str = Field(description="first digits of the version of the release, at least 8")
-    batch: int = Field(ge=1, le=100, description="the highest batch that may open; the page of the rollout has numbers")
+    batch: int = Field(
+        ge=1, le=_BATCHES_MAX, description="the highest batch that may open; the page of the rollout has numbers"
+    )
 
     _digits = field_validator("release")(_version)
 

@@ -62,6 +62,7 @@ def test_batches_are_counts_and_shares(text, read):
         ("[[1], 100%]", "batches.0", "needed a number of robots"),
         ("[ten, 100%]", "batches.0", "needed a number of robots"),
         ("[]", "batches", "needed at least one entry"),
+        (str([*range(1, 21), "100%"]), "batches", "needed at most 20 entries"),
         ("[10%, 5%, 100%]", "batches", "5% comes after 10%; needed increasing batches, since they are cumulative"),
         ("[5, 10%, 5, 100%]", "batches", "5 comes after 5; needed increasing"),
         ("[100%, 100%]", "batches", "100% comes after 100%"),
