@@ -76,7 +76,7 @@ class HealthWatch:
         if not self._was_touched:
             return f"health file {path} was not touched since the switch"
         if look.age_s > self._spec.max_age_s:
-            return f"health file {path} was touched {look.age_s:.0f} s ago, needed at most {self._spec.max_age_s:g} s"
+            return f"health file {path} was touched {look.age_s:.1f} s ago, needed at most {self._spec.max_age_s:g} s"
         return None
 
     def _look(self, mtime: float) -> _Look:
