@@ -155,7 +155,8 @@ def _grid(cells: Sequence[int]) -> _Grid:
     if sum(cells) <= _NAMED_MAX:
         return _Grid(width, height, room // width, has_names=True)
     grids = [_Grid(size, size, room // size) for size in _SQUARES]
-    return next((grid for grid in grids if sum(map(grid.height_of, cells)) <= _CELLS_HEIGHT_MAX), grids[-1])
+    most = max(_CELLS_HEIGHT_MAX, _STEP_MIN * len(cells))
+    return next((grid for grid in grids if sum(map(grid.height_of, cells)) <= most), grids[-1])
 
 
 def _pixels(axes: Axes, height: int, width: int = _RIGHT - _LEFT) -> Axes:

@@ -53,6 +53,16 @@ def test_one_failed_robot_of_two_thousand_is_seen():
     assert (one == FAILED_RGB).all(axis=-1).sum() >= 20
 
 
+def test_cells_of_many_batches_are_not_small():
+    made = decision(baked=100, waiting=100)
+    few, many = (replace(made, sizes=batch_sizes(shares, 200)) for shares in (["100%"], [*(f"{n}%" for n in _TENS)]))
+    cells = [(pixels(draw(one, "delivery")) == BAKED_RGB).all(axis=-1).sum() for one in (few, many)]
+    assert cells[1] == pytest.approx(cells[0], rel=0.05)
+
+
+_TENS = range(10, 101, 10)
+
+
 def test_every_status_has_its_own_look():
     looks = {status: draw(decision(**{status.name.lower(): 41}), "delivery") for status in Status}
     assert len(set(looks.values())) == len(Status)
