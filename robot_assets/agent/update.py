@@ -170,10 +170,11 @@ class Agent:
         found = recovery.recovered(loaded.state, self.sets, boot_id)
         self._kept = self._kept_assignments()
         self.assignments = parse_assignments(self._kept, self.robot.group) if self._kept else None
-        self._state, self._healthy_s = found.state, found.state.healthy_s
         if loaded.note:
             self.parts.log(loaded.note)
-        self._save()
+        if loaded.note or found.state != loaded.state:
+            write_state(self.robot.state, found.state)
+        self._state, self._healthy_s = found.state, found.state.healthy_s
         if found.roll_back:
             self._roll_back(found.roll_back)
         else:
