@@ -110,11 +110,11 @@ def assign(draft: Draft, assignments: Assignments) -> None:
 def _is_current(draft: Draft, known: TargetFile, assignments: Assignments) -> bool:
     try:
         found = parse_assignments(read_target(draft.place.files, known), assignments.group)
-    except FleetError:  # lost or altered: what is signed now replaces it
+        age = draft.now - datetime.fromisoformat(found.issued_at)
+    except (FleetError, ValueError, TypeError):  # lost, altered, or issued at no time: what is signed now replaces it
         return False
-    age = draft.now - datetime.fromisoformat(found.issued_at)
     is_equal = found.model_copy(update={"issued_at": assignments.issued_at}) == assignments
-    return is_equal and age < draft.place.validity / 2
+    return is_equal and abs(age) < draft.place.validity / 2
 
 
 def _remove_superseded(draft: Draft, target: str, kept: Collection[str]) -> None:
