@@ -142,10 +142,7 @@ def open_report(content: bytes, key: PublicKey) -> Report:
     return _parsed(payload)
 
 
-_ENROLL = (
-    "run `robot-assets agent status` on the robot; if the public key that it prints is new and right, enroll the robot "
-    "again with `robot-assets fleet enroll`"
-)
+_ENROLL = "robot-assets agent key   # on the robot; if that key is new and right: robot-assets fleet enroll ROBOT KEY --replace"
 
 
 def _parsed(payload: bytes) -> Report:
