@@ -142,7 +142,10 @@ def open_report(content: bytes, key: PublicKey) -> Report:
     return _parsed(payload)
 
 
-_ENROLL = "robot-assets agent key   # on the robot; if that key is new and right: robot-assets fleet enroll ROBOT KEY --replace"
+_ENROLL = (
+    "robot-assets agent key   # on the robot; if that key is new and right, enroll it: "
+    "robot-assets fleet enroll ROBOT KEY --replace"
+)
 
 
 def _parsed(payload: bytes) -> Report:
