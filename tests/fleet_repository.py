@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -157,3 +157,37 @@ def client(yard: Yard, name: str = "robot") -> Client:
     """A robot that trusts the first root; of equal names equal ones."""
     first = Path(yard.url) / "metadata" / "1.root.json"
     return Client(Path(yard.url), first.read_bytes(), yard.folder / "robots" / name)
+
+
+class Interrupted(Exception):
+    """The process was killed here."""
+
+
+class Killed(Files):
+    """Files of a process that is killed at its n-th change, before or after it took effect."""
+
+    def __init__(self, url: str, at: int, *, after: bool) -> None:
+        super().__init__(url)
+        self.left = at
+        self.after = after
+
+    def _change(self, operation: Callable[..., object], *arguments: object) -> object:
+        self.left -= 1
+        if self.left < 0 and not self.after:
+            raise Interrupted
+        done = operation(*arguments)
+        if self.left < 0:
+            raise Interrupted
+        return done
+
+    def write(self, path: str, content: bytes) -> None:
+        self._change(super().write, path, content)
+
+    def write_new(self, path: str, content: bytes) -> bool:
+        return bool(self._change(super().write_new, path, content))
+
+    def upload(self, source: Path, path: str) -> None:
+        self._change(super().upload, source, path)
+
+    def remove(self, path: str) -> None:
+        self._change(super().remove, path)

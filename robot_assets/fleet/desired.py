@@ -121,7 +121,7 @@ def robots_of(fleet: FleetSpec, group: str, enrolled: Mapping[str, object]) -> t
             f"no robot is in the group {group}: {listed(fleet.groups[group].robots)} matches none of "
             f"{plural(len(enrolled), 'enrolled robot')}",
             needed="an enrolled robot",
-            fix="robot-assets fleet enroll ROBOT PUBLIC_KEY   # the robot prints its key when its agent is installed",
+            fix="robot-assets fleet enroll ROBOT PUBLIC_KEY   # `robot-assets agent key` prints it on the robot",
         )
     for other, spec in fleet.groups.items():
         if other != group and (both := _shared(spec, robots)):
@@ -160,7 +160,7 @@ def _not_enrolled(group: str, robot: str, enrolled: Mapping[str, object]) -> Fle
     return FleetError(
         f"{robot} of the group {group} is not enrolled{hint}",
         needed=f"a line with its public key in {ROBOTS_FILE}",
-        fix=f"robot-assets fleet enroll {robot} PUBLIC_KEY   # the robot prints its key when its agent is installed",
+        fix=f"robot-assets fleet enroll {robot} PUBLIC_KEY   # `robot-assets agent key` prints it on the robot",
     )
 
 

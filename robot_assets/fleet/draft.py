@@ -192,14 +192,24 @@ def drafting(place: Place, now: datetime, *, is_renewed: bool = False) -> Iterat
         FleetError: There is no repository, it cannot be reached or verified, went back, or its root has expired.
     """
     with repository_lock(place.files) as lock:
-        published = place.published()
-        check_seen(place.keys, published.versions, place.files.name)
+        draft = newest_draft(place, lock, now)
         if not is_renewed:
-            check_offline(published, now)
-        keep_seen(place.keys, published.versions)
-        parts = {TARGETS_ROLE: published.parts[TARGETS_ROLE]}
-        parts |= {role: newest(place.files, published, role) for role in DELEGATED}
-        yield Draft(place, published, lock, now, parts)
+            check_offline(draft.published, now)
+        yield draft
+
+
+def newest_draft(place: Place, lock: Lock, now: datetime) -> Draft:
+    """A draft that begins with the newest metadata.
+
+    Raises:
+        FleetError: There is no repository, it cannot be reached or verified, or went back.
+    """
+    published = place.published()
+    check_seen(place.keys, published.versions, place.files.name)
+    keep_seen(place.keys, published.versions)
+    parts = {TARGETS_ROLE: published.parts[TARGETS_ROLE]}
+    parts |= {role: newest(place.files, published, role) for role in DELEGATED}
+    return Draft(place, published, lock, now, parts)
 
 
 def check_offline(published: Published, now: datetime) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from tuf.api.metadata import TargetFile
 
-from robot_assets.fleet.draft import Draft, Place, drafting
+from robot_assets.fleet.draft import Draft, Place, drafting, newest_draft
 from robot_assets.fleet.errors import FleetError
 from robot_assets.fleet.keys import (
     RootKeys,
@@ -112,14 +112,17 @@ def rotate_root(place: Place, root_signers: Sequence[CryptoSigner], new: RootKey
 
 @contextmanager
 def _drafting(place: Place, role: str, now: datetime) -> Iterator[Draft]:
-    """A draft of what is published; where the rotation of a lost key was interrupted, of what verifies."""
-    if not has_next_key(place.keys, role) or has_key(place.keys, role):
-        with drafting(place, now, is_renewed=True) as draft:
-            yield draft
-        return
+    """A draft; where the rotation of a lost key was interrupted, which the new key alone signed, of what verifies."""
+    is_interrupted = has_next_key(place.keys, role) and not has_key(place.keys, role)
     with repository_lock(place.files) as lock:
-        found = recovered(place)
-        yield Draft(place, found, lock, now, dict(found.parts))
+        try:
+            draft = newest_draft(place, lock, now)
+        except FleetError:
+            if not is_interrupted:
+                raise
+            found = recovered(place)
+            draft = Draft(place, found, lock, now, dict(found.parts))
+        yield draft
 
 
 def _finish_root(draft: Draft) -> None:
@@ -151,12 +154,12 @@ def _rotate_delegated(
 ) -> int:
     """Write targets with the new key and metadata that both keys have signed; one publication has both."""
     published = draft.published
+    signers = publication_signers(draft)
     if following.public_key.keyid not in published.targets.get_delegated_role(role).keyids:
-        signers = publication_signers(draft)
         files = _trustworthy(draft, role) if is_compromised else draft.parts[role].targets
         write_targets(draft, root_signers, {role: following.public_key})
         draft.write_delegated(role, files.values(), [*_old_key(draft, role), following])
-        draft.publish(signers[SNAPSHOT_ROLE], signers[TIMESTAMP_ROLE])
+    draft.publish(signers[SNAPSHOT_ROLE], signers[TIMESTAMP_ROLE])
     return int(published.root.version)
 
 

@@ -22,7 +22,7 @@ from robot_assets.fleet.published import newest
 from robot_assets.fleet.renewal import refresh, repair
 from robot_assets.fleet.repository import Repository
 from robot_assets.provenance.keys import create_key
-from tests.fleet_repository import GROUP, NOW, Yard, client, new_yard, write_release
+from tests.fleet_repository import GROUP, NOW, Interrupted, Killed, Yard, client, new_yard, write_release
 
 DAY = timedelta(days=1)
 
@@ -34,40 +34,6 @@ def yard(tmp_path: Path) -> Yard:
 
 def names(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-
-
-class Interrupted(Exception):
-    """The process was killed here."""
-
-
-class Killed(Files):
-    """Files of a process that is killed at its n-th change, before or after it took effect."""
-
-    def __init__(self, url: str, at: int, *, after: bool) -> None:
-        super().__init__(url)
-        self.left = at
-        self.after = after
-
-    def _change(self, operation: Callable[..., object], *arguments: object) -> object:
-        self.left -= 1
-        if self.left < 0 and not self.after:
-            raise Interrupted
-        done = operation(*arguments)
-        if self.left < 0:
-            raise Interrupted
-        return done
-
-    def write(self, path: str, content: bytes) -> None:
-        self._change(super().write, path, content)
-
-    def write_new(self, path: str, content: bytes) -> bool:
-        return bool(self._change(super().write_new, path, content))
-
-    def upload(self, source: Path, path: str) -> None:
-        self._change(super().upload, source, path)
-
-    def remove(self, path: str) -> None:
-        self._change(super().remove, path)
 
 
 def test_a_robot_finds_what_was_assigned_with_python_tuf_alone(yard: Yard) -> None:
