@@ -162,21 +162,23 @@ class Robot:
     sequence: int = 0
     report: Report | None = None
 
-    def says(self, running: str | None = None, state: State = State.COMMITTED, **given: Any) -> None:
+    def says(
+        self, running: str | None = None, state: State = State.COMMITTED, group: str = GROUP, **given: Any
+    ) -> None:
         """Send the next report. What is not given is as this machine is."""
         here = probe()
         self.sequence += 1
         fields = {"fingerprint": here.fingerprint, "platform": here.as_json(), **given}
         self.report = Report(
             robot=self.name,
-            group=GROUP,
+            group=group,
             sequence=self.sequence,
             at=datetime.now(UTC).isoformat(),
             state=state,
             running=running,
             **fields,
         )
-        self.repository.files.write(report_path(GROUP, self.name), sign_report(self.report, self.signer))
+        self.repository.files.write(report_path(group, self.name), sign_report(self.report, self.signer))
 
     def bakes(self, release: str) -> None:
         """Serve a release healthily for long enough."""
