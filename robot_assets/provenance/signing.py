@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Callable, Sequence
 
@@ -13,6 +14,7 @@ from robot_assets.provenance.subjects import Subject, read_subjects
 from robot_assets.store import Store
 
 _RUN_DIGITS = 8
+_ASSET_DIGITS = 6
 
 
 def sign_engine(store: Store, key: KeyLocation, chain: Chain) -> None:
@@ -56,7 +58,9 @@ def _sign(
 ) -> None:
     version = chain.head.version
     payload = statement(chain, read_subjects(store.open(version)))
-    store.attest(version, name, sign(payload, signing_key(key)))
+    # engines of two targets may be the same bytes, built by one run: one must not replace the statement of the other
+    asset = hashlib.md5(chain.head.asset.encode(), usedforsecurity=False).hexdigest()[:_ASSET_DIGITS]
+    store.attest(version, f"{name}-{asset}", sign(payload, signing_key(key)))
 
 
 def _short(text: str, length: int = _RUN_DIGITS) -> str:

@@ -149,7 +149,7 @@ class _Described:
 
 def _described(one: Ingredients, trust: Trust) -> _Described:
     subjects, manifest = read_subjects(one.engine), load_manifest(one.engine)
-    envelopes = tuple(_about(one.envelopes, subjects, trust))
+    envelopes = tuple(_about(one, subjects, trust))
     evidence = gather(envelopes, subjects, trust)
     if evidence.provenance is None or evidence.provenance.asset != one.asset:
         raise _unsigned(one, "provenance", gather(one.envelopes, subjects, trust).refusals)
@@ -182,14 +182,17 @@ def _tolerance_share(gates: GateResults, ratio: float) -> float:
     return min(1.0, round(float(limit) * ratio, 6))
 
 
-def _about(envelopes: Sequence[bytes], subjects: Sequence[Subject], trust: Trust) -> Iterator[bytes]:
-    """The newest provenance and the newest result of each gate, about exactly these files, one line each."""
-    lines = sorted({b" ".join(envelope.split(b"\n")).strip() for envelope in envelopes})
+def _about(one: Ingredients, subjects: Sequence[Subject], trust: Trust) -> Iterator[bytes]:
+    """The newest provenance and the newest result of each gate, about exactly these files, one line each.
+
+    Engines of two targets may be the same bytes: provenance of the other one is left out.
+    """
+    lines = sorted({b" ".join(envelope.split(b"\n")).strip() for envelope in one.envelopes})
     newest: dict[str, tuple[Any, bytes]] = {}
     for line in lines:
         found = gather([line], subjects, trust)
         made, gates = found.provenance, found.gates
-        if made is not None and not differences(subjects, made.subjects):
+        if made is not None and made.asset == one.asset and not differences(subjects, made.subjects):
             newest["provenance"] = max(newest.get("provenance", (made.made_at, line)), (made.made_at, line))
         elif gates is not None:
             for name in (*gates.passed_gates, *gates.failed_gates):

@@ -121,7 +121,8 @@ def test_bytes_with_the_signed_md5_and_another_sha256_are_detected(signed, trust
     forged = (Subject(engine.name, "0" * 64, engine.md5), *rest)
     payload = provenance_statement(signed.chain, forged)
     store = signed.project.store
-    store.attest(signed.chain.head.version, "provenance-5b1d2c33", sign(payload, signing_key(signed.project.key)))
+    name = "provenance-5b1d2c33-92b763"
+    store.attest(signed.chain.head.version, name, sign(payload, signing_key(signed.project.key)))
     verdict = intact(signed.chain, store, trust)
     assert not verdict.passed
     assert "engine.onnx was altered" in verdict.summary

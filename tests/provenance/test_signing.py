@@ -21,7 +21,8 @@ def test_signing_again_changes_nothing(built):
         built.sign()
         built.sign_gates()
         first = built.statements
-    assert list(first) == ["gate-accuracy-5b1d2c33", "gate-latency-5b1d2c33", "provenance-5b1d2c33"]
+    names = ["gate-accuracy-5b1d2c33", "gate-latency-5b1d2c33", "provenance-5b1d2c33"]
+    assert list(first) == [f"{name}-92b763" for name in names]
     assert built.statements == first
 
 
@@ -33,7 +34,7 @@ def test_signing_leaves_the_version_of_the_engine_alone(built):
 def test_gates_that_end_at_the_same_time_do_not_overwrite_each_other(built):
     built.sign()
     built.sign_gates(with_head(built.chain, gates=()))
-    assert list(built.statements) == ["provenance-5b1d2c33"]
+    assert list(built.statements) == ["provenance-5b1d2c33-92b763"]
     for one in (gate("latency"), gate("accuracy")):
         built.sign_gates(with_head(built.chain, gates=(one,)))
     found = verify(built.engine, built.project.trust(), probe(), built.project.store)
@@ -43,7 +44,15 @@ def test_gates_that_end_at_the_same_time_do_not_overwrite_each_other(built):
 def test_a_run_id_with_other_characters_gives_a_valid_name(built):
     record = built.chain.head.record.model_copy(update={"run_id": "Nightly/2026 03"})
     built.sign(with_head(built.chain, record=record))
-    assert list(built.statements) == ["provenance-nightly-"]
+    assert list(built.statements) == ["provenance-nightly--92b763"]
+
+
+def test_engines_of_two_targets_with_equal_bytes_are_both_signed_in_one_run(built):
+    twin = with_head(built.chain, asset="small_detector/engine/twin")
+    for chain in (built.chain, twin):
+        built.sign(chain)
+        built.sign_gates(chain)
+    assert len(built.statements) == 6
 
 
 def test_an_engine_without_bytes_or_without_a_record_is_not_signed(built):

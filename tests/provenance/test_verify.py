@@ -152,7 +152,7 @@ def test_gates_of_another_engine_do_not_count(signed, robot, trust, tmp_path):
     signed.sign_gates(chain)
     mine = signed.project.store.attestations(signed.chain.head.version)
     theirs = signed.project.store.attestations(chain.head.version)
-    write_bundle(robot, [mine["provenance-5b1d2c33"], theirs["gate-accuracy-5b1d2c33"]])
+    write_bundle(robot, [mine["provenance-5b1d2c33-92b763"], theirs["gate-accuracy-5b1d2c33-92b763"]])
     found = verify(robot, trust, probe())
     assert answers(found) | {"gates": True} == dict.fromkeys(answers(found), True)
     assert not found.passed
@@ -187,7 +187,7 @@ def test_a_signed_payload_that_is_not_known_is_refused(signed, robot, trust, pay
 
 
 def test_provenance_of_another_builder_is_refused(signed, robot, trust):
-    envelope = signed.project.store.attestations(signed.chain.head.version)["provenance-5b1d2c33"]
+    envelope = signed.project.store.attestations(signed.chain.head.version)["provenance-5b1d2c33-92b763"]
     payload = base64.b64decode(json.loads(envelope)["payload"])
     payload = payload.replace(b"urn:robot-assets:builder:v1", b"urn:somebody:else")
     write_bundle(robot, [sign(payload, signing_key(signed.project.key))])
