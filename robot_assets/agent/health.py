@@ -18,8 +18,9 @@ from robot_assets.agent.spec import HealthSpec, RobotSpec
 
 Clock = Callable[[], float]
 
-_JUMP_S = 1.0
-"""Both clocks differ by more than this from look to look: the wall clock was set, or the device was suspended."""
+_JUMP_S, _DRIFT = 1.0, 1e-3
+"""The clocks differ by more than this from look to look, and a share of the time: the wall clock was set, or the device
+was suspended. A clock that is being adjusted drifts by half a millisecond a second (adjtime(3))."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class HealthWatch:
         if mtime == last.mtime:
             # dated in the future at the first look: its age is not known, and it is not healthy until it is touched
             return _Look(mtime, wall, monotonic, last.age_s + passed if last.age_s >= 0 else last.age_s)
-        has_jumped = abs(wall - last.wall - passed) > _JUMP_S
+        has_jumped = abs(wall - last.wall - passed) > _JUMP_S + _DRIFT * passed
         return _Look(mtime, wall, monotonic, 0.0 if has_jumped else min(max(wall - mtime, 0.0), passed))
 
     def _command(self) -> str | None:

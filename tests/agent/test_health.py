@@ -84,6 +84,16 @@ def test_a_touch_between_two_looks_has_its_age(world):
     assert "was touched 55.0 s ago" in world.problem
 
 
+def test_a_clock_that_is_adjusted_slowly_has_not_jumped(world):
+    world.touch()
+    assert world.problem is None
+    world.touch()
+    world.pass_time(3600)
+    world.wall += 1.8
+    os.utime(world.file, (world.wall - 3000, world.wall - 3000))
+    assert "was touched 3000.0 s ago" in world.problem
+
+
 @pytest.mark.parametrize("jump", [3600.0, 56 * 365 * 86400.0])
 def test_a_clock_that_jumps_forward_makes_nothing_unhealthy(world, jump):
     world.touch()
