@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -67,16 +67,17 @@ def run(step: Step) -> RolledOut:
     from robot_assets.core.documents import write_json
     from robot_assets.core.publishing import publishing_directory
     from robot_assets.fleet.rollout import decide
+    from robot_assets.fleet.status import require_repository, unless_recalled
     from robot_assets.fleet.view import FleetView
     from robot_assets.pipeline.kinds.fleet import read_group
 
     fleet: FleetSpec = step.spec
     group, now, view = step.name.group, datetime.now(UTC), FleetView(step.project.root, fleet)
-    _require_repository(view)
+    require_repository(view)
     reported = read_group(step.project, view.repository, group, view.keys)
     release = _desired(step, view)
     decision = decide(release, fleet.groups[group], reported.robots, reported.reports.received, now)
-    decision = _unless_recalled(group, FleetView(step.project.root, fleet), decision)
+    decision = unless_recalled(FleetView(step.project.root, fleet), group, decision)
     bundle = view.repository.bundle_sha256(group, decision.release) if decision.release else None
     has_changed = view.repository.publish_assignments(_assignments(group, fleet, decision, bundle, now), now)
     step.note(f"{'published' if has_changed else 'as published before'}: {decision.why}")
@@ -97,15 +98,6 @@ def as_json(group: str, decision: Decision) -> dict[str, Any]:
         "install": list(decision.install),
         "robots": {robot: str(status) for robot, status in decision.robots.items()},
     }
-
-
-def _require_repository(view: FleetView) -> None:
-    if not view.exists:
-        raise FleetError(
-            f"there is no distribution repository at {view.repository.files.name}",
-            needed="the repository that robots take releases from and report to",
-            fix="robot-assets fleet init   # or correct fleet.url in params.yaml",
-        )
 
 
 def _desired(step: Step, view: FleetView) -> str:
@@ -141,21 +133,6 @@ def _pinned(group: str, digits: str, known: Iterable[str]) -> str:
 
 def _listed(versions: Iterable[str]) -> str:
     return listed(map(short, versions)) or "none"
-
-
-def _unless_recalled(group: str, view: FleetView, decision: Decision) -> Decision:
-    """Nobody gets a release that was recalled, or that is made of something that was."""
-    from robot_assets.fleet.recall import match
-    from robot_assets.fleet.rollout import Phase
-
-    if decision.release is None or not view.fleet.recalls:
-        return decision
-    parts = view.parts(group, decision.release) or ()
-    for recall in view.fleet.recalls:
-        if (part := match(parts, recall.hash)) is not None:
-            why = f"the release {short(decision.release)} is recalled with its {part.what}: {recall.reason}"
-            return replace(decision, release=None, phase=Phase.STOPPED, why=why, install=())
-    return decision
 
 
 def _assignments(
