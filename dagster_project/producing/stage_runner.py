@@ -45,6 +45,23 @@ _FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 _SECONDS_BETWEEN_LOG_LINES = 15.0
 
 
+@dataclass(frozen=True)
+class _OpenedOnDemand(Mapping[str, Path]):
+    """Paths of inputs by asset, each opened when it is asked for."""
+
+    project: Project
+    versions: Mapping[str, str]
+
+    def __getitem__(self, name: str) -> Path:
+        return open_version(self.project, name, self.versions[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.versions)
+
+    def __len__(self) -> int:
+        return len(self.versions)
+
+
 @dataclass
 class StageRun:
     """One materialization of one stage."""
@@ -59,11 +76,16 @@ class StageRun:
 
     @cached_property
     def step(self) -> Step:
-        """The argument of the domain function: every input is open at the version that the record will name."""
+        """The argument of the domain function: every input is open at the version that the record will name.
+
+        The inputs of an urgent stage are opened when they are asked for: an order must not wait for a download, nor
+        fail because bytes that it does not read are lost.
+        """
+        opened = _OpenedOnDemand(self.project, self.versions)
         return Step(
             stage=self.stage,
             name=self.name,
-            inputs={name: open_version(self.project, name, version) for name, version in self.versions.items()},
+            inputs=opened if self.stage.is_urgent else dict(opened),
             versions=self.versions,
             output=self.workdir / "output",
             scratch=self.workdir / "scratch",
@@ -118,7 +140,7 @@ class StageRun:
         shutil.rmtree(self.workdir)
 
     def _stored(self) -> Record:
-        carry_notice(self.step.inputs.values(), self.step.output)
+        carry_notice(() if self.stage.is_urgent else self.step.inputs.values(), self.step.output)
         artifact = self.project.store.add(self.step.output)
         return Record(
             asset=self.stage.asset,

@@ -61,7 +61,8 @@ def _seen_by_robots(observer: Observer, target: str) -> Sighting | None:
     if not others:
         return sighting
     lines = [f"{words}: {listed(one.robots)}" for words, one in others.items()]
-    what = f"{sighting.what}; {plural(sum(len(one.robots) for one in others.values()), 'other')} differ"
+    count = sum(len(one.robots) for one in others.values())
+    what = f"{sighting.what} ({plural(count, 'robot')} with another device)"
     return replace(sighting, what=what, facts={**sighting.facts, "other devices": lines})
 
 
