@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 
+from robot_assets.core.verdict import Verdict
 from robot_assets.engines.gate import GATES, check_engine
 from robot_assets.engines.load import load_engine, load_manifest
 from robot_assets.fleet.desired import open_repository
@@ -20,6 +21,7 @@ from robot_assets.fleet.keys import key_file
 from robot_assets.fleet.layout import RELEASES_ROLE
 from robot_assets.fleet.repository import Repository
 from robot_assets.lineage.chain import Chain
+from robot_assets.lineage.code import Code, load, running_code
 from robot_assets.lineage.graph import Stage
 from robot_assets.pipeline.graph import build_graph
 from robot_assets.pipeline.kind import GateStep, Step
@@ -35,6 +37,7 @@ from robot_assets.release.reference import compare, read_reference
 from robot_assets.release.verifying import verify_release
 from tests.alter import flip_bit
 from tests.detector_chain import CLASSES, NETWORK, SPLIT, whole
+from tests.lineage.code.tracing import called_during
 from tests.profiling.sample_profiles import profile, run, stream
 from tests.provenance.conftest import ENGINE, chain_in, gate, with_head
 from tests.sample_params import sample_document
@@ -111,12 +114,10 @@ class Built:
     def versions(self) -> dict[str, str]:
         return {link.asset: link.version for link in self.chain.links if link.asset in self.stage.inputs}
 
-    def release(self, out: str = "release") -> tuple[Step, Any]:
-        """Run the stage; its step and its summary."""
-        notes: list[str] = []
+    def step(self, out: str = "release", note: Callable[[str], None] = print) -> Step:
         versions = self.versions()
         paths = {asset: self.project.store.open(version) for asset, version in versions.items()}
-        step = Step(
+        return Step(
             stage=self.stage,
             name=KIND.pattern.name(group="yard"),
             inputs=paths | ({"profile/cpu": self.profile} if "profile/cpu" in self.stage.inputs else {}),
@@ -124,18 +125,25 @@ class Built:
             output=self.scratch / out,
             scratch=self.scratch / "scratch",
             store=self.project.store,
-            note=notes.append,
+            note=note,
             project=self.project,
         )
+
+    def release(self, out: str = "release") -> tuple[Step, Any]:
+        """Run the stage; its step and its summary."""
+        notes: list[str] = []
+        step = self.step(out, notes.append)
         made = KIND.production.run(step)
         assert notes
         return step, made
 
-    def judge(self, out: str = "release"):
+    def gate_step(self, out: str = "release") -> GateStep:
         inputs = {"profile/cpu": self.profile} if "profile/cpu" in self.stage.inputs else {}
         name, gates = KIND.pattern.name(group="yard"), self.stage.gates
-        step = GateStep(self.stage, name, gates, self.scratch / out, inputs, self.project)
-        return KIND.production.judge(step)[RELEASABLE]
+        return GateStep(self.stage, name, gates, self.scratch / out, inputs, self.project)
+
+    def judge(self, out: str = "release") -> Verdict:
+        return KIND.production.judge(self.gate_step(out))[RELEASABLE]
 
     @property
     def profile(self) -> Path:
@@ -376,6 +384,33 @@ def test_the_profile_of_the_target_has_to_fit_these_engines(signed):
     assert faults_of(profiled) == ["profile/cpu was measured with another engine of small_detector"]
     save(profiled, stream("small_detector_large", run()))
     assert faults_of(profiled) == ["profile/cpu has no measurement of small_detector"]
+
+
+def test_every_function_that_runs_is_covered_by_the_code_version(signed):
+    outside = (
+        "robot_assets.core.plugins",
+        "robot_assets.lineage.code",
+        "robot_assets.pipeline.kind",
+        "robot_assets.tasks.task",
+        "robot_assets.store",
+        "robot_assets.pipeline.project",  # handed in by the caller
+        "robot_assets.fleet",  # publishes a release, and decides no byte of it
+    )
+    profiled = signed.write_params(has_profile=True)
+    save(profiled, stream("small_detector", run(), engine_md5=load_manifest(whole().engine).engine_md5))
+    code, step, gate_step = Code(), profiled.step(), profiled.gate_step()
+    runs = {step.stage.code: lambda: KIND.production.run(step)}
+    runs |= {gate_step.gates[0].code: lambda: KIND.production.judge(gate_step)}
+    for entries, action in runs.items():
+        load(entries)
+        called = called_during(action, outside)
+        assert called
+        assert [f"{module}:{name}" for module, name in called if not code.covers(entries, module, name)] == []
+
+
+def test_how_a_release_is_published_is_no_part_of_its_code_version():
+    stage = build_graph(parse_params(document()))["release/yard"]
+    assert not [name for name in running_code().definitions(stage.code) if name.startswith("robot_assets.fleet.repo")]
 
 
 def test_a_release_is_published_where_there_is_a_repository_and_its_key(signed):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robot_assets.core.dispatch import chosen_by_params
 from robot_assets.core.page import Facts, Page, Table
 from robot_assets.core.spec import Spec
 from robot_assets.core.text import listed, plural
@@ -150,6 +151,8 @@ def run(step: Step) -> Released:
     return Released(built.bundle, built.figures, is_published)
 
 
+# No byte of a release depends on how it is published, so an edit of that code makes no release stale.
+@chosen_by_params
 def publish(project: Project, group: str, version: str, release: Path, note: Callable[[str], None]) -> bool:
     """Publish a release, where there is a repository and the key is here; whether the repository has it now.
 
