@@ -7,7 +7,6 @@ hangs or takes all memory fails its proof, and the agent goes on. Several engine
 from __future__ import annotations
 
 import os
-import shlex
 import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,6 +30,9 @@ ENGINE_LIMIT_S: Final = 300.0
 TIMING_LIMIT_S: Final = 60.0
 ATTEMPTS: Final = 3
 """Measurements of an engine that exceeds a budget: other processes of the robot slow down single ones."""
+
+_MEASURED = ("latency_ms_p95_max", "latency_ms_p99_max", "memory_mib_max")
+"""Budgets that are measured again on the robot. The others were kept where the engine was built, and are verified."""
 
 _MODULE = "robot_assets.agent.prove_process"
 _PACKAGE_ROOT = str(Path(__file__).parents[2])
@@ -114,10 +116,10 @@ def _prove_engine(engine: Path, model: BundledModel, robot: RobotSpec) -> _Proof
     """Measure an engine; once more where only a budget was exceeded."""
     proof = _Proof("", {})
     for attempt in range(1, ATTEMPTS + 1):
-        found = _measure([engine])
+        found = _measure([engine], model)
         if not isinstance(found, Measured):
             return _Proof("", {"failure": found.why}, (found,))
-        answers, budgets = tuple(_wrong_answers(engine, model, found)), tuple(_exceeded(engine, model, robot, found))
+        answers, budgets = tuple(_wrong_answers(model, found)), tuple(_exceeded(model, robot, found))
         facts = {**found.model_dump(mode="json"), "attempts": attempt, **_limit_facts(model, robot)}
         proof = _Proof(_passed(model, robot, found), facts, (*answers, *budgets))
         if answers or not budgets:
@@ -125,7 +127,7 @@ def _prove_engine(engine: Path, model: BundledModel, robot: RobotSpec) -> _Proof
     return proof
 
 
-def _wrong_answers(engine: Path, model: BundledModel, found: Measured) -> Iterator[_Failure]:
+def _wrong_answers(model: BundledModel, found: Measured) -> Iterator[_Failure]:
     share = found.differing_share
     if share is not None and share <= model.tolerance_share:
         return
@@ -133,14 +135,16 @@ def _wrong_answers(engine: Path, model: BundledModel, found: Measured) -> Iterat
     yield _Failure(
         f"the answers to {plural(found.images, 'reference image')} {measured}, at most by {found.largest}; "
         f"{100 * model.tolerance_share:g} % may differ",
-        f"robot-assets engine inspect {_quoted(engine)}   # what it was built with, to compare with this robot",
+        f"robot-assets engine inspect {model.version}   # in the project: what it was built with, unlike this robot",
     )
 
 
-def _exceeded(engine: Path, model: BundledModel, robot: RobotSpec, found: Measured) -> Iterator[_Failure]:
-    count = int(found.latency.get("inferences", 0))
+def _exceeded(model: BundledModel, robot: RobotSpec, found: Measured) -> Iterator[_Failure]:
+    """The budgets that a figure exceeds, or that have no figure."""
+    inferences = plural(int(found.latency.get("inferences", 0)), "inference")
     figures = {
-        "latency_ms_p95_max": (found.latency.get("latency_ms_p95"), "ms", f"p95 of {plural(count, 'inference')}"),
+        "latency_ms_p95_max": (found.latency.get("latency_ms_p95"), "ms", f"p95 of {inferences}"),
+        "latency_ms_p99_max": (found.latency.get("latency_ms_p99"), "ms", f"p99 of {inferences}"),
         "memory_mib_max": (found.memory_mib, "MiB", f"the memory of the {found.memory_of} that it takes"),
     }
     for name, (value, unit, what) in figures.items():
@@ -150,7 +154,7 @@ def _exceeded(engine: Path, model: BundledModel, robot: RobotSpec, found: Measur
         measured = "cannot be measured on this device" if value is None else f"is {value:.4g} {unit}"
         yield _Failure(
             f"{what} {measured}, {limit.giver} allows {limit.value:g} {unit} ({name})",
-            f"robot-assets engine bench {_quoted(engine)}   # on the idle robot",
+            f"robot-assets engine bench {model.version}   # in the project, on an idle device of this kind",
         )
 
 
@@ -162,7 +166,7 @@ def _limit(name: str, model: BundledModel, robot: RobotSpec) -> _Limit | None:
 
 
 def _limit_facts(model: BundledModel, robot: RobotSpec) -> dict[str, Any]:
-    limits = {name: _limit(name, model, robot) for name in ("latency_ms_p95_max", "memory_mib_max")}
+    limits = {name: _limit(name, model, robot) for name in _MEASURED}
     return {
         "differing_share_max": model.tolerance_share,
         **{name: asdict(limit) for name, limit in limits.items() if limit is not None},
@@ -186,11 +190,12 @@ def _budget(limit: _Limit | None) -> str:
 
 def _prove_together(release: Path, bundle: Bundle, robot: RobotSpec) -> _Proof:
     """Load all engines at once. Their memory may not exceed the sum of their budgets, where each has one."""
-    engines = [release / model.folder for model in bundle.models.values()]
-    found = _measure(engines)
+    models = list(bundle.models.values())
+    engines = [release / model.folder for model in models]
+    found = _measure(engines, models[0])
     if not isinstance(found, Measured):
         return _Proof("", {"failure": found.why}, (found,))
-    limits = [_limit("memory_mib_max", model, robot) for model in bundle.models.values()]
+    limits = [_limit("memory_mib_max", model, robot) for model in models]
     known = [limit.value for limit in limits if limit is not None]
     budget = sum(known) if len(known) == len(engines) else None
     facts = {**found.model_dump(mode="json", include={"memory_mib", "memory_of"}), "memory_mib_max": budget}
@@ -199,31 +204,33 @@ def _prove_together(release: Path, bundle: Bundle, robot: RobotSpec) -> _Proof:
         return _Proof(f"{plural(len(engines), 'engine')} are loaded at once{taken}", facts)
     measured = "cannot be measured on this device" if found.memory_mib is None else f"is {found.memory_mib:.1f} MiB"
     why = f"the memory of {plural(len(engines), 'engine')} {measured}, their budgets allow {budget:g} MiB together"
-    return _Proof("", facts, (_Failure(why, f"robot-assets engine bench {_quoted(engines[0])}   # and the others"),))
+    return _Proof(
+        "", facts, (_Failure(why, "robot-assets profile --help   # measures engines together, on such a device"),)
+    )
 
 
-def _measure(engines: Sequence[Path]) -> Measured | _Failure:
-    """Run the process; a failure where it crashes, hangs, or reports an error."""
+def _measure(engines: Sequence[Path], model: BundledModel) -> Measured | _Failure:
+    """Run the process; a failure where it crashes, hangs, or reports an error. ``model``: that of the first engine."""
     request = Request(engines=tuple(map(str, engines)), seconds=TIMING_LIMIT_S)
     outcome, content = _run_process(request, ENGINE_LIMIT_S * len(engines))
     if outcome.code != 0:
-        return _crash(outcome, outcome.how, engines[0])
+        return _crash(outcome, outcome.how, model)
     try:
         result = Result.model_validate_json(content)
     except ValidationError:
         result = Result()
     if result.problem is not None:
         return _Failure(f"{result.problem.found}; needed: {result.problem.needed}", result.problem.fix)
-    return result.measured or _crash(outcome, f"{outcome.how} and measured nothing", engines[0])
+    return result.measured or _crash(outcome, f"{outcome.how} and measured nothing", model)
 
 
-def _crash(outcome: Outcome, how: str, engine: Path) -> _Failure:
+def _crash(outcome: Outcome, how: str, model: BundledModel) -> _Failure:
     if outcome.signal == signal.SIGKILL:
         return _Failure(
             "the proof was ended by SIGKILL, most likely since memory ran out",
             "sudo dmesg | grep -i 'out of memory'   # what the kernel has killed",
         )
-    return _Failure(f"the proof {how}", f"robot-assets engine bench {_quoted(engine)}   # runs it alone")
+    return _Failure(f"the proof {how}", f"robot-assets engine bench {model.version}   # in the project: runs it alone")
 
 
 def _run_process(request: Request, limit_s: float) -> tuple[Outcome, bytes]:
@@ -239,7 +246,3 @@ def _run_process(request: Request, limit_s: float) -> tuple[Outcome, bytes]:
             os.set_blocking(reading, False)
             content = results.read(_RESULT_BYTES_MAX) or b""
     return outcome, content
-
-
-def _quoted(path: Path) -> str:
-    return shlex.quote(str(path))
