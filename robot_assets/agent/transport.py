@@ -6,6 +6,7 @@ has to keep a least rate. What arrives is verified by others: TUF metadata by si
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -134,6 +135,26 @@ def paced(chunks: Iterator[bytes], limits: Limits, too_slow: Callable[[], AgentE
         yield chunk
 
 
+class Deadline:
+    """An end for what a single call of a library waits for, however many reads of a socket that is.
+
+    Attributes:
+        at: Monotonic seconds.
+    """
+
+    def __init__(self) -> None:
+        self.at = math.inf
+
+    def set(self, seconds: float) -> None:
+        """Move it to some seconds from now."""
+        self.at = time.monotonic() + seconds
+
+    def check(self) -> None:
+        """Raises TimeoutError after it."""
+        if time.monotonic() > self.at:
+            raise TimeoutError("Read timed out")
+
+
 class HttpTransport:
     """A server. Redirects are followed a few times, never from https to http, and without credentials to another host.
 
@@ -150,6 +171,7 @@ class HttpTransport:
         self._origin = bare
         self._limits = limits
         self._pools: PoolManager | None = None
+        self._deadline = Deadline()
 
     @property
     def name(self) -> str:
@@ -162,10 +184,18 @@ class HttpTransport:
             if response.status == _NO_SUCH_RANGE:
                 return
             skip = start if response.status == 200 else 0  # a server without ranges sends the file from its start
-            for chunk in paced(_read(response), self._limits, lambda: self._slow(path)):
+            for chunk in paced(self._read(response), self._limits, lambda: self._slow(path)):
                 if part := chunk[skip:]:
                     yield part
                 skip = max(0, skip - len(chunk))
+
+    def _read(self, response: BaseHTTPResponse) -> Iterator[bytes]:
+        """What has arrived, without waiting for more: ``stream`` waits for a whole chunk, so a drip is not noticed."""
+        while True:
+            self._deadline.set(2 * self._limits.gap_s)
+            if not (chunk := response.read1(_CHUNK, decode_content=False)):
+                return
+            yield chunk
 
     def put(self, path: str, content: bytes) -> None:
         """See Transport."""
@@ -204,7 +234,8 @@ class HttpTransport:
 
     def _request(self, method: str, url: str, headers: dict[str, str], body: bytes | None = None) -> BaseHTTPResponse:
         if self._pools is None:
-            self._pools = _pool_manager(self._origin, self._limits)
+            self._pools = _pool_manager(self._origin, self._limits, self._deadline)
+        self._deadline.set(self._limits.connect_s + 2 * self._limits.gap_s)
         return self._pools.request(
             method, url, headers=headers, body=body, redirect=False, preload_content=False, decode_content=False
         )
@@ -301,24 +332,22 @@ class FilesTransport:
         )
 
 
-def _pool_manager(origin: SplitResult, limits: Limits) -> PoolManager:
+def _pool_manager(origin: SplitResult, limits: Limits, deadline: Deadline) -> PoolManager:
     """Connections to the server, through the proxy of the environment ($https_proxy, $no_proxy) if there is one."""
     from urllib.request import getproxies, proxy_bypass
 
     from urllib3 import PoolManager, ProxyManager, Retry, Timeout
 
+    from robot_assets.agent.timed_http import pool_classes
+
     timeout = Timeout(connect=limits.connect_s, read=limits.gap_s)
     retries = Retry(total=1, redirect=0, status=0)
     proxy = getproxies().get(origin.scheme)
+    pools = PoolManager(timeout=timeout, retries=retries, maxsize=1, num_pools=2)
     if proxy and not proxy_bypass(origin.netloc):
-        return ProxyManager(proxy, timeout=timeout, retries=retries, maxsize=1)
-    return PoolManager(timeout=timeout, retries=retries, maxsize=1, num_pools=2)
-
-
-def _read(response: BaseHTTPResponse) -> Iterator[bytes]:
-    """What has arrived, without waiting for more: ``stream`` waits for a whole chunk, so that a drip is not noticed."""
-    while chunk := response.read1(_CHUNK, decode_content=False):
-        yield chunk
+        pools = ProxyManager(proxy, timeout=timeout, retries=retries, maxsize=1)
+    pools.pool_classes_by_scheme = pool_classes(deadline.check)
+    return pools
 
 
 def _starts_at(response: BaseHTTPResponse, start: int) -> bool:

@@ -21,9 +21,19 @@ from robot_assets.lineage.spec import QuietSpec
 from tests.robots.world import BAD, FINGERPRINT, Release, Robot, World
 
 
+@pytest.fixture(scope="module")
+def ready(tmp_path_factory: pytest.TempPathFactory) -> tuple[World, Release]:
+    """A fleet whose first robot serves the release ``one``."""
+    world = World(tmp_path_factory.mktemp("ready") / "fleet", names=("r1", "r2"))
+    one = world.release("one")
+    world.assign(one)
+    assert world.robot().run().state is State.COMMITTED
+    return world, one
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> World:
-    return World(tmp_path, names=("r1", "r2"))
+def world(ready: tuple[World, Release], tmp_path: Path) -> World:
+    return ready[0].copied_to(tmp_path / "fleet")
 
 
 def started(robot: Robot, **parts: Any) -> Agent:
@@ -38,11 +48,12 @@ def with_health(robot: Robot, **options: Any) -> Robot:
 
 
 def serving_one(world: World) -> tuple[Robot, Release]:
-    one = world.release("one")
-    world.assign(one)
+    """The robot that serves ``one``."""
     robot = world.robot()
-    assert robot.run().state is State.COMMITTED
-    return robot, one
+    release = str(robot.state.current)
+    return robot, Release(
+        release, str(world.repository.bundle_sha256(world.group, release)), world.folder / "releases/one"
+    )
 
 
 def test_a_robot_takes_what_it_is_assigned_and_says_so(world: World) -> None:
@@ -152,7 +163,7 @@ def test_what_failed_is_tried_again_when_what_it_is_judged_by_has_changed(world:
 
 def test_the_first_release_of_a_robot_fails_and_nothing_serves(world: World) -> None:
     world.assign(world.release("bad", BAD))
-    robot = world.robot()
+    robot = world.robot("r2")
     state = robot.run(2)
     assert (state.state, state.current, robot.serving()) == (State.IDLE, None, None)
 
