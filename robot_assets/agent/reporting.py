@@ -11,8 +11,8 @@ import json
 import shlex
 from collections.abc import Callable
 from datetime import datetime
-from functools import lru_cache, partial
-from importlib.metadata import version
+from functools import cache, lru_cache, partial
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -73,7 +73,7 @@ def compose(robot: RobotSpec, state: AgentState, device: Device, now: datetime, 
         proven=state.committed,
         fingerprint=device.fingerprint,
         platform=device.platform,
-        agent=version("robot-assets"),
+        agent=_version(),
     )
 
 
@@ -167,6 +167,15 @@ def _signer(key: Path) -> CryptoSigner:
             needed="the private key of this robot, as `key` in robot.yaml names it, readable by its owner alone",
             fix=error.fix if key.exists() else f"robot-assets key create --out {shlex.quote(str(key))}",
         ) from None
+
+
+@cache
+def _version() -> str:
+    """Version of robot-assets; empty where it runs without being installed."""
+    try:
+        return version("robot-assets")
+    except PackageNotFoundError:
+        return ""
 
 
 @lru_cache(maxsize=8)
