@@ -10,7 +10,6 @@ import hashlib
 import os
 import shutil
 import signal
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -22,7 +21,7 @@ from robot_assets.fleet.assignments import Recall
 from robot_assets.fleet.reports import Report, State, open_report
 from tests.robots.disk import Op, Trace, killed_at
 from tests.robots.power import ALL_LOST, BYTES_HALVED, BYTES_LOST, BYTES_ZEROED, NAMES_LOST, Disk, Loss, any_loss
-from tests.robots.world import Release, Robot, World
+from tests.robots.world import Release, Robot, World, in_memory
 
 ALL = os.environ.get("CRASH_POINTS") == "all"
 KILLS = 48
@@ -182,10 +181,8 @@ class Case:
 
 @pytest.fixture(scope="module")
 def memory() -> Iterator[Path]:
-    """A folder in memory, where there is one: thousands of small files are written."""
-    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(prefix="robots-", dir=place) as folder:
-        yield Path(folder)
+    with in_memory() as folder:
+        yield folder
 
 
 @pytest.fixture(scope="module", params=list(SCENARIOS))

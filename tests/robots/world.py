@@ -10,7 +10,9 @@ import hashlib
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -53,6 +55,14 @@ class Release:
     @property
     def id(self) -> str:
         return self.version.removesuffix(".dir")
+
+
+@contextmanager
+def in_memory() -> Iterator[Path]:
+    """A folder in memory, where there is one: thousands of small files are written."""
+    place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(prefix="robots-", dir=place) as folder:
+        yield Path(folder)
 
 
 def write_release(folder: Path, name: str, files: dict[str, bytes], group: str = GROUP) -> Release:
