@@ -155,7 +155,7 @@ class Download:
 
     def _receive(self, file: BundledFile, transport: Transport, is_over: Callable[[], bool]) -> bool:
         """Read a file to its end; whether it is complete. Wrong bytes are read once more, from the start."""
-        for is_fresh in (_size(self._part(file)) == 0, True):
+        for is_fresh in (_size(self._part(file)) <= 0, True):
             if not self._append(file, transport, is_over):
                 return False
             _, digest = self._digests.pop(file.sha256)
@@ -201,7 +201,7 @@ class Download:
             part.unlink()
             size = 0
         digest = hashlib.sha256()
-        if size:
+        if size > 0:
             with part.open("rb") as stream:
                 while chunk := stream.read(_CHUNK):
                     digest.update(chunk)
@@ -264,11 +264,11 @@ def _allocated(path: Path) -> int:
 
 
 def _size(path: Path) -> int:
-    """Size of a file; 0: there is none."""
+    """Size of a file; -1: there is none."""
     try:
         return path.stat(follow_symlinks=False).st_size
     except (FileNotFoundError, NotADirectoryError):
-        return 0
+        return -1
 
 
 def _content_of(path: Path) -> bytes | None:
