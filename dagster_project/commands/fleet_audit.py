@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from robot_assets.fleet.reports import Received
-    from robot_assets.fleet.view import FleetView, Running
+    from robot_assets.fleet.view import FleetView
     from robot_assets.lineage.audit import History
     from robot_assets.pipeline.project import Project
 
@@ -186,33 +185,40 @@ def _of_group(view: FleetView, group: str, asset: str, history: History) -> Subj
     release = names.release(group)
     latest = history.latest_version(release)
     known = {one.release for one in running if one.release and history.materializations(release, one.release)}
-    counted = Counter(one.release for one in running)
-    releases = sorted(counted, key=lambda one: (one is None, one != latest, -counted[one], one or ""))
-    rows = [_row(one, [robot for robot in running if robot.release == one], latest, known) for one in releases]
-    lines = [("chain of one", f"robot-assets audit {one}") for one in releases if one in known and one != latest]
+    of_release: dict[str | None, list[str]] = {}
+    for one in running:
+        of_release.setdefault(one.release, []).append(one.robot)
+    order = sorted(of_release, key=lambda one: (one is None, one != latest, -len(of_release[one]), one or ""))
+    silent = [one.robot for one in running if one.received_at is None]
+    rows = [row for one in order for row in _rows(one, of_release[one], silent, latest, known)]
+    lines = [("chain of one", f"robot-assets audit {one}") for one in order if one in known and one != latest]
+    releases = [
+        {"version": one, "is_latest": one == latest, "is_known": one in known, "robots": of_release[one]}
+        for one in order
+        if one is not None
+    ]
     facts = {
         "group": group,
-        "releases": [
-            {
-                "version": one,
-                "is_latest": one == latest,
-                "is_known": one in known,
-                "robots": [robot.robot for robot in running if robot.release == one],
-            }
-            for one in releases
-        ],
+        "releases": releases,
+        "no_release": [robot for robot in of_release.get(None, ()) if robot not in silent],
+        "never_reported": silent,
     }
-    lost = [one for one in releases if one is not None and one not in known]
-    note = f"{plural(len(lost), 'release')} of these not in this history" if lost else ""
-    summary = (group, f"{plural(len(running), 'robot')}, {plural(len(counted) - (None in counted), 'release')}")
-    return Subject(asset, version, "fleet", facts, (summary, *lines), (("release", "", "robots", ""), *rows), note=note)
+    lost = sum(not one["is_known"] for one in releases)
+    note = f"{plural(lost, 'release')} of these {'is' if lost == 1 else 'are'} not in this history" if lost else ""
+    summary = (group, f"{plural(len(running), 'robot')}, {plural(len(releases), 'release')}")
+    titles = ("release", "", "robots", "")
+    return Subject(asset, version, "fleet", facts, (summary, *lines), (titles, *rows), note=note)
 
 
-def _row(release: str | None, robots: Sequence[Running], latest: str | None, known: set[str | None]) -> tuple[str, ...]:
+def _rows(
+    release: str | None, robots: Sequence[str], silent: Sequence[str], latest: str | None, known: Collection[str | None]
+) -> list[tuple[str, ...]]:
+    """The row of a release; robots without one are those that serve none, and those that never reported."""
     from robot_assets.lineage.report.phrases import short
 
-    named = listed((one.robot for one in robots), _NAMED_AT_MOST)
     if release is None:
-        return "none", "or never reported", str(len(robots)), named
+        serving_none = [robot for robot in robots if robot not in silent]
+        found = (("none", "", serving_none), ("unknown", "never reported", list(silent)))
+        return [(name, remark, str(len(of)), listed(of, _NAMED_AT_MOST)) for name, remark, of in found if of]
     remark = "latest" if release == latest else "older" if release in known else "unknown: not in this history"
-    return short(release), remark, str(len(robots)), named
+    return [(short(release), remark, str(len(robots)), listed(robots, _NAMED_AT_MOST))]

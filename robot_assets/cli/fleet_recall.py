@@ -163,6 +163,11 @@ def _described(view: FleetView, digest: str, found: Exposure, built: Sequence[tu
         lines = [f"{shown} is {parts}"] if parts else []
     for group in view.fleet.groups:
         lines += _of_group(view, group, found)
+    for group, version in found.unseen:
+        lines.append(
+            f"warning: no statement in release {short(version)} of {group} names it, so that its robots do not see it; "
+            f"recall the release as well: robot-assets fleet recall {short(version)} --reason REASON"
+        )
     if not found.releases and built:
         lines.append(f"in the history: {listed((f'{asset} {short(version)}' for asset, version in built), 4)}")
     if found.unknown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,8 @@ class Exposure:
         releases: (group, data version) of published releases that are made of it.
         robots: Robots that run one of these, or a release of the history that is made of it.
         unknown: Robots that run a release of which there are no statements.
+        unseen: Those of ``releases`` whose statements do not name it, so that a robot cannot know: what is below the
+            release and not below an engine, such as the code that put the release together.
         without_release: Groups that have published releases, and none that is free of it.
     """
 
@@ -28,6 +30,7 @@ class Exposure:
     releases: tuple[tuple[str, str], ...] = ()
     robots: tuple[Running, ...] = ()
     unknown: tuple[Running, ...] = ()
+    unseen: tuple[tuple[str, str], ...] = ()
     without_release: tuple[str, ...] = ()
 
     @property
@@ -49,10 +52,13 @@ def exposure(view: FleetView, digest: str, built: Collection[str] = ()) -> Expos
     """
     parts: dict[str, Part] = {}
     releases: list[tuple[str, str]] = []
+    unseen: list[tuple[str, str]] = []
     empty: list[str] = []
     for group in view.fleet.groups:
-        found = _affected(view, group, digest, built, parts)
+        named = _named(view, group, digest, parts)
+        found = [version for version in view.releases(group) if version in named or version in built]
         releases += [(group, version) for version in found]
+        unseen += [(group, version) for version in found if version not in named]
         if found and len(found) == len(view.releases(group)):
             empty.append(group)
     affected = {version for _, version in releases}.union(built)
@@ -61,18 +67,15 @@ def exposure(view: FleetView, digest: str, built: Collection[str] = ()) -> Expos
         one for one in running if one.release not in affected and view.parts(one.group, one.release or "") is None
     ]
     robots = [one for one in running if one.release in affected]
-    return Exposure(tuple(parts.values()), tuple(releases), tuple(robots), tuple(unknown), tuple(empty))
+    return Exposure(tuple(parts.values()), tuple(releases), tuple(robots), tuple(unknown), tuple(unseen), tuple(empty))
 
 
-def _affected(
-    view: FleetView, group: str, digest: str, built: Collection[str], parts: dict[str, Part]
-) -> Sequence[str]:
-    """Published releases of a group that are made of ``digest``; adds what it names to ``parts``."""
-    found = []
+def _named(view: FleetView, group: str, digest: str, parts: dict[str, Part]) -> set[str]:
+    """Published releases of a group whose statements name ``digest``; adds what it names to ``parts``."""
+    found = set()
     for version in view.releases(group):
         part = match(view.parts(group, version) or (), digest)
         if part is not None:
             parts.setdefault(part.digest, part)
-        if part is not None or version in built:
-            found.append(version)
+            found.add(version)
     return found

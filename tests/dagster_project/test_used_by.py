@@ -1,14 +1,18 @@
 """``audit`` of robots and groups, and ``audit --used-by``, by the real command on a real instance and repository."""
 
 import json
+import tomllib
 from contextlib import chdir
+from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import dagster as dg
 import pytest
 
+from dagster_project.commands.used_by import users_of
 from dagster_project.keys import asset_key
 from dagster_project.local.instance import open_instance
+from robot_assets.cli import plugins
 from robot_assets.fleet.reports import Failure
 from tests.cli.commands import Finished
 from tests.dagster_project.test_history import written
@@ -28,8 +32,8 @@ LOST = "7" * 32 + ".dir"
 class Built(FleetProject):
     """A fleet project whose releases are in the history of its instance."""
 
-    def record(self, asset: str, version: str, inputs: dict[str, str]) -> None:
-        facts = written(asset, version, inputs, code_version=CODE, git_commit=COMMIT).model_dump(mode="json")
+    def record(self, asset: str, version: str, inputs: dict[str, str], code_version: str = CODE) -> None:
+        facts = written(asset, version, inputs, code_version=code_version, git_commit=COMMIT).model_dump(mode="json")
         with open_instance(self.root, writes=True) as instance:
             instance.report_runless_asset_event(
                 dg.AssetMaterialization(
@@ -182,10 +186,12 @@ def test_a_group_is_audited_by_what_its_robots_run(built):
     assert releases[built.releases["new"].version]["is_latest"]
     assert releases[built.releases["old"].version]["robots"] == ["delivery_1"]
     assert not releases[LOST]["is_known"]
-    assert releases[None]["robots"] == ["delivery_3"]
+    assert found["fleet"]["never_reported"] == ["delivery_3"]
+    assert found["fleet"]["no_release"] == []
     out = built.run("audit", f"fleet/{GROUP}", code=1).out
     assert f"robot-assets audit {built.releases['old'].version}" in out
     assert "unknown: not in this history" in out
+    assert "never reported" in out
 
 
 def test_a_group_without_reports_still_has_its_chain(built):
@@ -198,3 +204,25 @@ def test_a_group_without_reports_still_has_its_chain(built):
             moved.with_name("elsewhere").rename(moved)
         assert "there is no distribution repository" in done.out + done.err
         assert ENGINE in done.out
+
+
+def test_a_recall_searches_the_history_and_says_what_robots_do_not_see(built, monkeypatch):
+    """The code that put a release together is in no statement of its engines."""
+    monkeypatch.setattr(plugins, "users_of", lambda: users_of)
+    before, new = built.text, built.releases["new"].version
+    built.record(RELEASE, new, {ENGINE: built.releases["new"].bundle.models["small"].version}, code_version="ba5e" * 8)
+    out = built.run("fleet", "recall", "ba5e" * 8, "--reason", "x").out
+    assert f"outdoor: 1 release ({new[:12]}), 1 robot (canary)" in out
+    assert f"no statement in release {new[:12]} of outdoor names it" in out
+    (built.root / "params.yaml").write_text(before)
+    out = built.run("fleet", "recall", RECORDED, "--reason", "x").out
+    assert "1 robot (delivery_1)" in out
+    assert "warning" not in out
+    (built.root / "params.yaml").write_text(before)
+
+
+def test_the_search_of_the_history_is_an_entry_point():
+    """It is installed with the package, whose metadata may be older than pyproject.toml here."""
+    declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    name = declared["project"]["entry-points"][plugins.USERS]["dagster"]
+    assert EntryPoint("dagster", name, plugins.USERS).load() is users_of
