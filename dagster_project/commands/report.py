@@ -111,17 +111,17 @@ def _refuse_unreported(project: Project, target: str) -> None:
             needed="a target whose device reports itself",
             fix="robot-assets platform publish --node NODE   # on the node; a DaemonSet in k8s/nodes runs it",
         )
-    if targets[target].platform == "fleet":
-        raise PlatformError(
-            f"the platform of {target} is what its robots report, which the sensor `platforms` reads",
-            needed="a target whose device reports itself",
-            fix=f"robot-assets plan platform/{target}   # reads them; or set targets.{target}.platform to reported",
-        )
     if targets[target].platform == "here":
         raise PlatformError(
             f"the platform of {target} is the machine of the code location, which the sensor `platforms` probes",
             needed="a target whose device reports itself",
             fix=f"robot-assets plan platform/{target}   # probes it; or set targets.{target}.platform to reported",
+        )
+    if targets[target].platform != "reported":
+        raise PlatformError(
+            f"the platform of {target} is what its robots report, which the sensor `platforms` reads",
+            needed="a target whose device reports itself",
+            fix=f"robot-assets plan platform/{target}   # reads them; or set targets.{target}.platform to reported",
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,11 +17,10 @@ from robot_assets.pipeline.kind import Observation, Observer, Sensor, Sighting, 
 
 if TYPE_CHECKING:
     from robot_assets.fleet.received import Reports
-    from robot_assets.fleet.repository import Repository
+    from robot_assets.fleet.view import FleetView
     from robot_assets.pipeline.names import AssetName
     from robot_assets.pipeline.params import Params
     from robot_assets.pipeline.project import Project
-    from robot_assets.provenance.public_key import PublicKey
 
 MEMO = "fleet"
 """Folder of what was verified of reports, in the state folder of the project."""
@@ -71,45 +70,40 @@ def reported(observer: Observer, group: str) -> Reported | None:
     return observer.once(f"reports of {group}", lambda: _read(observer, group))
 
 
-def read_group(project: Project, repository: Repository, group: str, keys: Mapping[str, PublicKey]) -> Reported:
-    """The reports of a group in a repository; ``keys`` are those of all enrolled robots. Raises FleetError."""
-    from robot_assets.fleet.desired import robots_of
+def read_group(view: FleetView, group: str, state: Path) -> Reported:
+    """The reports of a group in its repository.
+
+    Args:
+        view: The fleet.
+        group: The group.
+        state: State folder of the project, which remembers what was verified.
+
+    Raises:
+        FleetError: The repository cannot be reached, or params.yaml and the enrolled robots do not agree.
+    """
     from robot_assets.fleet.received import read_reports
 
-    robots = robots_of(project.params.fleet, group, keys)
-    reports = read_reports(repository.files, group, robots, keys, project.state / MEMO)
-    return Reported(robots, reports, repository.files.name)
+    robots, files = view.robots(group), view.repository.files
+    return Reported(robots, read_reports(files, group, robots, view.keys, state / MEMO), files.name)
 
 
 def _read(observer: Observer, group: str) -> Reported | None:
-    from robot_assets.fleet.desired import enrolled_keys
-
-    repository = observer.once("distribution repository", lambda: _repository(observer.project))
-    if repository is None:
-        return None
-    keys = observer.once("enrolled robots", lambda: enrolled_keys(observer.project.root))
-    return read_group(observer.project, repository, group, keys)
+    view = observer.once("fleet", lambda: _view(observer.project))
+    return read_group(view, group, observer.project.state) if view.exists else None
 
 
-def _repository(project: Project) -> Repository | None:
-    from robot_assets.fleet.desired import open_repository
+def _view(project: Project) -> FleetView:
+    from robot_assets.fleet.view import FleetView
 
-    repository = open_repository(project.root, project.params.fleet)
-    return repository if repository.exists else None
+    return FleetView(project.root, project.params.fleet)
 
 
 def _unseen(project: Project, name: AssetName) -> RobotAssetsError:
     return FleetError(
-        f"{name} has not been reported: there is no distribution repository at {_where(project)}",
+        f"{name} has not been reported: there is no distribution repository at {_view(project).repository.files.name}",
         needed="the repository that robots take releases from and report to",
         fix="robot-assets fleet init   # or correct fleet.url in params.yaml",
     )
-
-
-def _where(project: Project) -> str:
-    from robot_assets.fleet.desired import open_repository
-
-    return open_repository(project.root, project.params.fleet).files.name
 
 
 def _nothing_to_open(project: Project, name: AssetName, version: str) -> Path:

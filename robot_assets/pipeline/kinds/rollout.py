@@ -47,7 +47,10 @@ class RolledOut:
 
 
 def stages(params: Params) -> Iterator[Stage]:
-    """One for each group of robots. An order in params.yaml is a parameter, so it has a readable cause."""
+    """One for each group of robots. An order in params.yaml is a parameter, so it has a readable cause.
+
+    What other groups say decides nothing here, but the step needs it: a robot is in one group.
+    """
     fleet = params.fleet
     for group, described in fleet.groups.items():
         alone = fleet.model_copy(update={"groups": {group: described}})
@@ -58,7 +61,7 @@ def stages(params: Params) -> Iterator[Stage]:
             {"fleet": alone.model_dump(mode="json")},
             (names.release(group), names.fleet(group)),
             is_urgent=True,
-            spec=alone,
+            spec=fleet,
         )
 
 
@@ -74,7 +77,7 @@ def run(step: Step) -> RolledOut:
     fleet: FleetSpec = step.spec
     group, now, view = step.name.group, datetime.now(UTC), FleetView(step.project.root, fleet)
     require_repository(view)
-    reported = read_group(step.project, view.repository, group, view.keys)
+    reported = read_group(view, group, step.project.state)
     release = _desired(step, view)
     decision = decide(release, fleet.groups[group], reported.robots, reported.reports.received, now)
     decision = unless_recalled(FleetView(step.project.root, fleet), group, decision)
