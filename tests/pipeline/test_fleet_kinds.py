@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from hypothesis import strategies as some
 from securesystemslib.signer import CryptoSigner
 
 from robot_assets.core.errors import PlatformError
+from robot_assets.fleet.assignments import Assignments
 from robot_assets.fleet.desired import ROBOTS_FILE, ROOT_FILE, open_repository
 from robot_assets.fleet.errors import FleetError
 from robot_assets.fleet.layout import report as report_path
@@ -25,17 +27,20 @@ from robot_assets.fleet.reports import Failure, Received, Report, State, sign_re
 from robot_assets.fleet.repository import Repository
 from robot_assets.fleet.rollout import decide
 from robot_assets.fleet.spec import GroupSpec
+from robot_assets.lineage.code import Code, load
 from robot_assets.pipeline.graph import build_graph, traits
-from robot_assets.pipeline.kind import Observer, Sighting
+from robot_assets.pipeline.kind import Observer, Sighting, Step
 from robot_assets.pipeline.kinds.platform import require_this_device
-from robot_assets.pipeline.kinds.rollout import as_json
+from robot_assets.pipeline.kinds.rollout import KIND, RolledOut, as_json
 from robot_assets.pipeline.observing import observe, observed_version, why_unseen
 from robot_assets.pipeline.params import parse_params
 from robot_assets.pipeline.project import Project
 from robot_assets.platforms.probe import Platform
 from robot_assets.provenance.keys import public_half
+from tests.lineage.code.tracing import called_during
 from tests.platforms.sample_platforms import ORIN
 from tests.sample_params import sample_document
+from tests.small_release import SmallRelease, small_release
 
 ROBOTS = ("mower_1", "mower_2", "mower_3")
 SIGNERS = {robot: CryptoSigner.generate_ed25519() for robot in ROBOTS}
@@ -297,3 +302,149 @@ def test_a_decision_as_data_has_no_times():
     first = as_json("yard", decide(NEW, GROUP, ROBOTS, reports, NOW))
     assert first == as_json("yard", decide(NEW, GROUP, ROBOTS, reports, NOW + timedelta(minutes=1)))
     assert first["robots"] == {"mower_1": "baked", "mower_2": "never reported", "mower_3": "never reported"}
+
+
+@pytest.fixture(scope="module")
+def releases(tmp_path_factory: pytest.TempPathFactory) -> list[SmallRelease]:
+    """Two releases of the group, the second one with an engine of another network."""
+    folder = tmp_path_factory.mktemp("releases")
+    return [small_release(folder / str(seed), group="yard", target="orin", seed=seed) for seed in range(2)]
+
+
+@dataclass
+class Rolling:
+    """A group whose releases are published, and the step of its rollout."""
+
+    yard: Yard
+    releases: list[SmallRelease]
+
+    def publish(self, *numbers: int) -> None:
+        for number in numbers:
+            self.yard.repository.publish_release("yard", self.releases[number].version, self.releases[number].path)
+
+    def step(self, latest: int, out: str = "decision") -> Step:
+        release = self.releases[latest]
+        return Step(
+            stage=build_graph(self.yard.project.params)["rollout/yard"],
+            name=KIND.pattern.name(group="yard"),
+            inputs={"release/yard": release.path},
+            versions={"release/yard": release.version, "fleet/yard": "f" * 32},
+            output=self.yard.root / out,
+            scratch=self.yard.root / "scratch",
+            store=self.yard.project.store,
+            note=lambda line: None,
+            project=self.yard.project,
+        )
+
+    def change(self, **group: Any) -> None:
+        (self.yard.root / "params.yaml").write_text(yaml.safe_dump(document(**group), sort_keys=False))
+
+    def run(self, latest: int = 0, out: str = "decision") -> RolledOut:
+        return KIND.production.run(self.step(latest, out))
+
+    @property
+    def assigned(self) -> Assignments:
+        return self.yard.repository.assignments("yard")
+
+
+@pytest.fixture
+def rolling(yard: Yard, releases: list[SmallRelease]) -> Rolling:
+    for robot in ROBOTS:
+        yard.says(robot)
+    return Rolling(yard, releases)
+
+
+def test_the_latest_release_is_assigned_to_the_first_batch(rolling):
+    rolling.publish(0)
+    made = rolling.run()
+    assert made.has_changed
+    assert rolling.assigned.release == rolling.releases[0].version
+    assert rolling.assigned.bundle_sha256 == rolling.releases[0].bundle_sha256
+    assert rolling.assigned.install == ("mower_1",)
+    decision = json.loads((rolling.yard.root / "decision" / "decision.json").read_bytes())
+    assert decision["install"] == ["mower_1"]
+    assert KIND.production.facts(made).headline == made.decision.why
+
+
+def test_the_same_reports_give_the_same_bytes_and_publish_nothing_new(rolling):
+    rolling.publish(0)
+    rolling.run()
+    again = rolling.run(out="again")
+    assert not again.has_changed
+    first, second = (rolling.yard.root / out / "decision.json" for out in ("decision", "again"))
+    assert first.read_bytes() == second.read_bytes()
+
+
+def test_a_release_that_the_repository_lacks_is_published_where_the_key_is(rolling):
+    rolling.run()
+    assert rolling.yard.repository.bundle_sha256("yard", rolling.releases[0].version)
+    assert rolling.assigned.release == rolling.releases[0].version
+
+
+def test_a_release_that_the_repository_lacks_is_an_error_without_the_key(rolling):
+    rolling.publish(1)
+    (rolling.yard.repository.keys / "releases.pem").unlink()
+    with pytest.raises(FleetError) as caught:
+        rolling.run()
+    assert "the key of the role releases is not here" in caught.value.found
+    assert rolling.releases[1].version[:12] in caught.value.needed
+    assert caught.value.fix.startswith("robot-assets build rollout/yard")
+    assert not (rolling.yard.root / "decision").exists()
+
+
+@pytest.mark.parametrize("role", ["assignments", "snapshot", "timestamp"])
+def test_a_missing_key_is_named(rolling, role):
+    rolling.publish(0)
+    (rolling.yard.repository.keys / f"{role}.pem").unlink()
+    with pytest.raises(FleetError, match=f"{role}.pem"):
+        rolling.run()
+
+
+def test_a_pin_names_an_earlier_release_by_its_first_digits(rolling):
+    rolling.publish(0, 1)
+    rolling.change(release=rolling.releases[0].version[:8])
+    rolling.run(latest=1)
+    assert rolling.assigned.release == rolling.releases[0].version
+
+
+def test_a_pin_of_no_release_is_an_error_with_those_that_there_are(rolling):
+    rolling.publish(0, 1)
+    rolling.change(release="0" * 12)
+    with pytest.raises(FleetError) as caught:
+        rolling.run(latest=1)
+    assert "fleet.groups.yard.release: 000000000000 is no release of the distribution repository" in caught.value.found
+    assert all(release.version[:12] in caught.value.needed for release in rolling.releases)
+    assert caught.value.fix.startswith("robot-assets fleet pin yard ")
+
+
+def test_without_a_repository_the_step_names_the_command(tmp_path, releases):
+    rolling = Rolling(project_at(tmp_path / "project", document()), releases)
+    with pytest.raises(FleetError) as caught:
+        rolling.run()
+    assert "robot-assets fleet init" in caught.value.fix
+
+
+def test_the_page_has_a_picture_and_a_row_for_each_robot_and_each_refused_report(rolling):
+    rolling.publish(0)
+    (rolling.yard.root / ".robot_assets" / "fleet" / "reports" / "yard" / "stranger.json").write_text("{}")
+    page = KIND.production.page(rolling.step(0), rolling.run())
+    picture, robots, refused = page.blocks
+    assert picture.png.startswith(b"\x89PNG")
+    assert list(robots.rows) == list(ROBOTS)
+    assert list(refused.rows) == ["stranger.json"]
+
+
+def test_every_function_that_runs_is_covered_by_the_code_version(rolling):
+    outside = (
+        "robot_assets.core.plugins",
+        "robot_assets.lineage.code",
+        "robot_assets.pipeline.kind",
+        "robot_assets.pipeline.project",  # handed in by the caller
+        "robot_assets.store",
+    )
+    rolling.publish(0)
+    code, step = Code(), rolling.step(0)
+    load(step.stage.code)
+    called = called_during(lambda: KIND.production.run(step), outside)
+    assert ("robot_assets.fleet.rollout", "decide") in called
+    assert [f"{module}:{name}" for module, name in called if not code.covers(step.stage.code, module, name)] == []
