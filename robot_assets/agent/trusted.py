@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import hashlib
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 from tuf.api import exceptions
@@ -53,6 +54,7 @@ _CONFIG = UpdaterConfig(
     targets_max_length=TARGETS_SIZE_MAX,
     prefix_targets_with_hash=True,
 )
+Result = TypeVar("Result")
 _TOP = (Root.type, Timestamp.type, Snapshot.type, Targets.type)
 
 
@@ -144,6 +146,9 @@ class TrustedRepository:
             AgentError: The repository cannot be read.
             OSError: The metadata cannot be stored.
         """
+        return self._repairing(lambda: self._look(known, now, kept))
+
+    def _look(self, known: Known, now: datetime, kept: bytes) -> Look:
         updater = self._refreshed(now)
         present = self._present()
         if self._last and self._last[0] == present:
@@ -171,6 +176,9 @@ class TrustedRepository:
             Untrusted: The role ``releases`` does not name the same bytes.
             AgentError: The repository cannot be read.
         """
+        return self._repairing(lambda: self._bundle(release, sha256, known, now, kept))
+
+    def _bundle(self, release: str, sha256: str, known: Known, now: datetime, kept: bytes) -> tuple[bytes, SeenVersion]:
         target = release_target(self._robot.group, release)
         updater = self._refreshed(now)
         with _translated(self._fetcher, now):
@@ -211,21 +219,30 @@ class TrustedRepository:
         _check_expiry({role: one.expires for role, one in signed.items()}, later(known.time, now), now)
         return versions
 
+    def _repairing(self, work: Callable[[], Result]) -> Result:
+        """Do what reads and replaces the trusted metadata; where its folder is damaged, once more without it.
+
+        What protects from a rollback remains: the root of robot.yaml and the versions in ``state.json``.
+        """
+        try:
+            return work()
+        except (IsADirectoryError, NotADirectoryError, FileExistsError):
+            if self._folder.is_dir() and not self._folder.is_symlink():
+                shutil.rmtree(self._folder)
+            else:
+                self._folder.unlink()
+            return work()
+
     def _refreshed(self, now: datetime) -> Updater:
         with _translated(self._fetcher, now):
-            try:
-                return self._refresh()
-            except (IsADirectoryError, NotADirectoryError, FileExistsError):
-                shutil.rmtree(self._folder)  # damaged; the root of robot.yaml and the seen versions remain
-                return self._refresh()
-
-    def _refresh(self) -> Updater:
-        updater = self._updater()
-        updater.refresh()
-        return updater
+            updater = self._updater()
+            updater.refresh()
+            return updater
 
     def _updater(self) -> Updater:
         self._folder.mkdir(parents=True, exist_ok=True)
+        if self._last is None:
+            self._remove_leftovers()
         return Updater(
             metadata_dir=str(self._folder),
             metadata_base_url=f"{METADATA}/",
@@ -233,6 +250,12 @@ class TrustedRepository:
             config=_CONFIG,
             bootstrap=read_root(self._robot.root),
         )
+
+    def _remove_leftovers(self) -> None:
+        """Remove the temporary files of python-tuf in a process that was killed."""
+        for path in self._folder.glob("tmp*"):
+            if path.is_file() and not path.is_symlink():
+                path.unlink()
 
     def _present(self) -> bytes:
         """Changes with every change of metadata: the timestamp names the snapshot, and that the rest."""
