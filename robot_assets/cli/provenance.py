@@ -1,8 +1,9 @@
-"""``robot-assets verify`` and ``robot-assets key``: the signed provenance of an engine, and the keys that sign."""
+"""``robot-assets verify`` and ``robot-assets key``: engines and releases as signed, and the keys that sign."""
 
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,11 +13,17 @@ from robot_assets.cli import completion
 from robot_assets.cli.console import JsonOption, answer, console
 from robot_assets.cli.plugins import extensible
 from robot_assets.core.text import escaped
+from robot_assets.pipeline import names
 from robot_assets.pipeline.project import Project, find_project, project_here
+from robot_assets.release.bundle import BUNDLE_FILE
+from robot_assets.runtime.manifest import MANIFEST
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from robot_assets.provenance.public_key import Trust
-    from robot_assets.provenance.verify import Verification
+    from robot_assets.provenance.verify import Check, Verification
+    from robot_assets.release.verifying import Verification as ReleaseVerification
 
 key_app = typer.Typer(cls=extensible("key"), help="Create and show the key that signs engines.", no_args_is_help=True)
 
@@ -26,7 +33,7 @@ def verify(
         str,
         typer.Argument(
             metavar="FILE",
-            help="A file or directory of an engine; also an asset name or a data version.",
+            help="A file or directory of an engine or of a release; also an asset name or a data version.",
             autocompletion=completion.engines,
         ),
     ],
@@ -40,23 +47,45 @@ def verify(
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Check that an engine is what was built, signed and tested for a machine like this one.
+    """Check that an engine, or each engine of a release, is what was built, signed and tested for a machine like this.
 
     Exit code 0 when it is, 1 when it is not. Needs no network.
 
     Example: robot-assets verify /opt/robot/detector --trusted ed25519:...
     """
-    from robot_assets.cli.engine import open_engine
     from robot_assets.platforms.probe import probe
     from robot_assets.provenance.verify import verify as verify_engine
+    from robot_assets.release.verifying import verify_release
 
     project = project_here()
-    path = Path(file) if Path(file).exists() else open_engine(file)
+    path = _opened(file)
     trust = _trust(project, trusted, file)
-    found = verify_engine(path, trust, probe(require_runtime=False), project.store if project else None)
-    answer(found.as_json(), as_json, lambda: _print_verification(found))
+    here = probe(require_runtime=False)
+    found: Verification | ReleaseVerification
+    if (release := _release_at(path)) is not None:
+        found = verify_release(release, trust, platform=here)
+        answer(found.as_json(), as_json, partial(_print_release, found))
+    else:
+        found = verify_engine(path, trust, here, project.store if project else None)
+        answer(found.as_json(), as_json, partial(_print_engine, found))
     if not found.passed:
         raise typer.Exit(1)
+
+
+def _opened(file: str) -> Path:
+    """The path that a person named, or the directory of the engine or release of that name."""
+    from robot_assets.cli.engine import open_asset, open_engine
+
+    if Path(file).exists():
+        return Path(file)
+    return open_asset(file) if names.RELEASE.parse(file) else open_engine(file)
+
+
+def _release_at(path: Path) -> Path | None:
+    """The directory of the release at a path; None where an engine is meant."""
+    folder = path.parent if path.name == BUNDLE_FILE else path
+    is_release = (folder / BUNDLE_FILE).is_file() and not (folder / MANIFEST).exists()
+    return folder if is_release else None
 
 
 @key_app.command()
@@ -114,20 +143,42 @@ def _trust(project: Project | None, keys: list[str] | None, file: str) -> Trust:
     return project.trust()
 
 
-def _print_verification(found: Verification) -> None:
+def _print_engine(found: Verification) -> None:
+    _print_checks(f"{found.asset or found.path}  {found.version}", found.checks)
+    if found.passed:
+        _print_passed("this engine is what was built, signed and tested, for a machine like this")
+    else:
+        _print_fixes("do not run this engine", found.checks)
+
+
+def _print_release(found: ReleaseVerification) -> None:
+    group = f"release/{found.bundle.group}  " if found.bundle else ""
+    _print_checks(f"{group}{found.path}", found.checks)
+    if found.passed:
+        _print_passed("each engine of this release is what was built, signed and tested, for a machine like this")
+    else:
+        _print_fixes("do not run the engines of this release", found.checks)
+
+
+def _print_checks(title: str, checks: Sequence[Check]) -> None:
     from rich.table import Table
     from rich.text import Text
 
     terminal = console()
-    terminal.print(escaped(f"{found.asset or found.path}  {found.version}"), highlight=False, markup=False)
+    terminal.print(escaped(title), highlight=False, markup=False)
     table = Table(box=None, show_header=False, pad_edge=False)
-    for check in found.checks:
+    for check in checks:
         mark = Text("yes", "green") if check.passed else Text("no", "bold red")
-        table.add_row(check.name, mark, Text(escaped(check.why)))
+        table.add_row(Text(escaped(check.name)), mark, Text(escaped(check.why)))
     terminal.print(table, highlight=False)
-    if found.passed:
-        terminal.print("[green]yes[/green]: this engine is what was built, signed and tested, for a machine like this")
-        return
-    terminal.print("[bold red]no[/bold red]: do not run this engine")
-    for fix in dict.fromkeys(check.fix for check in found.checks if check.fix):
+
+
+def _print_passed(sentence: str) -> None:
+    console().print(f"[green]yes[/green]: {sentence}")
+
+
+def _print_fixes(sentence: str, checks: Sequence[Check]) -> None:
+    terminal = console()
+    terminal.print(f"[bold red]no[/bold red]: {sentence}")
+    for fix in dict.fromkeys(check.fix for check in checks if check.fix):
         terminal.print(f"  fix: {escaped(fix)}", highlight=False, markup=False, soft_wrap=True)
