@@ -94,7 +94,11 @@ def _read_until_end(process: subprocess.Popen[bytes], deadline: float) -> bytes 
 
 def _read(process: subprocess.Popen[bytes], output: bytes, wait_s: float) -> tuple[bool, bytes]:
     """Whether more can follow, and the end of the output with what there is by now."""
-    if process.stdout is None or not select.select([process.stdout], [], [], wait_s)[0]:
+    if process.stdout is None:
+        return False, output
+    poll = select.poll()
+    poll.register(process.stdout, select.POLLIN)
+    if not poll.poll(1e3 * wait_s):
         return True, output
     piece = os.read(process.stdout.fileno(), 1 << 16)
     return bool(piece), (output + piece)[-_OUTPUT_BYTES_MAX:]

@@ -1,6 +1,7 @@
 """The robot is busy when its file or its command says so, and when that cannot be found out."""
 
 import os
+import resource
 import sys
 import time
 from pathlib import Path
@@ -106,3 +107,17 @@ def test_an_argument_that_no_command_can_have_is_no_crash():
     outcome = command.run(("true", "a\0b"), 20)
     assert outcome.code is None
     assert "does not start" in outcome.what
+
+
+def test_a_command_runs_in_a_process_with_many_open_files():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(4096, hard)), hard))
+    kept = []
+    try:
+        while not kept or kept[-1] < 1100:
+            kept.append(os.open("/dev/null", os.O_RDONLY))
+        assert command.run(("sh", "-c", "echo last; exit 2"), 20).how == "exited with 2: last"
+    finally:
+        for handle in kept:
+            os.close(handle)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
