@@ -71,10 +71,14 @@ class Place:
         """Validity of snapshot and timestamp."""
         return timedelta(days=self.timestamp_days)
 
+    def require(self) -> None:
+        """Raise FleetError where there is no repository, before a lock or anything else is written there."""
+        if not self.files.has(metadata_path(TIMESTAMP_ROLE, 0)):
+            raise no_repository(self.files)
+
     def published(self) -> Published:
         """The published metadata, verified. Raises FleetError."""
-        if not self.root.exists() and not self.files.has(metadata_path(TIMESTAMP_ROLE, 0)):
-            raise no_repository(self.files)
+        self.require()
         return read_published(self.files, read_root(self.root), str(self.root))
 
 
@@ -191,6 +195,7 @@ def drafting(place: Place, now: datetime, *, is_renewed: bool = False) -> Iterat
     Raises:
         FleetError: There is no repository, it cannot be reached or verified, went back, or its root has expired.
     """
+    place.require()
     with repository_lock(place.files) as lock:
         draft = newest_draft(place, lock, now)
         if not is_renewed:

@@ -226,7 +226,9 @@ def _part(files: Files, delegator: Root | Targets, role: str, meta: Mapping[str,
 
 
 def no_repository(files: Files) -> FleetError:
-    """The error where ``fleet init`` was not run, or ``fleet.url`` is another place."""
+    """The error where ``fleet init`` was not run, ``fleet.url`` is another place, or the timestamp was lost."""
+    if files.has(metadata_path(ROOT_ROLE, 1)):
+        return _lost(files, metadata_path(TIMESTAMP_ROLE, 0))
     return FleetError(
         f"there is no distribution repository at {files.name}",
         needed="metadata/timestamp.json there",
@@ -235,7 +237,7 @@ def no_repository(files: Files) -> FleetError:
 
 
 def _lost(files: Files, path: str) -> FleetError:
-    return FleetError(f"{files.where(path)} is missing", needed="the file, which published metadata names", fix=REPAIR)
+    return FleetError(f"{files.where(path)} is missing", needed="all published metadata and targets", fix=REPAIR)
 
 
 def _compare(content: bytes, stated: MetaFile | TargetFile, where: str) -> None:

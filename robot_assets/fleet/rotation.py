@@ -113,6 +113,7 @@ def rotate_root(place: Place, root_signers: Sequence[CryptoSigner], new: RootKey
 @contextmanager
 def _drafting(place: Place, role: str, now: datetime) -> Iterator[Draft]:
     """A draft; where the rotation of a lost key was interrupted, which the new key alone signed, of what verifies."""
+    place.require()
     is_interrupted = has_next_key(place.keys, role) and not has_key(place.keys, role)
     with repository_lock(place.files) as lock:
         try:

@@ -229,6 +229,19 @@ def test_a_damaged_repository_is_repaired_from_what_verifies(yard: Yard, role: s
     assert client(yard, "another").assignments().release == new
 
 
+def test_a_lost_timestamp_is_signed_again(yard: Yard) -> None:
+    yard.assign(None, "mower_1")
+    robot = client(yard)
+    robot.assignments()
+    (yard.metadata / "timestamp.json").unlink()
+    with pytest.raises(FleetError, match=r"timestamp\.json is missing") as caught:
+        yard.assign(None, "mower_2")
+    assert caught.value.fix.startswith("robot-assets fleet refresh --repair")
+    repair(yard.repository.place, NOW)
+    yard.assign(None, "mower_2")
+    assert robot.assignments().install == ("mower_2",)
+
+
 def test_metadata_that_others_signed_is_not_a_basis(yard: Yard, tmp_path: Path) -> None:
     stranger = new_yard(tmp_path / "stranger")
     stranger.release(b"malicious")
