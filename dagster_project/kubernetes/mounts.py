@@ -50,7 +50,7 @@ def mounts_of(params: Params, pool: str, fleet_keys: Sequence[str] = ()) -> Iter
         yield device_view()
     if pool in params.targets and params.execution.signing_key is not None:
         yield signing_key(params.execution.signing_key)
-    if sources := _fleet_sources(params.execution.fleet_keys, fleet_keys):
+    if sources := _fleet_sources(params.execution.fleet_keys or FleetKeysSpec(), fleet_keys):
         yield fleet_keys_volume(sources)
 
 

@@ -211,7 +211,9 @@ class ExecutionSpec(Spec):
         default=None,
         description="the Secret with signing.pem, the key that signs engines; for the steps of targets",
     )
-    fleet_keys: FleetKeysSpec = FleetKeysSpec()
+    fleet_keys: FleetKeysSpec | None = Field(
+        default=None, description="Secrets with the private keys of the distribution repository of the fleet"
+    )
     cache: CacheSpec | None = Field(
         default=None, description="the artifact cache of a node; none: each pod fetches all objects that it needs"
     )

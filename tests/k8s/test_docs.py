@@ -83,7 +83,8 @@ def test_the_secrets_of_the_page_are_those_that_the_pods_need(commands, manifest
     text = manifests.text("k3s-login")
     wanted = set(re.findall(r"secretKeyRef:\s+key: \S+\s+name: (\S+)", text))
     wanted |= set(re.findall(r"secretRef:\s+name: (\S+)", text)) | set(re.findall(r"secretName: (\S+)", text))
-    assert wanted | {"robot-assets-signing-key"} == made
+    of_steps = {"robot-assets-signing-key", "robot-assets-releases-key", "robot-assets-rollout-keys"}
+    assert wanted | of_steps == made
     keys = dict(re.findall(r"secretKeyRef:\s+key: (\S+)\s+name: (\S+)", text))
     for key in keys:
         assert f"--from-file={key}" in commands
