@@ -26,6 +26,7 @@ from robot_assets.fleet.metadata import (
     TIMESTAMP_ROLE,
     follow_root,
     is_signed,
+    keys_of,
     metadata_path,
     parse,
     target_path,
@@ -61,6 +62,10 @@ class Part:
     def targets(self) -> Mapping[str, TargetFile]:
         """Targets by path."""
         return self.metadata.signed.targets
+
+
+_VERIFIED_MAX = 8
+_verified_before: dict[tuple[object, ...], Part] = {}
 
 
 @dataclass(frozen=True)
@@ -152,9 +157,7 @@ def newest(files: Files, published: Published, role: str) -> Part:
     if version == found.version:
         return found
     where = files.where(metadata_path(role, version))
-    metadata = parse(last, Targets, where, removal(where))
-    verify(published.targets, role, metadata, where, removal(where))
-    return Part(role, metadata, last)
+    return _verified(published.targets, role, last, where, removal(where))
 
 
 def read_target(files: Files, target: TargetFile) -> bytes:
@@ -220,9 +223,21 @@ def _part(files: Files, delegator: Root | Targets, role: str, meta: Mapping[str,
     if content is None:
         raise _lost(files, path)
     _compare(content, stated, files.where(path))
-    metadata = parse(content, Targets, files.where(path), REPAIR)
-    verify(delegator, role, metadata, files.where(path), REPAIR)
-    return Part(role, metadata, content)
+    return _verified(delegator, role, content, files.where(path), REPAIR)
+
+
+def _verified(delegator: Root | Targets, role: str, content: bytes, where: str, fix: str) -> Part:
+    """Metadata of a role. Bytes that were verified by the same keys before are not verified again: it takes 30 ms."""
+    keys = tuple((key.keyid, key.keyval["public"]) for key in keys_of(delegator, role))
+    known = (role, content, keys, delegator.get_delegated_role(role).threshold)
+    part = _verified_before.get(known)
+    if part is None:
+        metadata = parse(content, Targets, where, fix)
+        verify(delegator, role, metadata, where, fix)
+        part = _verified_before[known] = Part(role, metadata, content)
+        while len(_verified_before) > _VERIFIED_MAX:
+            _verified_before.pop(next(iter(_verified_before)), None)
+    return part
 
 
 def no_repository(files: Files) -> FleetError:
