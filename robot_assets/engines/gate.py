@@ -170,7 +170,7 @@ def _resources(found: Evaluation, gate: GateSpec) -> Verdict:
         *(f"{facts[name]:.1f} MiB {text}" for name, text in _MEMORY.items() if name in facts),
         f"engine of {facts['engine_size_mib']:.2f} MiB",
         *([f"{facts['power_w_mean']:.1f} W on average ({facts['power_of']})"] if "power_w_mean" in facts else []),
-        *([f"{facts['temperature_c_max']:.0f} °C ({facts['hottest']})"] if "temperature_c_max" in facts else []),
+        *([f"{facts['temperature_c_highest']:.0f} °C ({facts['hottest']})"] if "hottest" in facts else []),
     ]
     unknown = [what for what in ("power", "temperature") if not any(name.startswith(what) for name in facts)]
     summary = ", ".join(known) + (f"; no sensor for {' or '.join(unknown)} on this device" if unknown else "")
@@ -179,21 +179,23 @@ def _resources(found: Evaluation, gate: GateSpec) -> Verdict:
         "memory_mib_max": facts.get("memory_mib"),
         "engine_size_mib_max": facts["engine_size_mib"],
         "power_w_max": facts.get("power_w_mean"),
-        "temperature_c_max": facts.get("temperature_c_max"),
+        "temperature_c_max": facts.get("temperature_c_highest"),
     }
     return _verdict(summary, facts, measured, gate.of("resources"))
 
 
 def _resource_facts(found: Evaluation) -> dict[str, Any]:
-    """Measured facts, without those that the device has no sensor for."""
-    manifest, memory = found.manifest, found.memory
+    """Measured facts, without those that the device has no sensor for. None has the name of a budget."""
+    manifest, memory, telemetry = found.manifest, found.memory, asdict(found.telemetry)
     facts = {
         "load_s": round(found.load_s, 4),
         "memory_mib": memory.process_mib if manifest.memory_of == "process" else memory.device_mib,
         "memory_peak_mib": memory.process_peak_mib,
         "memory_of": manifest.memory_of,
         "engine_size_mib": round(manifest.engine_size_bytes / MIB, 4),
-        **asdict(found.telemetry),
+        "power_w_highest": telemetry.pop("power_w_max"),
+        "temperature_c_highest": telemetry.pop("temperature_c_max"),
+        **telemetry,
         **manifest.resources,
     }
     rounded = {name: round(value, 3) if isinstance(value, float) else value for name, value in facts.items()}

@@ -14,7 +14,7 @@ from robot_assets.core.verdict import Verdict
 from robot_assets.profiling.fit import check_fit
 from robot_assets.profiling.result import Profile, load_profile
 from robot_assets.profiling.spec import FitSpec
-from robot_assets.provenance.evidence import Provenance
+from robot_assets.provenance.evidence import Provenance, gather
 from robot_assets.provenance.public_key import Trust
 from robot_assets.release.budgets import judged_budgets
 from robot_assets.release.bundle import Bundle
@@ -104,6 +104,7 @@ def _faults(
 ) -> Iterator[Fault]:
     for engine in engines:
         yield from _statement_faults(engine, demands, trusted)
+        yield from _newer_failures(engine, trusted, store)
         if (made := engine.evidence.provenance) is not None:
             yield from _lineage_faults(engine, made, store, has_bytes)
     if demands.profile is not None and demands.fit is not None:
@@ -128,6 +129,15 @@ def _statement_faults(engine: BundledEngine, demands: Demands, trusted: Trust) -
     now = demands.judged.get(engine.name)
     if gates is not None and now is not None and judged_budgets(gates) != now:
         yield Fault(f"{asset}: its gates were judged by other budgets than those of params.yaml now", rebuild)
+
+
+def _newer_failures(engine: BundledEngine, trusted: Trust, store: Store) -> Iterator[Fault]:
+    """Gates that have failed since the release was built, as the newest statements in the store say."""
+    asset, released = engine.model.asset, engine.evidence.gates
+    found = gather(store.attestations(engine.model.version).values(), engine.subjects, trusted).gates
+    if found is not None and found.failed_gates and (released is None or found.made_at > released.made_at):
+        why = f"{asset}: {listed(found.failed_gates)} failed since the release was built"
+        yield Fault(why, f"robot-assets build {asset}   # the page of the failed gate has the fix")
 
 
 def _lineage_faults(

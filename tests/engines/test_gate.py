@@ -218,6 +218,16 @@ def test_facts_without_a_sensor_are_absent():
     assert "no sensor for power or temperature on this device" in verdict.summary
 
 
+@pytest.mark.parametrize("budgets", [{}, {"temperature_c_max": 80.0, "load_s_max": 60.0}])
+def test_a_fact_with_the_name_of_a_budget_is_the_budget(budgets):
+    """Signed statements have no other place for the budgets that an engine was judged by."""
+    found, spec = replace(evaluation(), telemetry=WARM), gate(**budgets)
+    facts = {name: judge(name, found, spec, before=0.9).facts for name in GATES}
+    stated = {key: value for name in GATES for key, value in facts[name].items() if key in GateSpec.model_fields}
+    assert stated == {key: value for name in GATES for key, value in spec.of(name).items()}
+    assert facts["resources"]["temperature_c_highest"] == 71.5
+
+
 def test_every_budget_belongs_to_one_gate():
     named = [name for names in BUDGETS.values() for name in names]
     assert sorted([*named, "no_holes"]) == sorted(GateSpec.model_fields), "no_holes is judged without an evaluation"

@@ -306,6 +306,13 @@ def test_a_gate_that_was_not_evaluated_blocks(built):
     assert fault.startswith(f"{ENGINE}: resources was not evaluated")
 
 
+def test_a_gate_that_has_failed_since_blocks(signed):
+    signed.release()
+    later = gate("accuracy", passed=False, run_id="9" * 36, at="2026-06-01T08:00:00+00:00")
+    signed.sign(with_head(signed.chain, gates=(later,)))
+    assert faults_of(signed) == [f"{ENGINE}: accuracy failed since the release was built"]
+
+
 @pytest.mark.parametrize("asset", [ENGINE, "small_detector/ptq"])
 def test_code_that_was_not_committed_blocks(built, asset):
     built.sign(changed_record(built.chain, asset, git_dirty=True))
