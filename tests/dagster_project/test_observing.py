@@ -100,7 +100,8 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
 def test_all_are_on_by_default_described_and_have_the_interval_of_params(world):
     intervals = {name: sensor.minimum_interval_seconds for name, sensor in world.sensors.items()}
-    assert intervals == {"data_pointers": 45, "onnx_pointers": 45, "platforms": 22, "weights_pointers": 45}
+    pointers = dict.fromkeys(("data_pointers", "onnx_pointers", "weights_pointers"), 45)
+    assert intervals == {**pointers, "platforms": 22, "fleet_reports": 22}
     for sensor in world.sensors.values():
         assert sensor.default_status is dg.DefaultSensorStatus.RUNNING
         assert "observation" in sensor.description
