@@ -94,6 +94,10 @@ def enroll(
 @app.command()
 def publish(
     group: Annotated[str, typer.Argument(metavar="GROUP", autocompletion=completion.groups, help="Of robots.")],
+    release: Annotated[
+        str | None,
+        typer.Option(metavar="VERSION", help="An earlier release by its data version, or the first digits of it."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Sign the present release of GROUP where the key of the role releases is, and upload what is missing.
@@ -102,16 +106,17 @@ def publish(
 
     Example: robot-assets fleet publish delivery
     """
-    from robot_assets.cli.engine import open_asset
+    from robot_assets.cli.engine import open_artifact
     from robot_assets.pipeline import names
 
     project = find_project()
     _require_groups(project, [group])
-    release = open_asset(names.release(group))
-    version = project.store.digest_of(release).digest
     repository = open_repository(project)
+    repository.place.require()
+    folder = open_artifact(release or names.release(group))
+    version = project.store.digest_of(folder).digest
     with progress_bars():
-        is_new = repository.publish_release(group, version, release)
+        is_new = repository.publish_release(group, version, folder)
     data = {"group": group, "version": version, "is_new": is_new, "repository": repository.files.name}
     state = "published" if is_new else "was published already"
     answer(data, as_json, lambda: print(f"{names.release(group)} {version[:12]} {state} at {repository.files.name}"))

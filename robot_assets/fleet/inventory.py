@@ -58,12 +58,6 @@ def inventory(place: Place, now: datetime) -> list[RoleKeys]:
     return found
 
 
-def expiry_warnings(place: Place, now: datetime) -> dict[str, str]:
-    """What has to be renewed soon, by role. Raises FleetError."""
-    found = {role: expiry_warning(role, expires, now) for role, expires in place.published().expiries.items()}
-    return {role: warning for role, warning in found.items() if warning}
-
-
 def expiry_warning(role: str, expires: datetime, now: datetime) -> str:
     """The sentence about metadata that has expired, or that is valid for a year and expires soon; else nothing."""
     fix = "robot-assets fleet refresh"

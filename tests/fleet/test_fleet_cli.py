@@ -241,3 +241,21 @@ def test_a_full_or_read_only_disk_is_named_and_a_rerun_completes(
     assert found.format(**names) in done.stderr
     assert "store.url" not in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_release_is_signed_where_the_key_is(made: Path) -> None:
+    """A release that was built elsewhere, by its version in the store."""
+    from robot_assets.fleet.desired import open_repository
+    from robot_assets.pipeline.project import Project
+
+    write_release(made / "release", group="outdoor")
+    version = Project(made).store.add(made / "release").digest
+    done = run_here("fleet", "publish", "outdoor", "--release", version[:12])
+    assert done.out == f"release/outdoor {version[:12]} published at {made}/.robot_assets/fleet\n"
+    assert "was published already" in run_here("fleet", "publish", "outdoor", "--release", version).out
+    assert open_repository(made, Project(made).params.fleet).bundle_sha256("outdoor", version)
+    error = run_here("fleet", "publish", "indoor", "--release", version, code=1).error
+    assert "is of the group outdoor" in error["found"]
+    (made / KEYS / "releases.pem").unlink()
+    error = run_here("fleet", "publish", "outdoor", "--release", version, code=1).error
+    assert "no private key of the role releases" in error["found"]

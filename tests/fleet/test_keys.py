@@ -13,7 +13,7 @@ import pytest
 
 from robot_assets.fleet.errors import FleetError
 from robot_assets.fleet.files import Files
-from robot_assets.fleet.inventory import expiry_warnings, inventory
+from robot_assets.fleet.inventory import inventory
 from robot_assets.fleet.keys import (
     keys_folder,
     make_root_keys,
@@ -68,8 +68,8 @@ def test_every_role_has_a_key_of_its_own_and_root_and_targets_share_theirs(yard:
 
 
 def test_what_expires_soon_is_named_with_the_command_that_renews_it(yard: Yard) -> None:
-    assert expiry_warnings(yard.repository.place, NOW) == {}
-    soon = expiry_warnings(yard.repository.place, NOW + 306 * DAY)
+    assert not any(row.warning for row in inventory(yard.repository.place, NOW))
+    soon = {row.role: row.warning for row in inventory(yard.repository.place, NOW + 306 * DAY)}
     assert soon["root"].startswith("expires in 59 days: robot-assets fleet refresh --root-key")
     assert soon["releases"] == "expires in 59 days: robot-assets fleet refresh"
     assert "robots take nothing new" in soon["timestamp"]
