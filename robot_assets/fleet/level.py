@@ -40,10 +40,16 @@ def fleet_version(
         timestamp_days: Validity of the repository's timestamp.
         now: The present time, with a time zone.
     """
-    renewals = int(now.timestamp() // (timestamp_days * 86_400 / _RENEWALS))
+    renewals = int(now.timestamp() / (timestamp_days * 86_400 / _RENEWALS) + _offset(robots))
     levels = [[robot, _level(reports.get(robot), group.rollout, now)] for robot in robots]
     text = json.dumps([renewals, levels], sort_keys=True, separators=(",", ":"))
     return hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()
+
+
+def _offset(robots: Sequence[str]) -> float:
+    """Spreads the renewals of groups over time: from 0 to 1."""
+    digest = hashlib.md5("\n".join(robots).encode(), usedforsecurity=False).digest()
+    return int.from_bytes(digest[:4]) / 2**32
 
 
 def _level(received: Received | None, policy: RolloutSpec, now: datetime) -> Any:

@@ -6,6 +6,7 @@ progress, ended, failed), so that nothing has to be remembered between two ticks
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -155,15 +156,32 @@ class _Tick:
         return None if canary in (None, name) else f"waits for the canary {canary}"
 
     def why_later(self, name: str, busy: Counter[str], started: int) -> str | None:
-        """Which limit on runs holds an asset that need not wait otherwise; none holds an urgent one."""
+        """Which limit on runs holds an asset that need not wait otherwise."""
         stage = self.graph[name]
         if stage.is_urgent:
-            return None
+            return (
+                None if name in self.urgent_ones else "as many orders are being carried out as one tick may start runs"
+            )
         if busy[stage.pool] >= self.spec.runs_per_pool:
             return f"node pool {stage.pool} is busy"
         return (
             f"{self.spec.runs_per_tick} runs were started in this tick" if started >= self.spec.runs_per_tick else None
         )
+
+    @cached_property
+    def urgent_ones(self) -> frozenset[str]:
+        """The urgent assets that are started now: beside all others, but not more at a time than a tick may start.
+
+        Which ones, where there are more, changes from tick to tick: none waits forever because others are always ready.
+        """
+        waiting = [name for name, status in self.found.items() if status.is_ready and self.graph[name].is_urgent]
+        running = sum(self.graph[name].is_urgent for name in self.in_progress if name in self.graph)
+        drawn = sorted(filter(lambda name: self.why_not(name) is None, waiting), key=self._draw)
+        return frozenset(drawn[: max(0, self.spec.runs_per_tick - running)])
+
+    def _draw(self, name: str) -> bytes:
+        text = f"{self.now.isoformat()} {name}"
+        return hashlib.md5(text.encode(), usedforsecurity=False).digest()
 
     def _after_failures(self, before: Attempts) -> str | None:
         if before.failed >= self.spec.tries:

@@ -163,6 +163,20 @@ def test_neither_the_quiet_window_nor_a_busy_pool_holds_an_order(built):
     assert asked_for(decided(built, other, PAUSED, spec=RebuildSpec(runs_per_tick=1))) == [ROLLOUT, "yard/onnx"]
 
 
+def test_not_more_orders_are_carried_out_at_a_time_than_a_tick_may_start_and_none_waits_forever():
+    built = {REPORTS: Built("f1")} | made({REPORTS: Built("f1")}, replace(GRAPH[RELEASE], inputs=(), gates=()), "r1")
+    orders = [replace(ORDER, asset=f"rollout/g{number}") for number in range(9)]
+    graph = {one.asset: one for one in (GRAPH[REPORTS], replace(GRAPH[RELEASE], inputs=(), gates=()), *orders)}
+    found, spec = statuses(graph, built, CODE), RebuildSpec(runs_per_tick=3)
+    started: set[str] = set()
+    for second in range(60):
+        busy = frozenset({"rollout/g0"})
+        decision = decide(graph, found, spec, busy, {}, NOW + timedelta(seconds=second))
+        assert len(decision.requests) == 2
+        started |= {request.asset for request in decision.requests}
+    assert started == {f"rollout/g{number}" for number in range(1, 9)}
+
+
 def test_an_order_in_progress_holds_nobody_else(built):
     other = Stage("yard/onnx", "onnx", (ENTRY,))
     assert asked_for(decided(built, other, in_progress=(ROLLOUT,))) == ["yard/onnx"]

@@ -88,8 +88,20 @@ def read_group(view: FleetView, group: str, state: Path) -> Reported:
 
 
 def _read(observer: Observer, group: str) -> Reported | None:
-    view = observer.once("fleet", lambda: _view(observer.project))
+    view = observer.once("fleet", lambda: _reached(observer.project))
+    if isinstance(view, FleetError):
+        raise view
     return read_group(view, group, observer.project.state) if view.exists else None
+
+
+def _reached(project: Project) -> FleetView | FleetError:
+    """The fleet, or why its repository cannot be reached: the groups of one look do not all wait for it."""
+    view = _view(project)
+    try:
+        view.exists  # noqa: B018  (read here, where an error is kept)
+    except FleetError as error:
+        return error
+    return view
 
 
 def _view(project: Project) -> FleetView:
