@@ -26,7 +26,7 @@ from robot_assets.provenance.subjects import BUNDLE, Subject, differences, read_
 from robot_assets.release.budgets import judged_budgets
 from robot_assets.release.bundle import BUNDLE_FILE, REFERENCE, Bundle, BundledFile, BundledModel, parse_bundle
 from robot_assets.release.errors import ReleaseError
-from robot_assets.release.reference import Reference, write_reference
+from robot_assets.release.reference import Reference, read_reference, write_reference
 from robot_assets.runtime.manifest import Manifest
 from robot_assets.runtime.preprocess import fitted
 
@@ -122,7 +122,7 @@ def build_release(
     platform, fingerprint = _common_platform({name: found.manifest for name, found in described.items()})
     with publishing_directory(out) as staging:
         for one in models:
-            _write_model(staging / one.model, one, described[one.model].envelopes)
+            _write_model(staging / one.model, one, described[one.model])
         carry_notice(notices, staging)
         bundle = Bundle(
             group=group,
@@ -223,12 +223,13 @@ def _common_platform(manifests: Mapping[str, Manifest]) -> tuple[dict[str, Any],
     return dict(first.platform), first.platform_fingerprint
 
 
-def _write_model(folder: Path, one: Ingredients, envelopes: Sequence[bytes]) -> None:
+def _write_model(folder: Path, one: Ingredients, described: _Described) -> None:
     for subject in read_subjects(one.engine):
         (folder / subject.name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(one.engine / subject.name, folder / subject.name)
-    (folder / BUNDLE).write_bytes(b"".join(envelope + b"\n" for envelope in envelopes))
+    (folder / BUNDLE).write_bytes(b"".join(envelope + b"\n" for envelope in described.envelopes))
     write_reference(folder / REFERENCE, one.reference)
+    read_reference(folder / REFERENCE, described.manifest.interface)  # refused here rather than on every robot
 
 
 def _files(release: Path) -> Iterator[BundledFile]:
