@@ -43,7 +43,7 @@ def audit(
             metavar="ASSET|ROBOT|ENGINE_FILE|HASH",
             help="An asset (its latest version), a robot (the release that it runs), an engine file or its directory, "
             "or a data version or the md5 of an engine file: all of it, or at least 6 digits.",
-            autocompletion=completion.assets,
+            autocompletion=completion.audited,
         ),
     ] = None,
     find: Annotated[

@@ -73,9 +73,10 @@ def subject_of(project: Project, what: str, history: History) -> Subject | None:
         RobotAssetsError: ``what`` is a robot, and its reports cannot be read.
     """
     from robot_assets.fleet.view import FleetView
+    from robot_assets.pipeline.kinds.fleet import MEMO
 
     fleet = project.params.fleet
-    view = FleetView(project.root, fleet)
+    view = FleetView(project.root, fleet, project.state / MEMO)
     group = next((found.group for pattern in _OF_GROUP if (found := pattern.parse(what))), None)
     if group is not None:
         return _of_group(view, group, what, history) if group in fleet.groups else None
@@ -176,7 +177,7 @@ def _of_group(view: FleetView, group: str, asset: str, history: History) -> Subj
     """The releases that the robots of a group run; a note where reports cannot be read."""
     version = history.latest_version(asset)
     try:
-        running = [one for one in view.running() if one.group == group] if view.exists else None
+        running = view.running(group) if view.exists else None
         why = f"there is no distribution repository at {view.repository.files.name}" if running is None else ""
     except RobotAssetsError as error:
         running, why = None, error.found

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,7 +29,7 @@ class _Robots:
     Attributes:
         affected: Those that run a release that is made of the hash.
         unknown: Those whose release is neither in the history nor in the repository.
-        note: Why the robots cannot be looked at; empty where they can.
+        note: Why robots are not known; empty where all are.
     """
 
     affected: tuple[Running, ...] = ()
@@ -136,35 +136,42 @@ def _signers(project: Project, key: Key) -> list[str]:
 def _robots(project: Project, digits: str, usage: Usage, releases: frozenset[str]) -> _Robots:
     """The robots that run what is made of ``digits``, by the history and by the statements in the repository."""
     from robot_assets.fleet.view import FleetView
+    from robot_assets.pipeline.kinds.fleet import MEMO
 
-    if not project.params.fleet.groups:
+    fleet = project.params.fleet
+    if not fleet.groups:
         return _Robots(note="params.yaml describes no group of robots")
-    view = FleetView(project.root, project.params.fleet)
+    view = FleetView(project.root, fleet, project.state / MEMO)
     used = {user.version for user in usage.users}
-    affected, unknown = [], []
-    try:
-        if not view.exists:
-            return _Robots(note=f"there is no distribution repository at {view.repository.files.name}")
-        for one in view.running():
-            if one.release is None:
-                continue
-            is_made_of = one.release in used or _states(view, one, digits)
-            if is_made_of:
-                affected.append(one)
-            elif is_made_of is None and one.release not in releases:
-                unknown.append(one)
-    except RobotAssetsError as error:
-        return _Robots(note=error.found)
-    return _Robots(tuple(affected), tuple(unknown))
+    affected: list[Running] = []
+    unknown: list[Running] = []
+    notes = []
+    for group in fleet.groups:
+        try:
+            if not view.exists:
+                return _Robots(note=f"there is no distribution repository at {view.repository.files.name}")
+            found = [(one, _is_made_of(view, one, digits, used, releases)) for one in view.running(group)]
+        except RobotAssetsError as error:
+            notes.append(f"{group}: {error.found}")
+            continue
+        affected += [one for one, is_made_of in found if is_made_of]
+        unknown += [one for one, is_made_of in found if is_made_of is None]
+    return _Robots(tuple(affected), tuple(unknown), "; ".join(dict.fromkeys(notes)))
 
 
-def _states(view: FleetView, one: Running, digits: str) -> bool | None:
-    """Whether the published statements of a robot's release name ``digits``; None where there are none."""
+def _is_made_of(
+    view: FleetView, one: Running, digits: str, used: Collection[str], releases: Collection[str]
+) -> bool | None:
+    """Whether the release of a robot is made of ``digits``; None where nothing is known of the release."""
     from robot_assets.fleet.recall import match
     from robot_assets.lineage.used_by import DIGITS_MIN
 
-    parts = view.parts(one.group, one.release or "")
-    return None if parts is None else match(parts, digits, DIGITS_MIN) is not None
+    if one.release is None or one.release in used:
+        return one.release is not None
+    parts = view.parts(one.group, one.release)
+    if parts is None:
+        return False if one.release in releases else None
+    return match(parts, digits, DIGITS_MIN) is not None
 
 
 def _as_json(digest: str, usage: Usage, robots: _Robots) -> dict[str, Any]:
@@ -193,12 +200,13 @@ def _print(digest: str, usage: Usage, robots: _Robots) -> None:
         rows = [(one.robot, one.group, _short(one.release), one.received_at or "") for one in robots.affected]
         _table(("robot", "group", "runs release", "last report"), rows)
     counts = [plural(len(engines), "engine version"), plural(len(releases), "release version")]
-    robots_made = "" if robots.note else f" and {plural(len(robots.affected), 'robot')}"
-    _say(f"made of it: {', '.join(counts) if robots_made else ' and '.join(counts)}{robots_made}")
+    has_robots = robots.affected or not robots.note
+    counts += [plural(len(robots.affected), "robot")] if has_robots else []
+    _say(f"made of it: {', '.join(counts[:-1])} and {counts[-1]}")
     if robots.unknown:
         _say(f"unknown: {_unknown(robots.unknown)}")
     if robots.note:
-        _say(f"no robot was looked at: {robots.note}")
+        _say(f"not every robot is known: {robots.note}")
 
 
 def _unknown(robots: Sequence[Running]) -> str:

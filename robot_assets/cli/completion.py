@@ -43,9 +43,20 @@ def assets(incomplete: str) -> list[str]:
     return _completed(incomplete, _assets)
 
 
+def audited(incomplete: str) -> list[str]:
+    """What ``audit`` takes: assets and enrolled robots."""
+    return [*assets(incomplete), *_completed(incomplete, _robots)]
+
+
 def selections(incomplete: str) -> list[str]:
     """What ``build`` and ``plan`` take: models and assets."""
     return [*_completed(incomplete, lambda project: _section(project, "models")), *assets(incomplete)]
+
+
+def _robots(project: Project) -> Iterable[str]:
+    from robot_assets.fleet.desired import enrolled_keys
+
+    return enrolled_keys(project.root)
 
 
 def _assets(project: Project) -> Iterable[str]:

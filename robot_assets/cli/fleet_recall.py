@@ -170,6 +170,8 @@ def _described(view: FleetView, digest: str, found: Exposure, built: Sequence[tu
         )
     if not found.releases and built:
         lines.append(f"in the history: {listed((f'{asset} {short(version)}' for asset, version in built), 4)}")
+    for group, why in found.errors.items():
+        lines.append(f"warning: which robots of {group} it affects is not known: {why}")
     if found.unknown:
         robots = listed((f"{one.robot} ({short(one.release)})" for one in found.unknown), _NAMED_AT_MOST)
         lines.append(f"unknown, their releases have no statements here: {robots}; they decide by themselves")

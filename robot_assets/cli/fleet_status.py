@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from robot_assets.fleet.view import FleetView
 
 
+_ROWS = 200
+"""Robots of a group in a table, those first that need attention."""
+
+
 def status(
     group: Annotated[
         str | None,
@@ -71,6 +75,8 @@ def _print_status(view: FleetView, found: FleetStatus, now: datetime) -> None:
 
 
 def _print_group(found: GroupStatus) -> None:
+    from robot_assets.fleet.table import left_out, notable
+
     decision, spec = found.decision, found.spec
     pinned = "" if spec.release == "latest" else ", pinned"
     release = f"release {short(decision.release)}{pinned}" if decision.release else "no release"
@@ -79,7 +85,10 @@ def _print_group(found: GroupStatus) -> None:
     for note in found.notes:
         say(f"  {note}")
     columns = ("status", "release", "state", "healthy", "last seen", "why not")
-    _print_robots(columns, found.rows)
+    shown = notable(decision, _ROWS)
+    _print_robots(columns, {robot: row for robot, row in found.rows.items() if robot in shown})
+    if more := left_out(decision, _ROWS):
+        say(f"  {more}; --json has all")
     for name, reason in found.reports.refused.items():
         say(f"  refused report {name}: {reason}")
     for robot, remark in found.reports.remarks.items():

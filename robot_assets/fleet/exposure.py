@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from robot_assets.fleet.errors import FleetError
 from robot_assets.fleet.recall import Part, match
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ class Exposure:
         unseen: Those of ``releases`` whose statements do not name it, so that a robot cannot know: what is below the
             release and not below an engine, such as the code that put the release together.
         without_release: Groups that have published releases, and none that is free of it.
+        errors: Why the robots of a group are not known, by group.
     """
 
     parts: tuple[Part, ...] = ()
@@ -32,6 +34,7 @@ class Exposure:
     unknown: tuple[Running, ...] = ()
     unseen: tuple[tuple[str, str], ...] = ()
     without_release: tuple[str, ...] = ()
+    errors: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def groups(self) -> tuple[str, ...]:
@@ -48,7 +51,7 @@ def exposure(view: FleetView, digest: str, built: Collection[str] = ()) -> Expos
         built: Data versions of releases that are made of it by the history of their builds.
 
     Raises:
-        FleetError: The repository cannot be read, or params.yaml and the enrolled robots do not agree.
+        FleetError: The repository cannot be read.
     """
     parts: dict[str, Part] = {}
     releases: list[tuple[str, str]] = []
@@ -62,12 +65,29 @@ def exposure(view: FleetView, digest: str, built: Collection[str] = ()) -> Expos
         if found and len(found) == len(view.releases(group)):
             empty.append(group)
     affected = {version for _, version in releases}.union(built)
-    running = [one for one in view.running() if one.release is not None]
-    unknown = [
-        one for one in running if one.release not in affected and view.parts(one.group, one.release or "") is None
-    ]
-    robots = [one for one in running if one.release in affected]
-    return Exposure(tuple(parts.values()), tuple(releases), tuple(robots), tuple(unknown), tuple(unseen), tuple(empty))
+    running, errors = _running(view)
+    unknown = [one for one in running if one.release not in affected and view.parts(one.group, one.release) is None]
+    return Exposure(
+        parts=tuple(parts.values()),
+        releases=tuple(releases),
+        robots=tuple(one for one in running if one.release in affected),
+        unknown=tuple(unknown),
+        unseen=tuple(unseen),
+        without_release=tuple(empty),
+        errors=errors,
+    )
+
+
+def _running(view: FleetView) -> tuple[list[Running], dict[str, str]]:
+    """Robots that run a release, and why those of a group are not known."""
+    found: list[Running] = []
+    errors: dict[str, str] = {}
+    for group in view.fleet.groups:
+        try:
+            found += [one for one in view.running(group) if one.release is not None]
+        except FleetError as error:
+            errors[group] = error.found
+    return found, errors
 
 
 def _named(view: FleetView, group: str, digest: str, parts: dict[str, Part]) -> set[str]:

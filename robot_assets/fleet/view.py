@@ -5,7 +5,7 @@ For commands and audits. Everything is verified, as a robot or the rollout would
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from tuf.api.metadata import TargetFile
 
     from robot_assets.fleet.assignments import Assignments
+    from robot_assets.fleet.reports import Received
     from robot_assets.fleet.repository import Repository
     from robot_assets.fleet.spec import FleetSpec
     from robot_assets.provenance.public_key import PublicKey
@@ -92,14 +93,10 @@ class FleetView:
             self._reports[group] = self._read(group)
         return self._reports[group]
 
-    def running(self) -> Iterator[Running]:
-        """What every enrolled robot reports. Raises FleetError."""
-        for group in self.fleet.groups:
-            received = self.reports(group).received
-            for robot in self.robots(group):
-                one = received.get(robot)
-                at = one.received_at.isoformat(timespec="seconds") if one else None
-                yield Running(robot, group, one.report.running if one else None, at)
+    def running(self, group: str) -> tuple[Running, ...]:
+        """What each enrolled robot of a group reports. Raises FleetError."""
+        received = self.reports(group).received
+        return tuple(_running(robot, group, received.get(robot)) for robot in self.robots(group))
 
     def assigned(self, group: str) -> Assignments | None:
         """What is published for a group; None: nothing yet. Raises FleetError."""
@@ -112,8 +109,10 @@ class FleetView:
         """Data versions of the releases that robots of a group can install, the newest first. Raises FleetError."""
         return tuple(f"{path.rpartition('/')[2].removesuffix('.json')}.dir" for path in self._targets(group))
 
-    def parts(self, group: str, version: str) -> tuple[Part, ...] | None:
+    def parts(self, group: str, version: str | None) -> tuple[Part, ...] | None:
         """What a published release is made of; None where the repository does not have it. Raises FleetError."""
+        if version is None:
+            return None
         key = group, version
         if key not in self._parts:
             self._parts[key] = self._made_of(group, version)
@@ -169,6 +168,12 @@ class FleetView:
     @cached_property
     def _parts(self) -> dict[tuple[str, str], tuple[Part, ...] | None]:
         return {}
+
+
+def _running(robot: str, group: str, received: Received | None) -> Running:
+    if received is None:
+        return Running(robot, group, None, None)
+    return Running(robot, group, received.report.running, received.received_at.isoformat(timespec="seconds"))
 
 
 def _age(file: TargetFile) -> int:

@@ -9,11 +9,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 import yaml
 
+from robot_assets.cli import completion
+from robot_assets.fleet.desired import ROBOTS_FILE
 from robot_assets.fleet.layout import report as report_path
 from robot_assets.fleet.reports import Failure, State
 from robot_assets.fleet.status import Renewal, fleet_status, until
 from robot_assets.fleet.view import FleetView
-from tests.fleet_project import GROUP, FleetProject, fleet_project, run_here
+from tests.fleet_project import GROUP, FleetProject, fleet_project, public, run_here
 
 RECORDED = "aabbccdd" * 4
 LOST = "7" * 32 + ".dir"
@@ -123,15 +125,36 @@ def test_metadata_that_expires_soon_is_named(made):
     assert until(Renewal("root", now - timedelta(hours=3), True), now) == "expired 3 h ago"
 
 
-def test_a_group_whose_robots_are_not_enrolled_does_not_hide_the_others(made):
+def with_a_broken_group(made):
+    """A second group, whose robot is not enrolled."""
     document = yaml.safe_load(made.text)
     document["fleet"]["groups"]["indoor"] = {"robots": ["r9"], "target": "cpu", "models": ["sidewalk_detector"]}
     (made.root / "params.yaml").write_text(yaml.safe_dump(document))
+
+
+def test_a_group_whose_robots_are_not_enrolled_does_not_hide_the_others(made):
+    with_a_broken_group(made)
     found = status(made, code=1)
     assert list(found["groups"]) == [GROUP]
     assert "r9 of the group indoor is not enrolled" in found["errors"]["indoor"]["found"]
     assert "is not enrolled" in fleet(made, "status", "indoor", code=1)
     assert status(made, GROUP)["errors"] == {}
+
+
+def test_a_recall_goes_on_where_the_robots_of_a_group_are_not_known(made):
+    with_a_broken_group(made)
+    out = fleet(made, "recall", RECORDED, "--reason", "x")
+    assert "warning: which robots of indoor it affects is not known: r9 of the group indoor is not enrolled" in out
+    assert "2 robots (delivery_1, delivery_2)" in out
+
+
+def test_a_large_group_shows_the_robots_that_need_attention(made):
+    with (made.root / ROBOTS_FILE).open("a") as stream:
+        stream.writelines(f"delivery_{number}: {public(str(number))}\n" for number in range(10, 260))
+    out = fleet(made, "status")
+    assert "canary" in out
+    assert "54 more robots: 52 never reported, 2 waiting; --json has all" in out
+    assert len(status(made)["groups"][GROUP]["robots"]) == 254
 
 
 def test_without_a_repository_status_says_how_to_make_one(made):
@@ -313,3 +336,9 @@ def test_a_failed_robot_is_shown_with_its_reason(made):
     found = status(made)["groups"][GROUP]
     assert found["robots"]["canary"]["why_not"] == "answers differ"
     assert found["phase"] == "stopped by failures"
+
+
+def test_robots_are_completed_where_an_audit_takes_them(made, monkeypatch):
+    monkeypatch.chdir(made.root)
+    assert completion.audited("delivery") == ["delivery_1", "delivery_2", "delivery_3"]
+    assert f"fleet/{GROUP}" in completion.audited("fleet")
