@@ -159,9 +159,8 @@ class _Tick:
         """Which limit on runs holds an asset that need not wait otherwise."""
         stage = self.graph[name]
         if stage.is_urgent:
-            return (
-                None if name in self.urgent_ones else "as many orders are being carried out as one tick may start runs"
-            )
+            most = self.spec.runs_per_tick
+            return None if name in self.urgent_ones else f"{most} orders are being carried out"
         if busy[stage.pool] >= self.spec.runs_per_pool:
             return f"node pool {stage.pool} is busy"
         return (
