@@ -99,7 +99,7 @@ def refresh(
         renew(place, now, read_root_keys(root_key or []))
     expiries = place.published().expiries
     data = {role: expires.isoformat() for role, expires in expiries.items()}
-    answer({"expires": data}, as_json, lambda: _print_expiries(data))
+    answer({"expires": data}, as_json, lambda: _print_expiries(place, data, bool(root_key)))
 
 
 def _rotate_root(
@@ -157,9 +157,16 @@ def _print_rotate(place: Place, done: Rotated, out: Path | None) -> None:
     else:
         key = shown_path(place.keys / f"{done.role}.pem")
         print(f"  copy {key} to where this role signs, such as the secret of the cluster")
-    print(f"  git add {shown_path(place.root)} && git commit   # robots are installed with it")
+    if done.role in ("root", "snapshot", "timestamp"):
+        _print_commit(place)
 
 
-def _print_expiries(expires: Mapping[str, str]) -> None:
+def _print_commit(place: Place) -> None:
+    print(f"  git add {shown_path(place.root)} && git commit   # there is a new root: robots are installed with it")
+
+
+def _print_expiries(place: Place, expires: Mapping[str, str], has_new_root: bool) -> None:
     for role, at in expires.items():
         print(f"{role:<12} expires {at[:16].replace('T', ' ')} UTC")
+    if has_new_root:
+        _print_commit(place)

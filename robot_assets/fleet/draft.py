@@ -25,6 +25,7 @@ from robot_assets.fleet.metadata import (
     SNAPSHOT_ROLE,
     TARGETS_ROLE,
     TIMESTAMP_ROLE,
+    YEAR,
     meta_file,
     metadata_path,
     new_delegated,
@@ -46,6 +47,7 @@ from robot_assets.fleet.seen import check_seen, keep_seen
 if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
+_CLOCK_TOLERANCE = timedelta(days=1)
 KEPT_VERSIONS = 16
 """Versions of snapshot, releases and assignments that stay: a robot that is reading the one before can finish."""
 
@@ -207,14 +209,27 @@ def newest_draft(place: Place, lock: Lock, now: datetime) -> Draft:
     """A draft that begins with the newest metadata.
 
     Raises:
-        FleetError: There is no repository, it cannot be reached or verified, or went back.
+        FleetError: There is no repository, it cannot be reached or verified, or went back, or the clock is wrong.
     """
     published = place.published()
     check_seen(place.keys, published.versions, place.files.name)
+    check_clock(published, now)
     keep_seen(place.keys, published.versions)
     parts = {TARGETS_ROLE: published.parts[TARGETS_ROLE]}
     parts |= {role: newest(place.files, published, role) for role in DELEGATED}
     return Draft(place, published, lock, now, parts)
+
+
+def check_clock(published: Published, now: datetime) -> None:
+    """Raise FleetError when the clock is before the last signature: what it signed would expire early, or at once."""
+    last = max(published.expiries[role] for role in (ROOT_ROLE, TARGETS_ROLE, *DELEGATED)) - YEAR
+    if now < last - _CLOCK_TOLERANCE:
+        raise FleetError(
+            f"the clock of this machine is at {now:%Y-%m-%d %H:%M} UTC, and the repository was signed at "
+            f"{last:%Y-%m-%d %H:%M} UTC",
+            needed="a clock that is right to a day",
+            fix="timedatectl set-ntp true   # then compare: date -u",
+        )
 
 
 def check_offline(published: Published, now: datetime) -> None:

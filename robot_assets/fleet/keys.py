@@ -120,7 +120,8 @@ def make_key(path: Path) -> CryptoSigner:
         try:
             create_key(path)
         except RobotAssetsError as error:
-            raise FleetError(error.found, needed=error.needed, fix=error.fix) from None
+            if not os.path.lexists(path):  # else another process was quicker
+                raise FleetError(error.found, needed=error.needed, fix=error.fix) from None
     return read_key(path)
 
 

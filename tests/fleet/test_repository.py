@@ -415,6 +415,17 @@ def test_an_expired_root_is_renewed_with_the_root_keys(yard: Yard, tmp_path: Pat
     )
 
 
+def test_a_clock_before_the_last_signature_signs_nothing(yard: Yard) -> None:
+    yard.assign(None, "mower_1", now=NOW + 10 * DAY)
+    before = names(yard.metadata)
+    for clock in (NOW.replace(year=1970), NOW):
+        with pytest.raises(FleetError, match="the clock of this machine is at") as caught:
+            yard.assign(None, "mower_2", now=clock)
+        assert caught.value.fix.startswith("timedatectl set-ntp true")
+    assert names(yard.metadata) == before
+    yard.assign(None, "mower_2", now=NOW + 9.5 * DAY)
+
+
 def test_a_refresh_renews_what_expires_soon(yard: Yard) -> None:
     yard.release()
     later = NOW + 340 * DAY
