@@ -17,10 +17,12 @@ from robot_assets.fleet.files import CHUNK_BYTES, Files
 from tests.store.test_remote_errors import refusing
 
 
-@pytest.fixture(params=["folder", "bucket"])
+@pytest.fixture(params=["folder", "bucket", "other protocol"])
 def files(request: pytest.FixtureRequest, tmp_path: Path) -> Files:
     if request.param == "folder":
         return Files(str(tmp_path / "repository"))
+    if request.param == "other protocol":  # one whose puts show half-written files
+        return Files(f"memory://{tmp_path}/repository")
     return Files(request.getfixturevalue("bucket"))
 
 
