@@ -69,11 +69,11 @@ def pin(
 
     project = project_with(group, "pin", version)
     if version == orders.LATEST:
-        give_order(project, orders.pin(group, version), [group], f"{group} runs the latest release", as_json)
-        return
-    view = view_of(project)
-    release = _pinnable(view, group, version)
-    give_order(project, orders.pin(group, release), [group], f"Pin {group} to {short(release)}", as_json)
+        order, message = orders.pin(group, version), f"{group} runs the latest release"
+    else:
+        release = _pinnable(view_of(project), group, version)
+        order, message = orders.pin(group, release), f"Pin {group} to {short(release)}"
+    give_order(project, order, [group], message, as_json, _if_paused(project, group))
 
 
 def abort(group: GroupArgument, as_json: JsonOption = False) -> None:
@@ -85,7 +85,8 @@ def abort(group: GroupArgument, as_json: JsonOption = False) -> None:
 
     project = project_with(group, "abort")
     release = _release_before(view_of(project), group)
-    give_order(project, orders.pin(group, release), [group], f"Abort: {group} back to {short(release)}", as_json)
+    message = f"Abort: {group} back to {short(release)}"
+    give_order(project, orders.pin(group, release), [group], message, as_json, _if_paused(project, group))
 
 
 def approve(
@@ -107,7 +108,8 @@ def approve(
     require_repository(view)
     release, number = _approvable(group_status(view, group, datetime.now(UTC)), batch)
     message = f"Approve batch {number} of {short(release)} for {group}"
-    give_order(project, orders.approve(group, release, number), [group], message, as_json)
+    order = orders.approve(group, release, number)
+    give_order(project, order, [group], message, as_json, _if_paused(project, group))
 
 
 def project_with(group: str, verb: str, *rest: str) -> Project:
@@ -146,9 +148,11 @@ def view_of(project: Project) -> FleetView:
 def give_order(
     project: Project, order: Order, groups: Sequence[str], message: str, as_json: bool, said: Sequence[str] = ()
 ) -> None:
-    """Write an order, and print what changed and what happens next; ``said`` was printed before."""
+    """Print ``said``, write an order, and print what changed and what happens next."""
     from robot_assets.pipeline.params_file import give
 
+    if not as_json:
+        say_all(said)
     lines = give(project, order)
     following = _next(project, groups, message) if lines else []
     facts = {
@@ -159,6 +163,13 @@ def give_order(
         "notes": list(said),
     }
     answer(facts, as_json, lambda: _print_given(project, order, lines, following))
+
+
+def _if_paused(project: Project, group: str) -> list[str]:
+    """What an order that moves robots needs in a group that is paused."""
+    if not project.params.fleet.groups[group].paused:
+        return []
+    return [f"{group} is paused: no robot moves before robot-assets fleet resume {group}"]
 
 
 def _next(project: Project, groups: Sequence[str], message: str) -> list[str]:

@@ -64,13 +64,11 @@ def _recall(project: Project, typed: str, reason: str, as_json: bool) -> None:
     digest, view = _normalized(project, typed), view_of(project)
     found, said = _exposed(project, view, digest)
     digest = _whole(digest, found) if found else digest
-    if not as_json:
-        say_all(said)
     recalls = view.fleet.recalls
     same = next((one for one in recalls if one.hash == digest), None)
     if same is not None:
         said = [*said, f"{digest[:16]} is recalled already: {same.reason}"]
-        answer({"changed": False, "notes": said}, as_json, lambda: say_all(said[-1:]))
+        answer({"changed": False, "notes": said}, as_json, lambda: say_all(said))
         return
     order = orders.recall(digest, reason, [one.model_dump() for one in recalls])
     groups = list(found.groups if found and found.groups else view.fleet.groups)

@@ -201,6 +201,24 @@ def test_abort_goes_back_to_what_most_robots_ran_before(made):
     assert made.text == before
 
 
+def test_an_order_that_moves_robots_says_that_the_group_is_paused(made):
+    fleet(made, "pause", GROUP)
+    assert "outdoor is paused: no robot moves before robot-assets fleet resume outdoor" in fleet(made, "abort", GROUP)
+    assert "outdoor is paused" in fleet(made, "pin", GROUP, "latest")
+    assert "is paused" not in fleet(made, "resume", GROUP)
+
+
+def test_orders_are_facts_for_machines(made):
+    found = json.loads(fleet(made, "abort", GROUP, "--json"))
+    assert found["changed"]
+    assert found["place"] == "fleet.groups.outdoor.release"
+    assert [line["text"].strip() for line in found["lines"]] == [f"release: {version(made, 'old')}"]
+    assert found["next"][0].startswith("git commit")
+    found = json.loads(fleet(made, "recall", RECORDED, "--reason", "x", "--json"))
+    assert "outdoor: 1 release" in " ".join(found["notes"])
+    assert not json.loads(fleet(made, "recall", RECORDED, "--reason", "x", "--json"))["changed"]
+
+
 def test_abort_goes_back_to_what_was_proven_where_all_run_the_present_release(made):
     old = version(made, "old")
     for robot in ("canary", "delivery_1", "delivery_2"):
