@@ -10,7 +10,7 @@ Folders below ``state`` of robot.yaml::
     tuf/                  trusted metadata (python-tuf)
     assignments.json      the last verified assignments, for decisions without a network
     outbox.json           the last report, until it is delivered
-    lock                  held by the one agent that works here
+    lock                  process of the one agent that works here; it holds a lock on the folder
 """
 
 from __future__ import annotations
@@ -186,17 +186,25 @@ def locked(folder: Path) -> Iterator[None]:
         AgentError: Another process has it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise _in_use(folder, os.read(handle, 20).decode("ascii", "replace").strip()) from None
-        os.ftruncate(handle, 0)
-        os.pwrite(handle, f"{os.getpid()}\n".encode(), 0)
+            raise _in_use(folder, _process_in(folder)) from None
+        with contextlib.suppress(OSError):  # a full or read-only disk has an agent, too
+            (folder / LOCK).write_text(f"{os.getpid()}\n")
         yield
     finally:
         os.close(handle)
+
+
+def _process_in(folder: Path) -> int:
+    """The process that has written its number; 0: none has."""
+    try:
+        return int((folder / LOCK).read_text()[:20])
+    except (OSError, ValueError):
+        return 0
 
 
 def note_look(folder: Path) -> None:
@@ -216,21 +224,21 @@ def last_look(folder: Path) -> datetime | None:
 def running_agent(folder: Path) -> int | None:
     """Process of the agent that works in a folder; None: there is none."""
     try:
-        handle = os.open(folder / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     except OSError:
         return None
     try:
         fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
-        return int(os.read(handle, 20).decode("ascii", "replace").strip() or 0)
+        return _process_in(folder)
     finally:
         os.close(handle)
     return None
 
 
-def _in_use(folder: Path, pid: str) -> AgentError:
+def _in_use(folder: Path, process: int) -> AgentError:
     return AgentError(
-        f"another agent works in {folder}" + (f", process {pid}" if pid.isdigit() else ""),
+        f"another agent works in {folder}" + (f", process {process}" if process else ""),
         needed="one agent for one state folder",
         fix="robot-assets agent status   # or stop it: systemctl stop robot-assets-agent",
     )

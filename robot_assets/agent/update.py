@@ -7,6 +7,8 @@ ends the agent: it is held, says why, and what serves goes on serving.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import hashlib
 import math
 import re
@@ -40,6 +42,7 @@ BACKOFF_S = (60.0, 3600.0)
 """First and longest wait before a file that has arrived damaged several times is read again."""
 
 BACKOFF_FROM = 3
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 VERIFIED_AGE_MAX_S = 86_400.0
 PROVE_DEFAULT_S = 60.0
@@ -221,6 +224,14 @@ class Agent:
             note_look(self.robot.state)
         except (RobotAssetsError, OSError) as error:
             self._trouble = _in_three_parts(error)
+            if isinstance(error, OSError) and error.errno in _FULL:
+                self._make_room()
+
+    def _make_room(self) -> None:
+        """Remove what is not needed to serve: on a full disk, no look can withdraw a release that fills it."""
+        self._download = self._prepared = None
+        with contextlib.suppress(OSError):
+            self.sets.evict([one for one in (self.state.current, self.state.last_good) if one])
 
     # ---- what to do -----------------------------------------------------------------------------------------------
 
@@ -228,7 +239,7 @@ class Agent:
         """One round."""
         if self.state.state is State.ROLLING_BACK:
             self._finish_going_back()
-        elif self.state.state in IN_PROGRESS:
+        elif self.state.state in IN_PROGRESS and not self._is_given_up():
             self._continue_proof()
         if self.state.state in IN_PROGRESS:
             return
@@ -466,6 +477,19 @@ class Agent:
             return
         self._await_health()
 
+    def _is_given_up(self) -> bool:
+        """Go back from a release that is still being proven and was recalled or withdrawn; it has not failed."""
+        release = str(self.state.current)
+        recall = self._recall_of(release)
+        if recall is not None:
+            self._go_back(None, _recalled_words(release, recall), but={release})
+            return True
+        is_withdrawn = self._trouble is None and self.assignments is not None and self.assignments.release != release
+        if is_withdrawn and self.state.last_good is not None and self._looked is not None:
+            self._go_back(None, f"release {release} was withdrawn while it was proven", but={release})
+            return True
+        return False
+
     def _passes_gates(self) -> bool:
         release = str(self.state.current)
         try:
@@ -601,7 +625,9 @@ class Agent:
 
     @property
     def _bake_s(self) -> float:
-        return self.assignments.bake_s if self.assignments else 0.0
+        """Health after which the current release counts as baked; 0 for one that is not being rolled out."""
+        is_rolled_out = self.assignments is not None and self.assignments.release == self.state.current
+        return self.assignments.bake_s if self.assignments and is_rolled_out else 0.0
 
     # ---- bookkeeping ----------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import Callable
 from dataclasses import replace
@@ -230,8 +231,8 @@ def test_health_that_ends_during_the_proof_is_rolled_back_at_once(world: World) 
     assert robot.serving() == one.id
 
 
-def test_a_release_that_gets_sick_before_it_has_baked_is_rolled_back_and_after_that_reported(world: World) -> None:
-    robot, one = serving_one(world)
+def test_what_gets_sick_after_it_has_baked_is_reported(world: World) -> None:
+    robot, _ = serving_one(world)
     two = world.release("two")
     world.assign(two, bake_s=100)
     why: list[str | None] = [None]
@@ -246,10 +247,22 @@ def test_a_release_that_gets_sick_before_it_has_baked_is_rolled_back_and_after_t
     robot.clock.offset_s += 60
     assert agent.once().current == two.version
     assert "crashed" in agent.state.why
-    world.assign(two, bake_s=10_000)
+
+
+def test_a_release_that_gets_sick_before_it_has_baked_is_rolled_back(world: World) -> None:
+    robot, one = serving_one(world)
+    two = world.release("two")
+    world.assign(two, bake_s=100)
+    why: list[str | None] = [None]
+    agent = started(with_health(robot), why_unhealthy=lambda spec, since: why[0])
+    assert agent.once().current == two.version
+    why[0] = "crashed"
     agent.once()
-    robot.clock.offset_s += 60
-    assert agent.once().current == one.version
+    robot.clock.offset_s += 29
+    assert agent.once().current == two.version
+    robot.clock.offset_s += 2
+    assert agent.once().has_failed(two.version)
+    assert robot.serving() == one.id
 
 
 def test_a_busy_robot_switches_later(world: World) -> None:
@@ -412,6 +425,54 @@ def test_a_release_that_takes_the_agent_along_each_time_is_rolled_back(world: Wo
     state = started(robot, prove=kill).once()
     assert robot.serving() == one.id
     assert "3 times" in str(state.has_failed(two.version))
+
+
+@pytest.mark.parametrize("what", ["withdrawn", "recalled", "superseded"])
+def test_a_release_that_is_given_up_while_it_is_proven_has_not_failed(world: World, what: str) -> None:
+    robot, one = serving_one(world)
+    two = world.release("two")
+    world.assign(two, prove_s=1000)
+    agent = started(with_health(robot))
+    assert agent.once().state is State.PROVING
+    if what == "recalled":
+        world.assign(two, prove_s=1000, recalls=(Recall(hash=_engine(two), reason="bad recording"),))
+    else:
+        world.assign(one if what == "withdrawn" else world.release("three"), prove_s=1000)
+    state = agent.once()
+    assert (state.failed, two.version in state.committed) == ((), False)
+    assert state.current != two.version
+    assert robot.serving() == (one.id if what != "superseded" else str(state.next).removesuffix(".dir"))
+
+
+def test_a_robot_without_another_release_goes_on_proving_a_withdrawn_one(world: World) -> None:
+    two = world.release("two")
+    world.assign(two, prove_s=10)
+    robot = world.robot("r2")
+    agent = started(with_health(robot))
+    agent.once()
+    world.assign(None)
+    robot.clock.offset_s += 11
+    assert agent.once().committed == (two.version,)
+
+
+def test_a_full_disk_makes_room_for_the_next_look(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    robot, one = serving_one(world)
+    two = world.release("two")
+    world.assign(two, install=[])
+    agent = robot.agent()
+    assert agent.once().state is State.PREPARED
+
+    def full(*given: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(agent.repository, "look", full)
+    state = agent.once()
+    assert (state.state, robot.serving()) == (State.HELD, one.id)
+    assert "no space left" in state.why
+    assert [path.name for path in (robot.spec.state / "sets").iterdir()] == [one.id]
+    monkeypatch.undo()
+    world.assign(two)
+    assert agent.once().current == two.version
 
 
 def test_a_damaged_set_is_left_for_the_last_good_one_and_repaired(world: World) -> None:
