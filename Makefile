@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo ui test test-cluster test-jetson check format repro bench clean
+.PHONY: help setup demo fleet-demo ui test test-cluster test-jetson check format repro bench clean
 
 help:  ## Print this help
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
@@ -33,6 +33,9 @@ $(BIN)/dvc: $(VENV)/.ready .venv-dvc/.ready
 
 demo: setup  ## Build everything from simulated images to a checked int8 engine, by default of MODEL=sidewalk_detector
 	@robot-assets build '$(MODEL)'
+
+fleet-demo: setup  ## After make demo: release its engine to three simulated robots, refuse a bad release, recall one
+	robot-assets fleet demo
 
 ui: setup  ## Open the Dagster UI on 127.0.0.1:3000
 	robot-assets ui

@@ -82,8 +82,14 @@ def _unobserved(project: Project, status: ProjectStatus) -> Iterator[_Leftover]:
 
 
 def _changed(instance: dg.DagsterInstance, status: ProjectStatus, again: str) -> Iterator[_Leftover]:
-    """Assets that were built, and are not up to date again."""
-    ready = [name for name, found in status.found.items() if found.is_ready and found.state is not State.GATE_FAILED]
+    """Assets that were built, and are not up to date again.
+
+    A rollout never rests: robots report while it is built, and the next build decides by what they say then.
+    """
+    built = [name for name, stage in status.graph.items() if not stage.is_urgent]
+    ready = [
+        name for name in built if status.found[name].is_ready and status.found[name].state is not State.GATE_FAILED
+    ]
     causes: Mapping[str, tuple[str, ...]] = status.causes(instance, ready)
     for name in ready:
         yield _Leftover(
