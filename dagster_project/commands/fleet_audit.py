@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from robot_assets.fleet.reports import Received
-    from robot_assets.fleet.view import FleetView
+    from robot_assets.fleet.view import FleetView, Running
     from robot_assets.lineage.audit import History
     from robot_assets.pipeline.project import Project
 
@@ -183,32 +183,32 @@ def _of_group(view: FleetView, group: str, asset: str, history: History) -> Subj
         running, why = None, error.found
     if running is None:
         return Subject(asset, version, "fleet", {"group": group, "releases": None}, note=f"no report was read: {why}")
+    return _of_running(running, group, asset, history)
+
+
+def _of_running(running: Sequence[Running], group: str, asset: str, history: History) -> Subject:
     release = names.release(group)
     latest = history.latest_version(release)
-    known = {one.release for one in running if one.release and history.materializations(release, one.release)}
     of_release: dict[str | None, list[str]] = {}
     for one in running:
         of_release.setdefault(one.release, []).append(one.robot)
+    known = {one for one in of_release if one and history.materializations(release, one)}
     order = sorted(of_release, key=lambda one: (one is None, one != latest, -len(of_release[one]), one or ""))
     silent = [one.robot for one in running if one.received_at is None]
-    rows = [row for one in order for row in _rows(one, of_release[one], silent, latest, known)]
-    lines = [("chain of one", f"robot-assets audit {one}") for one in order if one in known and one != latest]
     releases = [
         {"version": one, "is_latest": one == latest, "is_known": one in known, "robots": of_release[one]}
         for one in order
         if one is not None
     ]
-    facts = {
-        "group": group,
-        "releases": releases,
-        "no_release": [robot for robot in of_release.get(None, ()) if robot not in silent],
-        "never_reported": silent,
-    }
+    serving_none = [robot for robot in of_release.get(None, ()) if robot not in silent]
+    facts = {"group": group, "releases": releases, "no_release": serving_none, "never_reported": silent}
+    rows = [row for one in order for row in _rows(one, of_release[one], silent, latest, known)]
+    summary = (group, f"{plural(len(running), 'robot')}, {plural(len(releases), 'release')}")
+    chains = [("chain of one", f"robot-assets audit {one}") for one in order if one in known and one != latest]
     lost = sum(not one["is_known"] for one in releases)
     note = f"{plural(lost, 'release')} of these {'is' if lost == 1 else 'are'} not in this history" if lost else ""
-    summary = (group, f"{plural(len(running), 'robot')}, {plural(len(releases), 'release')}")
-    titles = ("release", "", "robots", "")
-    return Subject(asset, version, "fleet", facts, (summary, *lines), (titles, *rows), note=note)
+    table = (("release", "", "robots", ""), *rows)
+    return Subject(asset, history.latest_version(asset), "fleet", facts, (summary, *chains), table, note=note)
 
 
 def _rows(

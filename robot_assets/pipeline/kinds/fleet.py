@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from robot_assets.pipeline.params import Params
     from robot_assets.pipeline.project import Project
 
-MEMO = "fleet"
-"""Folder of what was verified of reports, in the state folder of the project."""
+MEMO = "fleet_reports"
+"""Folder of what was verified of reports, in the state folder of the project. It is not inside the repository, whose
+default place is beside it: whoever can write there must not be able to write what counts as verified."""
 
 
 @dataclass(frozen=True)
