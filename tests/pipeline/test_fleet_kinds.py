@@ -388,7 +388,7 @@ def test_a_release_that_the_repository_lacks_is_an_error_without_the_key(rolling
         rolling.run()
     assert "the key of the role releases is not here" in caught.value.found
     assert rolling.releases[1].version[:12] in caught.value.needed
-    assert caught.value.fix.startswith("robot-assets build rollout/yard")
+    assert caught.value.fix.startswith("robot-assets fleet publish yard")
     assert not (rolling.yard.root / "decision").exists()
 
 
@@ -414,7 +414,8 @@ def test_a_pin_of_no_release_is_an_error_with_those_that_there_are(rolling):
         rolling.run(latest=1)
     assert "fleet.groups.yard.release: 000000000000 is no release of the distribution repository" in caught.value.found
     assert all(release.version[:12] in caught.value.needed for release in rolling.releases)
-    assert caught.value.fix.startswith("robot-assets fleet pin yard ")
+    assert caught.value.fix.startswith("robot-assets fleet publish yard --release 000000000000 ")
+    assert "; or: robot-assets fleet pin yard " in caught.value.fix
 
 
 def test_without_a_repository_the_step_names_the_command(tmp_path, releases):

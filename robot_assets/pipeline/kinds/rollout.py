@@ -116,7 +116,7 @@ def _desired(step: Step, view: FleetView) -> str:
         f"the repository {view.repository.files.name} does not have the release {short(wanted)} of {group}, and the "
         "key of the role releases is not here",
         needed=f"a signed release; the repository has {_listed(published)}",
-        fix=f"robot-assets build rollout/{group}   # where releases.pem is: publishes the release as well",
+        fix=f"robot-assets fleet publish {group}   # where releases.pem is",
     )
 
 
@@ -126,11 +126,13 @@ def _pinned(group: str, digits: str, known: Iterable[str]) -> str:
     matching = [version for version in known if version.startswith(digits.removesuffix(".dir"))]
     if len(matching) == 1:
         return matching[0]
+    pin = f"robot-assets fleet pin {group} {short((matching or known)[0])}"
     what = f"is the begin of {_listed(matching)}" if matching else "is no release of the distribution repository"
+    publish = f"robot-assets fleet publish {group} --release {digits}   # where releases.pem is; or: "
     raise FleetError(
         f"fleet.groups.{group}.release: {digits} {what}",
         needed=f"{LATEST}, or the first digits of one of {_listed(known)}",
-        fix=f"robot-assets fleet pin {group} {short((matching or known)[0])}",
+        fix=pin if matching else f"{publish}{pin}",
     )
 
 
