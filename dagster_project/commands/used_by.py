@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from robot_assets.cli.console import console
 from robot_assets.core.errors import RobotAssetsError
+from robot_assets.core.extras import require
 from robot_assets.core.text import escaped, listed, plural
 from robot_assets.pipeline.project import Project
 
@@ -65,8 +66,9 @@ def users_of(digest: str, root: Path) -> list[tuple[str, str]]:
     """Names and versions of what is made of ``digest`` and goes to robots: the entry point ``robot_assets.users``.
 
     Raises:
-        LineageError: It is no hash, or nothing in the history has it.
+        RobotAssetsError: The orchestrator is not installed, it is no hash, or nothing in the history has it.
     """
+    require("dagster")
     project = Project(root)
     usage, _ = _usage(project, _digits(project, digest))
     return [(user.asset, user.version) for user in usage.users]

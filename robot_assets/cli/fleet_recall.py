@@ -145,11 +145,11 @@ def _built_of(project: Project, digest: str) -> tuple[list[tuple[str, str]], lis
 
     search = users_of()
     if search is None:
-        return [], ["the history of the builds was not searched: pip install 'robot-assets[orchestrator]'"]
+        return [], ["history of the builds: not searched, pip install 'robot-assets[orchestrator]'"]
     try:
         return search(digest, project.root), []
     except RobotAssetsError as error:
-        return [], [f"history: {error.found}"]
+        return [], [f"history of the builds: {error.found}"]
 
 
 def _described(view: FleetView, digest: str, found: Exposure, built: Sequence[tuple[str, str]]) -> list[str]:

@@ -13,6 +13,7 @@ from dagster_project.commands.used_by import users_of
 from dagster_project.keys import asset_key
 from dagster_project.local.instance import open_instance
 from robot_assets.cli import plugins
+from robot_assets.core import extras
 from robot_assets.fleet.reports import Failure
 from tests.cli.commands import Finished
 from tests.dagster_project.test_history import written
@@ -226,3 +227,13 @@ def test_the_search_of_the_history_is_an_entry_point():
     declared = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     name = declared["project"]["entry-points"][plugins.USERS]["dagster"]
     assert EntryPoint("dagster", name, plugins.USERS).load() is users_of
+
+
+def test_a_recall_needs_no_orchestrator(built, monkeypatch):
+    monkeypatch.setattr(plugins, "users_of", lambda: users_of)
+    monkeypatch.setattr(extras, "find_spec", lambda name: None)
+    before = built.text
+    out = built.run("fleet", "recall", RECORDED, "--reason", "x").out
+    assert "history of the builds: dagster is not installed" in out
+    assert "1 robot (delivery_1)" in out
+    (built.root / "params.yaml").write_text(before)
