@@ -126,6 +126,14 @@ def test_an_order_is_a_parameter_of_its_rollout_alone(change: Callable[[dict], N
     assert cause in str(after["rollout/yard"].params)
 
 
+def test_credentials_in_the_url_of_the_repository_are_in_no_record():
+    params = document()
+    params["fleet"]["url"] = "s3://key:secret@bucket/fleet"
+    stage = build_graph(parse_params(params))["rollout/yard"]
+    assert "secret" not in str(stage.params)
+    assert stage.spec.url == "s3://key:secret@bucket/fleet"
+
+
 def test_an_order_to_one_group_leaves_the_others_alone():
     params = document()
     params["fleet"]["groups"]["street"] = {**params["fleet"]["groups"]["yard"], "robots": ["delivery_*"]}

@@ -15,6 +15,7 @@ from robot_assets.lineage.graph import AssetTraits, Stage
 from robot_assets.lineage.report.phrases import short
 from robot_assets.pipeline import names
 from robot_assets.pipeline.kind import Production, StageKind, entry
+from robot_assets.store.os_errors import masked
 
 if TYPE_CHECKING:
     from robot_assets.fleet.assignments import Assignments
@@ -58,7 +59,7 @@ def stages(params: Params) -> Iterator[Stage]:
             names.rollout(group),
             KIND.name,
             (entry(run),),
-            {"fleet": alone.model_dump(mode="json")},
+            {"fleet": {**alone.model_dump(mode="json"), "url": masked(fleet.url)}},  # records keep no credentials
             (names.release(group), names.fleet(group)),
             is_urgent=True,
             spec=fleet,
