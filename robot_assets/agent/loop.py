@@ -91,7 +91,7 @@ def _stopping(agent: Agent) -> Iterator[threading.Event]:
     stop = threading.Event()
 
     def end(number: int, frame: FrameType | None) -> None:
-        agent.is_stopping = True
+        agent.stop()
         stop.set()
 
     before = {number: signal.signal(number, end) for number in (signal.SIGTERM, signal.SIGINT)}
