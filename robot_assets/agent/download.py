@@ -87,6 +87,7 @@ class Download:
             NoRoom: It does not fit, or only within the space that has to stay free.
             OSError: The disk refuses.
         """
+        _remove_links(self.folder)
         missing = [file for file in self.bundle.files if not self._is_complete(file) and file.sha256 not in reusable]
         needed = sum(max(0, file.size - _allocated(self._part(file))) for file in missing)
         free = shutil.disk_usage(_existing(self.folder)).free
@@ -232,6 +233,13 @@ class Download:
                 path.unlink()
         folders = [path for path in self.folder.rglob("*") if path.is_dir()]
         make_durable([*folders, self.folder, self.folder.parent])
+
+
+def _remove_links(folder: Path) -> None:
+    """Remove symbolic links from a download, which has none of its own: they could lead out of it."""
+    for path in (folder, *folder.rglob("*")):
+        if path.is_symlink():
+            path.unlink()
 
 
 def _write(handle: int, chunk: bytes) -> None:

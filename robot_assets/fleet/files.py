@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -12,7 +14,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from robot_assets.core.errors import RobotAssetsError
 from robot_assets.core.publishing import make_durable
@@ -172,13 +174,26 @@ class _Folder:
         self.root = root
 
     def read(self, path: str) -> bytes:
-        return (self.root / path).read_bytes()
+        with self._opened(path) as stream:
+            return stream.read()
 
     def read_from(self, path: str, start: int) -> Iterator[bytes]:
-        with open(self.root / path, "rb") as stream:
+        with self._opened(path) as stream:
             stream.seek(start)
             while chunk := stream.read(CHUNK_BYTES):
                 yield chunk
+
+    def _opened(self, path: str) -> BinaryIO:
+        """Open a file. On a disk that comes from outside a name may be a pipe or a device, which have no end."""
+        handle = os.open(self.root / path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        if stat.S_ISREG(os.fstat(handle).st_mode):
+            return open(handle, "rb")
+        os.close(handle)
+        raise FleetError(
+            f"{self.root / path} is not a file",
+            needed="a file of the distribution repository",
+            fix=f"ls -l {shlex.quote(str(self.root / path))}",
+        )
 
     def write(self, path: str, content: bytes) -> None:
         with self._staged(path) as staging:

@@ -38,7 +38,7 @@ from robot_assets.release.bundle import BUNDLE_FILE, REFERENCE, Bundle, BundledF
 from tests.robots.forger import Forger
 
 GROUP = "robots"
-FINGERPRINT = "0123456789abcdef" * 4
+FINGERPRINT = "0123456789abcdef" * 2
 KEY_LINE = "ed25519:" + "11" * 32
 BAD = b"bad"
 """First bytes of an engine that fails on the robot."""
