@@ -151,6 +151,24 @@ def export(
     answer(data, as_json, lambda: _print_export(done))
 
 
+@app.command()
+def prune(
+    days: Annotated[float, typer.Option(min=0, help="Keep what arrived in the last days.")] = 7,
+    as_json: JsonOption = False,
+) -> None:
+    """Remove files of releases that no robot can install: neither assigned nor among the last 10 of a group.
+
+    Example: robot-assets fleet prune
+    """
+    from robot_assets.fleet.pruning import prune as prune_repository
+
+    place = open_repository(find_project()).place
+    done = prune_repository(place, datetime.now(UTC), days)
+    data = {"repository": place.files.name, "files": done.files, "size_bytes": done.size_bytes}
+    size = f"{done.size_bytes / 2**20:.1f} MiB"
+    answer(data, as_json, lambda: print(f"removed {plural(done.files, 'file')}, {size}, from {place.files.name}"))
+
+
 def open_repository(project: Project) -> Repository:
     """The distribution repository of a project; it may not exist yet."""
     from robot_assets.fleet.desired import open_repository as opened

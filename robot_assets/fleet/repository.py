@@ -98,8 +98,9 @@ class Repository:
         content, bundle = read_bundle(release, group)
         upload_blobs(self.files, release, bundle)
         target = release_target(group, version)
-        self.files.write(target_path(target, sha256(content).hexdigest()), content)
         with drafting(self.place, now or datetime.now(UTC)) as draft:
+            upload_blobs(self.files, release, bundle)  # what was pruned meanwhile; nothing is removed under the lock
+            self.files.write(target_path(target, sha256(content).hexdigest()), content)
             return add_release(draft, target, content, keep)
 
     def bundle_sha256(self, group: str, version: str) -> str | None:

@@ -180,6 +180,13 @@ def test_a_stick_is_written_for_the_groups_that_have_a_release(made: Path) -> No
     assert robot.assignments("outdoor") == given
 
 
+def test_what_nobody_can_install_is_removed(made: Path) -> None:
+    (made / ".robot_assets/fleet/blobs").mkdir()
+    (made / ".robot_assets/fleet/blobs" / ("0" * 64)).write_bytes(b"x" * 2**20)
+    assert "removed 0 files, 0.0 MiB" in run_here("fleet", "prune").out
+    assert "removed 1 file, 1.0 MiB" in run_here("fleet", "prune", "--days", "0").out
+
+
 def test_a_repository_without_its_key_folder_names_the_variable(made: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ROBOT_ASSETS_FLEET_KEYS", str(made.parent / "elsewhere"))
     assert {one["private"] for one in roles().values()} == {"not here"}

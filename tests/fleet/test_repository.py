@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from robot_assets.fleet.keys import read_root_keys
 from robot_assets.fleet.layout import blob, release_target
 from robot_assets.fleet.lock import repository_lock
 from robot_assets.fleet.metadata import metadata_path
+from robot_assets.fleet.pruning import prune
 from robot_assets.fleet.published import newest
 from robot_assets.fleet.renewal import refresh, repair
 from robot_assets.fleet.repository import Repository
@@ -317,6 +319,35 @@ def test_a_release_that_is_kept_stays_while_it_is_named(yard: Yard, tmp_path: Pa
     assert yard.repository.bundle_sha256(GROUP, versions[0])
     yard.release(b"next")
     assert yard.repository.bundle_sha256(GROUP, versions[0]) is None
+
+
+def test_files_of_releases_that_nobody_can_install_are_pruned(yard: Yard) -> None:
+    versions = [yard.release(b"%d" % number) for number in range(12)]
+    yard.assign(versions[2], "mower_1")
+    newest_one = yard.release(b"newest")
+    later = datetime.now(UTC) + 30 * DAY
+    assert prune(yard.repository.place, datetime.now(UTC), 7).files == 0, "somebody may be uploading them"
+    assert prune(yard.repository.place, later, 7).files == 2 * 3
+    assert prune(yard.repository.place, later, 7).files == 0
+    robot = client(yard)
+    for version in (versions[2], versions[11]):
+        for file in json.loads(robot.bundle(version))["files"]:
+            assert (Path(yard.url) / blob(file["sha256"])).stat().st_size == file["size"]
+    assert yard.repository.bundle_sha256(GROUP, newest_one)
+    yard.release(b"0")
+    yard.assign(versions[0])
+    assert (Path(yard.url) / blob(hashlib.sha256(b"0").hexdigest())).read_bytes() == b"0"
+
+
+def test_nothing_is_pruned_when_a_bundle_is_damaged(yard: Yard) -> None:
+    for number in range(12):
+        yard.release(b"%d" % number)
+    for path in (Path(yard.url) / "targets" / "releases").rglob("*.json"):
+        path.write_bytes(b"{}")
+    stored = names(Path(yard.url) / "blobs")
+    with pytest.raises(FleetError, match="is damaged or was altered"):
+        prune(yard.repository.place, datetime.now(UTC) + 30 * DAY, 7)
+    assert names(Path(yard.url) / "blobs") == stored
 
 
 def test_superseded_assignments_are_removed_and_the_last_ones_stay(yard: Yard) -> None:
