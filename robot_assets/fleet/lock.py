@@ -25,7 +25,8 @@ from robot_assets.fleet.errors import FleetError
 from robot_assets.fleet.files import Files, Listed
 from robot_assets.fleet.layout import LOCKS
 
-WAIT_S = 180.0
+WAIT_S = 600.0
+"""The steps of all groups of a fleet may publish one after the other, a few seconds each in a bucket."""
 LEASE_S = 60.0
 _POLL_S = 0.5
 _FOLDER_POLL_S = 0.05
@@ -142,14 +143,14 @@ def _acquired(files: Files, wait_s: float, lease_s: float) -> _Lease:
     seen, since = "", time.monotonic()
     while True:
         highest = _highest(files)
+        if highest is not None and seen != (state := f"{highest.path} {highest.tag}"):
+            seen, since = state, time.monotonic()
         if highest is None or _facts(files, highest).get("released") or time.monotonic() - since > lease_s:
             lease = _created(files, _number(highest) + 1 if highest else 1, lease_s)
             if lease is not None:
                 return lease
         elif time.monotonic() > give_up_at:
             raise _held(files, wait_s, f": {_facts(files, highest).get('host', 'unknown host')}")
-        if highest is not None and seen != (state := f"{highest.path} {highest.tag}"):
-            seen, since = state, time.monotonic()
         time.sleep(_POLL_S * random.uniform(0.5, 1.5))
 
 
