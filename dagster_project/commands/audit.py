@@ -100,7 +100,8 @@ def _audit(project: Project, what: str, form: Format, out: Path | None) -> None:
         _print_text(chain, subject)
     else:
         _write(_text_of(chain, form, project, subject, what), out, chain)
-    if note or chain is None or chain.problems:
+    is_complete = subject.is_complete if subject else not note
+    if chain is None or chain.problems or not is_complete:
         raise typer.Exit(1)
 
 

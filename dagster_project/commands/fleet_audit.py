@@ -34,7 +34,8 @@ class Subject:
         table: Titles and rows; no rows where there is no table.
         facts: The same for machines, below ``key``.
         key: ``robot`` or ``fleet``.
-        note: What is not as it should be; empty where nothing is.
+        note: What is not known; empty where all is.
+        is_complete: Whether what was asked for is known all the same.
     """
 
     asset: str
@@ -44,24 +45,28 @@ class Subject:
     lines: tuple[tuple[str, str], ...] = ()
     table: tuple[tuple[str, ...], ...] = ()
     note: str = ""
+    is_complete: bool = True
 
     def rendered(self) -> RenderableType:
-        """For a terminal or a pipe."""
+        """For a terminal or a pipe: the table, the lines and a blank line; nothing where there is neither."""
         from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        grid = Table.grid(padding=(0, 2))
-        for row in self.lines:
-            grid.add_row(*(Text(escaped(text)) for text in row))
-        if not self.table:
-            return Group(grid, Text())
-        table = Table(box=None, pad_edge=False)
-        for title in self.table[0]:
-            table.add_column(title, header_style="dim", overflow="fold")
-        for row in self.table[1:]:
-            table.add_row(*(Text(escaped(text)) for text in row))
-        return Group(table, grid, Text())
+        parts: list[RenderableType] = []
+        if self.table:
+            table = Table(box=None, pad_edge=False)
+            for title in self.table[0]:
+                table.add_column(title, header_style="dim", overflow="fold")
+            for row in self.table[1:]:
+                table.add_row(*(Text(escaped(text)) for text in row))
+            parts.append(table)
+        if self.lines:
+            grid = Table.grid(padding=(0, 2))
+            for row in self.lines:
+                grid.add_row(*(Text(escaped(text)) for text in row))
+            parts += [grid, Text()]
+        return Group(*parts)
 
 
 def subject_of(project: Project, what: str, history: History) -> Subject | None:
@@ -113,7 +118,9 @@ def _group_of(view: FleetView, robot: str) -> str:
 
 def _of_robot(view: FleetView, group: str, robot: str, history: History) -> Subject:
     from robot_assets.fleet.errors import FleetError
+    from robot_assets.fleet.status import require_repository
 
+    require_repository(view)
     asset = names.release(group)
     reports = view.reports(group)
     received = reports.received.get(robot)
@@ -208,7 +215,8 @@ def _of_running(running: Sequence[Running], group: str, asset: str, history: His
     lost = sum(not one["is_known"] for one in releases)
     note = f"{plural(lost, 'release')} of these {'is' if lost == 1 else 'are'} not in this history" if lost else ""
     table = (("release", "", "robots", ""), *rows)
-    return Subject(asset, history.latest_version(asset), "fleet", facts, (summary, *chains), table, note=note)
+    latest_of_asset = history.latest_version(asset)
+    return Subject(asset, latest_of_asset, "fleet", facts, (summary, *chains), table, note=note, is_complete=not lost)
 
 
 def _rows(

@@ -196,15 +196,18 @@ def test_a_group_is_audited_by_what_its_robots_run(built):
 
 
 def test_a_group_without_reports_still_has_its_chain(built):
-    for command in (("audit", RELEASE), ("audit", "--used-by", RECORDED)):
-        moved = built.root / ".robot_assets" / "fleet"
-        moved.rename(moved.with_name("elsewhere"))
-        try:
-            done = built.run(*command, code=1 if RELEASE in command else 0)
-        finally:
-            moved.with_name("elsewhere").rename(moved)
+    moved = built.root / ".robot_assets" / "fleet"
+    moved.rename(moved.with_name("elsewhere"))
+    try:
+        found = [built.run("audit", RELEASE, code=1), built.run("audit", "--used-by", RECORDED)]
+        robot = built.run("audit", "canary", code=1)
+    finally:
+        moved.with_name("elsewhere").rename(moved)
+    for done in found:
         assert "there is no distribution repository" in done.out + done.err
         assert ENGINE in done.out
+        assert not done.out.startswith("\n")
+    assert "there is no distribution repository" in robot.err
 
 
 def test_a_recall_searches_the_history_and_says_what_robots_do_not_see(built, monkeypatch):
