@@ -334,6 +334,7 @@ class FilesTransport:
 
 def _pool_manager(origin: SplitResult, limits: Limits, deadline: Deadline) -> PoolManager:
     """Connections to the server, through the proxy of the environment ($https_proxy, $no_proxy) if there is one."""
+    import ssl
     from urllib.request import getproxies, proxy_bypass
 
     from urllib3 import PoolManager, ProxyManager, Retry, Timeout
@@ -343,9 +344,11 @@ def _pool_manager(origin: SplitResult, limits: Limits, deadline: Deadline) -> Po
     timeout = Timeout(connect=limits.connect_s, read=limits.gap_s)
     retries = Retry(total=1, redirect=0, status=0)
     proxy = getproxies().get(origin.scheme)
-    pools = PoolManager(timeout=timeout, retries=retries, maxsize=1, num_pools=2)
+    # one for all connections: the certificates of a system take 10 MB when each failed connection loads its own
+    context = ssl.create_default_context() if origin.scheme == "https" else None
+    pools = PoolManager(timeout=timeout, retries=retries, maxsize=1, num_pools=2, ssl_context=context)
     if proxy and not proxy_bypass(origin.netloc):
-        pools = ProxyManager(proxy, timeout=timeout, retries=retries, maxsize=1)
+        pools = ProxyManager(proxy, timeout=timeout, retries=retries, maxsize=1, ssl_context=context)
     pools.pool_classes_by_scheme = pool_classes(deadline.check)
     return pools
 
@@ -376,7 +379,7 @@ _REASONS = {
     "ReadTimeout": "no answer in time",
     "Read timed out": "no answer in time",
     "Connection refused": "the connection is refused",
-    "CERTIFICATE_VERIFY_FAILED": "its certificate is not valid",
+    "CERTIFICATE_VERIFY_FAILED": "its certificate is not valid, or the clock of this robot is wrong",
     "IncompleteRead": "the connection ended before the end of the file",
     "Connection broken": "the connection ended before the end of the file",
     "Network is unreachable": "the network is down",
