@@ -12,6 +12,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from robot_assets.agent.light_imports import import_signers
 from robot_assets.agent.spec import RobotSpec
 from robot_assets.core.spec import Spec
 from robot_assets.fleet.errors import AgentError
@@ -71,6 +72,7 @@ def verify(release: Path, robot: RobotSpec) -> None:
 
 def main() -> None:
     """Read a request from standard input; write the answer as the last line of standard output."""
+    import_signers()
     from robot_assets.core.errors import RobotAssetsError
     from robot_assets.platforms.probe import probe
     from robot_assets.provenance.public_key import Trust, parse_public_key
