@@ -1,4 +1,4 @@
-"""From a release to the robots: built, rolled out in batches, followed by reports, paused, recalled."""
+"""From a release to the robots: built, rolled out in batches, followed by reports, and paused."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from robot_assets.fleet.reports import Failure, State
+from robot_assets.fleet.reports import State
 from tests.dagster_project.fleet_project import GROUP, FleetProject, fleet_project
 
 RELEASE, ROLLOUT, FLEET = f"release/{GROUP}", f"rollout/{GROUP}", f"fleet/{GROUP}"
@@ -47,7 +47,7 @@ def test_a_release_reaches_the_robots_in_batches(fleet):
     fleet.observe()
     fleet.rebuild()
     assert fleet.decision()["phase"] == "complete"
-    assert fleet.headline(ROLLOUT).startswith("3 of 3 robots baked") or "3 robots" in fleet.headline(ROLLOUT)
+    assert fleet.headline(ROLLOUT).startswith("3 of 3 robots baked")
     assert fleet.observe().startswith("1 fleet unchanged")
 
 
@@ -116,29 +116,6 @@ def test_build_carries_out_an_order_before_anything_else_and_again_at_the_end(fl
     assert fleet.release != first
     assert fleet.assigned.release == fleet.release
     assert fleet.assigned.install == ()
-
-
-def test_failures_stop_the_rollout(fleet):
-    robots = fleet.robots()
-    for robot in robots:
-        robot.says(None, State.IDLE)
-    fleet.build(ROLLOUT)
-    robots[0].says(None, State.IDLE, failed=(Failure(release=fleet.release, reason="answers differ"),))
-    fleet.build(ROLLOUT)
-    assert fleet.decision()["phase"] == "stopped by failures"
-    assert fleet.assigned.install == ()
-    assert "answers differ" in fleet.headline(ROLLOUT)
-
-
-def test_a_recall_goes_to_the_robots_and_nobody_gets_what_it_names(fleet):
-    fleet.robots()[0].says(None, State.IDLE)
-    fleet.build(ROLLOUT)
-    dataset = fleet.version("datasets/yard")
-    fleet.change(lambda params: params["fleet"].update(recalls=[{"hash": dataset[:12], "reason": "a bad recording"}]))
-    fleet.build(ROLLOUT)
-    assert fleet.assigned.recalls[0].reason == "a bad recording"
-    assert (fleet.assigned.release, fleet.assigned.install) == (None, ())
-    assert fleet.headline(ROLLOUT).endswith("is recalled with its datasets/yard: a bad recording")
 
 
 def test_without_a_repository_the_sensor_says_nothing_and_build_names_the_command(fleet):

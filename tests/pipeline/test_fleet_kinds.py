@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Callable
@@ -424,6 +425,33 @@ def test_a_pin_of_no_release_is_an_error_with_those_that_there_are(rolling):
     assert all(release.version[:12] in caught.value.needed for release in rolling.releases)
     assert caught.value.fix.startswith("robot-assets fleet publish yard --release 000000000000 ")
     assert "; or: robot-assets fleet pin yard " in caught.value.fix
+
+
+def test_nobody_gets_a_release_that_is_made_of_something_recalled(rolling):
+    rolling.publish(0)
+    rolling.run()
+    dataset = hashlib.md5(b"dataset 0").hexdigest()  # as in the signed lineage of the small release
+    params = {
+        **document(),
+        "fleet": {**document()["fleet"], "recalls": [{"hash": dataset[:12], "reason": "bad light"}]},
+    }
+    (rolling.yard.root / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
+    made = rolling.run(out="again")
+    assert (rolling.assigned.release, rolling.assigned.install) == (None, ())
+    assert rolling.assigned.recalls[0].reason == "bad light"
+    assert "is recalled" in made.decision.why
+    assert "bad light" in made.decision.why
+
+
+def test_a_robot_on_which_the_release_failed_stops_the_rollout(rolling):
+    rolling.publish(0)
+    rolling.change(rollout={"failures_max": 0})
+    failure = Failure(release=rolling.releases[0].version, reason="answers differ")
+    rolling.yard.says("mower_1", sequence=2, failed=(failure,))
+    made = rolling.run()
+    assert str(made.decision.phase) == "stopped by failures"
+    assert rolling.assigned.install == ()
+    assert "answers differ" in KIND.production.facts(made).headline
 
 
 def test_without_a_repository_the_step_names_the_command(tmp_path, releases):
