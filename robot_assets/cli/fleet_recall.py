@@ -12,7 +12,7 @@ from robot_assets.cli.console import JsonOption, answer
 from robot_assets.cli.fleet_orders import give_order, no_groups, say_all, short, view_of
 from robot_assets.cli.usage import CommandLineError
 from robot_assets.core.errors import ParamsError, RobotAssetsError
-from robot_assets.core.text import listed, plural
+from robot_assets.core.text import escaped, listed, plural
 from robot_assets.pipeline.project import Project, find_project
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def recall(
 
 
 def _required_reason(digest: str, reason: str | None) -> str:
-    words = " ".join((reason or "").split())
+    words = escaped(" ".join((reason or "").split()))
     if words:
         return words
     raise CommandLineError(

@@ -202,7 +202,7 @@ def _with_value(text: str, pair: _Pair, value: Any) -> str:
     start, end = int(node.start_mark.index), content_end(node)
     if isinstance(node, yaml.ScalarNode) and node.style in ("|", ">"):
         raise CannotEdit(f"the value of {key.value} is a block of text")
-    if not isinstance(node, yaml.ScalarNode) and "#" in text[start:end]:
+    if not isinstance(node, yaml.ScalarNode) and _has_comment(text, start, end):
         raise CannotEdit(f"the value of {key.value} has a comment", has_comment=True)
     if isinstance(node, yaml.ScalarNode) and start == end:  # KEY: without a value
         at = text.index(":", key.end_mark.index) + 1
@@ -232,7 +232,7 @@ def _last(text: str, key: yaml.Node, value: yaml.Node) -> int:
 def _without_lines(text: str, start: int, end: int) -> str:
     """``text`` without the lines from ``start`` to the one with ``end``."""
     after = line_end(text, end)
-    if "#" in text[end:after] or re.search(r"(^|\s)#", text[start:end]):
+    if _has_comment(text, start, after):
         raise CannotEdit("a comment of the line would be lost", has_comment=True)
     if text[end:after].strip():
         raise CannotEdit("the line goes on behind the value")
@@ -249,9 +249,32 @@ def _without_flow(text: str, spans: Sequence[tuple[int, int]], pair: _Pair) -> s
         start = spans[at - 1][1]
     elif len(spans) > 1:
         end = spans[1][0]
-    if "#" in text[start:end]:
+    if _has_comment(text, start, end):
         raise CannotEdit("a comment beside the value would be lost", has_comment=True)
     return text[:start] + text[end:]
+
+
+def _has_comment(text: str, start: int, end: int) -> bool:
+    """Whether a part of the text has a ``#`` outside of its scalars."""
+    if "#" not in text[start:end]:
+        return False
+    rest = text[start:end]
+    for first, last in _scalars(text):
+        first, last = max(first, start) - start, min(last, end) - start
+        if first < last:
+            rest = rest[:first] + " " * (last - first) + rest[last:]
+    return "#" in rest
+
+
+def _scalars(text: str) -> list[tuple[int, int]]:
+    """Where the scalars of a document are."""
+    for loader in (yaml.SafeLoader, getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+        try:
+            tokens = [token for token in yaml.scan(text, Loader=loader) if isinstance(token, yaml.ScalarToken)]
+        except yaml.YAMLError:  # the one in Python refuses some tabs that libyaml accepts
+            continue
+        return [(token.start_mark.index, token.end_mark.index) for token in tokens]
+    return []
 
 
 def _with_lines(text: str, at: int, lines: Sequence[str]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import stat
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -154,6 +155,61 @@ def test_any_recall_can_be_withdrawn(text, index):
     if index < len(entries):
         after = applied(orders.withdraw(index, entries), text)
         assert after is None or comments(after) == comments(text)
+
+
+HEAD = "fleet:\n  groups:\n    outdoor:\n      robots: [a]\n"
+FORMS = {
+    "flow over several lines": """\
+fleet:
+  groups:
+    outdoor: {robots: [a],   # the first
+              target: cpu,   # here
+             }
+""",
+    "flow with a comma at the end": "fleet: {groups: {outdoor: {robots: [a], target: cpu, }, }, }\n",
+    "a tab before a comment": "fleet:\n  groups:\n    outdoor:\n      robots: [a]\t# x\n",
+    "a list at the end, not indented": "fleet:\n  groups:\n    outdoor:\n      robots:\n      - a\n      - b  # y\n",
+    "a block of text at the end": HEAD + "      note: |\n        x\n\n        y\n\n",
+    "an alias at the end": "base: &b {x: 1}\nfleet:\n  groups:\n    outdoor:\n      robots: [a]\n      rollout: *b\n",
+    "an alias at the end of a flow": "base: &b {x: 1}\nfleet: {groups: {outdoor: {robots: [a], rollout: *b}}}\n",
+    "a key without a value at the end": HEAD + "      approved:   # none\n",
+    "quoted keys": '"fleet":\n  "groups":\n    "outdoor":\n      "robots": [a]\n',
+    "explicit end": "---\nfleet:\n  groups:\n    outdoor:\n      robots: [a]\n...\n",
+    "recalls of which all are comments": "fleet:\n  groups: {outdoor: {robots: [a]}}\n  recalls:\n  # - x\nstore: 1\n",
+    "another group after it": HEAD + "    # the second\n    in: {robots: [b]}\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("text", FORMS.values(), ids=FORMS)
+def test_forms_that_people_write_are_edited(text):
+    paused = applied(orders.pause("outdoor"), text)
+    assert paused is not None
+    assert applied(orders.resume("outdoor"), paused) == text
+    pinned = applied(orders.pin("outdoor", VERSION), text)
+    assert pinned is not None
+    assert applied(orders.pin("outdoor", "latest"), pinned) == text
+    first = applied(orders.recall("deadbeef", "x: y", present_recalls(text)), text)
+    second = applied(orders.recall("cafecafe", "# z # 'no' comment", present_recalls(first)), first)
+    third = applied(orders.recall("12345678", "w", present_recalls(second)), second)
+    without = applied(orders.withdraw(1, present_recalls(third)), third)
+    assert [entry["hash"] for entry in present_recalls(without)] == ["deadbeef", "12345678"]
+    for index in (1, 0):
+        without = applied(orders.withdraw(index, present_recalls(without)), without)
+    assert without == text or "recalls" in text
+
+
+def test_an_edit_of_somebody_else_at_the_same_time_is_not_lost(tmp_path):
+    here, path = project(tmp_path), tmp_path / "params.yaml"
+    order = orders.pause("outdoor")
+
+    def edit(text):
+        path.write_text(path.read_text() + "# more\n")
+        return order.edit(text)
+
+    with pytest.raises(ParamsError, match="changed by somebody else"):
+        give(here, replace(order, edit=edit))
+    assert path.read_text().endswith("# more\n")
+    assert "paused" not in path.read_text()
 
 
 def project(root, text=None, **group):
