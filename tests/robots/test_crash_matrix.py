@@ -10,6 +10,9 @@ import hashlib
 import os
 import shutil
 import signal
+import subprocess
+import sys
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -273,3 +276,58 @@ def test_after_a_loss_of_power_it_has_a_complete_set_and_converges(case: Case, r
         except Exception as error:
             error.add_note(f"power lost before operation {number} of {len(case.ops)}: {name}")
             raise
+
+
+_CHILD = """
+import sys
+from pathlib import Path
+from robot_assets.agent.spec import RobotSpec
+from tests.robots.disk import Trace
+from tests.robots.world import Clock, Robot, parts_of
+
+spec = RobotSpec.model_validate_json(Path(sys.argv[1]).read_text())
+clock = Clock()
+trace = Trace(spec.state)
+with trace.tracing():
+    Robot(spec, clock, parts_of(clock, lambda line: None)).run()
+Path(sys.argv[2]).write_text("\\n".join(op.kind for op in trace.ops))
+"""
+_CALLS = (
+    "rename,renameat,renameat2,link,linkat,symlink,symlinkat,unlink,unlinkat,mkdir,mkdirat,rmdir,write,pwrite64,writev"
+)
+
+
+def test_nothing_passes_beside_the_trace(tmp_path: Path) -> None:
+    """The system calls of an update, as strace sees them, are those that the matrix interrupts."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("no strace to compare the trace with")
+    world = World(tmp_path / "fleet")
+    world.assign(world.release("one"))
+    robot = world.robot()
+    (tmp_path / "robot.json").write_text(robot.spec.model_dump_json())
+    out, ops = tmp_path / "strace.txt", tmp_path / "ops.txt"
+    child = [sys.executable, "-c", _CHILD, str(tmp_path / "robot.json"), str(ops)]
+    command = [strace, "-f", "--seccomp-bpf", "-y", "-s", "0", "-e", f"trace={_CALLS}", "-o", str(out), *child]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=Path(__file__).parents[2])
+    if "ptrace" in done.stderr:
+        pytest.skip(f"strace may not trace here: {done.stderr.strip()[:200]}")
+    assert done.returncode == 0, done.stderr
+    assert robot.serving() is not None
+    seen = Counter(kind for line in out.read_text().splitlines() if (kind := _kind(line, str(robot.spec.state))))
+    counted = Counter(kind for kind in ops.read_text().split() if kind in seen or kind in ("write", "rename", "unlink"))
+    assert seen == counted
+    assert seen["write"] > 20
+    assert seen["rename"] > 20
+
+
+def _kind(line: str, root: str) -> str | None:
+    """The kind of operation of a line of strace; None: it failed, or is about something else."""
+    call, _, rest = line.split(maxsplit=1)[1].partition("(")
+    if root not in rest or " = -1 " in rest:
+        return None
+    if call in ("write", "pwrite64", "writev"):
+        return "write"
+    if call == "unlinkat" and "AT_REMOVEDIR" in rest:
+        return "rmdir"
+    return call.removesuffix("2").removesuffix("at")
