@@ -25,13 +25,10 @@ def demo(
     Example: robot-assets fleet demo
     """
     require("dagster")
-    from dagster_project.definitions import build_definitions
     from dagster_project.local.fleet_demo import Demo, prepare
     from dagster_project.local.instance import open_instance
 
     project = find_project()
     robots = prepare(project, group)
     with open_instance(project.root, writes=True) as instance:
-        import dagster as dg
-
-        Demo(robots, build_definitions(project, dg.in_process_executor), instance, console()).run()
+        Demo(robots, instance, console()).run()

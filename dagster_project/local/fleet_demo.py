@@ -16,6 +16,9 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
+import dagster as dg
+
+from dagster_project.definitions import build_definitions
 from dagster_project.instance.reader import latest_data_version
 from dagster_project.instance.status import observe_and_read
 from dagster_project.local.planted_releases import plant, signed_by, with_wrong_answers
@@ -37,7 +40,6 @@ from robot_assets.pipeline.scaffold import publish_params
 from robot_assets.provenance.keys import public_half
 
 if TYPE_CHECKING:
-    import dagster as dg
     from rich.console import Console
 
     from robot_assets.lineage.staleness import Status
@@ -91,19 +93,16 @@ class Demo:
 
     Args:
         robots: The robots.
-        definitions: The code location of their project.
         instance: Its instance.
         terminal: Where the lines go.
     """
 
-    def __init__(
-        self, robots: SimulatedRobots, definitions: dg.Definitions, instance: dg.DagsterInstance, terminal: Console
-    ) -> None:
+    def __init__(self, robots: SimulatedRobots, instance: dg.DagsterInstance, terminal: Console) -> None:
         self.robots = robots
         self.root = robots.project.root
         self.group = robots.group
         self.rollout = names.rollout(self.group)
-        self._definitions = definitions
+        self._loaded: tuple[bytes, dg.Definitions] | None = None
         self._instance = instance
         self._terminal = terminal
         self._began = time.monotonic()
@@ -209,7 +208,7 @@ class Demo:
                 return
             if time.monotonic() > until:
                 raise ParamsError(
-                    f"no {what} within {_ACT_S:g} s: {self._decided.get('why', 'nothing was decided')}",
+                    f"waited for {what} for {_ACT_S:g} s in vain: {self._decided.get('why', 'nothing was decided')}",
                     needed=what,
                     fix=f"tail -n 20 {ROBOTS_FOLDER}/*/agent.log   # what the agents did",
                 )
@@ -217,7 +216,7 @@ class Demo:
 
     def _rebuild(self) -> None:
         """What the sensors of the UI do: observe the reports, and rebuild what is stale."""
-        build(self._project, self._definitions, self._instance, [self.rollout], self._announce)
+        build(self._project, self._definitions(), self._instance, [self.rollout], self._announce)
         version = latest_data_version(self._instance, self.rollout)
         if version is None:
             return
@@ -225,6 +224,13 @@ class Demo:
         if decided != self._decided:
             self._decided = decided
             self._say(f"rollout   {decided['phase']}: {decided['why']}", "bold")
+
+    def _definitions(self) -> dg.Definitions:
+        """The code location; an order changes the parameters of its stages."""
+        content = self._params_file.read_bytes()
+        if self._loaded is None or self._loaded[0] != content:
+            self._loaded = (content, build_definitions(self._project, dg.in_process_executor))
+        return self._loaded[1]
 
     def _announce(self, name: str, status: Status, causes: Sequence[str]) -> None:
         if name != self.rollout:
