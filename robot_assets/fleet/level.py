@@ -78,18 +78,16 @@ def fleet_facts(
     received = reports.received
     last = [received[robot] for robot in robots if robot in received]
     off = [one.report.robot for one in last if (now - one.received_at).total_seconds() > group.rollout.offline_s]
-    facts: dict[str, int | str | list[str]] = {
-        "robots": len(robots),
+    named = {
         "robots by release": _counted(_short(one.report.running) for one in last),
         "robots by state": _counted(str(one.report.state) for one in last),
-    }
-    named = {
         "off": off,
         "never reported": [robot for robot in robots if robot not in received],
         "refused reports": [f"{name}: {reason}" for name, reason in reports.refused.items()],
         "remarks": [f"{robot}: {remark}" for robot, remark in reports.remarks.items()],
     }
-    return facts | {title: _shortened(lines) for title, lines in named.items() if lines}
+    shown: dict[str, int | str | list[str]] = {title: _shortened(lines) for title, lines in named.items() if lines}
+    return {"robots": len(robots), **shown}
 
 
 def _counted(names: Iterable[str]) -> list[str]:
