@@ -29,6 +29,9 @@ BUNDLE_SIZE_MAX = 1 << 20
 RELEASE_SIZE_MAX = 1 << 40
 """Bytes that a release may state: a sum above it is a mistake or an attack."""
 
+_NAME = r"^[a-z][a-z0-9_]{0,62}$"
+"""As names of entries of params.yaml: they become names of folders, of targets of TUF and of commands."""
+
 _RESERVED = frozenset('\\:*?"<>|')
 
 
@@ -61,7 +64,7 @@ class BundledModel(Spec):
 
     asset: str
     version: str = Field(pattern=r"^[0-9a-f]{32}(\.dir)?$")
-    folder: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    folder: str = Field(pattern=_NAME)
     task: str
     decoder: str
     budgets: dict[str, float]
@@ -80,10 +83,10 @@ class Bundle(Spec):
     """
 
     format: Literal[1] = FORMAT
-    group: str
-    target: str
+    group: str = Field(pattern=_NAME)
+    target: str = Field(pattern=_NAME)
     platform: dict[str, Any]
-    platform_fingerprint: str
+    platform_fingerprint: str = Field(pattern=r"^[0-9a-f]{32}$")
     models: dict[str, BundledModel] = Field(min_length=1)
     files: tuple[BundledFile, ...]
 

@@ -199,7 +199,7 @@ def check_fingerprint(bundle: Bundle, here: Platform) -> Check:
     """Whether a bundle is for a device like ``here``: known before anything is downloaded."""
     found = check_platform(bundle.platform, bundle.platform_fingerprint, here)
     report = "robot-assets agent once   # reports this device; its engines have to be built for it"
-    return found if found.passed else replace(found, fix=report)
+    return found if found.passed else replace(found, why=escaped(found.why), fix=report)
 
 
 def check_demanded(bundle: Bundle, demanded: Mapping[str, float | None]) -> Check:
@@ -274,7 +274,7 @@ def _check_model(
     checks = [*check_statements(engine, trusted, demanded), *_check_device(engine.manifest, here)]
     for check in checks:
         fix = "" if check.passed else _FIXES.get(check.name, check.fix).replace("GROUP", bundle.group)
-        yield replace(check, name=f"{name}: {check.name}", fix=fix)
+        yield replace(check, name=f"{name}: {check.name}", why=escaped(check.why), fix=fix)
 
 
 def _check_device(manifest: Manifest | EngineError, here: Platform) -> Iterator[Check]:

@@ -252,7 +252,7 @@ def test_its_page_has_budgets_and_measured_figures(signed):
     assert float(row["accuracy lost, points"].split()[0]) < 50
     facts = KIND.production.facts(made)
     assert facts.headline.startswith("1 engine for cpu, ")
-    assert facts.headline.endswith("not published")
+    assert facts.headline.endswith(" MiB")
     assert facts.values["engines"] == {ENGINE: signed.chain.head.version}
 
 

@@ -109,6 +109,9 @@ def test_a_path_that_leaves_the_release_or_collides_is_refused(path, why):
         ({"more": 1}, "more: unknown key"),
         ({"more\x1b[2J": 1}, "more\\x1b[2J: unknown key"),
         ({"group": None}, "group: needed a string"),
+        ({"group": "../yard"}, "group: needed text like"),
+        ({"target": "cpu\n"}, "target: needed text like"),
+        ({"platform_fingerprint": "this"}, "platform_fingerprint: needed text like"),
     ],
 )
 def test_a_value_that_is_not_valid_is_named(changes, why):

@@ -72,7 +72,7 @@ class Released:
     Attributes:
         bundle: What the release has.
         figures: For each model, the measured figures in the signed results of its gates.
-        is_published: Whether the distribution repository has the release.
+        is_published: Whether this step has published it. Else the rollout does, where it has the key.
     """
 
     bundle: Bundle
@@ -176,8 +176,6 @@ def publish(project: Project, group: str, version: str, release: Path, note: Cal
         note(f"not published: there is no distribution repository at {where} (robot-assets fleet init makes one)")
         return False
     if not has_key(repository.keys, RELEASES_ROLE):
-        if repository.bundle_sha256(group, version) is not None:
-            return True
         note(f"not published: {repository.keys} has no key of the role {RELEASES_ROLE}")
         return False
     is_new = repository.publish_release(group, version, release)
@@ -209,16 +207,16 @@ def facts(released: Released) -> Facts:
     """Engines, size, and whether robots can get it."""
     bundle = released.bundle
     size = bundle.size_bytes / _MIB
-    published = "published" if released.is_published else "not published"
+    published = ", published" if released.is_published else ""
     return Facts(
-        f"{plural(len(bundle.models), 'engine')} for {bundle.target}, {size:.1f} MiB, {published}",
+        f"{plural(len(bundle.models), 'engine')} for {bundle.target}, {size:.1f} MiB{published}",
         {
             "models": listed(bundle.models),
             "engines": {model.asset: model.version for model in bundle.models.values()},
             "size_mib": round(size, 3),
             "files": len(bundle.files),
             "platform_fingerprint": bundle.platform_fingerprint,
-            "is_published": released.is_published,
+            "published_by_this_step": released.is_published,
         },
     )
 
