@@ -20,7 +20,7 @@ from robot_assets.fleet.errors import AgentError
 UNIT_NAME = "robot-assets-agent.service"
 UNIT_PATH = Path("/etc/systemd/system") / UNIT_NAME
 DEFAULT_USER = "robot-assets"
-_STATE = Path("/var/lib/robot-assets")
+STATE = Path("/var/lib/robot-assets")
 _TEMPORARY = (Path("/tmp"), Path("/var/tmp"))
 _HOMES = (Path("/home"), Path("/root"), Path("/run/user"))
 _DEVICE_GROUPS = ("video", "render")
@@ -118,7 +118,7 @@ def template(robot: str = "", group: str = "", url: str = "") -> str:
         robot=robot or host_name(),
         group=group or "GROUP",
         url=url or "https://HOST/fleet",
-        state=_STATE,
+        state=STATE,
     )
 
 
@@ -199,15 +199,17 @@ def _groups() -> str:
 def _writable(robot: RobotSpec | None) -> str:
     """The folders that the agent may write to; systemd makes the default one."""
     folders = _written(robot)
-    lines = [f"StateDirectory={_STATE.name}"] if _STATE in folders else []
-    others = [folder for folder in folders if folder != _STATE]
-    lines += [f"ReadWritePaths={' '.join(_unit_word(str(folder)) for folder in others)}"] if others else []
+    lines = [f"StateDirectory={STATE.name}"] if STATE in folders else []
+    state = robot.state if robot else STATE
+    # the minus: a stick that is not mounted does not keep the agent from starting
+    words = [_unit_word(f"{'' if folder == state else '-'}{folder}") for folder in folders if folder != STATE]
+    lines += [f"ReadWritePaths={' '.join(words)}"] if words else []
     return "".join(f"{line}\n" for line in lines)
 
 
 def _written(robot: RobotSpec | None) -> list[Path]:
     if robot is None:
-        return [_STATE]
+        return [STATE]
     reports = robot.reports_url or robot.url
     place = reports.removeprefix("file://")
     return [robot.state, *([Path(place)] if "://" not in place else [])]

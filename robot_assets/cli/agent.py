@@ -147,6 +147,8 @@ def _next_steps(robot: Path, spec: RobotSpec | None, user: str, key_file: Path, 
         yield f"sudo chown {user} {shlex.quote(str(key_file))}"
     if spec is None:
         yield f"fill in {robot}; `robot-assets agent status --robot {shlex.quote(str(robot))}` says what is missing"
+    if spec is not None and spec.state != service.STATE and not spec.state.is_dir():
+        yield f"sudo install -d -o {user} {shlex.quote(str(spec.state))}"
     root = spec.root if spec else robot.absolute().parent / "root.json"
     if not root.exists():
         yield f"copy data/fleet/root.json of the project to {root}"

@@ -52,7 +52,8 @@ def test_from_a_bare_robot_to_a_proven_release(fleet: tuple[World, SmallRelease]
 
     again = run("install", *file, "--unit", "etc/agent.service", cwd=tmp_path)
     assert "robot.yaml is there, and stays as it is" in again.stdout
-    assert f"ReadWritePaths={tmp_path / 'etc' / '..' / 'state'}" in (tmp_path / "etc" / "agent.service").read_text()
+    assert f"ReadWritePaths={tmp_path}/etc/../state -" in (tmp_path / "etc" / "agent.service").read_text()
+    assert f"sudo install -d -o robot-assets {tmp_path}/etc/../state" in again.stdout
 
     once = run("once", *file, "--json", cwd=tmp_path)
     assert once.returncode == 0, once.stdout + once.stderr

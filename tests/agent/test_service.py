@@ -63,7 +63,7 @@ def test_the_unit_is_hardened_and_restarts_what_does_not_answer() -> None:
 def test_the_unit_may_write_where_the_robot_writes(tmp_path: Path) -> None:
     spec = robot(tmp_path, state=Path("/data/my state"), url="/mnt/fleet", health=HealthSpec(file=Path("/tmp/alive")))
     unit = parsed(service.unit(Path("/data/100%/robot.yaml"), spec, "me"))["Service"]
-    assert unit["ReadWritePaths"] == '"/data/my state" /mnt/fleet'
+    assert unit["ReadWritePaths"] == '"/data/my state" -/mnt/fleet'
     assert "StateDirectory" not in unit
     assert unit["PrivateTmp"] == "no"
     assert unit["ProtectHome"] == "read-only"
