@@ -33,7 +33,7 @@ class Reporter:
         self._is_delivered = True
         self._logged: dict[str, str] = {}
 
-    def tell(self, device: Device | None, assignments: Assignments | None, bake_s: float, *, is_poll: bool) -> None:
+    def report(self, device: Device | None, assignments: Assignments | None, bake_s: float, *, is_poll: bool) -> None:
         """Log and report a change; without one, report from time to time, and deliver what could not be delivered.
 
         Args:
@@ -43,13 +43,13 @@ class Reporter:
             is_poll: Whether this is a poll: between two polls nothing is delivered again.
         """
         self._log_state()
-        report, now = self._compose(device), self._parts.monotonic()
+        found, now = self._compose(device), self._parts.monotonic()
         silence_s = assignments.silence_s if assignments else math.inf
         limits = {"report_s": self._robot.report_s, "silence_s": silence_s, "bake_s": bake_s}
-        if should_send(self._last, report, now - self._reported_at, **limits):
-            self._last, self._reported_at = report, now
-            self._note_sequence(report)
-            self._is_delivered = self._send(report)
+        if should_send(self._last, found, now - self._reported_at, **limits):
+            self._last, self._reported_at = found, now
+            self._note_sequence(found)
+            self._is_delivered = self._send(found)
         elif is_poll and not self._is_delivered:
             self._is_delivered = self._send(None)
 

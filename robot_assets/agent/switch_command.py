@@ -23,6 +23,6 @@ def run_on_switch(robot: RobotSpec) -> None:
     if outcome.code != 0:
         raise AgentError(
             f"on_switch: {outcome.what}",
-            needed="a command that exits with 0 when what serves was told to load `current`",
+            needed="a command that exits with 0 once what serves has been made to load `current`",
             fix="run the command of on_switch in robot.yaml by hand, and correct it",
         )

@@ -4,7 +4,7 @@
   expired metadata.
 - Versions never decrease, also when the folder of trusted metadata was lost: the highest ones are in ``state.json``.
 - Assignments count only from the role ``assignments``, and releases only from the role ``releases``, as ``targets``
-  delegates them: neither key can stand in for the other one.
+  delegates them: neither key replaces the other one.
 """
 
 from __future__ import annotations

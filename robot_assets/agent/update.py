@@ -102,7 +102,7 @@ class Agent:
                 self._go_on()
             except (RobotAssetsError, OSError) as error:
                 self._hold(error)
-        self._tell(is_poll=is_poll)
+        self._report(is_poll=is_poll)
         return self.state
 
     def recover(self) -> bool:
@@ -310,7 +310,7 @@ class Agent:
             starts=1,
             why=self._journal.joined(),
         )
-        self._tell(is_poll=False)
+        self._report(is_poll=False)
         self._continue_proof()
 
     def _continue_proof(self) -> None:
@@ -504,8 +504,8 @@ class Agent:
         why = self._journal.joined(in_three_parts(error).found)
         self._journal.save_if_possible(state=self.state.state if stays else State.HELD, why=why)
 
-    def _tell(self, *, is_poll: bool) -> None:
-        self._reporter.tell(self._device.last, self.assignments, self._bake_s, is_poll=is_poll)
+    def _report(self, *, is_poll: bool) -> None:
+        self._reporter.report(self._device.last, self.assignments, self._bake_s, is_poll=is_poll)
 
 
 def is_within(window: QuietSpec, now: datetime) -> bool:

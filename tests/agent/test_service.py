@@ -1,4 +1,4 @@
-"""The agent as a service: its unit, its loop, and what it tells systemd."""
+"""The agent as a service: its unit, its loop, and its notifications of systemd."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def messages(receiver: socket.socket) -> list[str]:
             return found
 
 
-def test_systemd_is_told_when_the_robot_is_ready_and_alive(world: World, systemd: socket.socket) -> None:
+def test_systemd_is_notified_when_the_robot_is_ready_and_alive(world: World, systemd: socket.socket) -> None:
     agent = world.robot(poll_s=0.01).agent()
     polls = [0]
 
