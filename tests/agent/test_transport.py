@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import ssl
+import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from http import HTTPStatus
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from robot_assets.agent.transport import (
     Denied,
@@ -195,3 +204,50 @@ def test_the_time_of_the_reader_is_not_that_of_the_server() -> None:
     with pytest.raises(ValueError, match="slow"):
         list(paced(iter([b"a"] * 3), limits, lambda: ValueError("slow")))  # type: ignore[arg-type, return-value]
     assert list(paced(iter([b"a"] * 3), Limits(grace_s=5), lambda: AgentError("", needed="", fix=""))) == [b"a"] * 3
+
+
+def test_a_proxy_of_the_environment_is_used(server: http.HttpRepository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("http_proxy", server.url)
+    monkeypatch.setenv("no_proxy", "other.invalid")
+    assert get(HttpTransport("http://fleet.invalid", LIMITS), "blobs/x", 1 << 20) == CONTENT
+    with pytest.raises(Unreachable, match="cannot be resolved"):
+        get(HttpTransport("http://other.invalid", LIMITS), "blobs/x", 1 << 20)
+
+
+def test_a_server_has_to_have_a_valid_certificate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    certificate, key = certificate_of_this_machine(tmp_path)
+    (tmp_path / "x").write_bytes(CONTENT)
+    with ThreadingHTTPServer(("127.0.0.1", 0), partial(Quiet, directory=str(tmp_path))) as server:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(certificate, key)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        url = f"https://127.0.0.1:{server.server_address[1]}"
+        with pytest.raises(Unreachable, match="certificate is not valid"):
+            get(HttpTransport(url, LIMITS), "x", 1 << 20)
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+        assert get(HttpTransport(url, LIMITS), "x", 1 << 20) == CONTENT
+        server.shutdown()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing on the terminal of the tests."""
+
+
+def certificate_of_this_machine(folder: Path) -> tuple[Path, Path]:
+    """A certificate of 127.0.0.1, signed by itself, and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
+    now = datetime.now(UTC)
+    address = x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))])
+    made = (
+        x509.CertificateBuilder(name, name, key.public_key(), 1, now - timedelta(days=1), now + timedelta(days=1))
+        .add_extension(address, critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    encoding, form = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8
+    (folder / "c.pem").write_bytes(made.public_bytes(encoding))
+    (folder / "k.pem").write_bytes(key.private_bytes(encoding, form, serialization.NoEncryption()))
+    return folder / "c.pem", folder / "k.pem"
