@@ -332,7 +332,8 @@ def _in_words(report: Report) -> str:
     """What a robot reports, in one line."""
     serves = f"serves {report.running}" if report.running else "serves nothing"
     towards = f" {report.working_on}" if report.working_on and report.working_on != report.running else ""
-    return f"{report.state}{towards}; {serves}{f'; {report.why}' if report.why else ''}"
+    why = report.why.removeprefix(f"{report.state}; ")
+    return f"{report.state}{towards}; {serves}{f'; {why}' if why else ''}"
 
 
 def _shortened(text: str) -> str:
