@@ -44,7 +44,7 @@ def main() -> None:
     """Run, print the figures, and compare."""
     options = _options()
     names = [f"r{number:03}" for number in range(options.agents)]
-    planted = Planted(frozenset(names[10::20]), frozenset(names[3::10] + names[5::10] + names[8::10]))
+    planted = Planted(frozenset(names[10::20]), frozenset(names[13::10] + names[15::10] + names[18::10]))
     sizes = (max(1, options.agents // 20), max(2, options.agents // 4))
     rollout = RolloutSpec(
         batches=(*sizes, "100%"), bake_s=1, prove_s=0, failures_max=options.agents // 20, failures_share_max=0.5

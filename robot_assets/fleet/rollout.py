@@ -6,7 +6,7 @@ the release, and not when it was listed. docs/rollout.md describes the rules wit
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -89,7 +89,12 @@ class Decision:
 
 
 def decide(
-    release: str | None, group: GroupSpec, robots: Sequence[str], reports: Mapping[str, Received], now: datetime
+    release: str | None,
+    group: GroupSpec,
+    robots: Sequence[str],
+    reports: Mapping[str, Received],
+    now: datetime,
+    listed: Collection[str] = (),
 ) -> Decision:
     """Who may have ``release`` now.
 
@@ -99,13 +104,15 @@ def decide(
         robots: Enrolled robots of the group, in the order of the group: canaries first.
         reports: The last verified report of each robot that ever reported, by robot. Others are ignored.
         now: The present time, with a time zone.
+        listed: Robots that may have ``release`` by what is published now. Some may have switched since their last
+            report, so these keep their places: a robot that comes online before them in the group displaces none.
     """
     looks = tuple(_look(robot, release, group.rollout, reports.get(robot), now) for robot in dict.fromkeys(robots))
     if release is None:
         return _nothing(release, "no release of the group has passed its gate", looks)
     if not looks:
         return _nothing(release, "no robot of the group is enrolled", looks)
-    progress = _Progress(release, group, looks)
+    progress = _Progress(release, group, looks, frozenset(listed))
     phase, why = _phase(progress)
     return Decision(
         release,
@@ -209,6 +216,7 @@ class _Progress:
     release: str
     group: GroupSpec
     looks: tuple[_Look, ...]
+    listed: frozenset[str] = frozenset()
 
     @property
     def policy(self) -> RolloutSpec:
@@ -304,6 +312,7 @@ class _Progress:
 
     def _next_ones(self) -> list[str]:
         online = [look.robot for look in self.looks if look.status is Status.WAITING and not look.may_return]
+        online.sort(key=lambda robot: robot not in self.listed)  # stable: else in the order of the group
         return online[: max(0, self.size - self.started)]
 
     @property

@@ -15,7 +15,7 @@ from robot_assets.fleet.spec import LATEST
 from robot_assets.fleet.table import DIGITS, duration, rows
 
 if TYPE_CHECKING:
-    from robot_assets.fleet.assignments import Recall
+    from robot_assets.fleet.assignments import Assignments, Recall
     from robot_assets.fleet.recall import Part
     from robot_assets.fleet.received import Reports
     from robot_assets.fleet.spec import GroupSpec
@@ -144,10 +144,24 @@ def group_status(view: FleetView, group: str, now: datetime) -> GroupStatus:
     published = view.assigned(group)
     assigned = published.release if published else None
     desired = desired_release(view, group)
-    decision = unless_recalled(view, group, decide(desired, spec, robots, reports.received, now))
+    decision = unless_recalled(
+        view, group, decide(desired, spec, robots, reports.received, now, _listed(published, desired))
+    )
     newest = released[0] if released else None
     notes = tuple(_notes(view, group, desired, assigned, newest))
     return GroupStatus(group, spec, decision, assigned, newest, reports, notes, now)
+
+
+def listed_robots(view: FleetView, group: str, release: str | None) -> tuple[str, ...]:
+    """Robots that may have a release by what is published now; none where that is lost or altered."""
+    try:
+        return _listed(view.assigned(group), release)
+    except FleetError:
+        return ()
+
+
+def _listed(published: Assignments | None, release: str | None) -> tuple[str, ...]:
+    return published.install if published and published.release == release else ()
 
 
 def desired_release(view: FleetView, group: str) -> str | None:

@@ -21,9 +21,11 @@ def robots(count: int) -> list[str]:
     return [f"r{number:03}" for number in range(count)]
 
 
-def decided(*reports: Received, release: str | None = NEW, names: list[str] | None = None, **given) -> Decision:
+def decided(
+    *reports: Received, release: str | None = NEW, names: list[str] | None = None, listed: tuple = (), **given
+) -> Decision:
     names = [one.report.robot for one in reports] if names is None else names
-    return decide(release, group(**given), names, {one.report.robot: one for one in reports}, NOW)
+    return decide(release, group(**given), names, {one.report.robot: one for one in reports}, NOW, listed)
 
 
 def fleet(*counts: tuple) -> list[Received]:
@@ -74,6 +76,19 @@ def test_a_robot_that_is_off_leaves_its_place_to_one_that_is_there():
     found = decided(waiting("a", age_s=4000), waiting("b"), waiting("c"))
     assert found.install == ("b",)
     assert found.robots["a"] is Status.OFFLINE
+
+
+def test_a_robot_that_is_listed_keeps_its_place_when_one_before_it_comes_online():
+    """It may have switched since its last report."""
+    assert decided(*fleet((waiting, 3)), listed=("r002",)).install == ("r002",)
+    assert decided(waiting("a"), waiting("b"), waiting("c", age_s=4000), listed=("c",)).install == ("a",)
+    assert decided(waiting("a"), failed("b"), waiting("c"), listed=("b",), batches=(2, "100%")).install == ()
+    assert decided(*fleet((baked, 1), (waiting, 4)), listed=("r004",), batches=(1, 3, "100%")).install == (
+        "r000",
+        "r001",
+        "r004",
+    )
+    assert decided(*fleet((waiting, 3)), listed=("r002", "stranger"), paused=True).install == ()
 
 
 def test_nobody_is_listed_who_never_reported():

@@ -69,7 +69,9 @@ class Swarm:
         while time.monotonic() - began < LONGEST_S:
             before = time.monotonic()
             reports = self.world.reports()
-            decision = decide(release.version, self.group, self.names, reports, datetime.now(UTC))
+            published = self.world.assigned
+            listed = published.install if published and published.release == release.version else ()
+            decision = decide(release.version, self.group, self.names, reports, datetime.now(UTC), listed)
             self.world.assign(
                 release,
                 decision.install,

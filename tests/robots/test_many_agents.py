@@ -27,7 +27,6 @@ def test_many_agents_converge_in_batches_and_stop_at_the_threshold() -> None:
     with in_memory() as folder, swarm(folder, COUNT, group, fails=fails, poll_s=1.0) as many:
         one, two = many.world.release("one"), many.world.release("two")
 
-        many.wait_for_reports()
         done = many.roll_out(one, is_over)
         assert done.phase is Phase.DONE, done.why
         assert {name for name, status in done.robots.items() if status is Status.FAILED} == FAIL_ONE

@@ -71,7 +71,7 @@ def run(step: Step) -> RolledOut:
     from robot_assets.core.documents import write_json
     from robot_assets.core.publishing import publishing_directory
     from robot_assets.fleet.rollout import decide
-    from robot_assets.fleet.status import require_repository, unless_recalled
+    from robot_assets.fleet.status import listed_robots, require_repository, unless_recalled
     from robot_assets.fleet.view import FleetView
     from robot_assets.pipeline.kinds.fleet import read_group
 
@@ -80,7 +80,8 @@ def run(step: Step) -> RolledOut:
     require_repository(view)
     reported = read_group(view, group, step.project.state)
     release = _desired(step, view)
-    decision = decide(release, fleet.groups[group], reported.robots, reported.reports.received, now)
+    listed = listed_robots(view, group, release)
+    decision = decide(release, fleet.groups[group], reported.robots, reported.reports.received, now, listed)
     decision = unless_recalled(FleetView(step.project.root, fleet), group, decision)
     bundle = view.repository.bundle_sha256(group, decision.release) if decision.release else None
     has_changed = view.repository.publish_assignments(_assignments(group, fleet, decision, bundle, now), now)
