@@ -163,12 +163,10 @@ class Demo:
             lambda: self._is_stopped(bad) and self._report(canary).running == first,
         )
         self._command("status", self.group)
-        self._command("pin", self.group, LATEST)
-        self._watch("the rollout of the release before", lambda: self._is_complete(first))
 
     def _second_release(self, first: str) -> str:
         second = plant(self._project, self.group, first, signed_by(self._second_key))
-        self._title(f"3. A good release, {short(second)}: signed by another build machine")
+        self._title(f"3. A good release, {short(second)}, signed by another build machine, supersedes it")
         self._command("pin", self.group, short(second))
         self._watch("the rollout of the second release", lambda: self._is_complete(second))
         self._command("status", self.group)
@@ -186,14 +184,14 @@ class Demo:
         self._command("status", self.group)
 
     def _summarize(self) -> None:
-        self._title("Done: params.yaml is as before, and no agent runs")
-        self._say("to look at it:")
+        seconds = time.monotonic() - self._began
+        self._title(f"Done in {seconds:.0f} s. params.yaml is as before, and no agent runs. To look at it:")
         for command in (
             f"robot-assets fleet status {self.group}",
             f"robot-assets audit {self.robots.names[0]}",
             f"robot-assets ui   # then the page of {self.rollout}",
         ):
-            self._terminal.print(f"           {command}", highlight=False, markup=False, style="cyan")
+            self._terminal.print(f"  {command}", highlight=False, markup=False, style="cyan")
 
     # ---- what happens ---------------------------------------------------------------------------------------------
 
