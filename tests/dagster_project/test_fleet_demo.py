@@ -20,7 +20,6 @@ from robot_assets.release.bundle import BUNDLE_FILE, parse_bundle
 from tests.dagster_project.fleet_project import GROUP, FleetProject, fleet_project
 
 ROBOTS = ("mower_1", "mower_2")
-SOURCE = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -42,7 +41,6 @@ def started(fleet: FleetProject) -> subprocess.Popen[str]:
             **os.environ,
             PROJECT_VARIABLE: str(fleet.root),
             "DAGSTER_HOME": str(fleet.root / ".dagster"),
-            "PYTHONPATH": str(SOURCE),
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
