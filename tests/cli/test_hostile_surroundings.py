@@ -25,6 +25,9 @@ import pytest
 import typer
 
 from robot_assets.cli.main import app
+from robot_assets.fleet.desired import open_repository
+from robot_assets.fleet.enrollment import enroll
+from robot_assets.fleet.repository import Repository
 from robot_assets.pipeline.project import Project
 from robot_assets.platforms.probe import probe
 from robot_assets.provenance.keys import create_key
@@ -58,6 +61,7 @@ targets:
     profile: {models: {small_detector: {rate_hz: 100}}, duration_s: 0.3, alone_s: 0.2}
   orin: {kind: tensorrt, platform: reported, precision: int8_fp16, gate: {latency_ms_p95_max: 8}}
 rebuild: {policy: {checkpoint: auto, qat: auto}}
+fleet: {groups: {yard: {robots: [mower_1], target: cpu, models: [small_detector]}}}
 """
 NEEDED_WHEN_FAILED = re.compile(r"^error: .+\n(?:    .*\n)*  needed: .+\n  fix: .+$", re.MULTILINE)
 """An error in three parts; what was found may go on in further lines."""
@@ -83,6 +87,14 @@ ARGUMENTS = {
     "key create": ["--out", "keys/signing.pem"],
     "audit": [ENGINE, "--format", "html", "--out", "audit.html"],
     "build": ["datasets/drawn"],
+    "fleet pause": ["yard"],
+    "fleet pin": ["yard", "0f3c5a7d"],
+    "fleet abort": ["yard"],
+    "fleet approve": ["yard"],
+    "fleet recall": ["0f3c5a7d", "--reason", "나쁨"],
+    "fleet enroll": ["mower_2", "ed25519:CkTefdLuMJH6kAruXTZdjYT2KXznvCnvTO+MiTj0l5k="],
+    "fleet rotate": ["timestamp", "--root-key", ".robot_assets/keys/fleet/root/root_1.pem"],
+    "fleet export": ["--out", "막대", "--group", "yard"],
     "plan": [],
     "init": ["/mnt/temporary/새로운"],
 }
@@ -158,6 +170,9 @@ def _built(project: Project) -> Project:
 
     artifacts = whole()
     create_key(project.key.path)
+    fleet = open_repository(project.root, project.params.fleet)
+    Repository.create(fleet.files, fleet.keys, fleet.place.root)
+    enroll(project.root, "mower_1", str(create_key(project.root / "mower.pem")))
     raw = project.store.add(project.raw("drawn"))
     write_pointer(project.root / "data" / "raw" / "drawn.dvc", raw)
     real = {
