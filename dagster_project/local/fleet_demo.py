@@ -108,6 +108,7 @@ class Demo:
         self._began = time.monotonic()
         self._seen: dict[str, str] = {}
         self._decided: dict[str, Any] = {}
+        self._ordered: bytes | None = None
 
     def run(self) -> None:
         """All acts. params.yaml is as before afterwards, and nothing runs.
@@ -270,6 +271,7 @@ class Demo:
         line = shlex.join(["robot-assets", "fleet", *words])
         self._terminal.print(f"$ {line}", style="bold green", highlight=False, markup=False, soft_wrap=True)
         self._terminal.file.flush()
+        self._ordered = None  # whatever params.yaml is until the command has ended
         code = run(["fleet", *words])
         if code:
             raise ParamsError(f"{line} ended with {code}", needed="a command that succeeds", fix=line)
@@ -283,12 +285,14 @@ class Demo:
     @contextmanager
     def _restoring_params(self) -> Iterator[Callable[[], None]]:
         """Undo the orders at the end, also after an error; what somebody else has edited meanwhile stays."""
-        before = self._ordered = self._params_file.read_bytes()
+        before = self._params_file.read_bytes()
+        self._ordered = before
 
         def restore() -> None:
-            if self._ordered == before:
+            present = self._params_file.read_bytes()
+            if present == before:
                 return
-            if self._params_file.read_bytes() != self._ordered:
+            if self._ordered not in (None, present):
                 self._say("params.yaml was edited by somebody else and stays as it is: git diff params.yaml", "red")
                 return
             publish_params(self._params_file, before.decode())
