@@ -1,6 +1,6 @@
 """A robot is killed, or loses power, at every step of an update: it has one complete set, and the next run converges.
 
-The suite takes some of the points; ``CRASH_POINTS=all`` takes every one (about 15 minutes).
+The suite takes some of the points; ``CRASH_POINTS=all`` takes every one (about 20 minutes).
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from tests.robots.power import ALL_LOST, BYTES_HALVED, BYTES_LOST, BYTES_ZEROED,
 from tests.robots.world import Release, Robot, World, in_memory
 
 ALL = os.environ.get("CRASH_POINTS") == "all"
-KILLS = 48
+KILLS = 36
 """Points of one scenario at which it is killed, unless all are taken."""
-LOSSES = 30
+LOSSES = 20
 """States after a loss of power of one scenario, unless all are taken."""
 
 
