@@ -15,7 +15,9 @@ from typing import Any
 
 import pytest
 
+from robot_assets.agent.state import write_state
 from robot_assets.fleet import layout
+from robot_assets.fleet.reports import Failure
 from robot_assets.release.bundle import BUNDLE_SIZE_MAX
 from tests.robots.world import GROUP, Release, Robot, World, bundle_of
 
@@ -160,6 +162,19 @@ def test_a_bad_bundle_is_refused_with_a_reason_and_nothing_outside_is_touched(
     robot.clock.offset_s += 7200
     robot.run(2)
     assert robot.serving() != good.id, robot.log
+
+
+def test_many_failures_with_long_reasons_fit_into_a_report(served: tuple[World, Robot, Release]) -> None:
+    """A robot whose reports nobody accepts would be silent for good."""
+    world, robot, good = served
+    reasons = tuple(Failure(release=f"{number:032x}.dir", reason="\u00e9" * 1000) for number in range(50))
+    write_state(robot.spec.state, robot.state.model_copy(update={"failed": reasons, "why": "w" * 100_000}))
+    offer(world, BUNDLES["huge platform"](world.folder))
+    robot.run(2)
+    report = world.reports()["r1"].report
+    assert report.running == good.version
+    assert report.failed
+    assert report.sequence > 1
 
 
 def test_a_bundle_of_more_than_a_mebibyte_is_not_read(served: tuple[World, Robot, Release]) -> None:

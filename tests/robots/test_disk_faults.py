@@ -150,11 +150,14 @@ def test_files_that_are_lost_are_downloaded_again(update: Update) -> None:
     for lost in ("sets", "state.json", "tuf", "assignments.json", "current"):
         update.reset()
         update.later()
+        before = update.world.reports()["r1"].report
         path = update.state / lost
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
         update.robot.run(1)
         update.later()
         assert update.robot.serving() == update.two.id, (lost, update.robot.log)
+        now = update.world.reports()["r1"].report
+        assert now.sequence > before.sequence or now == before, f"after the loss of {lost}, reports are older ones"
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\0" * 500, b"[]", b'{"format": 2}', b"\xff\xfe"])
