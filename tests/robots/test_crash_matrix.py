@@ -1,6 +1,6 @@
 """A robot is killed, or loses power, at every step of an update: it has one complete set, and the next run converges.
 
-The suite takes some of the points; ``CRASH_POINTS=all`` takes every one (about 20 minutes).
+The suite takes some of the points; ``CRASH_POINTS=all`` takes every one (about 10 minutes).
 """
 
 from __future__ import annotations
