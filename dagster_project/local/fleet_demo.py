@@ -28,7 +28,7 @@ from robot_assets.core.errors import ParamsError
 from robot_assets.core.text import listed, plural
 from robot_assets.fleet.desired import is_pattern
 from robot_assets.fleet.keys import make_key
-from robot_assets.fleet.reports import Report
+from robot_assets.fleet.reports import Report, State
 from robot_assets.fleet.rollout import Phase
 from robot_assets.fleet.spec import LATEST
 from robot_assets.fleet.status import short
@@ -240,7 +240,8 @@ class Demo:
             text = _in_words(report)
             if self._seen.get(robot) != _NUMBER.sub("#", text):
                 self._seen[robot] = _NUMBER.sub("#", text)
-                self._say(f"{robot:<9} {text}", "red" if report.why else "cyan")
+                is_bad = report.state is State.HELD or any(word in report.why for word in ("failed", "recalled"))
+                self._say(f"{robot:<9} {text}", "red" if is_bad else "cyan")
 
     @property
     def _project(self) -> Project:
@@ -271,8 +272,9 @@ class Demo:
         line = shlex.join(["robot-assets", "fleet", *words])
         self._terminal.print(f"$ {line}", style="bold green", highlight=False, markup=False, soft_wrap=True)
         self._terminal.file.flush()
-        self._ordered = None  # whatever params.yaml is until the command has ended
-        code = run(["fleet", *words])
+        with _uninterrupted():
+            self._ordered = None  # whatever params.yaml is until the command has ended
+            code = run(["fleet", *words])
         if code:
             raise ParamsError(f"{line} ended with {code}", needed="a command that succeeds", fix=line)
         self._terminal.print()
@@ -341,6 +343,16 @@ def _in_words(report: Report) -> str:
 def _shortened(text: str) -> str:
     """A text with the first digits of data versions."""
     return _VERSION.sub(r"\1", text)
+
+
+@contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Ctrl-C and SIGTERM wait: a command of the program would end the process in its own way."""
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 @contextmanager
