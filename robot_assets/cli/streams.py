@@ -8,7 +8,8 @@ import logging
 import os
 import sys
 import warnings
-from typing import Any
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 _NAMES = ("stdin", "stdout", "stderr")
 _OUTPUTS = ("stdout", "stderr")
@@ -22,17 +23,31 @@ class OutputError(Exception):
         self.is_reader_gone = error.errno == errno.EPIPE
 
 
-class _Output(io.FileIO):
-    """A standard stream that raises OutputError once, and discards what follows: Python flushes again when it exits."""
+class _Output(io.TextIOWrapper):
+    """A standard stream that raises OutputError once, and discards what follows: Python flushes again when it exits.
 
-    def write(self, data: Any) -> Any:
-        try:
-            return super().write(data)
-        except OSError as error:
-            null = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(null, self.fileno())
-            os.close(null)
-            raise OutputError(error) from None
+    The streams below are Python's own. With a ``write`` in Python there, Ctrl-C could arrive after the system call and
+    before the buffer has heard of it, and what was printed would be printed again.
+    """
+
+    def write(self, text: str) -> int:
+        with _discarding_errors(self.fileno()):
+            return super().write(text)
+
+    def flush(self) -> None:
+        with _discarding_errors(self.fileno()):
+            super().flush()
+
+
+@contextmanager
+def _discarding_errors(descriptor: int) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, descriptor)
+        os.close(null)
+        raise OutputError(error) from None
 
 
 def prepare() -> None:
@@ -55,9 +70,8 @@ def _output(descriptor: int, name: str) -> io.TextIOWrapper:
     before = getattr(sys, name)
     if before is not None:
         before.flush()
-    raw = io.BufferedWriter(_Output(descriptor, "w", closefd=False))
-    return io.TextIOWrapper(
-        raw,
+    return _Output(
+        io.BufferedWriter(io.FileIO(descriptor, "w", closefd=False)),
         encoding=before.encoding if before else "utf-8",
         errors="backslashreplace",
         line_buffering=name == "stderr" or os.isatty(descriptor),
