@@ -17,7 +17,7 @@ from tests.detector_chain import whole
 from tests.packages import skip_without_index
 from tests.provenance.conftest import BuiltProject, chain_in, project_at
 
-SIZE_BYTES_MAX = 150_000_000
+SIZE_BYTES_MAX = 160_000_000
 EXTRAS_ONLY = {
     "dagster", "dagster-webserver", "faster-coco-eval", "fsspec", "jinja2", "kubernetes", "matplotlib", "onnx",
     "onnxruntime", "safetensors", "sqlalchemy", "torch",
