@@ -379,7 +379,7 @@ FILES = {
 }
 ANSWERS: dict[str, http.Answer] = {
     "endless data": http.endless,
-    "slow retrieval": http.slow(0.02),
+    "slow retrieval": http.slow(0.08),
     "cut in half": http.cut(),
     "ends early": http.truncated(),
     "longer than announced": http.wrong_length(-3),
