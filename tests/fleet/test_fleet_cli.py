@@ -201,7 +201,7 @@ cp -r {project}/. {disk} && cd {disk} || exit 77
 {prepare}
 {python} {words} && exit 1
 {repair}
-{python} {words} > /dev/null && {python} fleet keys --json > /dev/null
+{python} {words} > /dev/null && cp -r {disk}/. {after}
 """
 
 
@@ -209,31 +209,35 @@ cp -r {project}/. {disk} && cd {disk} || exit 77
     ("words", "prepare", "repair", "found"),
     [
         ("fleet init", "", "mount -o remount,size=8m {disk}", "no space left on {disk}"),
-        ("fleet refresh", "{python} fleet init && FILL", "rm {disk}/filler", "no space left on {disk}"),
+        ("fleet refresh", "FILL", "rm {disk}/filler", "no space left on {disk}"),
         (
             "fleet refresh",
-            "{python} fleet init && mount -o remount,ro {disk}",
+            "mount -o remount,ro {disk}",
             "mount -o remount,rw {disk}",
             "the file system is read-only",
         ),
         (
             "fleet enroll canary ed25519:CkTefdLuMJH6kAruXTZdjYT2KXznvCnvTO+MiTj0l5k=",
-            "{python} fleet init && FILL",
+            "FILL",
             "rm {disk}/filler",
             "no space left on {disk}",
         ),
     ],
 )
 def test_a_full_or_read_only_disk_is_named_and_a_rerun_completes(
-    project: Path, words: str, prepare: str, repair: str, found: str
+    project: Path, monkeypatch: pytest.MonkeyPatch, words: str, prepare: str, repair: str, found: str
 ) -> None:
-    disk = project.parent / "disk"
+    if words != "fleet init":
+        run_here("fleet", "init")
+    disk, after = project.parent / "disk", project.parent / "after"
     disk.mkdir()
+    after.mkdir()
     names = {"disk": str(disk), "python": f"{sys.executable} -c 'from robot_assets.cli.main import main; main()'"}
     fill = f"(head -c 16m /dev/zero > {disk}/filler 2> /dev/null; true)"
     script = SCRIPT.format(
         size="24k" if words == "fleet init" else "512k",
         project=project,
+        after=after,
         words=words,
         prepare=prepare.format(**names).replace("FILL", fill),
         repair=repair.format(**names),
@@ -248,6 +252,8 @@ def test_a_full_or_read_only_disk_is_named_and_a_rerun_completes(
     assert found.format(**names) in done.stderr
     assert "store.url" not in done.stderr
     assert "Traceback" not in done.stderr
+    monkeypatch.chdir(after)
+    assert roles()["timestamp"]["private"] == "here"
 
 
 def test_a_release_is_signed_where_the_key_is(made: Path) -> None:

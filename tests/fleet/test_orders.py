@@ -113,7 +113,7 @@ def comments(text):
     return text.count("# a comment"), text.count("# why"), text.count("# top")
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(texts())
 def test_orders_change_their_key_alone_and_an_undo_restores_the_bytes(text):
     fleet = read(text)["fleet"]
@@ -137,7 +137,7 @@ def test_orders_change_their_key_alone_and_an_undo_restores_the_bytes(text):
         assert undone == text or not is_new, (text, after, undone)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(texts())
 def test_an_approval_is_replaced_and_restored(text):
     before = read(text)["fleet"]["groups"]["outdoor"].get("approved")
@@ -148,7 +148,7 @@ def test_an_approval_is_replaced_and_restored(text):
         assert applied(orders.approve("outdoor", before["release"], before["batch"]), after) == text
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(texts(), st.integers(0, 2))
 def test_any_recall_can_be_withdrawn(text, index):
     entries = present_recalls(text)
