@@ -66,6 +66,12 @@ def prepare(project: Project, group: str | None) -> SimulatedRobots:
             needed=f"one of: {listed(fleet.groups) or 'an entry of fleet.groups; there is none'}",
             fix=f"robot-assets fleet demo {next(iter(fleet.groups), name)}",
         )
+    _refuse_unfit(project, name)
+    return SimulatedRobots(project, name, fleet.groups[name].robots)
+
+
+def _refuse_unfit(project: Project, name: str) -> None:
+    fleet = project.params.fleet
     found = fleet.groups[name]
     if len(found.robots) < 2 or any(map(is_pattern, found.robots)):
         raise ParamsError(
@@ -85,7 +91,6 @@ def prepare(project: Project, group: str | None) -> SimulatedRobots:
             needed=f"release: {LATEST}, no pause and no recalls, since the demo gives these orders itself",
             fix=f"robot-assets fleet pin {name} {LATEST}   # and: fleet resume, fleet recall HASH --undo",
         )
-    return SimulatedRobots(project, name, found.robots)
 
 
 class Demo:
