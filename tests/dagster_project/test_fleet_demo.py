@@ -69,6 +69,7 @@ def test_a_bad_release_stops_at_the_canary_and_a_recall_brings_all_robots_back(f
 
 
 def test_an_interrupted_demo_leaves_no_order_and_no_agent(fleet):
+    fleet.change_group(rollout={"batches": ["100%"], "bake_s": 0, "prove_s": 0})  # at its first order soon
     params = (fleet.root / "params.yaml").read_bytes()
     demo = started(fleet)
     for line in demo.stdout or ():
