@@ -98,6 +98,9 @@ def publish(
         str | None,
         typer.Option(metavar="VERSION", help="An earlier release by its data version, or the first digits of it."),
     ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Read what the repository has, too, and replace damaged files.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Sign the present release of GROUP where the key of the role releases is, and upload what is missing.
@@ -116,7 +119,7 @@ def publish(
     folder = open_artifact(release or names.release(group))
     version = project.store.digest_of(folder).digest
     with progress_bars():
-        is_new = repository.publish_release(group, version, folder)
+        is_new = repository.publish_release(group, version, folder, repair=repair)
     data = {"group": group, "version": version, "is_new": is_new, "repository": repository.files.name}
     state = "published" if is_new else "was published already"
     answer(data, as_json, lambda: print(f"{names.release(group)} {version[:12]} {state} at {repository.files.name}"))

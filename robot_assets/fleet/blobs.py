@@ -29,7 +29,7 @@ def read_bundle(release: Path, group: str) -> tuple[bytes, Bundle]:
         FleetError: It is missing, damaged, or of another group.
     """
     path = release / BUNDLE_FILE
-    fix = f"robot-assets build release/{group} --force"
+    fix = f"robot-assets fleet publish {group}   # the present release of {group}"
     try:
         content = path.read_bytes()
         bundle = Bundle.model_validate_json(content)
@@ -43,8 +43,14 @@ def read_bundle(release: Path, group: str) -> tuple[bytes, Bundle]:
     return content, bundle
 
 
-def upload_blobs(files: Files, release: Path, bundle: Bundle) -> int:
+def upload_blobs(files: Files, release: Path, bundle: Bundle, repair: bool = False) -> int:
     """Upload the files that the repository lacks or has truncated; return how many.
+
+    Args:
+        files: The repository.
+        release: Folder of the release.
+        bundle: Its ``bundle.json``.
+        repair: Whether files of the right size are read, too, and replaced where their bytes are others.
 
     Raises:
         FleetError: A file is missing, a link, or not what ``bundle.json`` states, or the repository cannot be written.
@@ -52,7 +58,7 @@ def upload_blobs(files: Files, release: Path, bundle: Bundle) -> int:
     needed = list({file.sha256: file for file in bundle.files}.values())
 
     def upload(file: BundledFile) -> bool:
-        if files.size(blob(file.sha256)) == file.size:
+        if files.size(blob(file.sha256)) == file.size and not (repair and _is_damaged(files, file)):
             return False
         files.upload(_checked(release, file), blob(file.sha256))
         return True
@@ -74,6 +80,13 @@ def _pool() -> Iterator[ThreadPoolExecutor]:
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
+
+
+def _is_damaged(files: Files, file: BundledFile) -> bool:
+    found = sha256()
+    for chunk in files.read_from(blob(file.sha256), 0):
+        found.update(chunk)
+    return found.hexdigest() != file.sha256
 
 
 def _checked(release: Path, file: BundledFile) -> Path:

@@ -78,7 +78,10 @@ def export(place: Place, groups: Sequence[str], out: Path, now: datetime) -> Exp
     target = Files(str(out))
     _refuse_other(target, place, published)
     _require_room(out, {path: size for path, (_, size) in blobs.items() if target.size(path) != size})
-    _copy_blobs(place.files, target, blobs)
+    repairs = [
+        f"robot-assets fleet publish {group} --release {one.release} --repair" for group, one in assigned.items()
+    ]
+    _copy_blobs(place.files, target, blobs, " && ".join(repairs))
     _write_all(target, targets)
     _write_all(target, _metadata(place.files, published))
     _remove_others(target, set(blobs))
@@ -155,7 +158,7 @@ def _require_room(out: Path, sizes: Mapping[str, int]) -> None:
         )
 
 
-def _copy_blobs(source: Files, target: Files, blobs: Mapping[str, tuple[str, int]]) -> None:
+def _copy_blobs(source: Files, target: Files, blobs: Mapping[str, tuple[str, int]], fix: str) -> None:
     for done, (path, (digest, size)) in enumerate(blobs.items(), start=1):
         if target.size(path) != size or _digest_on_disk(target, path) != digest:
             with _local(source, path) as local:
@@ -163,7 +166,7 @@ def _copy_blobs(source: Files, target: Files, blobs: Mapping[str, tuple[str, int
                     raise FleetError(
                         f"{source.where(path)} is damaged or was altered",
                         needed=f"bytes with sha256 {digest}",
-                        fix=f"rm {shlex.quote(source.where(path))}   # then: robot-assets fleet publish GROUP",
+                        fix=f"{fix}   # where releases.pem is",
                     )
                 target.upload(local, path)
             _require_read_back(target, path, digest)

@@ -75,7 +75,13 @@ class Repository:
         return self.files.has(metadata_path(TIMESTAMP_ROLE, 0))
 
     def publish_release(
-        self, group: str, version: str, release: Path, keep: Collection[str] = (), now: datetime | None = None
+        self,
+        group: str,
+        version: str,
+        release: Path,
+        keep: Collection[str] = (),
+        now: datetime | None = None,
+        repair: bool = False,
     ) -> bool:
         """Upload a release and sign that it is authentic; whether that was new. Needs the key of ``releases`` alone.
 
@@ -89,6 +95,7 @@ class Repository:
             release: Its folder.
             keep: Data versions that stay installable, such as those that robots report.
             now: The present time.
+            repair: Whether the bytes of files that are there already are compared, and damaged ones replaced.
 
         Raises:
             FleetError: The key is missing, the folder is not a release of the group, or the repository cannot be
@@ -96,7 +103,7 @@ class Repository:
         """
         role_key(self.keys, RELEASES_ROLE)
         content, bundle = read_bundle(release, group)
-        upload_blobs(self.files, release, bundle)
+        upload_blobs(self.files, release, bundle, repair)
         target = release_target(group, version)
         with drafting(self.place, now or datetime.now(UTC)) as draft:
             upload_blobs(self.files, release, bundle)  # what was pruned meanwhile; nothing is removed under the lock

@@ -126,13 +126,13 @@ class FleetView:
         bundle = parse_bundle(read_target(self.repository.files, found))
         digests = {file.path: file.sha256 for file in bundle.files}
         statements = {
-            model.folder: self._blob(digests[path])
+            model.folder: self._blob(digests[path], group, name)
             for model in bundle.models.values()
             if (path := f"{model.folder}/{BUNDLE}") in digests
         }
         return tuple(dict.fromkeys(made_of(bundle, statements, version)))
 
-    def _blob(self, sha256: str) -> bytes:
+    def _blob(self, sha256: str, group: str, release: str) -> bytes:
         import hashlib
 
         try:
@@ -143,7 +143,7 @@ class FleetView:
             raise FleetError(
                 f"{self.repository.files.where(blob(sha256))} is missing, damaged or altered",
                 needed="the signed statements of an engine, as they were published",
-                fix="robot-assets build release/GROUP --force   # publishes the files of its release again",
+                fix=f"robot-assets fleet publish {group} --release {release} --repair   # where releases.pem is",
             )
         return content
 

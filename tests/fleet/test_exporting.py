@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections import namedtuple
 from datetime import timedelta
@@ -114,8 +115,9 @@ def test_a_damaged_blob_is_not_spread(yard: Yard, tmp_path: Path) -> None:
     yard.assign(yard.release(b"new"))
     stored = next(iter((Path(yard.url) / "blobs").iterdir()))
     stored.write_bytes(stored.read_bytes().swapcase())
-    with pytest.raises(FleetError, match="is damaged or was altered"):
+    with pytest.raises(FleetError, match="is damaged or was altered") as caught:
         export(yard.repository.place, [GROUP], tmp_path / "usb", NOW)
+    assert re.match(f"robot-assets fleet publish {GROUP} --release [0-9a-f]{{32}}.dir --repair ", caught.value.fix)
     assert not (tmp_path / "usb" / "metadata" / "timestamp.json").exists()
 
 

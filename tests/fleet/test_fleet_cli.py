@@ -269,6 +269,24 @@ def test_a_release_is_signed_where_the_key_is(made: Path) -> None:
     assert open_repository(made, Project(made).params.fleet).bundle_sha256("outdoor", version)
     error = run_here("fleet", "publish", "indoor", "--release", version, code=1).error
     assert "is of the group outdoor" in error["found"]
+    assert error["fix"].startswith("robot-assets fleet publish indoor ")
     (made / KEYS / "releases.pem").unlink()
     error = run_here("fleet", "publish", "outdoor", "--release", version, code=1).error
     assert "no private key of the role releases" in error["found"]
+
+
+@pytest.mark.parametrize("damage", ["removed", "shortened", "altered"])
+def test_damaged_files_of_a_release_are_replaced(made: Path, damage: str) -> None:
+    from robot_assets.pipeline.project import Project
+
+    write_release(made / "release", group="outdoor")
+    publish = ("fleet", "publish", "outdoor", "--release", Project(made).store.add(made / "release").digest)
+    run_here(*publish)
+    stored = next(iter((made / ".robot_assets" / "fleet" / "blobs").iterdir()))
+    content = stored.read_bytes()
+    if damage == "removed":
+        stored.unlink()
+    else:
+        stored.write_bytes(content[:-1] if damage == "shortened" else content.swapcase())
+    assert "was published already" in run_here(*publish, "--repair").out
+    assert stored.read_bytes() == content

@@ -11,10 +11,12 @@ import yaml
 
 from robot_assets.cli import completion
 from robot_assets.fleet.desired import ROBOTS_FILE
+from robot_assets.fleet.errors import FleetError
 from robot_assets.fleet.layout import report as report_path
 from robot_assets.fleet.reports import Failure, State
 from robot_assets.fleet.status import Renewal, fleet_status, until
 from robot_assets.fleet.view import FleetView
+from robot_assets.provenance.subjects import BUNDLE
 from tests.fleet_project import GROUP, FleetProject, fleet_project, public, run_here
 
 RECORDED = "aabbccdd" * 4
@@ -360,3 +362,20 @@ def test_robots_are_completed_where_an_audit_takes_them(made, monkeypatch):
     monkeypatch.chdir(made.root)
     assert completion.audited("delivery") == ["delivery_1", "delivery_2", "delivery_3"]
     assert f"fleet/{GROUP}" in completion.audited("fleet")
+
+
+def test_statements_that_are_damaged_name_the_command_that_replaces_them(made, monkeypatch):
+    monkeypatch.chdir(made.root)
+    new = made.releases["new"]
+    (stated,) = [file.sha256 for file in new.bundle.files if file.path.endswith(BUNDLE)]
+    blob = made.root / ".robot_assets" / "fleet" / "blobs" / stated
+    content = blob.read_bytes()
+    blob.write_bytes(content.swapcase())
+    view = FleetView(made.root, made.project.params.fleet)
+    with pytest.raises(FleetError, match="is missing, damaged or altered") as caught:
+        view.parts(GROUP, new.version)
+    made.project.store.add(new.path)
+    assert caught.value.fix.endswith(" --repair   # where releases.pem is")
+    run_here(*caught.value.fix.partition("#")[0].split()[1:])
+    assert blob.read_bytes() == content
+    assert view.parts(GROUP, new.version)
