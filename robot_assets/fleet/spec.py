@@ -252,7 +252,10 @@ class FleetSpec(Spec):
     @field_validator("url")
     @classmethod
     def _as_a_shell(cls, url: str) -> str:
-        return expanded(url)
+        url = expanded(url)
+        if url.lower().startswith(("http://", "https://")):
+            raise ValueError("a web server cannot be written; needed the storage behind it; robots may read by HTTP")
+        return url
 
     @field_validator("groups", "recalls", mode="before")
     @classmethod

@@ -171,6 +171,11 @@ def test_the_url_is_expanded(monkeypatch):
     assert FleetSpec(url="$BUCKET/fleet").url == "s3://robots/fleet"
 
 
+@pytest.mark.parametrize("url", ["http://robots.example/fleet", "HTTPS://robots.example/fleet"])
+def test_a_web_server_is_no_place_to_publish(url):
+    assert "a web server cannot be written; needed the storage behind it" in refusal(FleetSpec, url=url)
+
+
 def test_params_show_the_place_and_what_was_typed():
     document = sample_document()
     text = "{robots: [a, a], target: cpu, models: [sidewalk_detector], rollout: {batches: [0.1, 100%], bake_s: -1}}"
