@@ -1,4 +1,4 @@
-"""A robot is updated to another JetPack: exactly the engines of its target are rebuilt, and it takes the result.
+"""The loop of a cluster and a robot: a JetPack update comes back as a new set, and a new engine is soon on the canary.
 
 The agent is the real one. What the device is, it reads from a folder that stands for ``/proc``.
 """
@@ -98,3 +98,23 @@ def test_a_jetpack_update_of_a_robot_rebuilds_exactly_its_target(fleet, tmp_path
     fleet.observe()
     fleet.rebuild()
     assert fleet.decision()["robots"] == {"mower_1": "baked"}
+
+
+def test_an_engine_that_passed_its_gates_is_on_the_canary_after_two_ticks_and_one_poll(fleet, tmp_path):
+    installed(tmp_path, "avx2")
+    agent_of(fleet, tmp_path).once()
+    fleet.robots()[1].says(None, State.IDLE, group="depot")
+    fleet.build(ROLLOUT, "rollout/depot")
+    agent_of(fleet, tmp_path).once()
+    fleet.observe()
+    fleet.rebuild()
+
+    fleet.put_network(1)
+    fleet.commit()
+    fleet.observe("source")
+    while ENGINE not in fleet.rebuild():
+        pass
+    assert set(fleet.rebuild()) >= {RELEASE}
+    assert set(fleet.rebuild()) >= {ROLLOUT}
+    taken = agent_of(fleet, tmp_path).once()
+    assert (taken.state, taken.current) == (State.COMMITTED, fleet.release)

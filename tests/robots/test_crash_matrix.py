@@ -27,7 +27,7 @@ from tests.robots.power import ALL_LOST, BYTES_HALVED, BYTES_LOST, BYTES_ZEROED,
 from tests.robots.world import Release, Robot, World, in_memory
 
 ALL = os.environ.get("CRASH_POINTS") == "all"
-KILLS = 24
+KILLS = 30
 """Points of one scenario at which it is killed, unless all are taken."""
 LOSSES = 14
 """States after a loss of power of one scenario, unless all are taken."""
