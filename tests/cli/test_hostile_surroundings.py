@@ -87,6 +87,7 @@ ARGUMENTS = {
     "key create": ["--out", "keys/signing.pem"],
     "audit": [ENGINE, "--format", "html", "--out", "audit.html"],
     "build": ["datasets/drawn"],
+    "fleet demo": ["nobody"],  # a whole demo takes a minute; tests/dagster_project/test_fleet_demo.py has it
     "fleet pause": ["yard"],
     "fleet pin": ["yard", "0f3c5a7d"],
     "fleet abort": ["yard"],
