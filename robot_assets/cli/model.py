@@ -51,8 +51,6 @@ def check(
 
     Example: robot-assets model check sidewalk_detector
     """
-    from robot_assets.smoke.check import check as smoke_test
-
     project = find_project()
     model = _model(project, name)
     for library in _LIBRARIES:
@@ -60,6 +58,8 @@ def check(
     classes = project.params.datasets[model.dataset].classes
     if dataset is not None:
         classes = _classes(dataset)
+    from robot_assets.smoke.check import check as smoke_test  # imports torch: seconds, after all that can be refused
+
     result = smoke_test(
         model.definition,
         model.interface(classes),
