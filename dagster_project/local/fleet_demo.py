@@ -262,10 +262,14 @@ class Demo:
         return self._reports()[robot]
 
     def _is_complete(self, release: str) -> bool:
-        return (self._decided.get("release"), self._decided.get("phase")) == (release, Phase.DONE)
+        return self._has_ended(release, Phase.DONE)
 
     def _is_stopped(self, release: str) -> bool:
-        return (self._decided.get("release"), self._decided.get("phase")) == (release, Phase.STOPPED)
+        return self._has_ended(release, Phase.STOPPED)
+
+    def _has_ended(self, release: str, phase: Phase) -> bool:
+        rolled_out, found = (self._decided.get(key) for key in ("release", "phase"))
+        return rolled_out == release and found == phase
 
     # ---- orders ---------------------------------------------------------------------------------------------------
 
